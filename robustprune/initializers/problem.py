@@ -1,0 +1,40 @@
+"""What an initializer is asked: score the weights of a detector, for this structure and ratio, on these images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from robustprune.darknet import Detector
+from robustprune.data.samples import Samples
+from robustprune.objective import Objective
+from robustprune.registry import lookup
+from robustprune.structures import STRUCTURES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """The setting in which weights are scored.
+
+    `structure` and `ratio` are None for an initializer that does not look at them; its scores then serve them all.
+    """
+
+    samples: Samples
+    objective: Objective
+    generator: torch.Generator
+    structure: str | None = None
+    ratio: float | None = None
+    prune_heads: bool = False
+
+    def layers(self, detector: Detector) -> dict[str, nn.Conv2d]:
+        """Return the layers to score, by name."""
+        return detector.prunable_layers(heads=self.prune_heads)
+
+    def mask(self, importance: Tensor) -> Tensor:
+        """Return the mask that `structure` draws from one layer's importance at `ratio`."""
+        assert self.structure is not None
+        assert self.ratio is not None
+        return partial(lookup(STRUCTURES, self.structure, kind="structure"), ratio=self.ratio)(importance)

@@ -1,0 +1,39 @@
+"""Masks of a network: one boolean tensor per prunable layer, `True` where a weight is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+Masks = dict[str, Tensor]
+
+
+def keep_count(ratio: float, total: int) -> int:
+    """Return how many of `total` to keep when `ratio` of them are pruned: round((1 − ratio) · total), at least one."""
+    return max(1, round((1 - ratio) * total))
+
+
+def largest(scores: Tensor, count: int) -> Tensor:
+    """Return a boolean tensor that marks the `count` largest scores; among equal ones the first in memory order.
+
+    Args:
+        scores: any shape and memory format.
+
+    Raises:
+        ValueError: a score is NaN.
+    """
+    flat = scores.detach().reshape(-1)
+    if flat.isnan().any():
+        raise ValueError(f"{int(flat.isnan().sum())} of {flat.numel()} importance scores are NaN")
+    # A stable sort, since topk breaks ties differently on each device.
+    chosen = flat.sort(descending=True, stable=True).indices[:count]
+    return torch.zeros_like(flat, dtype=torch.bool).scatter_(0, chosen, True).view(scores.shape)
+
+
+@torch.no_grad()
+def apply(masks: Mapping[str, Tensor], layers: Mapping[str, nn.Conv2d]) -> None:
+    """Set the pruned weights of every masked layer to exactly zero; the kept ones keep every bit."""
+    for name, mask in masks.items():
+        layers[name].weight.masked_fill_(~mask, 0.0)

@@ -1,0 +1,1 @@
+"""Measurements of a detector: accuracy and time."""

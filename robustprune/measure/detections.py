@@ -1,0 +1,41 @@
+"""From images to detections: decode, threshold, non-maximum suppression."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms, box_convert
+
+from robustprune.darknet import Detector
+
+MAX_DETECTIONS = 100
+"""Per image; COCO's average precision looks at no more."""
+
+
+@torch.no_grad()
+def detect(
+    detector: Detector, images: Tensor, *, confidence: float, nms_iou: float
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Return boxes, scores and classes per image, best score first.
+
+    Every (box, class) pair is a candidate of score objectness · class probability, as in Darknet.
+
+    Args:
+        detector: in eval mode.
+        images: (N, 3, S, S) in [0, 1].
+        confidence: candidates at or below this score are dropped.
+        nms_iou: of two overlapping boxes of a class, the weaker goes if their IoU exceeds this.
+
+    Shape:
+        boxes (K, 4) as x1, y1, x2, y2 in pixels of the square input, scores (K,), classes (K,) int64; K ≤ 100.
+    """
+    predictions = detector.decode(detector(images), images.shape[-1])
+    found = []
+    for prediction in predictions:
+        scores = prediction[:, 4:5] * prediction[:, 5:]
+        box, classes = (scores > confidence).nonzero(as_tuple=True)
+        kept_scores = scores[box, classes]
+        boxes = box_convert(prediction[box, :4], "cxcywh", "xyxy")
+        best = batched_nms(boxes, kept_scores, classes, nms_iou)[:MAX_DETECTIONS]
+        found.append((boxes[best], kept_scores[best], classes[best]))
+    return found

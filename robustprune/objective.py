@@ -1,0 +1,72 @@
+"""What a detector is trained to lower: its loss on clean images, and on the same images under attack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from robustprune.attacks import frozen
+from robustprune.darknet import Detector, Head
+from robustprune.losses.assignment import Assignment, assign
+
+
+class Loss(Protocol):
+    """A training loss of a detector; see `losses.ciou`."""
+
+    def __call__(
+        self, outputs: Sequence[Tensor], assignments: Sequence[Assignment], heads: Sequence[Head]
+    ) -> Tensor:
+        """Return the scalar loss of a batch."""
+
+
+Attack = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
+"""From a scalar loss of the images, and the images, to attacked images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """loss(clean) + loss(attacked), or loss(clean) alone where `attack` is None."""
+
+    loss: Loss
+    attack: Attack | None = None
+
+    def __call__(
+        self, detector: Detector, images: Tensor, targets: Tensor, weights: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """Return the scalar objective of a batch.
+
+        Args:
+            detector: in the mode to train in; the attack itself sees it in eval mode.
+            images: (N, 3, S, S) in [0, 1].
+            targets: (M, 6) as for `assign`.
+            weights: parameters to use in place of the detector's own, by name.
+        """
+        weights = dict(weights or {})
+        assignments = assign(targets, detector.heads, images.shape[-1])
+        if self.attack is None:
+            return self.loss(functional_call(detector, weights, (images,)), assignments, detector.heads)
+        attacked = self.attacked(detector, images, assignments, weights)
+        # One forward for both halves: batch norm sees the mixture it will be asked to serve.
+        outputs = functional_call(detector, weights, (torch.cat([images, attacked]),))
+        clean, adversarial = zip(*(output.chunk(2) for output in outputs), strict=True)
+        return self.loss(clean, assignments, detector.heads) + self.loss(adversarial, assignments, detector.heads)
+
+    def attacked(
+        self,
+        detector: Detector,
+        images: Tensor,
+        assignments: Sequence[Assignment],
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Return `images` under the attack on this objective's own loss."""
+        assert self.attack is not None
+        constant = {name: weight.detach() for name, weight in (weights or {}).items()}
+        with frozen(detector):
+            return self.attack(
+                lambda x: self.loss(functional_call(detector, constant, (x,)), assignments, detector.heads), images
+            )

@@ -1,0 +1,316 @@
+"""The detection study: how robust detectors fare when they are scored, pruned and fine-tuned in different ways.
+
+It has the shape of `sweeps.study.Study` without importing it: four stages, and for each what determines its result.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustprune import masks as masking
+from robustprune.attacks import ATTACKS
+from robustprune.darknet import Detector
+from robustprune.darknet.weights import load_weights
+from robustprune.data.samples import Samples
+from robustprune.evaluation import Precision, evaluate
+from robustprune.initializers import INITIALIZERS, Problem
+from robustprune.losses import LOSSES
+from robustprune.measure.cost import cost
+from robustprune.measure.timing import take_turns
+from robustprune.objective import Objective
+from robustprune.structures import STRUCTURES
+from robustprune.study_settings import DetectionSettings, stage_inputs
+from robustprune.training import train
+
+Cell = Mapping[str, Any]
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+CACHE_BYTES = 2 * 2**30
+NONE = "none"
+"""The structure and initializer of a baseline row: nothing was pruned, so nothing was scored."""
+
+
+class Stage(NamedTuple):
+    """What determines the result of a stage; see `sweeps.study.Stage`."""
+
+    axes: tuple[str, ...]
+    settings: Mapping[str, Any]
+    version: int = 1
+
+
+class Axis(NamedTuple):
+    """An axis of the grid; see `sweeps.study.Axis`."""
+
+    name: str
+    kind: type
+    choices: tuple[str, ...] | None = None
+    bounds: tuple[float, float] | None = None
+
+
+class DetectionStudy:
+    """Adversarially trained detectors, pruned by different scores in different structures; see `method` of a spec."""
+
+    Settings: ClassVar = DetectionSettings
+    axes: ClassVar = (
+        Axis("structure", str, choices=tuple(STRUCTURES)),
+        Axis("initializer", str, choices=tuple(INITIALIZERS)),
+        Axis("colour", str, choices=("rgb", "greyscale")),
+        Axis("seed", int, bounds=(0, 2**31 - 1)),
+        Axis("ratio", float, bounds=(0.0, 1.0)),
+    )
+    row_axis: ClassVar = "ratio"
+    replicate_axis: ClassVar = "seed"
+    columns: ClassVar = {
+        "map_adv": float,
+        "map50_adv": float,
+        "map_clean": float,
+        "map50_clean": float,
+        "inference_ms": float,
+        "inference_ms_p50": float,
+        "inference_ms_p95": float,
+        "inference_ms_dense": float,
+        "params_total": int,
+        "params_kept": int,
+        "macs_dense": int,
+        "macs": int,
+        "engine": str,
+        "finetune_s": float,
+        "evaluate_s": float,
+        "device": str,
+        "threads": int,
+        "torch_version": str,
+    }
+    metrics: ClassVar = {
+        "map_adv": "COCO AP under attack",
+        "inference_ms": "inference time per image (ms)",
+        "map50_adv": "AP50 under attack",
+        "map_clean": "COCO AP, clean",
+    }
+
+    def __init__(self, settings: DetectionSettings) -> None:
+        """Take validated settings; reads no data."""
+        self.settings = settings
+        self._samples: dict[tuple[str, str], Samples] = {}
+
+    # What the engine asks before anything runs
+
+    def check(self, cells: Sequence[Cell]) -> None:
+        """Read the data set's annotations, the .cfg and the weights; raise InputError on what is wrong in them."""
+        self.settings.dataset.splits()
+        self._start()
+
+    def baselines(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+        """Return a cell per colour for the detector that was neither adversarially trained nor pruned."""
+        colours = dict.fromkeys(cell["colour"] for cell in cells)
+        seed = self.settings.base.seed
+        return [
+            {"structure": NONE, "initializer": NONE, "colour": colour, "seed": seed, "ratio": 0.0}
+            for colour in colours
+        ]
+
+    def is_baseline(self, cell: Cell) -> bool:
+        """Say whether a cell is one of `baselines`."""
+        return bool(cell["initializer"] == NONE)
+
+    def stage(self, name: str, cell: Cell) -> Stage | None:
+        """Declare what a stage of a cell depends on; None where the cell does without."""
+        trial = ("structure", "initializer", "colour", "seed")
+        if name == "base":
+            return Stage((), self._inputs["base"])
+        if name == "evaluate_row":
+            unpruned = self.is_baseline(cell)
+            return Stage((*trial, "ratio"), self._inputs["baseline" if unpruned else "evaluate_row"])
+        if self.is_baseline(cell):
+            return None
+        if name == "pretrain":
+            return Stage(("colour", "seed") if self.settings.share_pretraining else trial, self._inputs["pretrain"])
+        assert name == "score"
+        if cell["ratio"] == 0:
+            return None
+        initializer = str(cell["initializer"])
+        axes = (*trial, "ratio") if INITIALIZERS[initializer].per_ratio else ("initializer", "colour", "seed")
+        return Stage(axes, self._inputs[initializer])
+
+    @functools.cached_property
+    def _inputs(self) -> dict[str, dict[str, Any]]:
+        return stage_inputs(self.settings)
+
+    # The stages
+
+    def base(self, cell: Cell) -> Arrays:
+        """Train on clean colour images, or take the weights given."""
+        detector = self._start()
+        if self.settings.detector.weights is None:
+            train(
+                detector,
+                self._split("train", "rgb"),
+                objective=Objective(loss=LOSSES[self.settings.detector.loss]),
+                settings=self.settings.base,
+                generator=_generator(self.settings.base.seed, "base"),
+            )
+        return _to_arrays(detector)
+
+    def pretrain(self, cell: Cell, base: Arrays) -> Arrays:
+        """Train adversarially, from the base detector."""
+        detector = self._restore(base)
+        train(
+            detector,
+            self._split("train", cell["colour"]),
+            objective=self._robust,
+            settings=self.settings.pretrain,
+            generator=_generator(cell["seed"], "pretrain"),
+        )
+        return _to_arrays(detector)
+
+    def score(self, cell: Cell, checkpoint: Arrays) -> Arrays:
+        """Score the weights of the checkpoint."""
+        name = str(cell["initializer"])
+        method = INITIALIZERS[name]
+        problem = Problem(
+            samples=self._split("train", cell["colour"]),
+            objective=self._robust,
+            generator=_generator(cell["seed"], "score"),
+            structure=str(cell["structure"]) if method.per_ratio else None,
+            ratio=float(cell["ratio"]) if method.per_ratio else None,
+            prune_heads=self.settings.prune_heads,
+        )
+        scores = method.score(self._restore(checkpoint), problem, getattr(self.settings.initializers, name))
+        return {layer: importance.cpu().numpy() for layer, importance in scores.items()}
+
+    def evaluate_row(self, cell: Cell, checkpoint: Arrays, scores: Arrays | None) -> dict[str, Any]:
+        """Prune, fine-tune under attack, and measure on the validation images."""
+        detector = self._restore(checkpoint)
+        structure = STRUCTURES.get(str(cell["structure"]))
+        masks: dict[str, Tensor] = {}
+        if scores is not None:
+            assert structure is not None
+            masks = {
+                layer: structure(torch.tensor(importance), float(cell["ratio"])).to(self._device)
+                for layer, importance in scores.items()
+            }
+        start = time.perf_counter()
+        if not self.is_baseline(cell):
+            masking.apply(masks, detector.prunable_layers(heads=True))
+            train(
+                detector,
+                self._split("train", cell["colour"]),
+                objective=self._robust,
+                settings=self.settings.finetune,
+                generator=_generator(cell["seed"], "finetune"),
+                masks=masks,
+            )
+        finetuned = time.perf_counter()
+        precision = evaluate(
+            detector,
+            self._split("val", cell["colour"]),
+            objective=self._robust,
+            settings=self.settings.evaluation,
+        )
+        return {
+            **_precisions(precision),
+            **self._measure(detector, masks, dense=self._restore(checkpoint)),
+            "finetune_s": finetuned - start,
+            "evaluate_s": time.perf_counter() - finetuned,
+            "threads": torch.get_num_threads(),
+            "torch_version": torch.__version__,
+        }
+
+    # Parts
+
+    @functools.cached_property
+    def _device(self) -> torch.device:
+        # Workers are processes of their own; whoever constructs a study to plan does not touch torch's threads.
+        torch.set_num_threads(self.settings.threads)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @functools.cached_property
+    def _robust(self) -> Objective:
+        attack = self.settings.attack
+        options = attack.model_dump(exclude={"name"})
+        return Objective(loss=LOSSES[self.settings.detector.loss], attack=partial(ATTACKS[attack.name], **options))
+
+    def _split(self, split: str, colour: str) -> Samples:
+        if (split, colour) not in self._samples:
+            train_split, val_split = self.settings.dataset.splits()
+            self._samples[split, colour] = Samples(
+                train_split if split == "train" else val_split,
+                image_size=self.settings.detector.image_size,
+                colour="rgb" if colour == "rgb" else "greyscale",
+                cache_bytes=CACHE_BYTES,
+            )
+        return self._samples[split, colour]
+
+    def _start(self) -> Detector:
+        """Return the detector before any training of ours: fresh from the base seed, or with the weights given."""
+        settings = self.settings.detector
+        classes = len(self.settings.dataset.splits()[0].categories)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_seed(self.settings.base.seed, "initialise"))
+            detector = Detector.from_cfg(settings.config, classes=classes)
+        if settings.weights is not None:
+            load_weights(detector, settings.weights)
+        return self._placed(detector)
+
+    def _restore(self, arrays: Arrays) -> Detector:
+        classes = len(self.settings.dataset.splits()[0].categories)
+        detector = Detector.from_cfg(self.settings.detector.config, classes=classes)
+        # Copies: the arrays may be read-only views of memory that other processes share.
+        detector.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+        return self._placed(detector).eval()
+
+    def _placed(self, detector: Detector) -> Detector:
+        return detector.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def _measure(self, detector: Detector, masks: Mapping[str, Tensor], *, dense: Detector) -> dict[str, Any]:
+        """Return sizes, and the time of one image alternated with the unpruned detector's."""
+        size = self.settings.detector.image_size
+        image = torch.rand(1, 3, size, size, generator=_generator(0, "timing"))
+        image = image.to(self._device, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            pruned_time, dense_time = take_turns(
+                [lambda: detector(image), lambda: dense(image)],
+                repeats=self.settings.evaluation.timing_repeats,
+                warm_up=self.settings.evaluation.timing_warm_up,
+                device=self._device,
+            )
+        return {
+            "inference_ms": pruned_time.mean,
+            "inference_ms_p50": pruned_time.p50,
+            "inference_ms_p95": pruned_time.p95,
+            "inference_ms_dense": dense_time.mean,
+            "engine": "dense",
+            "device": torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu",
+            **cost(detector, masks, image_size=size)._asdict(),
+        }
+
+
+def _precisions(precision: Precision) -> dict[str, float]:
+    assert precision.attacked is not None
+    return {
+        "map_adv": precision.attacked.ap,
+        "map50_adv": precision.attacked.ap50,
+        "map_clean": precision.clean.ap,
+        "map50_clean": precision.clean.ap50,
+    }
+
+
+def _to_arrays(detector: Detector) -> Arrays:
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in detector.state_dict().items()}
+
+
+def _seed(seed: int, stage: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{stage}".encode()).digest()[:8]) >> 1
+
+
+def _generator(seed: int, stage: str) -> torch.Generator:
+    """Return randomness that depends on the seed and the stage, never on what ran before or where."""
+    return torch.Generator().manual_seed(_seed(seed, stage))

@@ -1,0 +1,106 @@
+"""The fields of a detection study's spec, and what of them determines the result of each stage."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, create_model
+
+from robustprune.darknet import cfg
+from robustprune.datasets import Dataset
+from robustprune.errors import InputError
+from robustprune.evaluation import Evaluation
+from robustprune.initializers import INITIALIZERS
+from robustprune.settings import Settings
+from robustprune.training import Training
+
+
+class DetectorSettings(Settings):
+    """The network, and where it starts from."""
+
+    config: str = Field(description="a Darknet .cfg file, or the name of a bundled one")
+    weights: str | None = Field(default=None, description="Darknet .weights to start from, in place of base training")
+    image_size: int = Field(ge=32)
+    loss: Literal["ciou"] = "ciou"
+
+
+class AttackSettings(Settings):
+    """The attack that detectors are trained against and measured under."""
+
+    name: Literal["pgd"] = "pgd"
+    epsilon: float = Field(default=0.05, gt=0, le=1)
+    step_size: float = Field(default=0.02, gt=0, le=1)
+    steps: int = Field(default=5, ge=1)
+
+
+class BaseTraining(Training):
+    """Clean training, once per sweep."""
+
+    seed: int = Field(default=0, ge=0)
+
+
+InitializerSettings = create_model(  # one optional entry per registered initializer
+    "InitializerSettings",
+    __base__=Settings,
+    **{name: (method.settings, method.settings()) for name, method in INITIALIZERS.items()},  # type: ignore[call-overload]
+)
+
+
+class DetectionSettings(Settings):
+    """The fields of a spec that are this study's own."""
+
+    dataset: Dataset
+    detector: DetectorSettings
+    attack: AttackSettings = AttackSettings()
+    base: BaseTraining
+    pretrain: Training
+    finetune: Training
+    initializers: InitializerSettings = InitializerSettings()  # type: ignore[valid-type]
+    evaluation: Evaluation = Evaluation()
+    prune_heads: bool = False
+    share_pretraining: bool = Field(
+        default=True, description="one checkpoint per colour and seed; false trains one per trial"
+    )
+    threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")
+
+
+def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
+    """Return, as JSON, the settings and fingerprints that determine each stage, besides the stages before it.
+
+    Keys: `base`, `pretrain`, each initializer, `evaluate_row`, and `baseline` for the rows of unprotected detectors.
+
+    Raises:
+        InputError: a file that is part of them cannot be read.
+    """
+    plain = settings.model_dump(mode="json")
+    detector = plain["detector"] | {"config": _cfg_sha256(settings.detector.config)}
+    if settings.detector.weights is not None:
+        detector["weights"] = _file_sha256(settings.detector.weights)
+    common = {"detector": detector, "threads": plain["threads"]}
+    train, val = (settings.dataset.fingerprint(split) for split in ("train", "val"))
+    own_training = {"training": plain["base"], "train": train} if settings.detector.weights is None else {}
+    robust = common | {"attack": plain["attack"], "train": train}
+    measured = common | {"attack": plain["attack"], "val": val, "evaluation": plain["evaluation"]}
+    pruning = {"prune_heads": plain["prune_heads"]}
+    return {
+        "base": common | own_training,
+        "pretrain": robust | {"training": plain["pretrain"]},
+        **{name: robust | pruning | {"scores": own} for name, own in plain["initializers"].items()},
+        "evaluate_row": measured | pruning | {"train": train, "training": plain["finetune"]},
+        "baseline": measured,
+    }
+
+
+def _cfg_sha256(path_or_name: str) -> str:
+    """Identify a .cfg by what it says, not by its comments or where it lies."""
+    said = [(section.name, sorted(section.options.items())) for section in cfg.read(path_or_name)]
+    return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+def _file_sha256(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"detector.weights: {path} cannot be read ({error.strerror})") from error

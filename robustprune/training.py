@@ -1,0 +1,121 @@
+"""Train a detector under an objective: base training, adversarial pretraining and fine-tuning are all this loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustprune import masks as masking
+from robustprune.darknet import Detector
+from robustprune.data.samples import Samples, flip_horizontally
+from robustprune.objective import Objective
+from robustprune.settings import Settings
+
+WARM_UP = 0.25
+
+
+class Training(Settings):
+    """Adam over shuffled, mirrored batches."""
+
+    epochs: int = Field(ge=0)
+    batch_size: int = Field(default=16, ge=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    schedule: Literal["constant", "one-cycle"] = "one-cycle"
+    clip_norm: float | None = Field(default=10.0, gt=0)
+    flip: bool = True
+
+
+class DivergedError(RuntimeError):
+    """The loss of a training is no longer a finite number."""
+
+
+def train(
+    detector: Detector,
+    samples: Samples,
+    *,
+    objective: Objective,
+    settings: Training,
+    generator: torch.Generator,
+    masks: Mapping[str, Tensor] | None = None,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> None:
+    """Train `detector` in place.
+
+    Args:
+        detector: left in eval mode.
+        samples: the training split.
+        objective: what to lower.
+        settings: optimizer and schedule.
+        generator: on the CPU; the only source of randomness (order and mirroring).
+        masks: weights to hold at exactly zero, by layer.
+        on_epoch: called after each epoch with its number, from 1, and its mean loss.
+
+    Raises:
+        DivergedError: the loss became NaN or infinite.
+    """
+    layers = detector.prunable_layers(heads=True)
+    device = next(detector.parameters()).device
+    optimizer = torch.optim.Adam(
+        detector.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    total = settings.epochs * math.ceil(len(samples) / settings.batch_size)
+    step = 0
+    detector.train()
+    for epoch in range(1, settings.epochs + 1):
+        losses = []
+        for images, targets in batches(
+            samples, batch_size=settings.batch_size, flip=settings.flip, generator=generator, device=device
+        ):
+            if settings.schedule == "one-cycle":
+                for group in optimizer.param_groups:
+                    group["lr"] = settings.learning_rate * one_cycle((step + 1) / total)
+            optimizer.zero_grad(set_to_none=True)
+            loss = objective(detector, images, targets)
+            if not loss.isfinite():
+                raise DivergedError(f"the loss became {loss.item()} in epoch {epoch} of {settings.epochs}")
+            loss.backward()
+            if settings.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(detector.parameters(), settings.clip_norm)
+            optimizer.step()
+            masking.apply(masks or {}, layers)
+            losses.append(loss.detach())
+            step += 1
+        if on_epoch is not None:
+            on_epoch(epoch, torch.stack(losses).mean().item())
+    detector.eval()
+
+
+def batches(
+    samples: Samples,
+    *,
+    batch_size: int,
+    flip: bool,
+    generator: torch.Generator,
+    device: torch.device,
+    count: int | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield every sample (or the first `count`) once, in random order: images (N, 3, S, S) and targets (M, 6)."""
+    order = torch.randperm(min(count or len(samples), len(samples)), generator=generator)
+    for indices in order.split(batch_size):
+        batch = samples.batch(indices.tolist())
+        images, targets = batch.images, batch.targets
+        if flip:
+            mirrored = torch.rand(len(indices), generator=generator) < 0.5
+            images, targets = flip_horizontally(images, targets, mirrored)
+        yield images.to(device, memory_format=torch.channels_last), targets.to(device)
+
+
+def one_cycle(progress: float) -> float:
+    """Return the factor of the learning rate at `progress` in (0, 1]: a linear rise over a quarter, a cosine fall.
+
+    After Smith & Topin 2019; unlike PyTorch's own it is defined for trainings of very few steps.
+    """
+    if progress < WARM_UP:
+        return progress / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))

@@ -1,0 +1,169 @@
+"""The command line. Every command is a few calls into the package; errors a user can mend end with status 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.console import Console
+
+from sweeps import closing, spec
+from sweeps.errors import SweepError
+from sweeps.store import Store
+
+# Piped output has no width of its own; tables should not be folded at 80 columns then.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+
+
+def main() -> None:
+    """Run the command line; the console script `sweeps`."""
+    try:
+        sys.exit(cli(standalone_mode=False))
+    except SweepError as error:
+        errors.print(f"Error: {error}", markup=False)
+        sys.exit(WRONG)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        errors.print("Interrupted. Finished rows are published; the same command resumes.")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left, as in `sweeps results ... | head`
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="robust-pruning-sweeps")
+def cli() -> None:
+    """Distributed sweeps for robust pruning: from a spec to p-values, exactly once.
+
+    \b
+    A first sweep, on this machine:    sweeps run demo
+    What it would do, without doing:   sweeps plan demo
+    Where it stands, while it runs:    sweeps status runs/demo
+    Its rows:                          sweeps results runs/demo --format csv
+    After a crash, or Ctrl-C:          the same `sweeps run` computes what is missing
+
+    Exit status: 0 all rows present, 1 some failed, 2 the spec, the data or the command is wrong.
+    """
+
+
+def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `run` and `plan` share: the spec, and where and how it is overlaid."""
+    for decorate in (
+        click.argument("spec_name", metavar="SPEC"),
+        click.option("--storage", default="runs", show_default=True, help="A path, or a URI such as s3://bucket/runs."),
+        click.option(
+            "--set", "changes", multiple=True, metavar="KEY.PATH=VALUE", help="Change the spec; VALUE is YAML. Repeatable."
+        ),
+        click.option("--retry-failed", is_flag=True, help="Also compute rows that failed before."),
+    ):
+        command = decorate(command)
+    return command
+
+
+@cli.command()
+@spec_options
+@click.option("--address", help="A Ray cluster to join, or `auto`. Default: a private Ray on this machine.")
+@click.option("--max-concurrent", type=click.IntRange(min=1), help="At most this many trials at a time.")
+def run(
+    spec_name: str,
+    storage: str,
+    changes: tuple[str, ...],
+    retry_failed: bool,
+    address: str | None,
+    max_concurrent: int | None,
+) -> int:
+    """Compute what is missing of SPEC, a YAML file or the name of a bundled spec.
+
+    Rows and checkpoints that are in the storage are never computed again, so running again resumes.
+    """
+    from sweeps import running
+
+    loaded, store = spec.load(spec_name, changes), Store(storage)
+    after = running.run(
+        loaded, store, console, address=address, retry_failed=retry_failed, max_concurrent=max_concurrent
+    )
+    closing.show(loaded, store, after, console)
+    return closing.exit_status(after)
+
+
+@cli.command()
+@spec_options
+def plan(spec_name: str, storage: str, changes: tuple[str, ...], retry_failed: bool) -> None:
+    """Say what `run` would compute, and why, without computing it."""
+    from sweeps import running, status
+
+    loaded, store = spec.load(spec_name, changes), Store(storage)
+    status.show_plan(loaded, store, running.prepare(loaded, store, retry_failed=retry_failed), console)
+
+
+@cli.command("status")
+@click.argument("sweep")
+def status_(sweep: str) -> int:
+    """Say where SWEEP, a folder <storage>/<name>, stands: rows, failures by cause, time left."""
+    from sweeps import status
+
+    return status.show(sweep, console)
+
+
+@cli.command()
+@click.argument("sweep")
+def failures(sweep: str) -> None:
+    """List each failed row of SWEEP with its cause and traceback."""
+    from sweeps import status
+
+    status.show_failures(sweep, console)
+
+
+@cli.command()
+@click.argument("sweep")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+def results(sweep: str, form: str) -> None:
+    """Print the rows of SWEEP. A table shows keys and metrics, csv and json every column."""
+    from sweeps import tables
+
+    tables.show_results(sweep, form, console)
+
+
+@cli.command()
+@click.argument("source", metavar="SWEEP_OR_FILE")
+@click.option("--metric", help="Column to compare. Default: the study's main metric.")
+@click.option(
+    "--design",
+    type=click.Choice(["independent", "paired"]),
+    help="Are trials of one seed blocks? Default: paired for a sweep, independent for a file.",
+)
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+def analyze(source: str, metric: str | None, design: str | None, form: str) -> None:
+    """Test every pair of levels of one factor, the others fixed, at each ratio.
+
+    SWEEP_OR_FILE is a sweep's folder, a folder of Parquet files, or a Parquet or CSV file with the key columns.
+    """
+    from sweeps import tables
+
+    tables.show_analysis(source, metric, design, form, console)
+
+
+@cli.command()
+@click.argument("sweep")
+def report(sweep: str) -> None:
+    """Write figures and one self-contained HTML page into SWEEP/report."""
+    for path in closing.write_report(sweep):
+        console.print(path, soft_wrap=True)
+
+
+@cli.command()
+def specs() -> None:
+    """List the bundled specs."""
+    for name, description in spec.descriptions().items():
+        console.print(f"{name:12} {description}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

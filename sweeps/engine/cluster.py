@@ -1,0 +1,70 @@
+"""A Ray to run on: a private one on this machine, or a cluster to join."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from sweeps.errors import ClusterError
+
+# Rows and failures are in the storage; Ray's own per-trial files, banners and usage reports are noise beside them.
+_QUIET = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Start a private Ray (`address` None), or join the cluster at `address`; leave it at the end.
+
+    Raises:
+        ClusterError: there is no cluster at that address, or it refused this client.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    # Ray decides about tokens by itself unless told; a private one on this machine needs none.
+    os.environ.setdefault("RAY_AUTH_MODE", "token" if address is not None and _has_token() else "disabled")
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+            )
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(f"--address {address or 'local'}: Ray could not be reached ({error})") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def has_gpus() -> bool:
+    """Say whether any node of the cluster has a GPU."""
+    return bool(ray.cluster_resources().get("GPU", 0) > 0)
+
+
+def slots(resources: dict[str, float]) -> int:
+    """Return how many trials of these resources the cluster can run at a time."""
+    total = ray.cluster_resources()
+    return int(min(total.get(name, 0) // amount for name, amount in resources.items()))
+
+
+def _has_token() -> bool:
+    return bool(
+        os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    ) or Path("~/.ray/auth_token").expanduser().exists()

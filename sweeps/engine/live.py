@@ -1,0 +1,148 @@
+"""The live view of a running sweep: one panel on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Any
+
+from ray.tune import Callback
+from rich.console import Console, Group
+from rich.live import Live as RichLive
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.plan import Plan
+
+LINE_EVERY_S = 10.0
+"""Seconds between plain lines, at least."""
+
+MOST_CAUSES = 8
+"""Failure causes shown at a time: the view stays within a screen."""
+
+
+class Live(Callback):  # type: ignore[misc]
+    """Follows a sweep through Tune's callbacks."""
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        """Start counting from what the plan found finished."""
+        self._plan, self._console = plan, console
+        self._started = time.monotonic()
+        self._last_line = 0.0
+        self._first_row: float | None = None
+        self.done = 0
+        self.failures: Counter[str] = Counter()
+        self._running: dict[str, str] = {}
+        self._trials_done = 0
+        self._screen: RichLive | None = None
+
+    def __enter__(self) -> Live:
+        """Begin to draw."""
+        if self._console.is_terminal:
+            self._screen = RichLive(get_renderable=self._render, console=self._console, refresh_per_second=4)
+            self._screen.start()
+        else:
+            self._line(force=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the last state on the screen."""
+        if self._screen is not None:
+            self._screen.stop()
+        else:
+            self._line(force=True)
+
+    # What Tune tells
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Show the trial."""
+        self._running[trial.trial_id] = f"{trial.config['trial'].label}: starting"
+        self._line()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Show a trial's step, or count its row."""
+        label = trial.config["trial"].label
+        if "row" in result:
+            self._first_row = self._first_row or time.monotonic()
+            if result.get("failure"):
+                self.failures[result["failure"]] += 1
+            else:
+                self.done += 1
+            self._running[trial.trial_id] = f"{label}: rows"
+        elif "stage" in result:
+            self._running[trial.trial_id] = f"{label}: {result['stage']}"
+        self._line()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Take the trial off the view."""
+        self._running.pop(trial.trial_id, None)
+        self._trials_done += 1
+        self._line()
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Take the trial off the view; it is started again, or its rows stay missing."""
+        self._running.pop(trial.trial_id, None)
+        self._line()
+
+    # What a person sees
+
+    def seconds_left(self) -> float | None:
+        """Return the time left at the pace so far, start-up included; None before the first row."""
+        finished = self.done + self.failures.total()
+        if not finished:
+            return None
+        pace = (time.monotonic() - self._started) / finished
+        return pace * (self._plan.missing - finished)
+
+    def _render(self) -> Group:
+        finished = len(self._plan.finished) + self.done
+        failed = len(self._plan.failed) + self.failures.total()
+        counts = Table.grid(padding=(0, 2))
+        counts.add_row(
+            "rows",
+            ProgressBar(total=self._plan.rows, completed=finished, width=40),
+            f"{finished} of {self._plan.rows}",
+            Text(f"{failed} failed", style="red" if failed else "dim"),
+        )
+        counts.add_row(
+            "trials",
+            ProgressBar(total=len(self._plan.todo), completed=self._trials_done, width=40),
+            f"{self._trials_done} of {len(self._plan.todo)}",
+            self._clock(),
+        )
+        running = [Text(f"  {text}", style="cyan", overflow="ellipsis", no_wrap=True) for text in self._running.values()]
+        causes = [
+            Text(f"  {count} × {cause}", style="red", overflow="ellipsis", no_wrap=True)
+            for cause, count in self.failures.most_common(MOST_CAUSES)
+        ]
+        return Group(counts, *running[: max(1, self._console.height - len(causes) - 4)], *causes)
+
+    def _line(self, *, force: bool = False) -> None:
+        if self._screen is not None or (not force and time.monotonic() - self._last_line < LINE_EVERY_S):
+            return
+        self._last_line = time.monotonic()
+        finished = len(self._plan.finished) + self.done
+        failed = len(self._plan.failed) + self.failures.total()
+        self._console.print(
+            f"rows {finished}/{self._plan.rows}  trials {self._trials_done}/{len(self._plan.todo)}  "
+            f"failed {failed}  {self._clock()}  {'; '.join(self._running.values())}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+    def _clock(self) -> str:
+        left = self.seconds_left()
+        elapsed = time.monotonic() - self._started
+        return f"{_duration(elapsed)} elapsed, {_duration(left) if left is not None else '?'} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,122 @@
+"""What a worker process computes: one stage, or one row. Plain functions; how they are placed is told in `trial`."""
+
+from __future__ import annotations
+
+import socket
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import ray
+
+from sweeps import rows
+from sweeps.engine.job import Job
+from sweeps.plan import Row
+from sweeps.study import Cell, Checkpoint, StageName
+
+
+def compute_stage(job: Job, name: StageName, key: str, cell: Cell, after: Checkpoint | None) -> Checkpoint:
+    """Compute a shared stage, publish it under its key, and return it.
+
+    Args:
+        after: the result of the stage before it, if it has one.
+    """
+    start, started_at = time.perf_counter(), _now()
+    checkpoint = _call(job, name, cell, after)
+    meta = {
+        "stage": name,
+        "cell": cell,
+        "seconds": time.perf_counter() - start,
+        "started_at": started_at,
+        "host": socket.gethostname(),
+        "git_commit": job.git_commit,
+    }
+    job.store.publish_checkpoint(key, checkpoint, meta)
+    return checkpoint
+
+
+def compute_row(
+    job: Job,
+    row: Row,
+    checkpoint: Checkpoint,
+    scores: Checkpoint | None,
+    costs: Mapping[str, float],
+    attempt: int,
+) -> str | None:
+    """Compute a row and publish it; return None, or the cause where that failed.
+
+    A failure is recorded in the storage with its traceback; it never ends the worker or its trial.
+
+    Args:
+        scores: of the trial; an initializer that scores per row is run here instead.
+        costs: seconds that the trial's shared stages took, by stage.
+        attempt: from 1; more where a worker died before.
+    """
+    stage: StageName = "score"
+    try:
+        started_at = _now()
+        seconds = dict(costs)
+        if row.scores is not None and not row.scores.shared:
+            start = time.perf_counter()
+            scores = job.study.score(row.cell, checkpoint)
+            seconds["score"] = time.perf_counter() - start
+        stage = "evaluate_row"
+        values = job.study.evaluate_row(row.cell, checkpoint, scores if row.scores is not None else None)
+        provenance = {
+            "pretrain_s": seconds.get("pretrain"),
+            "score_s": seconds.get("score") if row.scores is not None else None,
+            "sweep": job.sweep,
+            "row_key": str(row.key),
+            "spec_hash": job.spec_hash,
+            "checkpoint_key": row.checkpoint.key,
+            "host": socket.gethostname(),
+            "attempt": attempt,
+            "started_at": started_at,
+            "finished_at": _now(),
+            "git_commit": job.git_commit,
+            "ray_version": ray.__version__,
+            "schema_version": rows.SCHEMA_VERSION,
+        }
+        job.store.publish_row(
+            job.sweep, str(row.key), rows.table({**row.cell, **values, **provenance}, job.study)
+        )
+    except Exception as error:
+        record_failure(job, row, stage=stage, error=error)
+        return cause(error)
+    return None
+
+
+def record_failure(job: Job, row: Row, *, stage: StageName, error: BaseException) -> None:
+    """Keep why a row could not be computed."""
+    job.store.record_failure(
+        job.sweep,
+        str(row.key),
+        {
+            "cell": row.cell,
+            "row_key": str(row.key),
+            "stage": stage,
+            "cause": cause(error),
+            "traceback": "".join(traceback.format_exception(error)),
+            "host": socket.gethostname(),
+            "failed_at": _now(),
+        },
+    )
+
+
+def cause(error: BaseException) -> str:
+    """Return an error in one line: its type and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _call(job: Job, name: StageName, cell: Cell, after: Checkpoint | None) -> Checkpoint:
+    if name == "base":
+        return job.study.base(cell)
+    assert after is not None
+    return job.study.pretrain(cell, after) if name == "pretrain" else job.study.score(cell, after)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

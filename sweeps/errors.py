@@ -1,0 +1,17 @@
+"""The errors a user can cause. Each message is one sentence: where, what was found, what was expected."""
+
+
+class SweepError(Exception):
+    """Something a user can mend; the command line prints it without a traceback and exits with 2."""
+
+
+class SpecError(SweepError):
+    """The spec, or a value set on the command line, is wrong."""
+
+
+class StorageError(SweepError):
+    """The storage cannot be used, or holds something else than expected."""
+
+
+class ClusterError(SweepError):
+    """Ray could not be started or joined."""

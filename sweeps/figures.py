@@ -1,0 +1,175 @@
+"""Pictures of a sweep: a metric against the ratio of pruned weights. The page around them is `report.py`."""
+
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
+
+from sweeps.analysis import DEFAULT_AXES, check_rows, factor_axes
+from sweeps.summary import baseline_mean_sd, labelled, mean_sd
+
+# Okabe & Ito's palette, safe under the common colour blindnesses; dark and light alternate for grey print.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+# Plain dashes are kept for the baseline.
+_LINES = ("-", (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (5, 1, 1, 1, 1, 1)))
+_BASELINE_DASHES = ((0, (5, 4)), (0, (2, 3)))
+_DODGE_POINTS = 3.2
+
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.frameon": False,
+    "svg.hashsalt": "sweeps",
+}
+
+
+def metric_against_ratio(
+    rows: pd.DataFrame,
+    baseline: pd.DataFrame,
+    *,
+    metric: str,
+    label: str,
+    axes: Sequence[str] = DEFAULT_AXES,
+    replicate: str = "seed",
+    along: str = "ratio",
+) -> Figure:
+    """One curve per configuration: mean, standard deviation as bars, every model as a faint dot.
+
+    The axis is logarithmic in the weights *kept*, so that .85, .90, .95 and .99 are as legible as they are
+    different: the ticks are the ratios of the data, pruned below and kept above. It is linear where a ratio
+    is 1 and nothing is kept. Configurations stand side by side at each ratio, a few points apart.
+
+    Args:
+        rows: one row per pruned model.
+        baseline: rows of the unpruned, unprotected model, drawn as dashed lines; may be empty.
+        metric: the column drawn upwards.
+        label: its name and unit for the axis.
+        axes: the grid axes.
+        replicate: the axis whose values are repetitions.
+        along: the axis of the fraction of weights pruned, in [0, 1].
+
+    Raises:
+        ValueError: a key or metric column is missing or unfit.
+    """
+    check_rows(rows, metric=metric, axes=axes)
+    factors = factor_axes(axes, replicate=replicate, along=along)
+    models = labelled(rows, factors)
+    means = mean_sd(models, metric=metric, along=along)
+    names = list(models["configuration"].unique())
+    unpruned = baseline_mean_sd(baseline, rows, metric=metric, axes=axes, replicate=replicate, along=along)
+    legend_columns = 2 if max(map(len, [*names, *unpruned["configuration"]]), default=0) <= 45 else 1
+    legend_lines = -(-(len(names) + len(unpruned)) // legend_columns)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 4.2 + 0.19 * legend_lines), layout="constrained")
+        plot = figure.add_subplot()
+        handles: list[Any] = [
+            _draw_configuration(
+                plot,
+                models[models["configuration"] == name],
+                means[means["configuration"] == name],
+                columns=(along, metric),
+                index=index,
+                dodge=(index - (len(names) - 1) / 2) * _DODGE_POINTS,
+            )
+            for index, name in enumerate(names)
+        ]
+        handles += [
+            plot.axhline(mean, color="#555555", linewidth=1.2, linestyle=dashes, zorder=1)
+            for mean, dashes in zip(unpruned["mean"], cycle(_BASELINE_DASHES))
+        ]
+        _ratio_axis(plot, sorted(rows[along].unique()))
+        drawn = pd.concat([models[metric], means["mean"] + means["sd"], means["mean"], unpruned["mean"]])
+        _metric_axis(plot, label, low=drawn.min(), high=drawn.max())
+        figure.legend(
+            handles,
+            [*names, *unpruned["configuration"]],
+            loc="outside lower center",
+            ncols=legend_columns,
+            handlelength=3.6,
+        )
+    return figure
+
+
+def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Write the figure as `stem.png` (150 dpi) and `stem.svg`, the same bytes for the same figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    png, svg = folder / f"{stem}.png", folder / f"{stem}.svg"
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(png, dpi=150)
+        figure.savefig(svg, metadata={"Date": None})
+    return [png, svg]
+
+
+def _draw_configuration(
+    plot: Axes,
+    models: pd.DataFrame,
+    means: pd.DataFrame,
+    *,
+    columns: tuple[str, str],
+    index: int,
+    dodge: float,
+) -> ErrorbarContainer:
+    """Dots and mean curve of one configuration, `dodge` points to the right of their ratios."""
+    along, metric = columns
+    figure = plot.get_figure(root=True)
+    assert figure is not None
+    # Dodged on paper, not in the data: the same distance at every ratio, whatever the scale.
+    shift = plot.transData + ScaledTranslation(dodge / 72, 0, figure.dpi_scale_trans)
+    look: dict[str, Any] = {"color": _COLOURS[index % len(_COLOURS)], "transform": shift}
+    look["marker"] = _MARKERS[index % len(_MARKERS)]
+    dots: dict[str, Any] = {"linestyle": "none", "alpha": 0.35, "markersize": 3, "markeredgewidth": 0}
+    plot.plot(1 - models[along], models[metric], zorder=2, **look, **dots)
+    return plot.errorbar(
+        1 - means[along],
+        means["mean"],
+        yerr=means["sd"],
+        linestyle=_LINES[index % len(_LINES)],
+        linewidth=1.3,
+        markersize=5,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+        elinewidth=0.9,
+        capsize=2,
+        zorder=3,
+        **look,
+    )
+
+
+def _ratio_axis(plot: Axes, ratios: Sequence[float]) -> None:
+    """Ticks at the ratios, pruned below and kept above, from nothing pruned at the left to the right."""
+    kept = [1 - ratio for ratio in ratios]
+    if kept and min(kept) > 0:
+        plot.set_xscale("log")
+        margin = (max(kept) / min(kept)) ** 0.04
+        plot.set_xlim(max(kept) * margin, min(kept) / margin)
+        scale = ", log scale"
+    else:
+        plot.set_xlim(1.04, -0.04)
+        scale = ""
+    plot.set_xlabel("weights pruned (%)")
+    above = plot.secondary_xaxis("top")
+    above.set_xlabel(f"weights kept (%{scale})")
+    for axis, fractions in ((plot.xaxis, ratios), (above.xaxis, kept)):
+        axis.set_major_locator(FixedLocator(kept))
+        axis.set_major_formatter(FixedFormatter([f"{100 * fraction:.3g}" for fraction in fractions]))
+        axis.set_minor_locator(NullLocator())
+
+
+def _metric_axis(plot: Axes, label: str, *, low: float, high: float) -> None:
+    plot.set_ylabel(label)
+    plot.grid(axis="y", color="#dddddd", linewidth=0.6)
+    plot.set_axisbelow(True)
+    if high > low or high > 0:
+        # From zero, so that differences show in proportion; a little under, so that a marker there is whole.
+        low, high = min(low, 0), max(high, 0)
+        plot.set_ylim(low - 0.02 * (high - low), high + 0.04 * (high - low))

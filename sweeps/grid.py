@@ -1,0 +1,120 @@
+"""From grid axes to cells: axes cross, `exclude` and `include` adjust, as in a GitHub Actions matrix."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweeps.errors import SpecError
+from sweeps.study import Axis, Cell, Value
+
+
+def expand(grid: Mapping[str, Any], axes: Sequence[Axis]) -> list[Cell]:
+    """Return every cell of a grid once, in the order of the axes.
+
+    Axes cross; an `exclude` entry removes each cell that agrees with all its values; an `include` entry is added to
+    each crossed cell it does not contradict, and makes a cell of its own where there is none.
+
+    Args:
+        grid: the spec's `grid`: a list of values per axis, and optionally `include` and `exclude`.
+        axes: of the study.
+
+    Raises:
+        SpecError: an unknown axis, a value of the wrong type or outside its range, a repeated value, an included
+            cell that leaves an axis out, or a grid without any cell.
+    """
+    by_name = {axis.name: axis for axis in axes}
+    adjustments = {key: _entries(grid.get(key, []), f"grid.{key}", by_name) for key in ("include", "exclude")}
+    values = {
+        name: _values(given, by_name[_known(name, by_name, f"grid.{name}", extra=("include", "exclude"))])
+        for name, given in grid.items()
+        if name not in adjustments
+    }
+    crossed: list[Cell] = [
+        dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())
+    ]
+    if not values:
+        crossed = []
+    crossed = [cell for cell in crossed if not any(_agrees(cell, entry) for entry in adjustments["exclude"])]
+    added: list[Cell] = []
+    for entry in adjustments["include"]:
+        matching = [
+            cell for cell in crossed if all(cell.get(k, v) == v for k, v in entry.items() if k in values)
+        ]
+        if matching:
+            for cell in matching:
+                cell.update(entry)
+        else:
+            added.append(dict(entry))
+    cells: dict[tuple[Value, ...], Cell] = {}
+    for cell in crossed + added:
+        for axis in axes:
+            if axis.name not in cell:
+                raise SpecError(
+                    f"grid: the cell {_show(cell)} has no {axis.name}; give grid.{axis.name} a value"
+                )
+        ordered = {axis.name: cell[axis.name] for axis in axes}
+        cells[tuple(ordered.values())] = ordered
+    if not cells:
+        raise SpecError(
+            "grid: no cell is left to compute; expected at least one value per axis, not all excluded"
+        )
+    return list(cells.values())
+
+
+def _values(given: Any, axis: Axis) -> list[Value]:
+    where = f"grid.{axis.name}"
+    if not isinstance(given, list):
+        raise SpecError(f"{where}: found {given!r}, expected a list of values")
+    values = [_value(item, axis, f"{where}[{index}]") for index, item in enumerate(given)]
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise SpecError(f"{where}[{index}]: {value!r} is there twice, expected each value once")
+    return values
+
+
+def _value(given: Any, axis: Axis, where: str) -> Value:
+    names = {str: "text", int: "a whole number", float: "a number"}
+    accepted = (int, float) if axis.kind is float else axis.kind
+    if not isinstance(given, accepted) or isinstance(given, bool):
+        raise SpecError(f"{where}: found {given!r}, expected {names[axis.kind]}")
+    value: Value = axis.kind(given)
+    if axis.choices is not None and value not in axis.choices:
+        near = difflib.get_close_matches(str(value), axis.choices, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SpecError(f"{where}: found {value!r}, expected one of {', '.join(axis.choices)}{hint}")
+    if axis.bounds is not None and isinstance(value, (int, float)):
+        lowest, highest = axis.bounds
+        if not lowest <= value <= highest:
+            raise SpecError(f"{where}: found {value!r}, expected a value from {lowest:g} to {highest:g}")
+    return value
+
+
+def _entries(given: Any, where: str, axes: Mapping[str, Axis]) -> list[Cell]:
+    if not isinstance(given, list) or not all(isinstance(entry, dict) and entry for entry in given):
+        raise SpecError(f"{where}: found {given!r}, expected a list of mappings from axis to value")
+    return [
+        {
+            name: _value(value, axes[_known(name, axes, f"{where}[{index}]")], f"{where}[{index}].{name}")
+            for name, value in entry.items()
+        }
+        for index, entry in enumerate(given)
+    ]
+
+
+def _known(name: str, axes: Mapping[str, Axis], where: str, extra: tuple[str, ...] = ()) -> str:
+    if name in axes:
+        return name
+    near = difflib.get_close_matches(str(name), [*axes, *extra], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise SpecError(f"{where}: unknown axis {name!r}, expected one of {', '.join([*axes, *extra])}{hint}")
+
+
+def _agrees(cell: Cell, entry: Cell) -> bool:
+    return all(cell.get(name) == value for name, value in entry.items())
+
+
+def _show(cell: Cell) -> str:
+    return ", ".join(f"{name} {value}" for name, value in cell.items())

@@ -1,0 +1,91 @@
+"""Rows: their schema, and reading them back as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from sweeps.errors import StorageError
+from sweeps.store import Store
+from sweeps.study import Study
+
+SCHEMA_VERSION = 1
+
+_AXES = b"sweeps.axes"
+"""Where a row's file tells which of its columns are keys."""
+
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+
+COSTS = {"pretrain_s": float, "score_s": float}
+"""Seconds that shared stages took, whichever trial paid them; null where a row did without the stage."""
+
+PROVENANCE = {
+    "sweep": str,
+    "row_key": str,
+    "spec_hash": str,
+    "checkpoint_key": str,
+    "host": str,
+    "attempt": int,
+    "started_at": str,
+    "finished_at": str,
+    "git_commit": str,
+    "ray_version": str,
+    "schema_version": int,
+}
+
+
+def schema(study: type[Study] | Study) -> pa.Schema:
+    """Return the schema of a study's rows: keys, what the study measures, costs, provenance."""
+    axes = {axis.name: axis.kind for axis in study.axes}
+    fields = axes | dict(study.columns) | COSTS | PROVENANCE
+    columns = [pa.field(name, _ARROW[kind], nullable=name not in axes) for name, kind in fields.items()]
+    return pa.schema(columns, metadata={_AXES: ",".join(axes)})
+
+
+def table(values: Mapping[str, Any], study: Study) -> pa.Table:
+    """Return one row as a table.
+
+    Raises:
+        ValueError: a column of the schema is missing from `values`, or a value is no column.
+    """
+    expected = schema(study)
+    if set(values) != set(expected.names):
+        missing, unknown = set(expected.names) - set(values), set(values) - set(expected.names)
+        raise ValueError(f"a row lacks {sorted(missing)} and has unknown {sorted(unknown)}")
+    return pa.Table.from_pylist([dict(values)], schema=expected)
+
+
+def load_results(sweep: str) -> pd.DataFrame:
+    """Return all rows of a sweep, sorted by their keys.
+
+    Args:
+        sweep: `<storage>/<name>`, a path or a URI.
+
+    Raises:
+        StorageError: no such sweep, a damaged row, or two rows of one cell.
+    """
+    location, name = split_location(sweep)
+    store = Store(location)
+    if store.read_spec(name) is None:
+        raise StorageError(f"{sweep}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
+    found = store.read_rows(name)
+    if found is None:
+        return pd.DataFrame()
+    frame: pd.DataFrame = found.to_pandas()
+    keys = found.schema.metadata[_AXES].decode().split(",")
+    twice = frame.duplicated(keys)
+    if twice.any():
+        cell = ", ".join(f"{key} {frame.loc[twice, key].iloc[0]}" for key in keys)
+        raise StorageError(f"{sweep}: found two rows for {cell}, expected one row per cell")
+    return frame.sort_values(keys, ignore_index=True)
+
+
+def split_location(sweep: str) -> tuple[str, str]:
+    """Split `<storage>/<name>` into storage and name."""
+    scheme, separator, path = sweep.rpartition("://")
+    pure = PurePosixPath(path)
+    return f"{scheme}{separator}{pure.parent}", pure.name

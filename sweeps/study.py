@@ -1,0 +1,127 @@
+"""The one seam between the engine and a science: what a `Study` is, and how it is found by name.
+
+The engine sees named stages with typed inputs and outputs and the grid axes each depends on; it never learns what is
+trained or measured. A study is any class of this shape, registered as an entry point of the group `sweeps.studies` or
+named in the spec as `module:Class`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+
+import numpy as np
+from pydantic import BaseModel
+
+from sweeps.errors import SpecError
+
+Value = str | int | float
+Cell = dict[str, Value]
+"""One point of the grid: a value per axis."""
+
+Checkpoint = Mapping[str, np.ndarray[Any, Any]]
+"""What a stage hands on: named arrays, which may be read-only views of shared memory."""
+
+StageName = Literal["base", "pretrain", "score", "evaluate_row"]
+
+
+class Axis(NamedTuple):
+    """A grid axis: its name, the type of its values, and which values it admits."""
+
+    name: str
+    kind: type[str] | type[int] | type[float]
+    choices: tuple[str, ...] | None = None
+    bounds: tuple[float, float] | None = None
+
+
+class Stage(NamedTuple):
+    """All that determines a stage's result for one cell, besides the results of the stages before it.
+
+    `settings` is JSON: the stage's own settings and fingerprints of the data it reads. `version` is raised by hand
+    when the stage's code changes what it computes.
+    """
+
+    axes: tuple[str, ...]
+    settings: Mapping[str, Any]
+    version: int = 1
+
+
+class Study(Protocol):
+    """A science that can be swept. Its methods run in worker processes; equal inputs must give equal results.
+
+    Stages run in the order base → pretrain → score → evaluate_row. A result whose axes leave out `row_axis` is
+    published and shared by all cells that agree on its axes; any other is computed with its row. Anything a user can
+    mend is raised as ValueError with one sentence.
+    """
+
+    Settings: ClassVar[type[BaseModel]]
+    """Fields of the spec that are the study's own."""
+
+    axes: ClassVar[tuple[Axis, ...]]
+    """The key columns of a row, in order. Every grid gives values to all of them."""
+
+    row_axis: ClassVar[str]
+    """The axis along which one trial fans out."""
+
+    replicate_axis: ClassVar[str]
+    """The axis whose values repeat an experiment: the random seed."""
+
+    columns: ClassVar[Mapping[str, type]]
+    """What `evaluate_row` returns: column name to str, int or float."""
+
+    metrics: ClassVar[Mapping[str, str]]
+    """Columns to draw and test, with their labels; the first is the study's main question."""
+
+    def __init__(self, settings: BaseModel) -> None:
+        """Take validated settings; cheap, reads nothing."""
+
+    def check(self, cells: Sequence[Cell]) -> None:
+        """Read what the stages will read, before anything runs, and raise ValueError on what a user must mend."""
+
+    def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Return further cells to compare the grid's with."""
+
+    def is_baseline(self, cell: Mapping[str, Any]) -> bool:
+        """Say whether a cell came from `baselines`."""
+
+    def stage(self, name: StageName, cell: Cell) -> Stage | None:
+        """Declare a stage for a cell; None where the cell does without it (never for `evaluate_row`)."""
+
+    def base(self, cell: Cell) -> Checkpoint:
+        """Return the starting point that trials share."""
+
+    def pretrain(self, cell: Cell, base: Checkpoint) -> Checkpoint:
+        """Return the checkpoint that is scored and pruned."""
+
+    def score(self, cell: Cell, checkpoint: Checkpoint) -> Checkpoint:
+        """Return importance scores for the checkpoint's weights."""
+
+    def evaluate_row(
+        self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None
+    ) -> Mapping[str, Any]:
+        """Prune, fine-tune and measure; return a value for each of `columns`."""
+
+
+def find(name: str) -> type[Study]:
+    """Return the study class of that name.
+
+    Raises:
+        SpecError: no such study.
+    """
+    module_name, _, attribute = name.partition(":")
+    registered = {point.name: point for point in entry_points(group="sweeps.studies")}
+    if name in registered:
+        found: type[Study] = registered[name].load()
+        return found
+    if attribute:
+        try:
+            found = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError) as error:
+            raise SpecError(f"study: cannot import {name!r} ({error})") from error
+        return found
+    near = difflib.get_close_matches(name, registered, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise SpecError(f"study: found {name!r}, expected one of {', '.join(sorted(registered))}{hint}")

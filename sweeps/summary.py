@@ -1,0 +1,182 @@
+"""Means and p-values as tables for the terminal. The tests are in `analysis.py`, the page in `report.py`."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.analysis import ALPHA, DEFAULT_AXES, check_rows, factor_axes
+
+MISSING = "-"
+STAR = "*"
+STAR_MEANS = f"{STAR} Holm-corrected p < {ALPHA:g}; g is Hedges' g, positive where the first is larger"
+
+
+def labelled(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
+    """The rows in the order of their factors, with a column `configuration`: their levels in words."""
+    ordered = rows.sort_values(list(factors), kind="stable") if factors else rows
+    levels = ordered[list(factors)].itertuples(index=False, name=None)
+    return ordered.assign(configuration=[in_words(row) or "all" for row in levels])
+
+
+def in_words(levels: Sequence[Any]) -> str:
+    """Levels on one line, `unstructured · hydra · rgb`; a level that varies is empty and left out."""
+    return " · ".join(str(level) for level in levels if level != "")
+
+
+def mean_sd(labelled_rows: pd.DataFrame, *, metric: str, along: str = "ratio") -> pd.DataFrame:
+    """Columns `configuration`, `along`, `n`, `mean`, `sd` (of the sample, NaN for n = 1), where n > 0, by `along`."""
+    by = labelled_rows.groupby(["configuration", along], sort=False)[metric]
+    cells = by.agg(n="count", mean="mean", sd="std").reset_index()
+    return cells[cells["n"] > 0].sort_values(along, kind="stable")
+
+
+def baseline_mean_sd(
+    baseline: pd.DataFrame,
+    rows: pd.DataFrame,
+    *,
+    metric: str,
+    axes: Sequence[str] = DEFAULT_AXES,
+    replicate: str = "seed",
+    along: str = "ratio",
+) -> pd.DataFrame:
+    """`mean_sd` of the baseline, `configuration` naming only the levels it shares with the pruned models."""
+    if baseline.empty:
+        return pd.DataFrame({"configuration": [], along: [], "n": [], "mean": [], "sd": []})
+    check_rows(baseline, metric=metric, axes=axes)
+    factors = factor_axes(axes, replicate=replicate, along=along)
+    known = [set(rows[factor]) for factor in factors]
+    words = [
+        in_words(["baseline", *(level for level, levels in zip(row, known, strict=True) if level in levels)])
+        for row in baseline[factors].itertuples(index=False, name=None)
+    ]
+    return mean_sd(baseline.assign(configuration=words), metric=metric, along=along)
+
+
+def mean_table(
+    rows: pd.DataFrame,
+    baseline: pd.DataFrame,
+    *,
+    metric: str,
+    axes: Sequence[str] = DEFAULT_AXES,
+    replicate: str = "seed",
+    along: str = "ratio",
+) -> pd.DataFrame:
+    """Mean ± sample standard deviation as text, one line per configuration, one column per ratio.
+
+    A cell with fewer values than the fullest says how many: `0.412 ± 0.013 (n=2)`; without a value it is a
+    dash. The baseline's lines come last. The numbers themselves are given by `mean_sd`.
+    """
+    check_rows(rows, metric=metric, axes=axes)
+    factors = factor_axes(axes, replicate=replicate, along=along)
+    models = labelled(rows, factors)
+    cells = mean_sd(models, metric=metric, along=along)
+    unpruned = baseline_mean_sd(baseline, rows, metric=metric, axes=axes, replicate=replicate, along=along)
+    most = cells["n"].max()
+    digits = _decimals(cells["mean"].abs().max())
+    texts: dict[str, dict[float, str]] = {name: {} for name in models["configuration"]}
+    for name, at, n, mean, sd in [*cells.to_numpy().tolist(), *unpruned.assign(n=most).to_numpy().tolist()]:
+        spread = "" if math.isnan(sd) else f" ± {sd:.{digits}f}"
+        count = "" if n == most else f" (n={n})"
+        texts.setdefault(name, {})[at] = f"{mean:.{digits}f}{spread}{count}"
+    ratios = sorted({at for line in texts.values() for at in line})
+    return pd.DataFrame.from_dict(texts, orient="index", columns=ratios).fillna(MISSING)
+
+
+def _decimals(largest: float) -> int:
+    """Three significant digits of the largest number, and at least one decimal below a thousand."""
+    if not largest > 0:
+        return 3
+    before_point = math.floor(math.log10(largest)) + 1
+    return max(3 - before_point, 1 if before_point <= 3 else 0)
+
+
+def format_p(p: float) -> str:
+    """A p-value in few characters: `0.103`, `4e-11`, a dash where there was no test."""
+    if math.isnan(p):
+        return MISSING
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-")
+
+
+def starred(p_holm: float) -> str:
+    """The corrected p-value, with a star where it is significant."""
+    return format_p(p_holm) + (STAR if p_holm < ALPHA else "")
+
+
+def families(
+    tests: pd.DataFrame, *, axes: Sequence[str] = DEFAULT_AXES, replicate: str = "seed", along: str = "ratio"
+) -> Iterator[tuple[str, list[tuple[str, pd.DataFrame]]]]:
+    """The lines of `contrasts` by factor, and in it by pair of levels: `hydra vs l1 (rgb)`."""
+    factors = factor_axes(axes, replicate=replicate, along=along)
+    for factor, of_factor in tests.groupby("factor", sort=False):
+        pairs = of_factor.groupby(["level_a", "level_b", *factors], sort=False)
+        named = []
+        for (a, b, *fixed), lines in pairs:
+            given = in_words(fixed)
+            named.append((f"{a} vs {b}" + (f" ({given})" if given else ""), lines.set_index(along)))
+        yield str(factor), named
+
+
+def mean_view(table: pd.DataFrame, *, title: str, along: str = "ratio") -> Table:
+    """What `mean_table` returns, for a terminal of 100 columns or more: spread below mean."""
+    view = _view(title, "mean ± standard deviation")
+    view.add_column(Text(f"{along} →"), ratio=1)
+    for at in table.columns:
+        view.add_column(f"{at:g}", justify="right", no_wrap=True)
+    for name, cells in table.iterrows():
+        view.add_row(Text(str(name)), *(cell.replace(" ± ", "\n±").replace(" (", "\n(") for cell in cells))
+        view.add_section()
+    return view
+
+
+def contrast_views(
+    tests: pd.DataFrame, *, axes: Sequence[str] = DEFAULT_AXES, replicate: str = "seed", along: str = "ratio"
+) -> list[Table]:
+    """What `contrasts` returns, as one table per factor: p, Holm's p and Hedges' g at each ratio."""
+    views = []
+    for factor, pairs in families(tests, axes=axes, replicate=replicate, along=along):
+        ratios = sorted({at for _, lines in pairs for at in lines.index})
+        first = pairs[0][1].iloc[0]
+        view = _view(f"{factor}: {first['metric']}, {first['test']}", "\n".join([STAR_MEANS, *notes(pairs)]))
+        view.add_column(Text(f"{along} →"), ratio=1)
+        view.add_column("", no_wrap=True)
+        for at in ratios:
+            view.add_column(f"{at:g}", justify="right", no_wrap=True)
+        for name, lines in pairs:
+            columns = (lines[column].reindex(ratios) for column in ("p_value", "p_holm", "effect_size"))
+            cells = map(_contrast_cell, *columns)
+            view.add_row(Text(name), "p\nHolm\ng", *cells)
+            view.add_section()
+        views.append(view)
+    return views
+
+
+def notes(pairs: Sequence[tuple[str, pd.DataFrame]]) -> list[str]:
+    """What was dropped or not tested in one of the `families`: `not tested: … — hydra vs l1 at 0`."""
+    where: dict[str, list[str]] = {}
+    for name, lines in pairs:
+        for note, noted in lines[lines["note"] != ""].groupby("note", sort=False):
+            where.setdefault(str(note), []).append(f"{name} at {', '.join(f'{at:g}' for at in noted.index)}")
+    return [f"{note} — {'; '.join(places)}" for note, places in where.items()]
+
+
+def _contrast_cell(p: float, p_holm: float, effect: float) -> Text:
+    g = MISSING if math.isnan(effect) else f"{effect:+.1f}"
+    holm = Text(starred(p_holm), style="bold" if p_holm < ALPHA else "")
+    return Text("\n").join([Text(format_p(p)), holm, Text(g)])
+
+
+def _view(title: str, caption: str) -> Table:
+    return Table(
+        title=Text(title),
+        caption=Text(caption),
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        expand=True,
+    )

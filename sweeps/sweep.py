@@ -1,0 +1,65 @@
+"""A sweep on storage, opened to be read: its spec, its rows, its failures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sweeps import spec as specs
+from sweeps.errors import StorageError
+from sweeps.rows import load_results, split_location
+from sweeps.spec import Spec
+from sweeps.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What is there of a sweep. `rows` are the grid's; `baseline` are those the study compares them with."""
+
+    location: str
+    store: Store
+    spec: Spec
+    rows: pd.DataFrame
+    baseline: pd.DataFrame
+    failures: list[dict[str, Any]]
+
+    @property
+    def naming(self) -> dict[str, Any]:
+        """How the study names its axes, as `analysis`, `summary`, `figures` and `report` take it."""
+        study = self.spec.study
+        return {
+            "axes": [axis.name for axis in study.axes],
+            "replicate": study.replicate_axis,
+            "along": study.row_axis,
+        }
+
+
+def open_sweep(location: str) -> Sweep:
+    """Open `<storage>/<name>`.
+
+    Raises:
+        StorageError: there is no sweep, or its rows are damaged.
+    """
+    storage, name = split_location(location)
+    store = Store(storage)
+    text = store.read_spec(name)
+    if text is None:
+        raise StorageError(f"{location}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
+    loaded = specs.parse(text, f"{location}/spec.yaml")
+    frame = load_results(location)
+    axes = [axis.name for axis in loaded.study.axes]
+    is_baseline = pd.Series(
+        [loaded.study.is_baseline(cell) for cell in frame[axes].to_dict("records")] if len(frame) else [],
+        index=frame.index,
+        dtype=bool,
+    )
+    return Sweep(
+        location=location,
+        store=store,
+        spec=loaded,
+        rows=frame[~is_baseline],
+        baseline=frame[is_baseline],
+        failures=list(store.failures(name)),
+    )

@@ -1,0 +1,81 @@
+"""Rows and tests as the command line prints them: a table for people, csv and json for programs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from sweeps.analysis import DEFAULT_AXES, contrasts
+from sweeps.errors import SweepError
+from sweeps.rows import split_location
+from sweeps.store import Store
+from sweeps.summary import contrast_views
+from sweeps.sweep import open_sweep
+
+
+def show_results(location: str, form: str, console: Console) -> None:
+    """Print the rows of a sweep."""
+    sweep = open_sweep(location)
+    frame = pd.concat([sweep.baseline, sweep.rows])
+    if form != "table":
+        _write(frame, form)
+        return
+    columns = [*sweep.naming["axes"], *sweep.spec.study.metrics]
+    view = Table(*columns, title=f"{len(frame)} rows")
+    for values in frame[columns].itertuples(index=False) if len(frame) else []:
+        view.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values))
+    console.print(view)
+
+
+def show_analysis(source: str, metric: str | None, design: str | None, form: str, console: Console) -> None:
+    """Print hypothesis tests on a sweep or on a file of rows."""
+    naming: dict[str, Any]
+    storage, name = split_location(source)
+    if not Path(source).is_file() and Store(storage).read_spec(name) is not None:
+        sweep = open_sweep(source)
+        rows, naming = sweep.rows, sweep.naming
+        metric, design = metric or next(iter(sweep.spec.study.metrics)), design or "paired"
+    else:
+        rows, naming = _read(source), {"axes": DEFAULT_AXES}
+        metric, design = metric or _only_metric(rows, source), design or "independent"
+    try:
+        tests = contrasts(rows, metric=metric, design="paired" if design == "paired" else "independent", **naming)
+    except ValueError as error:
+        raise SweepError(f"{source}: {error}") from error
+    if form != "table":
+        _write(tests, form)
+        return
+    for view in contrast_views(tests, **naming):
+        console.print(view)
+    if not len(tests):
+        console.print("nothing to compare: no factor has two levels with the others fixed")
+
+
+def _read(source: str) -> pd.DataFrame:
+    try:
+        return pd.read_csv(source) if source.endswith(".csv") else pd.read_parquet(source)
+    except FileNotFoundError:
+        raise SweepError(f"{source}: found nothing there, expected a sweep, or a Parquet or CSV file") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, pa.ArrowException, OSError) as error:
+        raise SweepError(f"{source}: cannot be read as rows: {error}") from error
+
+
+def _only_metric(rows: pd.DataFrame, source: str) -> str:
+    numeric = [str(name) for name in rows.select_dtypes("number").columns if name not in DEFAULT_AXES]
+    if len(numeric) != 1:
+        raise SweepError(f"{source}: --metric is needed, one of {', '.join(numeric) or 'no numeric column'}")
+    return numeric[0]
+
+
+def _write(frame: pd.DataFrame, form: str) -> None:
+    if form == "csv":
+        frame.to_csv(sys.stdout, index=False)
+    else:
+        frame.to_json(sys.stdout, orient="records", indent=1, double_precision=15)
+        sys.stdout.write("\n")

@@ -1,0 +1,68 @@
+"""Data for tests: a small set of shapes, a hand-written COCO split, and real images where at hand."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from robustprune.data.shapes import generate
+
+
+@pytest.fixture(scope="session")
+def shapes_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small `shapes`: 24 training and 12 validation images."""
+    return generate(tmp_path_factory.mktemp("data") / "shapes", train_images=24, val_images=12)
+
+
+@pytest.fixture(scope="session")
+def coco_root() -> Path:
+    """Folder of a few real COCO images."""
+    default = Path(__file__).parents[3] / "shared" / "data"
+    root = Path(os.environ.get("ROBUSTPRUNE_DATA", default)) / "coco"
+    if not root.is_dir():
+        pytest.skip(f"no COCO data at {root}; ROBUSTPRUNE_DATA names the folder above it")
+    return root
+
+
+@pytest.fixture
+def coco_content() -> dict[str, Any]:
+    """Two images of 40 x 30 pixels with hostile names, ids out of order, one object (whose id is 0)."""
+    return {
+        "images": [
+            {"id": 7, "file_name": "a 0.png", "width": 40, "height": 30},
+            {"id": 3, "file_name": "b'; echo.png", "width": 40, "height": 30},
+        ],
+        "annotations": [
+            {
+                "id": 0,
+                "image_id": 7,
+                "category_id": 90,
+                "bbox": [10.5, 5.25, 20, 10],
+                "area": 150,
+                "iscrowd": 0,
+            }
+        ],
+        "categories": [{"id": 90, "name": "kite"}, {"id": 4, "name": "owl"}],
+    }
+
+
+@pytest.fixture
+def write_coco(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a split, its two images blank, and returns the root."""
+
+    def write(content: dict[str, Any] | str, split: str = "train") -> Path:
+        folder = tmp_path / split
+        folder.mkdir()
+        for name in ("a 0.png", "b'; echo.png"):
+            Image.new("RGB", (40, 30)).save(folder / name)
+        annotations = tmp_path / "annotations"
+        annotations.mkdir(exist_ok=True)
+        text = content if isinstance(content, str) else json.dumps(content)
+        (annotations / f"instances_{split}.json").write_text(text)
+        return tmp_path
+
+    return write

@@ -1,0 +1,218 @@
+import os
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from sweeps.analysis import Design, contrasts, holm
+
+DATA = Path(os.environ.get("ROBUSTPRUNE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+AXES = ("method", "seed", "sparsity")
+DESIGNS: tuple[Design, ...] = ("paired", "independent")
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def two_groups(a: list[float], b: list[float], sparsity: float = 0.5) -> pd.DataFrame:
+    """Rows of a study with one factor, `method`, and the values in the order of seeds."""
+    values = [("a", seed, sparsity, value) for seed, value in enumerate(a)]
+    values += [("b", seed, sparsity, value) for seed, value in enumerate(b)]
+    return pd.DataFrame(values, columns=[*AXES, "accuracy"])
+
+
+def compare(rows: pd.DataFrame, design: Design) -> pd.DataFrame:
+    return contrasts(rows, metric="accuracy", design=design, axes=AXES, along="sparsity")
+
+
+def test_independent_f_of_a_table_computed_by_hand() -> None:
+    # Means 2 and 5; between squares 2·3·1.5² = 13.5 on 1, within 2 + 2 = 4 on 4 degrees of freedom.
+    line = compare(two_groups([1, 2, 3], [4, 5, 6]), "independent").iloc[0]
+    assert line["statistic"] == pytest.approx(13.5)
+    assert line["p_value"] == pytest.approx(stats.f.sf(13.5, 1, 4))
+    assert (line["mean_a"], line["mean_b"], line["sd_a"], line["n_a"]) == (2, 5, 1, 3)
+    assert line["test"] == "one-way ANOVA"
+
+
+def test_paired_f_of_a_blocked_table_computed_by_hand() -> None:
+    # Differences -1, -2, -3: mean -2, variance 1, so F = t² = 3·2²/1 = 12 on 1 and 2.
+    line = compare(two_groups([1, 5, 9], [2, 7, 12]), "paired").iloc[0]
+    assert line["statistic"] == pytest.approx(12)
+    assert line["p_value"] == pytest.approx(stats.f.sf(12, 1, 2))
+    assert line["effect_size"] == pytest.approx(-2 / np.sqrt(np.pi))
+
+
+def test_paired_design_sees_through_what_seeds_share() -> None:
+    rng = np.random.default_rng(0)
+    seeds, noise = 10 * rng.normal(size=8), 0.1 * rng.normal(size=(2, 8))
+    rows = two_groups(list(seeds + noise[0]), list(seeds + noise[1] + 1))
+    assert compare(rows, "paired")["p_value"].iloc[0] < 1e-6
+    assert compare(rows, "independent")["p_value"].iloc[0] > 0.5
+
+
+def test_every_pair_of_levels_with_the_others_fixed_and_no_more() -> None:
+    grid = product(("u", "s"), ("x", "y", "z"), ("rgb",), range(3), (0.0, 0.9))
+    rows = pd.DataFrame(grid, columns=["structure", "initializer", "colour", "seed", "ratio"])
+    rows = rows[~((rows["structure"] == "s") & (rows["initializer"] == "z"))]
+    rows["map"] = np.random.default_rng(1).normal(size=len(rows))
+    found = contrasts(rows, metric="map")
+    columns = ["factor", "level_a", "level_b", "structure", "initializer", "colour"]
+    assert found[columns].drop_duplicates().to_numpy().tolist() == [
+        ["structure", "s", "u", "", "x", "rgb"],
+        ["structure", "s", "u", "", "y", "rgb"],
+        ["initializer", "x", "y", "s", "", "rgb"],
+        ["initializer", "x", "y", "u", "", "rgb"],
+        ["initializer", "x", "z", "u", "", "rgb"],
+        ["initializer", "y", "z", "u", "", "rgb"],
+    ]
+    assert found["ratio"].tolist() == [0.0, 0.9] * 6
+    assert (
+        list(found.columns)
+        == (
+            "factor level_a level_b structure initializer colour ratio metric design n_a n_b mean_a mean_b sd_a "
+            "sd_b statistic p_value p_holm effect_size effect_low effect_high test note"
+        ).split()
+    )
+
+
+def test_holm_by_hand() -> None:
+    # Sorted .01 .02 .03 .04 times 4 3 2 1 is .04 .06 .06 .04, made monotone .04 .06 .06 .06.
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == pytest.approx([1, 1])
+
+
+def test_a_test_not_made_does_not_count_for_holm() -> None:
+    assert holm([0.03, float("nan"), 0.01]) == pytest.approx([0.03, np.nan, 0.02], nan_ok=True)
+
+
+def test_the_family_of_holm_is_all_levels_and_ratios_of_one_question() -> None:
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame(product("abc", "vw", range(4), (0.0, 0.5)), columns=["m", "n", "seed", "ratio"])
+    rows["accuracy"] = rng.normal(size=len(rows))
+    found = contrasts(rows, metric="accuracy", axes=("m", "n", "seed", "ratio"))
+    question = found[(found["factor"] == "m") & (found["n"] == "v")]
+    assert len(question) == 6
+    assert question["p_holm"].to_numpy() == pytest.approx(holm(question["p_value"].tolist()))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "design", "reason"),
+    [
+        ([0.5], [0.6], "paired", "not tested: 1 complete blocks, a test needs 2"),
+        ([0.5], [0.6, 0.7], "independent", "not tested: groups of 1 and 2, a test needs 2 in each"),
+        ([0.5, 0.5], [0.6, 0.6], "independent", "not tested: neither group varies"),
+        ([0.3, 0.2, 0.7], [0.2, 0.1, 0.6], "paired", "not tested: the differences do not vary"),
+        ([0.5, np.nan], [0.6, 0.7], "paired", "dropped seed 1 without a value in both; not tested: 1 comp"),
+        ([0.5, np.inf], [0.6, 0.7], "independent", "a: dropped seed 1 without a finite value; not tested"),
+    ],
+)
+def test_degenerate_input_is_not_tested_and_says_why(
+    a: list[float], b: list[float], design: Design, reason: str
+) -> None:
+    line = compare(two_groups(a, b), design).iloc[0]
+    assert np.isnan(line["p_value"])
+    assert np.isnan(line["p_holm"])
+    assert line["note"].startswith(reason)
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_a_ratio_at_which_one_level_has_no_rows_is_said(design: Design) -> None:
+    both, one = two_groups([1, 2, 4], [2, 5, 3]), two_groups([1, 2, 3], [], sparsity=0.9)
+    lines = compare(pd.concat([both, one]), design)
+    assert lines["sparsity"].tolist() == [0.5, 0.9]
+    assert lines["note"].iloc[0] == ""
+    assert "not tested" in lines["note"].iloc[1]
+    assert (lines["n_b"].iloc[0], lines["n_b"].iloc[1]) == (3, 0)
+
+
+def test_incomplete_blocks_are_dropped_and_said() -> None:
+    rows = two_groups([1, 2, 4, 100], [2, 5, 3])
+    dropped, complete = compare(rows, "paired").iloc[0], compare(rows.query("seed < 3"), "paired").iloc[0]
+    assert dropped["note"] == "dropped seed 3 without a value in both"
+    assert (dropped["n_a"], dropped["mean_a"]) == (3, complete["mean_a"])
+    assert dropped["p_value"] == complete["p_value"]
+
+
+def test_two_blocks_have_a_p_value_and_no_effect_size() -> None:
+    line = compare(two_groups([1, 2], [2, 5]), "paired").iloc[0]
+    assert np.isfinite(line["p_value"])
+    assert np.isnan(line["effect_size"])
+    assert "needs 3" in line["note"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda rows: rows.rename(columns={"accuracy": "acuracy"}), "did you mean 'acuracy'"),
+        (lambda rows: rows.drop(columns="seed"), "key column 'seed' is missing .* method, seed, sparsity"),
+        (lambda rows: rows.assign(seed=[None, *range(5)]), "key column 'seed' is empty in 1 of 6 rows"),
+        (lambda rows: rows.assign(accuracy="high"), "'accuracy' holds .* values, expected numbers"),
+        (lambda rows: pd.concat([rows, rows[:1]]), "1 of 7 rows repeat .* method a, seed 0, sparsity 0.5"),
+    ],
+)
+def test_unfit_tables_are_refused_in_one_sentence(
+    spoil: Callable[[pd.DataFrame], pd.DataFrame], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare(spoil(two_groups([1, 2, 3], [4, 5, 6])), "paired")
+
+
+def test_a_study_without_factors_has_nothing_to_compare() -> None:
+    rows = pd.DataFrame({"seed": [0, 1], "ratio": [0.5, 0.5], "map": [0.1, 0.2]})
+    assert contrasts(rows, metric="map", axes=("seed", "ratio")).empty
+
+
+measurements = st.lists(
+    st.tuples(st.integers(-50, 50), st.integers(-50, 50)).map(lambda pair: (pair[0] / 64, pair[1] / 64)),
+    min_size=1,
+    max_size=7,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs=measurements, design=st.sampled_from(DESIGNS))
+def test_swapping_the_labels_turns_the_effect_and_nothing_else(
+    pairs: list[tuple[float, float]], design: Design
+) -> None:
+    a, b = ([*column] for column in zip(*pairs, strict=True))
+    line, turned = (compare(two_groups(*groups), design).iloc[0] for groups in ((a, b), (b, a)))
+    effect = ["effect_size", "effect_low", "effect_high"]
+    other = -turned[["effect_size", "effect_high", "effect_low"]].to_numpy(dtype=float)
+    assert turned["p_value"] == pytest.approx(line["p_value"], nan_ok=True)
+    assert other == pytest.approx(line[effect].to_numpy(dtype=float), nan_ok=True, rel=1e-3, abs=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(pairs=measurements, design=st.sampled_from(DESIGNS), order=st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(
+    pairs: list[tuple[float, float]], design: Design, order: Random
+) -> None:
+    a, b = ([*column] for column in zip(*pairs, strict=True))
+    rows = pd.concat([two_groups(a, b), two_groups(b, a, sparsity=0.9)], ignore_index=True)
+    shuffled = rows.iloc[order.sample(range(len(rows)), len(rows))]
+    pd.testing.assert_frame_equal(compare(shuffled, design), compare(rows, design))
+
+
+@pytest.mark.skipif(not (DATA / "paper").is_dir(), reason="ROBUSTPRUNE_DATA holds no paper/")
+def test_the_reference_study_is_reproduced() -> None:
+    rows = pd.read_csv(DATA / "paper" / "appendix_map.csv")
+    printed = pd.read_csv(DATA / "paper" / "pvalues_map.csv", index_col=0)
+    found = contrasts(rows, metric="map", design="independent")
+    factors = found[["factor", "structure", "initializer"]].agg(" ".join, axis=1)
+    lines = {
+        "DeepLIFT vs. HYDRA (Unstructured)": "initializer unstructured ",
+        "DeepLIFT vs. HYDRA (Structured)": "initializer structured ",
+        "Unstructured vs. Structured (DeepLIFT)": "structure  deeplift",
+        "Unstructured vs. Structured (HYDRA)": "structure  hydra",
+        "Greyscale vs Colour (Unstructured DeepLIFT)": "colour unstructured deeplift",
+    }
+    assert len(found) == printed.size
+    for name, key in lines.items():
+        p_values = found.loc[factors == key, "p_value"]
+        assert p_values.to_numpy() == pytest.approx(printed.loc[name].to_numpy(dtype=float), rel=0.01)
