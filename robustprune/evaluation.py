@@ -35,7 +35,9 @@ class Precision(NamedTuple):
     attacked: AveragePrecision | None
 
 
-def evaluate(detector: Detector, samples: Samples, *, objective: Objective, settings: Evaluation) -> Precision:
+def evaluate(
+    detector: Detector, samples: Samples, *, objective: Objective, settings: Evaluation
+) -> Precision:
     """Return the precision of `detector` on all of `samples`, under the objective's attack if it has one."""
     detector.eval()
     device = next(detector.parameters()).device

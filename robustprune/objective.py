@@ -54,7 +54,9 @@ class Objective:
         # One forward for both halves: batch norm sees the mixture it will be asked to serve.
         outputs = functional_call(detector, weights, (torch.cat([images, attacked]),))
         clean, adversarial = zip(*(output.chunk(2) for output in outputs), strict=True)
-        return self.loss(clean, assignments, detector.heads) + self.loss(adversarial, assignments, detector.heads)
+        return self.loss(clean, assignments, detector.heads) + self.loss(
+            adversarial, assignments, detector.heads
+        )
 
     def attacked(
         self,
@@ -68,5 +70,6 @@ class Objective:
         constant = {name: weight.detach() for name, weight in (weights or {}).items()}
         with frozen(detector):
             return self.attack(
-                lambda x: self.loss(functional_call(detector, constant, (x,)), assignments, detector.heads), images
+                lambda x: self.loss(functional_call(detector, constant, (x,)), assignments, detector.heads),
+                images,
             )

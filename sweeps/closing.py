@@ -39,7 +39,8 @@ def show(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
         )
     if plan.missing:
         console.print(
-            f"[bold]{plan.missing} rows are missing[/bold]; the same `sweeps run` computes them", soft_wrap=True
+            f"[bold]{plan.missing} rows are missing[/bold]; the same `sweeps run` computes them",
+            soft_wrap=True,
         )
 
 
@@ -70,6 +71,11 @@ def write_report(location: str) -> list[str]:
 
 def _flat(sweep: Sweep) -> list[dict[str, object]]:
     return [
-        {**failure["cell"], "stage": failure["stage"], "cause": failure["cause"], "traceback": failure["traceback"]}
+        {
+            **failure["cell"],
+            "stage": failure["stage"],
+            "cause": failure["cause"],
+            "traceback": failure["traceback"],
+        }
         for failure in sweep.failures
     ]

@@ -30,6 +30,8 @@ _STYLE: dict[Any, Any] = {
     "axes.linewidth": 0.8,
     "legend.frameon": False,
     "svg.hashsalt": "sweeps",
+    # A level named with dollars is a name, not a formula.
+    "text.parse_math": False,
 }
 
 

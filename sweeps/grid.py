@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.errors import SpecError
+from sweeps.mistakes import found
 from sweeps.study import Axis, Cell, Value
 
 
@@ -59,36 +61,40 @@ def expand(grid: Mapping[str, Any], axes: Sequence[Axis]) -> list[Cell]:
         cells[tuple(ordered.values())] = ordered
     if not cells:
         raise SpecError(
-            "grid: no cell is left to compute; expected at least one value per axis, not all excluded"
+            "grid: no cell is left to compute, expected at least one that `exclude` spares"
         )
     return list(cells.values())
 
 
 def _values(given: Any, axis: Axis) -> list[Value]:
     where = f"grid.{axis.name}"
-    if not isinstance(given, list):
-        raise SpecError(f"{where}: found {given!r}, expected a list of values")
-    values = [_value(item, axis, f"{where}[{index}]") for index, item in enumerate(given)]
-    for index, value in enumerate(values):
-        if value in values[:index]:
-            raise SpecError(f"{where}[{index}]: {value!r} is there twice, expected each value once")
+    if not isinstance(given, list) or not given:
+        raise SpecError(f"{where}: found {found(given)}, expected a list of values")
+    values: list[Value] = []
+    for index, item in enumerate(given):
+        value = _value(item, axis, f"{where}[{index}]")
+        if value in values:
+            raise SpecError(f"{where}[{index}]: found {item!r} a second time, expected each value once")
+        values.append(value)
     return values
 
 
 def _value(given: Any, axis: Axis, where: str) -> Value:
-    names = {str: "text", int: "a whole number", float: "a number"}
+    kinds = {str: "text", int: "a whole number", float: "a number"}
     accepted = (int, float) if axis.kind is float else axis.kind
     if not isinstance(given, accepted) or isinstance(given, bool):
-        raise SpecError(f"{where}: found {given!r}, expected {names[axis.kind]}")
-    value: Value = axis.kind(given)
-    if axis.choices is not None and value not in axis.choices:
-        near = difflib.get_close_matches(str(value), axis.choices, n=1)
+        raise SpecError(f"{where}: found {found(given)}, expected {kinds[axis.kind]}")
+    if axis.choices is not None and given not in axis.choices:
+        near = difflib.get_close_matches(str(given), axis.choices, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise SpecError(f"{where}: found {value!r}, expected one of {', '.join(axis.choices)}{hint}")
-    if axis.bounds is not None and isinstance(value, (int, float)):
-        lowest, highest = axis.bounds
-        if not lowest <= value <= highest:
-            raise SpecError(f"{where}: found {value!r}, expected a value from {lowest:g} to {highest:g}")
+        raise SpecError(f"{where}: found {given!r}, expected one of {', '.join(axis.choices)}{hint}")
+    if isinstance(given, (int, float)):
+        if not math.isfinite(given):
+            raise SpecError(f"{where}: found {given!r}, expected a finite number")
+        if axis.bounds is not None and not axis.bounds[0] <= given <= axis.bounds[1]:
+            lowest, highest = map(axis.kind, axis.bounds)
+            raise SpecError(f"{where}: found {given!r}, expected a value from {lowest} to {highest}")
+    value: Value = axis.kind(given)
     return value
 
 

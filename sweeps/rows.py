@@ -71,7 +71,9 @@ def load_results(sweep: str) -> pd.DataFrame:
     location, name = split_location(sweep)
     store = Store(location)
     if store.read_spec(name) is None:
-        raise StorageError(f"{sweep}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
+        raise StorageError(
+            f"{sweep}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>"
+        )
     found = store.read_rows(name)
     if found is None:
         return pd.DataFrame()

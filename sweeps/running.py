@@ -75,9 +75,7 @@ def run(
         f"computing {plan.missing} in {len(plan.todo)} trials"
     )
     with cluster.connected(address), Live(plan, console) as live:
-        driver.execute(
-            job, plan, cpus=spec.engine.resources.cpus, max_concurrent=max_concurrent, live=live
-        )
+        driver.execute(job, plan, cpus=spec.engine.resources.cpus, max_concurrent=max_concurrent, live=live)
     return planning.make(spec, store)
 
 
@@ -92,7 +90,16 @@ def said_by(source: str) -> Iterator[None]:
 
 def _git_commit() -> str | None:
     """Return the commit of the code that runs, with a mark where it was changed since; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

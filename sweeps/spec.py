@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import difflib
 import importlib.resources
+import math
 import re
-import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sweeps.errors import SpecError
 from sweeps.grid import expand
+from sweeps.mistakes import found, sentences, unknown_key
 from sweeps.study import Cell, Study, find
+
+
+Fields = TypeVar("Fields", bound=BaseModel)
 
 
 class Resources(BaseModel):
@@ -75,14 +79,26 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _error("a key is not plain text", key)
             if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark
-                )
+                raise _error(f"the key {key.value!r} is there twice", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        value: float = super().construct_yaml_float(node)
+        # Results are addressed by their settings, and these are no values that equal themselves in JSON.
+        if not math.isfinite(value):
+            raise _error(f"{node.value} is no finite number", node)
+        return value
 
+
+def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 _Loader.yaml_implicit_resolvers = {
     first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -128,26 +144,26 @@ def parse(text: str, source: str, changes: Sequence[str] = ()) -> Spec:
     raw = _mapping(text, source)
     for change in changes:
         _apply(raw, change)
-    study_class = find(_text(raw, "study", source))
-    engine_fields = set(Engine.model_fields)
-    unknown = [
-        key for key in raw if key not in engine_fields and key not in study_class.Settings.model_fields
-    ]
-    for key in unknown:
-        known = [*Engine.model_fields, *study_class.Settings.model_fields]
-        raise SpecError(f"{source}: {_unknown_key(str(key), known)}")
     try:
-        engine = Engine.model_validate({k: v for k, v in raw.items() if k in engine_fields})
-        settings = study_class.Settings.model_validate(
-            {k: v for k, v in raw.items() if k not in engine_fields}
-        )
+        study_class = find(_study_name(raw))
+        own = study_class.Settings.model_fields
+        for key in raw:
+            if key not in Engine.model_fields and key not in own:
+                raise SpecError(unknown_key(str(key), [*Engine.model_fields, *own]))
+        engine = _validated(Engine, {k: v for k, v in raw.items() if k not in own})
+        settings = _validated(study_class.Settings, {k: v for k, v in raw.items() if k in own})
         cells = expand(engine.grid, study_class.axes)
         study = study_class(settings)
-    except ValidationError as error:
-        raise SpecError("\n".join(f"{source}: {line}" for line in _sentences(error, study_class))) from error
     except (SpecError, ValueError) as error:
-        raise SpecError(f"{source}: {error}") from error
+        raise SpecError("\n".join(f"{source}: {line}" for line in str(error).splitlines())) from error
     return Spec(engine=engine, study=study, settings=settings, cells=cells)
+
+
+def _validated(model: type[Fields], settings: dict[str, Any]) -> Fields:
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        raise SpecError("\n".join(sentences(error, settings, model))) from error
 
 
 def _read(name_or_path: str) -> tuple[str, str]:
@@ -169,16 +185,9 @@ def _read(name_or_path: str) -> tuple[str, str]:
 
 
 def _mapping(text: str, source: str) -> dict[str, Any]:
-    try:
-        raw = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise SpecError(
-            f"{source}{where}: found {getattr(error, 'problem', error)}, expected YAML"
-        ) from error
+    raw = _yaml(text, source)
     if not isinstance(raw, dict):
-        raise SpecError(f"{source}: found {type(raw).__name__}, expected a mapping of settings")
+        raise SpecError(f"{source}: found {found(raw)}, expected a mapping of settings")
     return raw
 
 
@@ -191,51 +200,22 @@ def _apply(raw: dict[str, Any], change: str) -> None:
     for key in parents:
         place = place.setdefault(key, {})
         if not isinstance(place, dict):
-            raise SpecError(f"--set {change!r}: {key} is not a mapping of settings")
+            raise SpecError(f"--set {change!r}: {key} is {found(place)}, expected a mapping of settings")
+    place[last] = _yaml(value, f"--set {change!r}")
+
+
+def _yaml(text: str, source: str) -> Any:
     try:
-        place[last] = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
-        raise SpecError(f"--set {change!r}: the value is not YAML") from error
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise SpecError(f"{source}{where}: not valid YAML, {problem.removeprefix('found ')}") from error
 
 
-def _text(raw: dict[str, Any], key: str, source: str) -> str:
-    if not isinstance(raw.get(key), str):
-        raise SpecError(f"{source}: {key}: found {raw.get(key)!r}, expected a name")
-    return str(raw[key])
-
-
-def _sentences(error: ValidationError, study_class: type[Study]) -> Iterator[str]:
-    for problem in error.errors():
-        where = [part for part in problem["loc"] if not str(part).startswith("function-")]
-        field = ".".join(str(part) for part in where)
-        if problem["type"] == "extra_forbidden":
-            models = [_model_at(model, where[:-1]) for model in (study_class.Settings, Engine)]
-            known = [name for model in models if model for name in model.model_fields]
-            yield f"{'.'.join(map(str, where[:-1]))}: {_unknown_key(str(where[-1]), known)}"
-        elif problem["type"] == "missing":
-            yield f"{field}: found nothing, expected a value"
-        else:
-            expected = (
-                problem["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("should be ")
-            )
-            yield f"{field}: found {problem['input']!r}, expected {expected[0].lower()}{expected[1:]}"
-
-
-def _unknown_key(key: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
-    return f"unknown key {key!r}; {hint}"
-
-
-def _model_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel] | None:
-    """Return the settings class that a path of field names leads to."""
-    for part in path:
-        field = model.model_fields.get(str(part))
-        if field is None:
-            return None
-        options = (field.annotation, *typing.get_args(field.annotation))
-        nested = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
-        if not nested:
-            return None
-        model = nested[0]
-    return model
+def _study_name(raw: dict[str, Any]) -> str:
+    name = raw.get("study")
+    if not isinstance(name, str):
+        raise SpecError(f"study: found {found(name)}, expected the name of a study")
+    return name

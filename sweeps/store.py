@@ -243,4 +243,4 @@ class Store:
 
 
 def _to_json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
+    return json.dumps(value, indent=1).encode() + b"\n"

@@ -119,9 +119,11 @@ def find(name: str) -> type[Study]:
     if attribute:
         try:
             found = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
-            raise SpecError(f"study: cannot import {name!r} ({error})") from error
+        except (ImportError, AttributeError, ValueError) as error:
+            raise SpecError(f"study: found {name!r}, which cannot be imported: {error}") from error
+        if not isinstance(found, type):
+            raise SpecError(f"study: found {name!r}, which is a {type(found).__name__}, expected a class")
         return found
     near = difflib.get_close_matches(name, registered, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise SpecError(f"study: found {name!r}, expected one of {', '.join(sorted(registered))}{hint}")
+    raise SpecError(f"study: found {name!r}, expected {', '.join(sorted(registered))} or module:Class{hint}")

@@ -29,7 +29,7 @@ def in_words(levels: Sequence[Any]) -> str:
 
 
 def mean_sd(labelled_rows: pd.DataFrame, *, metric: str, along: str = "ratio") -> pd.DataFrame:
-    """Columns `configuration`, `along`, `n`, `mean`, `sd` (of the sample, NaN for n = 1), where n > 0, by `along`."""
+    """Columns `configuration`, `along`, `n` (> 0), `mean`, `sd` (of the sample, NaN if n = 1), by `along`."""
     by = labelled_rows.groupby(["configuration", along], sort=False)[metric]
     cells = by.agg(n="count", mean="mean", sd="std").reset_index()
     return cells[cells["n"] > 0].sort_values(along, kind="stable")

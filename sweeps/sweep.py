@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sweeps import spec as specs
@@ -46,15 +47,14 @@ def open_sweep(location: str) -> Sweep:
     store = Store(storage)
     text = store.read_spec(name)
     if text is None:
-        raise StorageError(f"{location}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
+        raise StorageError(
+            f"{location}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>"
+        )
     loaded = specs.parse(text, f"{location}/spec.yaml")
     frame = load_results(location)
     axes = [axis.name for axis in loaded.study.axes]
-    is_baseline = pd.Series(
-        [loaded.study.is_baseline(cell) for cell in frame[axes].to_dict("records")] if len(frame) else [],
-        index=frame.index,
-        dtype=bool,
-    )
+    cells = [dict(zip(axes, values, strict=True)) for values in frame[axes].itertuples(index=False)]
+    is_baseline = np.array([loaded.study.is_baseline(cell) for cell in cells], dtype=bool)
     return Sweep(
         location=location,
         store=store,

@@ -45,7 +45,9 @@ def show_analysis(source: str, metric: str | None, design: str | None, form: str
         rows, naming = _read(source), {"axes": DEFAULT_AXES}
         metric, design = metric or _only_metric(rows, source), design or "independent"
     try:
-        tests = contrasts(rows, metric=metric, design="paired" if design == "paired" else "independent", **naming)
+        tests = contrasts(
+            rows, metric=metric, design="paired" if design == "paired" else "independent", **naming
+        )
     except ValueError as error:
         raise SweepError(f"{source}: {error}") from error
     if form != "table":
@@ -61,8 +63,16 @@ def _read(source: str) -> pd.DataFrame:
     try:
         return pd.read_csv(source) if source.endswith(".csv") else pd.read_parquet(source)
     except FileNotFoundError:
-        raise SweepError(f"{source}: found nothing there, expected a sweep, or a Parquet or CSV file") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, pa.ArrowException, OSError) as error:
+        raise SweepError(
+            f"{source}: found nothing there, expected a sweep, or a Parquet or CSV file"
+        ) from None
+    except (
+        pd.errors.ParserError,
+        pd.errors.EmptyDataError,
+        UnicodeDecodeError,
+        pa.ArrowException,
+        OSError,
+    ) as error:
         raise SweepError(f"{source}: cannot be read as rows: {error}") from error
 
 

@@ -81,7 +81,9 @@ def contributions(
     convolutions = {name: detector.get_submodule(name) for name in layers}
     with Recorder(convolutions) as recorder, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
-        DeepLift(functional).attribute(images.clone().requires_grad_(), reference.expand_as(images).contiguous())
+        DeepLift(functional).attribute(
+            images.clone().requires_grad_(), reference.expand_as(images).contiguous()
+        )
     return {name: recorder.contribution(name) for name in layers}
 
 
@@ -147,7 +149,8 @@ class Recorder:
             layer.dilation,
             layer.groups,
         )
-        return layer.weight.detach() * gradient
+        contribution: Tensor = layer.weight.detach() * gradient
+        return contribution
 
 
 def _check_explained(detector: Detector) -> None:

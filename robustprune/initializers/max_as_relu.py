@@ -47,4 +47,3 @@ def replace_max_pools(detector: Detector) -> None:
         if isinstance(module, MaxPool):
             parent, _, child = name.rpartition(".")
             setattr(detector.get_submodule(parent), child, MaxAsReLU(module))
-

@@ -15,9 +15,7 @@ from robustprune.losses.assignment import Assignment
 BOX_WEIGHT, OBJECTNESS_WEIGHT, CLASS_WEIGHT = 0.05, 1.0, 0.5
 
 
-def ciou(
-    outputs: Sequence[Tensor], assignments: Sequence[Assignment], heads: Sequence[Head]
-) -> Tensor:
+def ciou(outputs: Sequence[Tensor], assignments: Sequence[Assignment], heads: Sequence[Head]) -> Tensor:
     """Return the loss of a batch, a scalar ≥ 0, summed over heads.
 
     Box: 1 − CIoU over positive anchors (Zheng et al. 2020; its α carries no gradient). Objectness: binary
@@ -37,7 +35,11 @@ def ciou(
         if positive.image.numel():
             predicted = output[positive.image, positive.anchor, positive.row, positive.column]
             centre = predicted[:, :2].sigmoid() * head.scale_x_y - (head.scale_x_y - 1) / 2
-            size = head.anchors[positive.anchor] / head.stride * predicted[:, 2:4].clamp(max=MAX_SIZE_LOGIT).exp()
+            size = (
+                head.anchors[positive.anchor]
+                / head.stride
+                * predicted[:, 2:4].clamp(max=MAX_SIZE_LOGIT).exp()
+            )
             boxes = torch.cat([centre, size], dim=1)
             cell = torch.stack([positive.column, positive.row], dim=1)
             wanted = torch.cat([positive.boxes[:, :2] - cell, positive.boxes[:, 2:]], dim=1)
@@ -56,4 +58,5 @@ def ciou(
 
 
 def _corners(boxes: Tensor) -> Tensor:
-    return box_convert(boxes, "cxcywh", "xyxy")
+    corners: Tensor = box_convert(boxes, "cxcywh", "xyxy")
+    return corners

@@ -13,12 +13,14 @@ import ray
 from sweeps.errors import ClusterError
 
 # Rows and failures are in the storage; Ray's own per-trial files, banners and usage reports are noise beside them.
-_QUIET = {
+# Ctrl-C ends the run at once and is said by the command line: nothing is lost that a graceful end would save.
+_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
@@ -30,7 +32,7 @@ def connected(address: str | None) -> Iterator[None]:
     Raises:
         ClusterError: there is no cluster at that address, or it refused this client.
     """
-    for name, value in _QUIET.items():
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # Ray decides about tokens by itself unless told; a private one on this machine needs none.
     os.environ.setdefault("RAY_AUTH_MODE", "token" if address is not None and _has_token() else "disabled")
@@ -65,6 +67,7 @@ def slots(resources: dict[str, float]) -> int:
 
 
 def _has_token() -> bool:
-    return bool(
-        os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    ) or Path("~/.ray/auth_token").expanduser().exists()
+    return (
+        bool(os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"))
+        or Path("~/.ray/auth_token").expanduser().exists()
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from statistics import mean
 from types import TracebackType
 from typing import Any
 
@@ -23,7 +24,7 @@ MOST_CAUSES = 8
 """Failure causes shown at a time: the view stays within a screen."""
 
 
-class Live(Callback):  # type: ignore[misc]
+class Live(Callback):
     """Follows a sweep through Tune's callbacks."""
 
     def __init__(self, plan: Plan, console: Console) -> None:
@@ -31,7 +32,8 @@ class Live(Callback):  # type: ignore[misc]
         self._plan, self._console = plan, console
         self._started = time.monotonic()
         self._last_line = 0.0
-        self._first_row: float | None = None
+        self._left = Counter(plan.checkpoints_to_train().values()) + Counter(row=plan.missing)
+        self._seconds: dict[str, list[float]] = {}
         self.done = 0
         self.failures: Counter[str] = Counter()
         self._running: dict[str, str] = {}
@@ -56,6 +58,10 @@ class Live(Callback):  # type: ignore[misc]
         else:
             self._line(force=True)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave nothing to pickle: Tune keeps its callbacks for a restore that we do not use."""
+        return {}
+
     # What Tune tells
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -69,14 +75,17 @@ class Live(Callback):  # type: ignore[misc]
         """Show a trial's step, or count its row."""
         label = trial.config["trial"].label
         if "row" in result:
-            self._first_row = self._first_row or time.monotonic()
-            if result.get("failure"):
+            if result["failure"]:
                 self.failures[result["failure"]] += 1
             else:
                 self.done += 1
+            self._measured("row", result["seconds"])
             self._running[trial.trial_id] = f"{label}: rows"
-        elif "stage" in result:
-            self._running[trial.trial_id] = f"{label}: {result['stage']}"
+        elif "published" in result:
+            self._measured(result["stage"], result["seconds"])
+            self._running[trial.trial_id] = f"{label}: rows"
+        elif "begun" in result:
+            self._running[trial.trial_id] = f"{label}: {result['begun']}"
         self._line()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -90,15 +99,23 @@ class Live(Callback):  # type: ignore[misc]
         self._running.pop(trial.trial_id, None)
         self._line()
 
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Show that time passes, also while nothing happens."""
+        self._line()
+
     # What a person sees
 
     def seconds_left(self) -> float | None:
-        """Return the time left at the pace so far, start-up included; None before the first row."""
-        finished = self.done + self.failures.total()
-        if not finished:
+        """Return the work left, at what each kind took so far, over the trials now running; None while unmeasured."""
+        left = {kind: count for kind, count in self._left.items() if count > 0}
+        if any(kind not in self._seconds for kind in left):
             return None
-        pace = (time.monotonic() - self._started) / finished
-        return pace * (self._plan.missing - finished)
+        work = sum(count * mean(self._seconds[kind]) for kind, count in left.items())
+        return work / max(1, len(self._running))
+
+    def _measured(self, kind: str, seconds: float) -> None:
+        self._left[kind] -= 1
+        self._seconds.setdefault(kind, []).append(seconds)
 
     def _render(self) -> Group:
         finished = len(self._plan.finished) + self.done
@@ -116,7 +133,10 @@ class Live(Callback):  # type: ignore[misc]
             f"{self._trials_done} of {len(self._plan.todo)}",
             self._clock(),
         )
-        running = [Text(f"  {text}", style="cyan", overflow="ellipsis", no_wrap=True) for text in self._running.values()]
+        running = [
+            Text(f"  {text}", style="cyan", overflow="ellipsis", no_wrap=True)
+            for text in self._running.values()
+        ]
         causes = [
             Text(f"  {count} × {cause}", style="red", overflow="ellipsis", no_wrap=True)
             for cause, count in self.failures.most_common(MOST_CAUSES)

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 from sweeps.plan import Trial
 
 
-class SiblingSearcher(Searcher):  # type: ignore[misc]
+class SiblingSearcher(Searcher):
     """Hands out a sweep's trials so that each shared result is computed by one of them, its leader.
 
     A sibling (a trial that needs a result in the making) waits without holding any resource. Trials that need nothing
@@ -25,7 +25,7 @@ class SiblingSearcher(Searcher):  # type: ignore[misc]
         self._config = config
         self._leading: dict[str, set[str]] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the config of the next trial; None while all that are left wait for a leader."""
         if not self._waiting:
             return str(Searcher.FINISHED)

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import NamedTuple
 
 import ray
 
@@ -15,6 +15,13 @@ from sweeps import rows
 from sweeps.engine.job import Job
 from sweeps.plan import Row
 from sweeps.study import Cell, Checkpoint, StageName
+
+
+class Outcome(NamedTuple):
+    """What became of a row: published where `failure` is None, else recorded as failed for that cause."""
+
+    failure: str | None
+    seconds: float
 
 
 def compute_stage(job: Job, name: StageName, key: str, cell: Cell, after: Checkpoint | None) -> Checkpoint:
@@ -42,10 +49,10 @@ def compute_row(
     row: Row,
     checkpoint: Checkpoint,
     scores: Checkpoint | None,
-    costs: Mapping[str, float],
+    costs: Mapping[StageName, float],
     attempt: int,
-) -> str | None:
-    """Compute a row and publish it; return None, or the cause where that failed.
+) -> Outcome:
+    """Compute a row and publish it.
 
     A failure is recorded in the storage with its traceback; it never ends the worker or its trial.
 
@@ -55,8 +62,8 @@ def compute_row(
         attempt: from 1; more where a worker died before.
     """
     stage: StageName = "score"
+    begin, started_at = time.perf_counter(), _now()
     try:
-        started_at = _now()
         seconds = dict(costs)
         if row.scores is not None and not row.scores.shared:
             start = time.perf_counter()
@@ -84,8 +91,8 @@ def compute_row(
         )
     except Exception as error:
         record_failure(job, row, stage=stage, error=error)
-        return cause(error)
-    return None
+        return Outcome(cause(error), time.perf_counter() - begin)
+    return Outcome(None, time.perf_counter() - begin)
 
 
 def record_failure(job: Job, row: Row, *, stage: StageName, error: BaseException) -> None:

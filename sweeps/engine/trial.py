@@ -6,7 +6,8 @@ always finish; the checkpoint is put into the object store once and its rows rea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -15,7 +16,9 @@ from ray.exceptions import RayError, RayTaskError
 
 from sweeps.engine import tasks
 from sweeps.engine.job import Job
-from sweeps.plan import Row, StageKey, Trial
+from sweeps.keys import StageKey
+from sweeps.plan import Row, Trial
+from sweeps.study import StageName
 
 ATTEMPTS = 3
 """How often a stage or row is tried when its worker process dies. Errors it raises itself are not tried again."""
@@ -42,6 +45,9 @@ class TrialRun:
 
     def __init__(self, job: Job, trial: Trial, task_options: dict[str, Any], report: Report) -> None:
         """Take what to do, and the resources of each child task."""
+        # A trial that is started again, its process or node having died, leaves alone what it finished before.
+        published = job.store.row_keys(job.sweep)
+        trial = replace(trial, rows=tuple(row for row in trial.rows if str(row.key) not in published))
         self._job, self._trial, self._report = job, trial, report
         # Retrying is ours: the attempt is recorded, and Ray's retries would multiply with it.
         options = {"max_retries": 0, **task_options}
@@ -53,15 +59,13 @@ class TrialRun:
         """Compute every row of the trial that can be computed; record why the others could not."""
         try:
             refs = {
-                stage.name: self._obtain(stage)
-                for stage in self._trial.shared
-                if stage.key in self._needed()
+                stage.name: self._obtain(stage) for stage in self._trial.shared if stage.key in self._needed()
             }
         except StageFailedError as failed:
             error = failed.__cause__ or failed
             for row in self._trial.rows:
                 tasks.record_failure(self._job, row, stage=failed.stage.name, error=error)
-                self._report({"row": str(row.key), "failure": f"{failed.stage.name}: {tasks.cause(error)}"})
+                self._report({"row": str(row.key), "failure": tasks.cause(error), "seconds": 0.0})
             return
         costs = {stage.name: self._seconds(stage) for stage in self._trial.shared}
         self._fan_out(refs, costs)
@@ -82,7 +86,7 @@ class TrialRun:
         shared = self._trial.shared
         before = shared[: shared.index(stage)]
         after = self._obtain(before[-1]) if before else None
-        self._report({"stage": stage.name})
+        self._report({"begun": stage.name})
         for attempt in range(1, ATTEMPTS + 1):
             ref = self._compute_stage.remote(self._job, stage.name, stage.key, self._trial.cell, after)
             try:
@@ -94,18 +98,18 @@ class TrialRun:
                 if attempt == ATTEMPTS:
                     raise StageFailedError(stage) from error
         self._results[stage.key] = ref
-        self._report({"published": stage.key})
+        self._report({"published": stage.key, "stage": stage.name, "seconds": self._seconds(stage)})
         return ref
 
-    def _fan_out(self, refs: dict[str, ray.ObjectRef[Any]], costs: dict[str, float]) -> None:
+    def _fan_out(
+        self, refs: Mapping[StageName, ray.ObjectRef[Any]], costs: Mapping[StageName, float]
+    ) -> None:
         """Start all rows at once; each is published by the worker that finishes it."""
         running: dict[ray.ObjectRef[Any], tuple[Row, int]] = {}
 
         def start(row: Row, attempt: int) -> None:
             scores = refs.get("score") if row.scores is not None else None
-            ref = self._compute_row.remote(
-                self._job, row, refs[row.checkpoint.name], scores, costs, attempt
-            )
+            ref = self._compute_row.remote(self._job, row, refs[row.checkpoint.name], scores, costs, attempt)
             running[ref] = (row, attempt)
 
         for row in self._trial.rows:
@@ -114,14 +118,14 @@ class TrialRun:
             (ref,), _ = ray.wait(list(running), num_returns=1)
             row, attempt = running.pop(ref)
             try:
-                failure = ray.get(ref)
+                outcome = ray.get(ref)
             except RayError as error:
                 if attempt < ATTEMPTS:
                     start(row, attempt + 1)
                     continue
                 tasks.record_failure(self._job, row, stage="evaluate_row", error=error)
-                failure = tasks.cause(error)
-            self._report({"row": str(row.key), "failure": failure})
+                outcome = tasks.Outcome(tasks.cause(error), 0.0)
+            self._report({"row": str(row.key), "failure": outcome.failure, "seconds": outcome.seconds})
 
     def _seconds(self, stage: StageKey) -> float:
         meta = self._job.store.checkpoint_meta(stage.key) or {}

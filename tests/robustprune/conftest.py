@@ -1,5 +1,6 @@
-"""Data for tests: a small set of shapes, a hand-written COCO split, and real images where at hand."""
+"""Data for tests: small sets of shapes, a hand-written COCO split, real images where at hand; and detectors."""
 
+import copy
 import json
 import os
 from collections.abc import Callable
@@ -7,15 +8,61 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from hypothesis import settings
 from PIL import Image
 
+from robustprune.darknet import Detector
+from robustprune.data.coco import load_split
+from robustprune.data.samples import Samples
 from robustprune.data.shapes import generate
+from robustprune.losses import ciou
+from robustprune.objective import Objective
+from robustprune.training import Training, train
+
+# A slow moment of a shared machine is no failure.
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
 
 
 @pytest.fixture(scope="session")
 def shapes_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a small `shapes`: 24 training and 12 validation images."""
     return generate(tmp_path_factory.mktemp("data") / "shapes", train_images=24, val_images=12)
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    """Six images of shapes, as a detector sees them."""
+    root = generate(tmp_path_factory.mktemp("data") / "six", train_images=6, val_images=1)
+    return Samples(load_split(root, "train"), image_size=64, cache_bytes=2**20)
+
+
+@pytest.fixture
+def nano() -> Detector:
+    """Return a detector that has learnt nothing."""
+    torch.manual_seed(0)
+    return Detector.from_cfg("yolov3-nano")
+
+
+@pytest.fixture(scope="session")
+def _trained(samples: Samples) -> Detector:
+    torch.manual_seed(0)
+    detector = Detector.from_cfg("yolov3-nano").to(memory_format=torch.channels_last)
+    train(
+        detector,
+        samples,
+        objective=Objective(loss=ciou),
+        settings=Training(epochs=60, learning_rate=0.01, flip=False),
+        generator=torch.Generator().manual_seed(0),
+    )
+    return detector
+
+
+@pytest.fixture
+def trained(_trained: Detector) -> Detector:
+    """Return a detector that knows `samples` by heart and no defence, in eval mode and channels_last."""
+    return copy.deepcopy(_trained)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Figures that the README and closing notes quote: `python -m benchmarks.NAME [--format table|csv|json]`."""

@@ -1,0 +1,42 @@
+"""The demo from an empty storage: how long it takes, and what it shows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+from benchmarks.output import parser, write
+from sweeps import load_results
+
+
+def main() -> None:
+    """Run `sweeps run demo` in a fresh storage and print its figures."""
+    arguments = parser(__doc__).parse_args()
+    with tempfile.TemporaryDirectory(prefix="sweeps-demo-") as storage:
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "sweeps", "run", "demo", "--storage", storage]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        seconds = time.perf_counter() - start
+        rows = load_results(f"{storage}/demo")
+        checkpoints = os.listdir(f"{storage}/checkpoints")
+    baseline = rows[rows.initializer == "none"].set_index("colour")
+    swept = rows[rows.initializer != "none"]
+    mean = swept.groupby(["colour", "ratio"])["map50_adv"].mean()
+    figures = {
+        "seconds": round(seconds),
+        "rows": len(rows),
+        "pretrainings": sum(key.startswith("pretrain-") for key in checkpoints),
+        "baseline_ap50_clean": baseline.loc["rgb", "map50_clean"],
+        "baseline_ap50_attacked": baseline.loc["rgb", "map50_adv"],
+        "robust_ap50_attacked": mean["rgb", 0.0],
+        "robust_ap50_attacked_greyscale": mean["greyscale", 0.0],
+        "robust_ap50_attacked_at_99": mean["rgb", 0.99],
+    }
+    write({name: round(float(value), 3) for name, value in figures.items()}, arguments.format)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""How a benchmark prints what it measured: a table for people, csv and json for programs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a command line with the `--format` that all benchmarks share."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--format", choices=["table", "csv", "json"], default="table")
+    return made
+
+
+def write(figures: Mapping[str, Any], form: str) -> None:
+    """Print one set of named figures."""
+    frame = pd.DataFrame([figures])
+    if form == "csv":
+        frame.to_csv(sys.stdout, index=False)
+    elif form == "json":
+        frame.to_json(sys.stdout, orient="records", indent=1)
+        sys.stdout.write("\n")
+    else:
+        print(frame.T.to_string(header=False))

@@ -1,0 +1,111 @@
+"""What pydantic finds wrong in settings, told to whoever wrote them: field, what was found, what was expected."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping of settings",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "missing": "a value",
+    "model_attributes_type": "a mapping of settings",
+    "model_type": "a mapping of settings",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "string_type": "text",
+    "union_tag_invalid": "one of {expected_tags}",
+    "union_tag_not_found": "a value",
+}
+"""Pydantic's types of error, in a user's words."""
+
+
+def sentences(error: ValidationError, settings: Any, model: type[BaseModel]) -> Iterator[str]:
+    """Yield a sentence per mistake.
+
+    Args:
+        error: from validating `settings`.
+        settings: as they were read.
+        model: that they were validated against.
+    """
+    problems = error.errors(include_url=False)
+    unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
+    # A field that is missing may be one that is misspelt.
+    for problem in unknown or problems:
+        field = _field(problem, settings)
+        if unknown:
+            yield unknown_key(field, _known(problem["loc"][:-1], model))
+        else:
+            yield _sentence(problem, field)
+
+
+def unknown_key(field: str, known: Sequence[str]) -> str:
+    """Say that there is no such field, and which may have been meant."""
+    near = difflib.get_close_matches(field.rpartition(".")[2], known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+    return f"{field}: unknown key; {hint}"
+
+
+def found(value: Any) -> str:
+    """Show a value in a message."""
+    return "nothing" if value is None else repr(value)
+
+
+def _sentence(problem: ErrorDetails, field: str) -> str:
+    kind, given, context = problem["type"], problem["input"], problem.get("ctx", {})
+    if kind == "value_error":
+        return f"{field}: {context['error']}" if field else str(context["error"])
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tag = context["discriminator"].strip("'")
+        field, given = f"{field}.{tag}", given.get(tag)
+    elif kind == "missing":
+        given = None
+    expected = _EXPECTED[kind].format_map(context) if kind in _EXPECTED else problem["msg"]
+    return f"{field}: found {found(given)}, expected {expected}"
+
+
+def _field(problem: ErrorDetails, settings: Any) -> str:
+    """Return where a mistake is as its author knows it: pydantic's location also has the tags of unions."""
+    names: list[str] = []
+    place = settings
+    for part in problem["loc"]:
+        if (isinstance(place, dict) and part in place) or (isinstance(place, list) and isinstance(part, int)):
+            names.append(str(part))
+            place = place[part]
+    if problem["type"] == "missing":
+        names.append(str(problem["loc"][-1]))
+    return ".".join(names)
+
+
+def _known(location: Sequence[str | int], model: type[BaseModel]) -> list[str]:
+    """Return the names of the fields at a location."""
+    models = [model]
+    for part in location:
+        fields = [each.model_fields[part] for each in models if part in each.model_fields]
+        if fields:
+            models = [option for field in fields for option in _models(field.annotation)]
+        else:
+            models = [each for each in models if part in _tags(each)]
+    return [name for each in models for name in each.model_fields]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    options = (annotation, *typing.get_args(annotation))
+    return [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+
+
+def _tags(model: type[BaseModel]) -> set[Any]:
+    return {tag for field in model.model_fields.values() for tag in typing.get_args(field.annotation)}

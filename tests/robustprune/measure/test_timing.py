@@ -1,0 +1,55 @@
+"""How candidates take turns; how long anything takes is not tested, only who took longer."""
+
+import time
+from functools import partial
+
+import pytest
+import torch
+
+from robustprune.measure.timing import take_turns
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("repeats", "warm_up", "candidates"), [(1, 0, 1), (4, 2, 2), (6, 1, 3)])
+def test_everybody_has_as_many_turns_in_every_round(repeats: int, warm_up: int, candidates: int) -> None:
+    calls: list[int] = []
+    timings = take_turns(
+        [partial(calls.append, number) for number in range(candidates)],
+        repeats=repeats,
+        warm_up=warm_up,
+        device=CPU,
+    )
+    assert len(timings) == candidates
+    assert len(calls) == (warm_up + repeats) * candidates
+    rounds = [calls[start : start + candidates] for start in range(0, len(calls), candidates)]
+    assert all(sorted(turns) == list(range(candidates)) for turns in rounds)
+    # Nobody is always first.
+    assert [turns[0] for turns in rounds] == [turn % candidates for turn in range(len(rounds))]
+
+
+def test_warming_up_is_not_timed() -> None:
+    calls = 0
+
+    def slow_at_first() -> None:
+        nonlocal calls
+        calls += 1
+        time.sleep(0.2 if calls <= 2 else 0)
+
+    (timing,) = take_turns([slow_at_first], repeats=5, warm_up=2, device=CPU)
+    assert timing.p50 < 100
+
+
+def test_twice_the_sleep_is_about_twice_the_time() -> None:
+    short, long = take_turns(
+        [partial(time.sleep, 0.01), partial(time.sleep, 0.02)], repeats=7, warm_up=1, device=CPU
+    )
+    assert short.p50 >= 10
+    assert 1.2 < long.p50 / short.p50 < 3.5
+
+
+def test_the_figures_of_known_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 10.0, 12.0, 20.0, 26.0])  # calls of 1, 2 and 6 seconds
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    (timing,) = take_turns([lambda: None], repeats=3, warm_up=0, device=CPU)
+    assert timing == pytest.approx((3000, 2000, 5600))

@@ -1,0 +1,73 @@
+"""Precision on clean and on attacked images, of a detector that knows its images by heart."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from robustprune.attacks import pgd
+from robustprune.darknet import Detector
+from robustprune.data.samples import Samples
+from robustprune.evaluation import Evaluation, evaluate
+from robustprune.losses import ciou
+from robustprune.objective import Objective
+
+STRONG = Objective(loss=ciou, attack=partial(pgd, epsilon=0.05, step_size=0.02, steps=5))
+
+
+def test_an_attack_that_does_nothing_costs_nothing(trained: Detector, samples: Samples) -> None:
+    identity = Objective(loss=ciou, attack=lambda loss, images: images)
+    found = evaluate(trained, samples, objective=identity, settings=Evaluation())
+    assert found.clean.ap50 > 0.9
+    assert found.attacked == found.clean
+
+
+def test_without_an_attack_only_clean_images_are_measured(trained: Detector, samples: Samples) -> None:
+    found = evaluate(trained, samples, objective=Objective(loss=ciou), settings=Evaluation())
+    assert found.attacked is None
+    assert found.clean == evaluate(trained, samples, objective=STRONG, settings=Evaluation()).clean
+
+
+def test_an_attack_ruins_a_detector_without_defence(trained: Detector, samples: Samples) -> None:
+    found = evaluate(trained, samples, objective=STRONG, settings=Evaluation())
+    assert found.attacked is not None
+    assert found.attacked.ap50 < 0.2 < 0.9 < found.clean.ap50
+
+
+def test_precision_falls_as_the_attack_grows(trained: Detector, samples: Samples) -> None:
+    found = []
+    for epsilon in (0, 0.01, 0.05):
+        objective = Objective(loss=ciou, attack=partial(pgd, epsilon=epsilon, step_size=epsilon, steps=3))
+        attacked = evaluate(trained, samples, objective=objective, settings=Evaluation()).attacked
+        assert attacked is not None
+        found.append(attacked.ap)
+    assert found[0] > found[1] > found[2]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_the_batch_size_does_not_matter(trained: Detector, samples: Samples, batch_size: int) -> None:
+    # The attack is a fixed pattern: gradients of all but zero would turn their signs on rounding.
+    def checkerboard(loss: object, images: Tensor) -> Tensor:
+        rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+        return (images + 0.1 * ((rows + columns) % 2)).clamp(0, 1)
+
+    objective = Objective(loss=ciou, attack=checkerboard)
+    expected, found = (
+        evaluate(trained, samples, objective=objective, settings=Evaluation(batch_size=size))
+        for size in (6, batch_size)
+    )
+    assert expected.attacked is not None
+    assert found.attacked is not None
+    assert expected.attacked.ap < expected.clean.ap
+    assert found.clean == pytest.approx(expected.clean, abs=1e-6)
+    assert found.attacked == pytest.approx(expected.attacked, abs=1e-6)
+
+
+def test_measuring_changes_nothing_but_the_mode(trained: Detector, samples: Samples) -> None:
+    trained.train()
+    before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+    evaluate(trained, samples, objective=STRONG, settings=Evaluation())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trained.state_dict().items())
+    assert all(parameter.grad is None for parameter in trained.parameters())
+    assert not any(module.training for module in trained.modules())

@@ -1,0 +1,118 @@
+import pandas as pd
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from sweeps.analysis import contrasts
+from sweeps.summary import contrast_views, format_p, mean_table, mean_view, starred
+
+RATIOS = (0.0, 0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99)
+CONFIGURATIONS = (
+    ("unstructured", "hydra", "rgb"),
+    ("unstructured", "deeplift", "rgb"),
+    ("structured", "hydra", "rgb"),
+    ("structured", "deeplift", "rgb"),
+    ("unstructured", "deeplift", "greyscale"),
+)
+AXES = ("structure", "initializer", "colour", "seed", "ratio")
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    """A full grid; the seeds are 0.01 apart, hydra is 0.02 (and 0.001 a seed) above deeplift."""
+    keys = [(*levels, seed, ratio) for levels in CONFIGURATIONS for seed in range(3) for ratio in RATIOS]
+    rows = pd.DataFrame(keys, columns=list(AXES))
+    hydra = rows["initializer"] == "hydra"
+    rows["map"] = 0.4 * (1 - rows["ratio"]) + 0.01 * rows["seed"] + hydra * (0.02 + 0.001 * rows["seed"])
+    return rows
+
+
+@pytest.fixture
+def baseline() -> pd.DataFrame:
+    return pd.DataFrame([("none", "none", "rgb", 0, 0.0, 0.176)], columns=[*AXES, "map"])
+
+
+def cell(table: pd.DataFrame, configuration: str, ratio: float) -> object:
+    return table[ratio].to_dict()[configuration]
+
+
+def printed(view: Table, width: int) -> list[str]:
+    console = Console(width=width, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(view)
+    return capture.get().splitlines()
+
+
+def test_means_are_a_line_per_configuration_and_a_column_per_ratio(
+    rows: pd.DataFrame, baseline: pd.DataFrame
+) -> None:
+    table = mean_table(rows, baseline, metric="map")
+    assert table.shape == (6, 9)
+    assert all(table.columns == pd.Index(RATIOS))
+    # 0.4 · 0.5 + 0.01 (mean seed 1), and seeds 0.01 apart.
+    assert cell(table, "structured · deeplift · rgb", 0.5) == "0.210 ± 0.010"
+    assert table.iloc[-1].tolist() == ["0.176"] + ["-"] * 8
+    assert table.index[-1] == "baseline · rgb"
+
+
+def test_a_cell_with_fewer_runs_says_how_many_and_an_empty_one_is_a_dash(rows: pd.DataFrame) -> None:
+    deeplift = (rows["structure"] == "structured") & (rows["initializer"] == "deeplift")
+    rows = rows[~(deeplift & (rows["ratio"] == 0))]
+    rows.loc[deeplift & (rows["ratio"] == 0.5) & (rows["seed"] == 2), "map"] = None
+    table = mean_table(rows, pd.DataFrame(), metric="map")
+    assert cell(table, "structured · deeplift · rgb", 0.5) == "0.205 ± 0.007 (n=2)"
+    assert cell(table, "structured · deeplift · rgb", 0.0) == "-"
+    assert table.index[0] == "structured · deeplift · rgb"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0371, "0.037"), (4.126, "4.13"), (119.34, "119.3"), (61_949_149.0, "61949149")]
+)
+def test_decimals_follow_the_largest_mean(value: float, text: str) -> None:
+    rows = pd.DataFrame({"seed": [0, 0], "ratio": [0.0, 0.9], "metric": [max(value, 0.1), value]})
+    table = mean_table(rows, pd.DataFrame(), metric="metric", axes=("seed", "ratio"))
+    assert cell(table, "all", 0.9) == text
+
+
+@pytest.mark.parametrize("width", [120, 100])
+def test_tables_fit_and_no_number_is_cut(width: int, rows: pd.DataFrame, baseline: pd.DataFrame) -> None:
+    views = [mean_view(mean_table(rows, baseline, metric="map"), title="mAP")]
+    views += contrast_views(contrasts(rows, metric="map"))
+    assert len(views) == 4
+    for view in views:
+        lines = printed(view, width)
+        assert max(map(len, lines)) <= width
+        assert "…" not in "".join(lines)
+        assert all(f"{ratio:g}" in "".join(lines[:4]).split() for ratio in RATIOS)
+
+
+def test_significance_is_a_star_not_only_a_style(rows: pd.DataFrame) -> None:
+    initializer = contrast_views(contrasts(rows, metric="map"))[1]
+    text = "\n".join(printed(initializer, 120))
+    assert "initializer: map, repeated-measures one-way ANOVA" in text
+    holm = next(line.split() for line in text.splitlines() if "Holm" in line.split())
+    assert all(cell.endswith("*") for cell in holm[holm.index("Holm") + 1 :])
+    assert starred(0.049) == "0.049*"
+    assert starred(0.05) == "0.050"
+
+
+def test_a_test_not_made_is_a_dash_with_its_reason_below(rows: pd.DataFrame) -> None:
+    text = " ".join(" ".join(printed(contrast_views(contrasts(rows, metric="map"))[0], 120)).split())
+    assert "not tested: the differences do not vary — structured vs unstructured (deeplift · rgb)" in text
+
+
+def test_levels_are_not_read_as_markup(rows: pd.DataFrame) -> None:
+    rows = rows.replace({"initializer": {"hydra": "[red]"}})
+    assert "[red]" in "".join(printed(contrast_views(contrasts(rows, metric="map"))[1], 120))
+    table = mean_table(rows, pd.DataFrame(), metric="map")
+    assert "[red]" in "".join(printed(mean_view(table, title="[bold]"), 120))
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(0.1034, "0.103"), (0.001, "0.001"), (3.7e-4, "4e-4"), (3.7e-11, "4e-11"), (float("nan"), "-")],
+)
+def test_p_values_are_short(p: float, text: str) -> None:
+    assert format_p(p) == text
