@@ -16,7 +16,7 @@ def keep_count(ratio: float, total: int) -> int:
 
 
 def largest(scores: Tensor, count: int) -> Tensor:
-    """Return a boolean tensor that marks the `count` largest scores; among equal ones the first in memory order.
+    """Return a boolean tensor that marks the `count` largest scores; among equal ones the first by index.
 
     Args:
         scores: any shape and memory format.

@@ -21,6 +21,7 @@ from robustprune.attacks import ATTACKS
 from robustprune.darknet import Detector
 from robustprune.darknet.weights import load_weights
 from robustprune.data.samples import Samples
+from robustprune.errors import InputError
 from robustprune.evaluation import Precision, evaluate
 from robustprune.initializers import INITIALIZERS, Problem
 from robustprune.losses import LOSSES
@@ -106,15 +107,16 @@ class DetectionStudy:
     def check(self, cells: Sequence[Cell]) -> None:
         """Read the data set's annotations, the .cfg and the weights; raise InputError on what is wrong in them."""
         self.settings.dataset.splits()
-        self._start()
+        stride, size = self._start().stride, self.settings.detector.image_size
+        if size % stride:
+            raise InputError(f"detector.image_size is {size}, expected a multiple of {stride}")
 
     def baselines(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
         """Return a cell per colour for the detector that was neither adversarially trained nor pruned."""
         colours = dict.fromkeys(cell["colour"] for cell in cells)
         seed = self.settings.base.seed
         return [
-            {"structure": NONE, "initializer": NONE, "colour": colour, "seed": seed, "ratio": 0.0}
-            for colour in colours
+            {"structure": NONE, "initializer": NONE, "colour": colour, "seed": seed, "ratio": 0.0} for colour in colours
         ]
 
     def is_baseline(self, cell: Cell) -> bool:
@@ -132,9 +134,7 @@ class DetectionStudy:
         if self.is_baseline(cell):
             return None
         if name == "pretrain":
-            return Stage(
-                ("colour", "seed") if self.settings.share_pretraining else trial, self._inputs["pretrain"]
-            )
+            return Stage(("colour", "seed") if self.settings.share_pretraining else trial, self._inputs["pretrain"])
         assert name == "score"
         if cell["ratio"] == 0:
             return None
@@ -150,7 +150,7 @@ class DetectionStudy:
 
     def base(self, cell: Cell) -> Arrays:
         """Train on clean colour images, or take the weights given."""
-        detector = self._start()
+        detector = self._placed(self._start())
         if self.settings.detector.weights is None:
             train(
                 detector,
@@ -223,14 +223,14 @@ class DetectionStudy:
             "finetune_s": finetuned - start,
             "evaluate_s": time.perf_counter() - finetuned,
             "threads": torch.get_num_threads(),
-            "torch_version": torch.__version__,
+            "torch_version": str(torch.__version__),
         }
 
     # Parts
 
     @functools.cached_property
     def _device(self) -> torch.device:
-        # Workers are processes of their own; whoever constructs a study to plan does not touch torch's threads.
+        # Only stages come here: planning changes no threads and opens no GPU.
         torch.set_num_threads(self.settings.threads)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -238,9 +238,7 @@ class DetectionStudy:
     def _robust(self) -> Objective:
         attack = self.settings.attack
         options = attack.model_dump(exclude={"name"})
-        return Objective(
-            loss=LOSSES[self.settings.detector.loss], attack=partial(ATTACKS[attack.name], **options)
-        )
+        return Objective(loss=LOSSES[self.settings.detector.loss], attack=partial(ATTACKS[attack.name], **options))
 
     def _split(self, split: str, colour: str) -> Samples:
         if (split, colour) not in self._samples:
@@ -262,7 +260,7 @@ class DetectionStudy:
             detector = Detector.from_cfg(settings.config, classes=classes)
         if settings.weights is not None:
             load_weights(detector, settings.weights)
-        return self._placed(detector)
+        return detector
 
     def _restore(self, arrays: Arrays) -> Detector:
         classes = len(self.settings.dataset.splits()[0].categories)
@@ -309,9 +307,7 @@ def _precisions(precision: Precision) -> dict[str, float]:
 
 
 def _to_arrays(detector: Detector) -> Arrays:
-    return {
-        name: tensor.detach().cpu().contiguous().numpy() for name, tensor in detector.state_dict().items()
-    }
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in detector.state_dict().items()}
 
 
 def _seed(seed: int, stage: str) -> int:

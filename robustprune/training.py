@@ -74,7 +74,7 @@ def train(
         ):
             if settings.schedule == "one-cycle":
                 for group in optimizer.param_groups:
-                    group["lr"] = settings.learning_rate * one_cycle((step + 1) / total)
+                    group["lr"] = settings.learning_rate * one_cycle((step + 0.5) / total)
             optimizer.zero_grad(set_to_none=True)
             loss = objective(detector, images, targets)
             if not loss.isfinite():
@@ -112,7 +112,7 @@ def batches(
 
 
 def one_cycle(progress: float) -> float:
-    """Return the factor of the learning rate at `progress` in (0, 1]: a linear rise over a quarter, a cosine fall.
+    """Return the factor of the learning rate at `progress` in (0, 1): a linear rise over a quarter, a cosine fall.
 
     After Smith & Topin 2019; unlike PyTorch's own it is defined for trainings of very few steps.
     """

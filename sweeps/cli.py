@@ -14,8 +14,8 @@ from sweeps.errors import SweepError
 from sweeps.store import Store
 
 # Piped output has no width of its own; tables should not be folded at 80 columns then.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -165,7 +165,7 @@ def analyze(source: str, metric: str | None, design: str | None, form: str) -> N
 def report(sweep: str) -> None:
     """Write figures and one self-contained HTML page into SWEEP/report."""
     for path in closing.write_report(sweep):
-        console.print(path, soft_wrap=True)
+        console.print(path, soft_wrap=True, markup=False)
 
 
 @cli.command()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 
 from sweeps import report as page
 from sweeps.analysis import contrasts
@@ -29,11 +30,11 @@ def show(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
         for view in contrast_views(tests, **sweep.naming):
             console.print(view)
         for path in write_report(location):
-            console.print(path, soft_wrap=True)
-    console.print(f"{location}/results", soft_wrap=True)
+            console.print(path, soft_wrap=True, markup=False)
+    console.print(store.describe(f"{spec.name}/results"), soft_wrap=True, markup=False)
     if plan.failed:
         console.print(
-            f"[bold]{len(plan.failed)} rows failed[/bold]; `sweeps failures {location}` tells why, "
+            f"[bold]{len(plan.failed)} rows failed[/bold]; `sweeps failures {escape(location)}` tells why, "
             "`--retry-failed` computes them again",
             soft_wrap=True,
         )

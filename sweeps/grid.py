@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.errors import SpecError
-from sweeps.mistakes import found
+from sweeps.mistakes import found, unknown_key
 from sweeps.study import Axis, Cell, Value
 
 
@@ -28,23 +28,18 @@ def expand(grid: Mapping[str, Any], axes: Sequence[Axis]) -> list[Cell]:
             cell that leaves an axis out, or a grid without any cell.
     """
     by_name = {axis.name: axis for axis in axes}
-    adjustments = {key: _entries(grid.get(key, []), f"grid.{key}", by_name) for key in ("include", "exclude")}
-    values = {
-        name: _values(given, by_name[_known(name, by_name, f"grid.{name}", extra=("include", "exclude"))])
-        for name, given in grid.items()
-        if name not in adjustments
-    }
-    crossed: list[Cell] = [
-        dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())
-    ]
+    for name in grid:
+        if name not in by_name and name not in ("include", "exclude"):
+            raise SpecError(unknown_key(f"grid.{name}", [*by_name, "include", "exclude"]))
+    include, exclude = (_entries(grid.get(name, []), f"grid.{name}", by_name) for name in ("include", "exclude"))
+    values = {name: _values(given, by_name[name]) for name, given in grid.items() if name in by_name}
+    crossed: list[Cell] = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
     if not values:
         crossed = []
-    crossed = [cell for cell in crossed if not any(_agrees(cell, entry) for entry in adjustments["exclude"])]
+    crossed = [cell for cell in crossed if not any(_agrees(cell, entry) for entry in exclude)]
     added: list[Cell] = []
-    for entry in adjustments["include"]:
-        matching = [
-            cell for cell in crossed if all(cell.get(k, v) == v for k, v in entry.items() if k in values)
-        ]
+    for entry in include:
+        matching = [cell for cell in crossed if all(cell.get(k, v) == v for k, v in entry.items() if k in values)]
         if matching:
             for cell in matching:
                 cell.update(entry)
@@ -54,15 +49,11 @@ def expand(grid: Mapping[str, Any], axes: Sequence[Axis]) -> list[Cell]:
     for cell in crossed + added:
         for axis in axes:
             if axis.name not in cell:
-                raise SpecError(
-                    f"grid: the cell {_show(cell)} has no {axis.name}; give grid.{axis.name} a value"
-                )
+                raise SpecError(f"grid.{axis.name}: found nothing for the cell {_show(cell)}, expected a value")
         ordered = {axis.name: cell[axis.name] for axis in axes}
         cells[tuple(ordered.values())] = ordered
     if not cells:
-        raise SpecError(
-            "grid: no cell is left to compute, expected at least one that `exclude` spares"
-        )
+        raise SpecError("grid: found no cell to compute, expected values for every axis, not all of them excluded")
     return list(cells.values())
 
 
@@ -100,22 +91,14 @@ def _value(given: Any, axis: Axis, where: str) -> Value:
 
 def _entries(given: Any, where: str, axes: Mapping[str, Axis]) -> list[Cell]:
     if not isinstance(given, list) or not all(isinstance(entry, dict) and entry for entry in given):
-        raise SpecError(f"{where}: found {given!r}, expected a list of mappings from axis to value")
-    return [
-        {
-            name: _value(value, axes[_known(name, axes, f"{where}[{index}]")], f"{where}[{index}].{name}")
-            for name, value in entry.items()
-        }
-        for index, entry in enumerate(given)
-    ]
-
-
-def _known(name: str, axes: Mapping[str, Axis], where: str, extra: tuple[str, ...] = ()) -> str:
-    if name in axes:
-        return name
-    near = difflib.get_close_matches(str(name), [*axes, *extra], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise SpecError(f"{where}: unknown axis {name!r}, expected one of {', '.join([*axes, *extra])}{hint}")
+        raise SpecError(f"{where}: found {found(given)}, expected a list of mappings from axis to value")
+    entries: list[Cell] = []
+    for index, entry in enumerate(given):
+        for name in entry:
+            if name not in axes:
+                raise SpecError(unknown_key(f"{where}[{index}].{name}", list(axes)))
+        entries.append({name: _value(item, axes[name], f"{where}[{index}].{name}") for name, item in entry.items()})
+    return entries
 
 
 def _agrees(cell: Cell, entry: Cell) -> bool:

@@ -13,6 +13,9 @@ ORDER: tuple[StageName, ...] = ("base", "pretrain", "score")
 """The stages before `evaluate_row`; each takes the result of the last one before it that its cell has."""
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 class StageKey(NamedTuple):
     """A stage of one cell. `shared` results are published under `key`; others are computed with their row."""
 
@@ -39,14 +42,13 @@ def digest(value: Any, *, length: int = 16) -> str:
         ValueError: the value holds NaN or infinity.
         TypeError: the value is not JSON.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(_ENCODER.encode(value).encode()).hexdigest()[:length]
 
 
 def cell_digest(cell: Mapping[str, Any]) -> str:
     """Return the part of a row's key that identifies its cell. 0 and 0.0 are the same value."""
     return digest(
-        {name: float(value) if isinstance(value, (int, float)) else value for name, value in cell.items()}
+        {name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in cell.items()}
     )
 
 
@@ -79,6 +81,4 @@ class Keys:
         stage = self._study.stage("evaluate_row", cell)
         assert stage is not None
         axes = {axis: cell[axis] for axis in stage.axes}
-        return RowKey(
-            cell_digest(cell), digest([stage.version, axes, dict(stage.settings), [s.key for s in stages]])
-        )
+        return RowKey(cell_digest(cell), digest([stage.version, axes, dict(stage.settings), [s.key for s in stages]]))

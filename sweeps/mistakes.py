@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,12 +16,12 @@ _EXPECTED = {
     "dict_type": "a mapping of settings",
     "finite_number": "a finite number",
     "float_type": "a number",
-    "greater_than": "more than {gt}",
-    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
     "int_from_float": "a whole number",
     "int_type": "a whole number",
-    "less_than": "less than {lt}",
-    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
     "literal_error": "{expected}",
     "missing": "a value",
     "model_attributes_type": "a mapping of settings",
@@ -52,6 +53,18 @@ def sentences(error: ValidationError, settings: Any, model: type[BaseModel]) -> 
             yield _sentence(problem, field)
 
 
+def non_finite(settings: Any, field: str = "") -> Iterator[str]:
+    """Yield a sentence per NaN or infinity in validated settings: JSON, which keys are made of, has none."""
+    if isinstance(settings, float) and not math.isfinite(settings):
+        yield f"{field}: found {settings!r}, expected a finite number"
+    elif isinstance(settings, dict):
+        for name, value in settings.items():
+            yield from non_finite(value, f"{field}.{name}".removeprefix("."))
+    elif isinstance(settings, (list, tuple)):
+        for index, value in enumerate(settings):
+            yield from non_finite(value, f"{field}[{index}]")
+
+
 def unknown_key(field: str, known: Sequence[str]) -> str:
     """Say that there is no such field, and which may have been meant."""
     near = difflib.get_close_matches(field.rpartition(".")[2], known, n=1)
@@ -79,15 +92,15 @@ def _sentence(problem: ErrorDetails, field: str) -> str:
 
 def _field(problem: ErrorDetails, settings: Any) -> str:
     """Return where a mistake is as its author knows it: pydantic's location also has the tags of unions."""
-    names: list[str] = []
-    place = settings
+    field, place = "", settings
     for part in problem["loc"]:
-        if (isinstance(place, dict) and part in place) or (isinstance(place, list) and isinstance(part, int)):
-            names.append(str(part))
-            place = place[part]
+        if isinstance(place, list) and isinstance(part, int):
+            field, place = f"{field}[{part}]", place[part]
+        elif isinstance(place, dict) and part in place:
+            field, place = f"{field}.{part}", place[part]
     if problem["type"] == "missing":
-        names.append(str(problem["loc"][-1]))
-    return ".".join(names)
+        field += f".{problem['loc'][-1]}"
+    return field.removeprefix(".")
 
 
 def _known(location: Sequence[str | int], model: type[BaseModel]) -> list[str]:
@@ -97,7 +110,7 @@ def _known(location: Sequence[str | int], model: type[BaseModel]) -> list[str]:
         fields = [each.model_fields[part] for each in models if part in each.model_fields]
         if fields:
             models = [option for field in fields for option in _models(field.annotation)]
-        else:
+        elif isinstance(part, str):
             models = [each for each in models if part in _tags(each)]
     return [name for each in models for name in each.model_fields]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -47,6 +47,20 @@ class Trial:
         """The stages whose results are published, in order. A row may do without one that others need."""
         return tuple(dict.fromkeys(stage for row in self.rows for stage in row.stages if stage.shared))
 
+    def missing(self, published: Collection[str]) -> dict[str, str]:
+        """Return the shared results to compute for these rows, key to stage name.
+
+        These are what rows read, and what comes before that, back to the last result that is published.
+        """
+        missing: dict[str, str] = {}
+        for row in self.rows:
+            needed = {row.checkpoint, row.scores}
+            for position, stage in reversed(list(enumerate(row.stages))):
+                if stage in needed and stage.shared and stage.key not in published:
+                    missing[stage.key] = stage.name
+                    needed |= set(row.stages[:position][-1:])
+        return missing
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -70,12 +84,7 @@ class Plan:
 
     def checkpoints_to_train(self) -> dict[str, str]:
         """Return the shared results that the rows to compute still need, key to stage name."""
-        return {
-            stage.key: stage.name
-            for trial in self.todo
-            for stage in trial.shared
-            if stage.key not in self.checkpoints
-        }
+        return {key: name for trial in self.todo for key, name in trial.missing(self.checkpoints).items()}
 
 
 def trials(spec: Spec) -> list[Trial]:
@@ -118,9 +127,7 @@ def make(spec: Spec, store: Store, *, retry_failed: bool = False) -> Plan:
         rows = tuple(row for row in trial.rows if str(row.key) not in skipped)
         if rows:
             todo.append(replace(trial, rows=rows))
-    return Plan(
-        trials=everything, todo=todo, finished=finished, failed=failed, checkpoints=store.checkpoints()
-    )
+    return Plan(trials=everything, todo=todo, finished=finished, failed=failed, checkpoints=store.checkpoints())
 
 
 def _changes(before: str, after: str) -> str:

@@ -50,12 +50,17 @@ def table(values: Mapping[str, Any], study: Study) -> pa.Table:
     """Return one row as a table.
 
     Raises:
-        ValueError: a column of the schema is missing from `values`, or a value is no column.
+        ValueError: a column of the schema is missing from `values`, a value is no column, or of another type.
     """
     expected = schema(study)
     if set(values) != set(expected.names):
         missing, unknown = set(expected.names) - set(values), set(values) - set(expected.names)
         raise ValueError(f"a row lacks {sorted(missing)} and has unknown {sorted(unknown)}")
+    for field in expected:
+        value = values[field.name]
+        # Arrow would cut the decimals off.
+        if field.type == pa.int64() and value is not None and value != int(value):
+            raise ValueError(f"column {field.name}: found {value!r}, expected a whole number")
     return pa.Table.from_pylist([dict(values)], schema=expected)
 
 
@@ -71,9 +76,7 @@ def load_results(sweep: str) -> pd.DataFrame:
     location, name = split_location(sweep)
     store = Store(location)
     if store.read_spec(name) is None:
-        raise StorageError(
-            f"{sweep}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>"
-        )
+        raise StorageError(f"{sweep}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
     found = store.read_rows(name)
     if found is None:
         return pd.DataFrame()
@@ -88,6 +91,8 @@ def load_results(sweep: str) -> pd.DataFrame:
 
 def split_location(sweep: str) -> tuple[str, str]:
     """Split `<storage>/<name>` into storage and name."""
-    scheme, separator, path = sweep.rpartition("://")
-    pure = PurePosixPath(path)
-    return f"{scheme}{separator}{pure.parent}", pure.name
+    if "://" not in sweep:
+        return str(PurePosixPath(sweep).parent), PurePosixPath(sweep).name
+    address, mark, query = sweep.partition("?")
+    storage, _, name = address.rstrip("/").rpartition("/")
+    return f"{storage}{mark}{query}", name

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import importlib.resources
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sweeps.errors import SpecError
 from sweeps.grid import expand
-from sweeps.mistakes import found, sentences, unknown_key
+from sweeps.mistakes import found, non_finite, sentences, unknown_key
 from sweeps.study import Cell, Study, find
-
 
 Fields = TypeVar("Fields", bound=BaseModel)
 
@@ -33,9 +31,7 @@ class Resources(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    cpus: int = Field(
-        default=1, ge=1, description="CPUs of a trial, beside its GPU where the cluster has GPUs"
-    )
+    cpus: int = Field(default=1, ge=1, description="CPUs of a trial, beside its GPU where the cluster has GPUs")
 
 
 class Engine(BaseModel):
@@ -43,9 +39,7 @@ class Engine(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="folder of the sweep in the storage"
-    )
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="folder of the sweep in the storage")
     study: str = Field(description="a registered study, or module:Class")
     description: str = ""
     grid: dict[str, Any] = Field(description="a list of values per axis, and `include` and `exclude` lists")
@@ -86,19 +80,11 @@ class _Loader(yaml.SafeLoader):
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
-    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
-        value: float = super().construct_yaml_float(node)
-        # Results are addressed by their settings, and these are no values that equal themselves in JSON.
-        if not math.isfinite(value):
-            raise _error(f"{node.value} is no finite number", node)
-        return value
-
 
 def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 _Loader.yaml_implicit_resolvers = {
     first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -161,9 +147,12 @@ def parse(text: str, source: str, changes: Sequence[str] = ()) -> Spec:
 
 def _validated(model: type[Fields], settings: dict[str, Any]) -> Fields:
     try:
-        return model.model_validate(settings)
+        valid = model.model_validate(settings)
     except ValidationError as error:
         raise SpecError("\n".join(sentences(error, settings, model))) from error
+    for sentence in non_finite(valid.model_dump()):
+        raise SpecError(sentence)
+    return valid
 
 
 def _read(name_or_path: str) -> tuple[str, str]:
@@ -180,8 +169,10 @@ def _read(name_or_path: str) -> tuple[str, str]:
             f"spec {name_or_path!r}: found neither a file nor a bundled spec of that name, "
             f"expected a YAML file or one of {', '.join(specs)}{hint}"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"spec {name_or_path!r} cannot be read: {error}") from error
+    except OSError as error:
+        raise SpecError(f"spec {name_or_path!r}: {error.strerror}, expected a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"spec {name_or_path!r}: found bytes that are no UTF-8 text, expected a YAML file") from error
 
 
 def _mapping(text: str, source: str) -> dict[str, Any]:
@@ -206,7 +197,7 @@ def _apply(raw: dict[str, Any], change: str) -> None:
 
 def _yaml(text: str, source: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""

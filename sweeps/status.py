@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -13,13 +15,13 @@ from sweeps.keys import ORDER, cell_digest
 from sweeps.plan import Plan
 from sweeps.spec import Spec
 from sweeps.store import Store
-
 from sweeps.sweep import Sweep, open_sweep
 
 
 def show_plan(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
     """Print what a run would compute."""
-    console.print(f"{spec.name}: {len(plan.trials)} trials, {plan.rows} rows, in {store.describe(spec.name)}")
+    place = escape(store.describe(spec.name))
+    console.print(f"{spec.name}: {len(plan.trials)} trials, {plan.rows} rows, in {place}", soft_wrap=True)
     todo = {trial.number: len(trial.rows) for trial in plan.todo}
     view = Table("trial", "rows", "finished", "failed", "to compute", "shared checkpoints")
     for trial in plan.trials:
@@ -40,9 +42,11 @@ def show_plan(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
     present = Counter(name for key, name in wanted.items() if key in plan.checkpoints)
     for name in ORDER:
         if to_train[name] or present[name]:
-            console.print(f"{name}: {present[name]} checkpoints present, {to_train[name]} to compute")
+            console.print(f"{name} checkpoints: {present[name]} present, {to_train[name]} to compute")
     why = f"; {len(plan.failed)} failed before (--retry-failed computes them too)" if plan.failed else ""
     console.print(f"rows: {len(plan.finished)} finished, {plan.missing} to compute{why}")
+    if plan.failed:
+        _show_causes([each for each in store.failures(spec.name) if each["row_key"] in plan.failed], console)
     console.print(_estimate(spec, store, plan))
 
 
@@ -56,13 +60,7 @@ def show(location: str, console: Console) -> int:
         f"{sweep.spec.name}: {len(done)} of {len(cells)} rows finished, {len(failed)} failed, "
         f"{len(cells) - len(done) - len(failed)} to come"
     )
-    causes = Counter(
-        f"{failure['stage']}: {failure['cause']}"
-        for failure in sweep.failures
-        if failure["row_key"].split("-")[0] in failed
-    )
-    for cause, count in causes.most_common():
-        console.print(f"  {count} × {escape(cause)}", soft_wrap=True)
+    _show_causes([each for each in sweep.failures if each["row_key"].split("-")[0] in failed], console)
     pace = _pace(sweep)
     if pace is not None and len(done) + len(failed) < len(cells):
         left = (len(cells) - len(done) - len(failed)) / pace
@@ -79,6 +77,12 @@ def show_failures(location: str, console: Console) -> None:
         cell = ", ".join(f"{name} {value}" for name, value in failure["cell"].items())
         console.print(f"[bold]{escape(cell)}[/bold] in {failure['stage']} on {escape(failure['host'])}")
         console.print(failure["traceback"], markup=False, soft_wrap=True)
+
+
+def _show_causes(failures: Sequence[Mapping[str, Any]], console: Console) -> None:
+    causes = Counter(f"{failure['stage']}: {failure['cause']}" for failure in failures)
+    for cause, count in causes.most_common():
+        console.print(f"  {count} × {escape(cause)}", soft_wrap=True)
 
 
 def _pace(sweep: Sweep) -> float | None:

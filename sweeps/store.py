@@ -45,17 +45,14 @@ class Store:
         self._local = isinstance(self._fs, pa.fs.LocalFileSystem)
 
     def check_writable(self) -> None:
-        """Write and remove a small file.
+        """Publish and remove an empty file.
 
         Raises:
             StorageError: that failed; the message has the cause.
         """
         name = f".write-test-{uuid.uuid4().hex}"
-        try:
-            self._write(name, b"")
-            self._fs.delete_file(self._path(name))
-        except OSError as error:
-            raise StorageError(f"storage {self.location!r} is not writable: {error}") from error
+        self._publish(name, b"")
+        self._fs.delete_file(self._path(name))
 
     # Checkpoints
 
@@ -65,11 +62,7 @@ class Store:
 
     def checkpoints(self) -> set[str]:
         """Return the keys of all published checkpoints."""
-        return {
-            name.split("/")[0]
-            for name in self._list("checkpoints", recursive=True)
-            if name.endswith("/meta.json")
-        }
+        return {name.split("/")[0] for name in self._list("checkpoints", recursive=True) if name.endswith("/meta.json")}
 
     def publish_checkpoint(self, key: str, checkpoint: Checkpoint, meta: Mapping[str, Any]) -> None:
         """Publish tensors and then what is known about them; it is the second file that makes them count."""
@@ -90,7 +83,7 @@ class Store:
             if hashlib.sha256(data).hexdigest() != meta["sha256"]:
                 return None
             tensors: Checkpoint = load_tensors(data)
-        except (FileNotFoundError, SafetensorError):
+        except (FileNotFoundError, SafetensorError, KeyError):
             return None
         return tensors
 
@@ -98,7 +91,7 @@ class Store:
         """Return what was published with a checkpoint, such as `seconds`."""
         try:
             meta: dict[str, Any] = json.loads(self._read(f"checkpoints/{key}/meta.json"))
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
             return None
         return meta
 
@@ -107,31 +100,31 @@ class Store:
     def publish_row(self, sweep: str, row_key: str, row: pa.Table) -> bool:
         """Publish a row; return False, and change nothing, where it was there already."""
         sink = pa.BufferOutputStream()
-        pq.write_table(row, sink)
+        pq.write_table(row, sink, write_page_checksum=True)
         return self._publish(f"{sweep}/results/{row_key}.parquet", sink.getvalue().to_pybytes())
 
     def row_keys(self, sweep: str) -> set[str]:
         """Return the keys of all published rows."""
-        return {
-            name.removesuffix(".parquet")
-            for name in self._list(f"{sweep}/results")
-            if name.endswith(".parquet")
-        }
+        return {name.removesuffix(".parquet") for name in self._list(f"{sweep}/results") if name.endswith(".parquet")}
 
-    def read_rows(self, sweep: str, schema: pa.Schema | None = None) -> pa.Table | None:
-        """Return all rows of a sweep, or None where it has none."""
+    def read_rows(self, sweep: str) -> pa.Table | None:
+        """Return all rows of a sweep, or None where it has none.
+
+        Raises:
+            StorageError: a row is damaged; the message names its file.
+        """
         names = sorted(name for name in self._list(f"{sweep}/results") if name.endswith(".parquet"))
         if not names:
             return None
         tables = []
         for name in names:
+            data = pa.BufferReader(self._read(f"{sweep}/results/{name}"))
             try:
-                tables.append(
-                    pq.read_table(self._path(f"{sweep}/results/{name}"), filesystem=self._fs, schema=schema)
-                )
-            except pa.ArrowInvalid as error:
+                tables.append(pq.ParquetFile(data, page_checksum_verification=True).read())
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
                 raise StorageError(
-                    f"{sweep}/results/{name} is not a row: {error}; delete it and run again"
+                    f"{self.describe(f'{sweep}/results/{name}')}: found a damaged row ({error}), "
+                    "expected Parquet as it was published; delete the file and run again"
                 ) from error
         return pa.concat_tables(tables, promote_options="default")
 
@@ -143,9 +136,7 @@ class Store:
 
     def failure_keys(self, sweep: str) -> set[str]:
         """Return the keys of rows with a recorded failure."""
-        return {
-            name.removesuffix(".json") for name in self._list(f"{sweep}/failures") if name.endswith(".json")
-        }
+        return {name.removesuffix(".json") for name in self._list(f"{sweep}/failures") if name.endswith(".json")}
 
     def failures(self, sweep: str) -> Iterator[dict[str, Any]]:
         """Yield recorded failures, in a stable order."""
@@ -177,7 +168,10 @@ class Store:
 
     def describe(self, name: str) -> str:
         """Return where a file lies, as a user would write it."""
-        return f"{self.location.rstrip('/')}/{name}"
+        if "://" not in self.location:
+            return f"{self.location.rstrip('/')}/{name}"
+        address, mark, query = self.location.partition("?")
+        return f"{address.rstrip('/')}/{name}{mark}{query}"
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
@@ -188,19 +182,28 @@ class Store:
     def _list(self, folder: str, *, recursive: bool = False) -> list[str]:
         selector = pa.fs.FileSelector(self._path(folder), allow_not_found=True, recursive=recursive)
         prefix = len(self._path(folder)) + 1
-        return [
-            info.path[prefix:]
-            for info in self._fs.get_file_info(selector)
-            if not info.base_name.startswith(".")
-        ]
+        return [info.path[prefix:] for info in self._fs.get_file_info(selector) if not info.base_name.startswith(".")]
 
     def _read(self, name: str) -> bytes:
-        with self._fs.open_input_stream(self._path(name)) as stream:
-            data: bytes = stream.read()
+        try:
+            with self._fs.open_input_stream(self._path(name)) as stream:
+                data: bytes = stream.read()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StorageError(f"{self.describe(name)}: cannot be read ({_cause(error)})") from error
         return data
 
     def _publish(self, name: str, data: bytes, *, replace: bool = False) -> bool:
         """Make `data` appear as `name` in one step; return whether this call did."""
+        try:
+            return self._appear(name, data, replace=replace)
+        except OSError as error:
+            raise StorageError(
+                f"storage {self.location!r}: cannot be written ({_cause(error)}), expected a writable folder"
+            ) from error
+
+    def _appear(self, name: str, data: bytes, *, replace: bool) -> bool:
         if not self._local:
             # An object store shows an object only when its upload is complete.
             if not replace and self._exists(name):
@@ -209,8 +212,8 @@ class Store:
             return True
         folder, _, base = name.rpartition("/")
         temporary = f"{folder}/.{base}.{uuid.uuid4().hex}.tmp"
-        self._write(temporary, data)
         try:
+            self._write(temporary, data)
             if replace:
                 os.replace(self._path(temporary), self._path(name))
             else:
@@ -240,6 +243,10 @@ class Store:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _cause(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _to_json(value: Mapping[str, Any]) -> bytes:

@@ -99,9 +99,7 @@ class Study(Protocol):
     def score(self, cell: Cell, checkpoint: Checkpoint) -> Checkpoint:
         """Return importance scores for the checkpoint's weights."""
 
-    def evaluate_row(
-        self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None
-    ) -> Mapping[str, Any]:
+    def evaluate_row(self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None) -> Mapping[str, Any]:
         """Prune, fine-tune and measure; return a value for each of `columns`."""
 
 

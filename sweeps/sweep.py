@@ -10,7 +10,7 @@ import pandas as pd
 
 from sweeps import spec as specs
 from sweeps.errors import StorageError
-from sweeps.rows import load_results, split_location
+from sweeps.rows import load_results, schema, split_location
 from sweeps.spec import Spec
 from sweeps.store import Store
 
@@ -47,11 +47,11 @@ def open_sweep(location: str) -> Sweep:
     store = Store(storage)
     text = store.read_spec(name)
     if text is None:
-        raise StorageError(
-            f"{location}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>"
-        )
+        raise StorageError(f"{location}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
     loaded = specs.parse(text, f"{location}/spec.yaml")
     frame = load_results(location)
+    if frame.empty:
+        frame = schema(loaded.study).empty_table().to_pandas()
     axes = [axis.name for axis in loaded.study.axes]
     cells = [dict(zip(axes, values, strict=True)) for values in frame[axes].itertuples(index=False)]
     is_baseline = np.array([loaded.study.is_baseline(cell) for cell in cells], dtype=bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sweeps.analysis import DEFAULT_AXES, contrasts
@@ -28,8 +30,8 @@ def show_results(location: str, form: str, console: Console) -> None:
         return
     columns = [*sweep.naming["axes"], *sweep.spec.study.metrics]
     view = Table(*columns, title=f"{len(frame)} rows")
-    for values in frame[columns].itertuples(index=False) if len(frame) else []:
-        view.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values))
+    for values in frame[columns].itertuples(index=False):
+        view.add_row(*(f"{value:.4g}" if isinstance(value, float) else escape(str(value)) for value in values))
     console.print(view)
 
 
@@ -45,9 +47,7 @@ def show_analysis(source: str, metric: str | None, design: str | None, form: str
         rows, naming = _read(source), {"axes": DEFAULT_AXES}
         metric, design = metric or _only_metric(rows, source), design or "independent"
     try:
-        tests = contrasts(
-            rows, metric=metric, design="paired" if design == "paired" else "independent", **naming
-        )
+        tests = contrasts(rows, metric=metric, design="paired" if design == "paired" else "independent", **naming)
     except ValueError as error:
         raise SweepError(f"{source}: {error}") from error
     if form != "table":
@@ -61,25 +61,21 @@ def show_analysis(source: str, metric: str | None, design: str | None, form: str
 
 def _read(source: str) -> pd.DataFrame:
     try:
-        return pd.read_csv(source) if source.endswith(".csv") else pd.read_parquet(source)
+        rows = pd.read_csv(source) if source.endswith(".csv") else pd.read_parquet(source)
     except FileNotFoundError:
-        raise SweepError(
-            f"{source}: found nothing there, expected a sweep, or a Parquet or CSV file"
-        ) from None
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-        pa.ArrowException,
-        OSError,
-    ) as error:
-        raise SweepError(f"{source}: cannot be read as rows: {error}") from error
+        raise SweepError(f"{source}: found nothing there, expected a sweep, or Parquet or CSV rows") from None
+    except (ValueError, pa.ArrowException, OSError) as error:
+        raise SweepError(f"{source}: cannot be read as rows ({error}), expected Parquet or CSV") from error
+    if rows.empty:
+        raise SweepError(f"{source}: found no rows, expected a sweep, or Parquet or CSV rows")
+    return rows
 
 
 def _only_metric(rows: pd.DataFrame, source: str) -> str:
     numeric = [str(name) for name in rows.select_dtypes("number").columns if name not in DEFAULT_AXES]
     if len(numeric) != 1:
-        raise SweepError(f"{source}: --metric is needed, one of {', '.join(numeric) or 'no numeric column'}")
+        columns = ", ".join(numeric) or "no numeric column besides the keys"
+        raise SweepError(f"{source}: found {columns}, expected --metric to name one of them")
     return numeric[0]
 
 
@@ -87,5 +83,9 @@ def _write(frame: pd.DataFrame, form: str) -> None:
     if form == "csv":
         frame.to_csv(sys.stdout, index=False)
     else:
-        frame.to_json(sys.stdout, orient="records", indent=1, double_precision=15)
-        sys.stdout.write("\n")
+        # Not `to_json`, which keeps 15 digits of a number; JSON has no NaN.
+        records = [
+            {name: None if value != value else value for name, value in record.items()}
+            for record in frame.to_dict("records")
+        ]
+        print(json.dumps(records, indent=1))

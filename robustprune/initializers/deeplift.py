@@ -51,7 +51,7 @@ def deeplift(detector: Detector, problem: Problem, settings: DeepLiftSettings) -
             detector, images, targets, reference=reference.to(device), layers=list(names)
         ).items():
             importance[name] = importance.get(name, 0) + contribution.abs() / len(indices)
-    return importance
+    return {name: total.float() for name, total in importance.items()}
 
 
 def contributions(
@@ -64,6 +64,9 @@ def contributions(
     C[o,i,k,l] = W[o,i,k,l] · Σ m[n,o,p] · (x − x₀)[n,i,stride·p+(k,l)] with DeepLIFT multipliers m at the output of
     its convolution, so that over a cut of the graph ΣC = F(images) − F(reference). One pass yields all layers.
 
+    Computed and returned in float64: F is a small difference of large numbers, and a GPU would round the products
+    of float32 to TF32.
+
     Args:
         detector: not changed.
         images: (N, 3, S, S) in [0, 1].
@@ -74,16 +77,16 @@ def contributions(
     Raises:
         InputError: the detector has an activation without a Rescale rule.
     """
-    detector = copy.deepcopy(detector).eval().requires_grad_(False)
+    assignments = assign(targets, detector.heads, images.shape[-1])
+    detector = copy.deepcopy(detector).double().eval().requires_grad_(False)
+    images, reference = images.double(), reference.double()
     replace_max_pools(detector)
     _check_explained(detector)
-    functional = AssignedLogits(detector, assign(targets, detector.heads, images.shape[-1]))
+    functional = AssignedLogits(detector, assignments)
     convolutions = {name: detector.get_submodule(name) for name in layers}
     with Recorder(convolutions) as recorder, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
-        DeepLift(functional).attribute(
-            images.clone().requires_grad_(), reference.expand_as(images).contiguous()
-        )
+        DeepLift(functional).attribute(images.clone().requires_grad_(), reference.expand_as(images).contiguous())
     return {name: recorder.contribution(name) for name in layers}
 
 
@@ -119,12 +122,12 @@ class Recorder:
         self.multipliers: dict[str, Tensor] = {}
 
     def __enter__(self) -> Recorder:
-        self._handles = [
-            layer.register_forward_hook(self._hook(name)) for name, layer in self.convolutions.items()
-        ]
+        """Start recording."""
+        self._handles = [layer.register_forward_hook(self._hook(name)) for name, layer in self.convolutions.items()]
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Stop recording."""
         for handle in self._handles:
             handle.remove()
 

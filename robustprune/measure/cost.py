@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from robustprune.attacks import frozen
 from robustprune.darknet import Detector
 
 
@@ -32,7 +33,8 @@ def cost(detector: Detector, masks: Mapping[str, Tensor], *, image_size: int) ->
         for name, layer in convolutions.items()
     ]
     parameter = next(detector.parameters())
-    detector(parameter.new_zeros(1, 3, image_size, image_size))
+    with frozen(detector):
+        detector(parameter.new_zeros(1, 3, image_size, image_size))
     for handle in handles:
         handle.remove()
     total = sum(p.numel() for p in detector.parameters())

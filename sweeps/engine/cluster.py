@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import ray
 
 from sweeps.errors import ClusterError
+
+CONNECT_TIMEOUT_S = 10.0
 
 # Rows and failures are in the storage; Ray's own per-trial files, banners and usage reports are noise beside them.
 # Ctrl-C ends the run at once and is said by the command line: nothing is lost that a graceful end would save.
@@ -32,6 +35,8 @@ def connected(address: str | None) -> Iterator[None]:
     Raises:
         ClusterError: there is no cluster at that address, or it refused this client.
     """
+    if address is not None:
+        _check_reachable(address)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # Ray decides about tokens by itself unless told; a private one on this machine needs none.
@@ -64,6 +69,17 @@ def slots(resources: dict[str, float]) -> int:
     """Return how many trials of these resources the cluster can run at a time."""
     total = ray.cluster_resources()
     return int(min(total.get(name, 0) // amount for name, amount in resources.items()))
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address nobody listens on at once; Ray itself would try for many minutes."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not (colon and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise ClusterError(f"--address {address}: found {error}, expected a Ray cluster to listen there") from error
 
 
 def _has_token() -> bool:

@@ -154,6 +154,7 @@ class Live(Callback):
             f"failed {failed}  {self._clock()}  {'; '.join(self._running.values())}",
             soft_wrap=True,
             highlight=False,
+            markup=False,
         )
 
     def _clock(self) -> str:

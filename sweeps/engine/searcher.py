@@ -20,8 +20,8 @@ class SiblingSearcher(Searcher):
     def __init__(self, trials: Sequence[Trial], published: set[str], config: dict[str, Any]) -> None:
         """Take trials to run, the keys of published checkpoints, and the rest of each trial's Tune config."""
         super().__init__()
-        self._waiting = list(trials)
-        self._published = set(published)
+        self._waiting = {trial.number: trial for trial in trials}
+        self._missing = {trial.number: set(trial.missing(published)) for trial in trials}
         self._config = config
         self._leading: dict[str, set[str]] = {}
 
@@ -30,25 +30,22 @@ class SiblingSearcher(Searcher):
         if not self._waiting:
             return str(Searcher.FINISHED)
         in_the_making = set().union(*self._leading.values())
-        ready = [trial for trial in self._waiting if not self._missing(trial) & in_the_making]
+        ready = [number for number in self._waiting if in_the_making.isdisjoint(self._missing[number])]
         if not ready:
             return None
         # min is stable: among equals, grid order.
-        trial = min(ready, key=lambda trial: len(self._missing(trial)))
-        self._waiting.remove(trial)
-        self._leading[trial_id] = self._missing(trial)
-        return {**self._config, "trial": trial}
+        number = min(ready, key=lambda number: len(self._missing[number]))
+        self._leading[trial_id] = set(self._missing[number])
+        return {**self._config, "trial": self._waiting.pop(number)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Free the siblings of a result that was published."""
         key = result.get("published")
         if key is not None:
-            self._published.add(key)
-            self._leading.get(trial_id, set()).discard(key)
+            for keys in (*self._missing.values(), *self._leading.values()):
+                keys.discard(key)
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Hand on the lead of what a trial did not publish."""
         self._leading.pop(trial_id, None)
 
@@ -57,6 +54,3 @@ class SiblingSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing."""
-
-    def _missing(self, trial: Trial) -> set[str]:
-        return {stage.key for stage in trial.shared} - self._published

@@ -54,9 +54,7 @@ def test_largest_marks_the_first_of_the_largest(scores: list[int], data: st.Data
 
 
 @given(shape=st.tuples(*[st.integers(1, 5)] * 4), seed=st.integers(0, 3), ratio=ratios)
-def test_memory_format_does_not_matter(
-    shape: tuple[int, int, int, int], seed: int, ratio: float
-) -> None:
+def test_memory_format_does_not_matter(shape: tuple[int, int, int, int], seed: int, ratio: float) -> None:
     # Whole numbers, so that there are ties.
     contiguous = torch.randint(0, 6, shape, generator=torch.Generator().manual_seed(seed)).float()
     count = keep_count(ratio, contiguous.numel())

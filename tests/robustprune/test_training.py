@@ -1,12 +1,13 @@
 """The training loop: what it holds fixed, what it depends on, and how it ends."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from robustprune import masks as masking
 from robustprune.attacks import pgd
@@ -122,18 +123,30 @@ def test_each_epoch_is_told_with_its_mean_loss(nano: Detector, samples: Samples)
 
 
 def test_the_first_step_of_adam_has_the_length_of_the_learning_rate(nano: Detector, samples: Samples) -> None:
-    moved = trained(
-        nano, samples, schedule="constant", learning_rate=0.003, weight_decay=0.0, epochs=1, batch_size=6
-    )
+    moved = trained(nano, samples, schedule="constant", learning_rate=0.003, weight_decay=0.0, epochs=1, batch_size=6)
     change = (moved.layers[3].conv.weight - nano.layers[3].conv.weight).abs()
     assert change.max().item() == pytest.approx(0.003, rel=1e-3)
 
 
+@pytest.mark.parametrize(("schedule", "factor"), [("one-cycle", one_cycle), ("constant", lambda progress: 1.0)])
+def test_the_learning_rate_follows_the_schedule(
+    nano: Detector, samples: Samples, schedule: str, factor: Callable[[float], float]
+) -> None:
+    rates: list[float] = []
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: rates.extend(group["lr"] for group in optimizer.param_groups)
+    )
+    try:
+        trained(nano, samples, objective=CLEAN, schedule=schedule, epochs=3, batch_size=2, learning_rate=0.01)
+    finally:
+        hook.remove()
+    assert rates == [pytest.approx(0.01 * factor((step + 0.5) / 9), abs=1e-12) for step in range(9)]
+
+
 @pytest.mark.parametrize("total", range(1, 11))
 def test_one_cycle_stays_in_bounds_and_rises_before_it_falls(total: int) -> None:
-    factors = [one_cycle((step + 1) / total) for step in range(total)]
-    assert all(0 <= factor <= 1 for factor in factors)
-    assert factors[-1] == pytest.approx(0, abs=1e-12)
+    factors = [one_cycle((step + 0.5) / total) for step in range(total)]
+    assert all(0 < factor <= 1 for factor in factors), "a step of length zero would be wasted"
     top = factors.index(max(factors))
     assert factors[: top + 1] == sorted(factors[: top + 1])
     assert factors[top:] == sorted(factors[top:], reverse=True)

@@ -28,23 +28,15 @@ def test_the_optimum_of_a_linear_loss_is_reached_exactly(
     epsilon: float, step_size: float, steps: int, seed: int
 ) -> None:
     images, gradient = pixels(seed), slopes(seed)
-    attacked = pgd(
-        lambda x: (x * gradient).sum(), images, epsilon=epsilon, step_size=step_size, steps=steps
-    )
+    attacked = pgd(lambda x: (x * gradient).sum(), images, epsilon=epsilon, step_size=step_size, steps=steps)
     reach = min(steps * step_size, epsilon)
     assert torch.equal(attacked, (images + reach * gradient.sign()).clamp(0, 1))
 
 
-@given(
-    epsilon=st.floats(0, 1), step_size=st.floats(0, 1), steps=st.integers(1, 5), frequency=st.floats(1, 50)
-)
-def test_no_pixel_leaves_the_ball_or_the_range(
-    epsilon: float, step_size: float, steps: int, frequency: float
-) -> None:
+@given(epsilon=st.floats(0, 1), step_size=st.floats(0, 1), steps=st.integers(1, 5), frequency=st.floats(1, 50))
+def test_no_pixel_leaves_the_ball_or_the_range(epsilon: float, step_size: float, steps: int, frequency: float) -> None:
     images = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
-    attacked = pgd(
-        lambda x: (frequency * x).sin().sum(), images, epsilon=epsilon, step_size=step_size, steps=steps
-    )
+    attacked = pgd(lambda x: (frequency * x).sin().sum(), images, epsilon=epsilon, step_size=step_size, steps=steps)
     assert ((attacked - images).abs() <= epsilon + 1e-7).all()
     assert attacked.min() >= 0
     assert attacked.max() <= 1
@@ -83,6 +75,13 @@ def test_the_images_are_left_alone() -> None:
         assert images.requires_grad is needs_gradient
         assert torch.equal(images, before)
         assert not torch.equal(attacked, before)
+
+
+def test_no_steps_give_a_copy() -> None:
+    images = pixels(0)
+    attacked = pgd(lambda x: x.sum(), images, epsilon=0.25, step_size=0.25, steps=0)
+    assert torch.equal(attacked, images)
+    assert attacked.data_ptr() != images.data_ptr()
 
 
 def test_the_same_attack_by_name() -> None:

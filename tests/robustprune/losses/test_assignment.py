@@ -35,9 +35,7 @@ def test_anchors_answer_below_four_times_the_side() -> None:
 
 def test_every_head_answers_by_itself() -> None:
     targets = target(box=[40, 24, 16, 16])
-    coarse, fine, unfit = assign(
-        targets, [head([[16, 16]]), head([[16, 16]], stride=8), head([[1, 1]])], IMAGE_SIZE
-    )
+    coarse, fine, unfit = assign(targets, [head([[16, 16]]), head([[16, 16]], stride=8), head([[1, 1]])], IMAGE_SIZE)
     assert (coarse.column.tolist(), coarse.row.tolist()) == ([2], [1])
     assert (fine.column.tolist(), fine.row.tolist()) == ([5], [3])
     assert torch.equal(fine.boxes, 2 * coarse.boxes)
@@ -55,6 +53,6 @@ def test_a_centre_lies_in_its_cell_or_on_the_far_edge(centre: tuple[float, float
     (found,) = assign(target(box=[*centre, 16, 16]), [head([[16, 16]])], IMAGE_SIZE)
     cell = torch.stack([found.column, found.row], dim=1)
     within = found.boxes[:, :2] - cell
-    assert (0 <= cell).all()
+    assert (cell >= 0).all()
     assert (cell <= 3).all()
-    assert ((0 <= within) & ((within < 1) | (found.boxes[:, :2] == 4))).all()
+    assert ((within >= 0) & ((within < 1) | (found.boxes[:, :2] == 4))).all()

@@ -40,9 +40,7 @@ def complete_iou(first: list[float], second: list[float]) -> float:
     (ax, ay, aw, ah), (bx, by, bw, bh) = first, second
     edges = [(min, max), (max, min)]
     (inner_x, outer_x), (inner_y, outer_y) = (
-        tuple(
-            high(a + a_side / 2, b + b_side / 2) - low(a - a_side / 2, b - b_side / 2) for high, low in edges
-        )
+        tuple(high(a + a_side / 2, b + b_side / 2) - low(a - a_side / 2, b - b_side / 2) for high, low in edges)
         for a, b, a_side, b_side in ((ax, bx, aw, bw), (ay, by, ah, bh))
     )
     inner = max(0, inner_x) * max(0, inner_y)
@@ -108,9 +106,7 @@ def test_the_loss_is_least_at_the_true_box_and_feels_a_quarter_of_a_pixel(axis: 
 
 def test_a_worse_prediction_raises_the_loss() -> None:
     losses = [
-        loss(
-            output([x, 1.5, 1, 1], objectness=3, background=-3, classes=[3, -3]), target([0.2, 1.5, 1, 1])
-        ).item()
+        loss(output([x, 1.5, 1, 1], objectness=3, background=-3, classes=[3, -3]), target([0.2, 1.5, 1, 1])).item()
         for x in (0.2, 0.3, 0.5, 0.8, 0.95)
     ]
     assert losses == sorted(set(losses))

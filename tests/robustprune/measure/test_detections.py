@@ -24,9 +24,7 @@ class Says(nn.Module):
 
 def found(*predictions: list[float], confidence: float = 0.1, nms_iou: float = 0.45) -> Found:
     """Detect on one image; a prediction is centre, size, objectness and two classes."""
-    (only,) = detect(
-        Says([list(predictions)]), torch.zeros(1, 3, 64, 64), confidence=confidence, nms_iou=nms_iou
-    )
+    (only,) = detect(Says([list(predictions)]), torch.zeros(1, 3, 64, 64), confidence=confidence, nms_iou=nms_iou)
     return only
 
 
@@ -59,6 +57,8 @@ def test_no_more_than_a_hundred_the_best_first() -> None:
 
 def test_images_are_apart() -> None:
     box = [10, 10, 8, 8, 1, 0.5, 0]
-    images = detect(Says([[box], [[10, 10, 8, 8, 0, 0, 0]], [box]]), torch.zeros(3, 3, 64, 64), confidence=0.1, nms_iou=0.45)
+    images = detect(
+        Says([[box], [[10, 10, 8, 8, 0, 0, 0]], [box]]), torch.zeros(3, 3, 64, 64), confidence=0.1, nms_iou=0.45
+    )
     assert [len(scores) for _, scores, _ in images] == [1, 0, 1]
     assert all(boxes.shape == (len(scores), 4) for boxes, scores, _ in images)

@@ -1,5 +1,7 @@
 """What each structure keeps of a layer."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -61,7 +63,7 @@ def test_the_ends_of_the_range(name: str, shape: tuple[int, ...]) -> None:
 def test_pruning_more_only_removes(name: str) -> None:
     importance = scores((24, 12, 3, 3))
     masks = [STRUCTURES[name](importance, ratio) for ratio in (0.25, 0.5, 0.75, 0.9, 0.99)]
-    for more, fewer in zip(masks, masks[1:], strict=False):
+    for more, fewer in pairwise(masks):
         assert (more | ~fewer).all()
 
 

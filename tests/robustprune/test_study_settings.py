@@ -1,0 +1,121 @@
+"""What determines the result of each stage: a setting that is left out would let a stale result stand for a new one,
+and one too many would compute again what is there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from robustprune.darknet import Detector, save_weights
+from robustprune.darknet import cfg as darknet_cfg
+from robustprune.errors import InputError
+from robustprune.study_settings import DetectionSettings, stage_inputs
+
+BASE, PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE = STAGES = (
+    "base",
+    "pretrain",
+    "hydra",
+    "deeplift",
+    "evaluate_row",
+    "baseline",
+)
+TRAINING = {"epochs": 1, "learning_rate": 0.01}
+SPEC: dict[str, Any] = {
+    "dataset": {"name": "shapes"},
+    "detector": {"config": "yolov3-nano", "image_size": 64},
+    "base": TRAINING,
+    "pretrain": TRAINING,
+    "finetune": TRAINING,
+}
+
+
+def inputs(**changes: Any) -> dict[str, Any]:
+    """Return the stages' inputs, a change being `section__field=value` or `field=value`."""
+    spec = json.loads(json.dumps(SPEC))
+    for path, value in changes.items():
+        *sections, field = path.split("__")
+        place = spec
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[field] = value
+    return stage_inputs(DetectionSettings.model_validate(spec))
+
+
+def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
+    assert first.keys() == second.keys() == set(STAGES)
+    return {stage for stage in STAGES if first[stage] != second[stage]}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "stages"),
+    [
+        ("dataset__seed", 1, STAGES),
+        ("dataset__train_images", 8, {BASE, PRETRAIN, HYDRA, DEEPLIFT, ROW}),
+        ("dataset__val_images", 8, {ROW, BASELINE}),
+        ("dataset__root", "elsewhere", {}),
+        ("detector__image_size", 96, STAGES),
+        ("detector__config", "yolov3-tiny", STAGES),
+        ("attack__epsilon", 0.1, {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
+        ("attack__steps", 7, {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
+        ("base__seed", 1, {BASE}),
+        ("base__epochs", 2, {BASE}),
+        ("pretrain__learning_rate", 0.02, {PRETRAIN}),
+        ("finetune__flip", False, {ROW}),
+        ("initializers__hydra__epochs", 2, {HYDRA}),
+        ("initializers__deeplift__reference", "mean", {DEEPLIFT}),
+        ("evaluation__confidence", 0.1, {ROW, BASELINE}),
+        ("prune_heads", True, {HYDRA, DEEPLIFT, ROW}),
+        ("threads", 2, STAGES),
+    ],
+)
+def test_a_setting_changes_the_stages_it_determines(path: str, value: Any, stages: set[str]) -> None:
+    assert changed(inputs(), inputs(**{path: value})) == set(stages)
+
+
+def test_inputs_are_json_and_the_same_each_time() -> None:
+    text = json.dumps(inputs(), allow_nan=False, sort_keys=True)
+    assert json.dumps(inputs(), allow_nan=False, sort_keys=True) == text
+
+
+def test_a_cfg_is_what_it_says(tmp_path: Path) -> None:
+    nano = Path(darknet_cfg.__file__).parent / "configs" / "yolov3-nano.cfg"
+    (tmp_path / "copy.cfg").write_text("# a comment of mine\n" + nano.read_text())
+    (tmp_path / "other.cfg").write_text(nano.read_text().replace("filters=96", "filters=48", 1))
+    assert not changed(inputs(), inputs(detector__config=str(tmp_path / "copy.cfg")))
+    assert changed(inputs(), inputs(detector__config=str(tmp_path / "other.cfg"))) == set(STAGES)
+
+
+def test_given_weights_stand_in_for_the_base_training(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("first.weights", "copy.weights", "second.weights")]
+    for path in (paths[0], paths[2]):
+        save_weights(Detector.from_cfg("yolov3-nano"), path)
+    paths[1].write_bytes(paths[0].read_bytes())
+    first, copy, second = (inputs(detector__weights=str(path)) for path in paths)
+    assert not changed(first, copy)
+    assert changed(first, second) == set(STAGES)
+    assert not changed(first, inputs(detector__weights=str(paths[0]), base__epochs=9))
+
+
+def test_missing_weights_are_named() -> None:
+    with pytest.raises(InputError, match=r"detector\.weights: nowhere\.weights cannot be read"):
+        inputs(detector__weights="nowhere.weights")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("attack__name", "fgsm"),
+        ("attack__epsilon", 0),
+        ("attack__epsilom", 0.1),
+        ("base__epochs", "1"),
+        ("initializers__l1", {}),
+        ("detector__loss", "yolo"),
+        ("evaluation__nms_iou", 1.5),
+        ("thread", 1),
+    ],
+)
+def test_wrong_settings_are_named(path: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=path.split("__")[-1]):
+        inputs(**{path: value})

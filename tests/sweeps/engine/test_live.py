@@ -1,0 +1,179 @@
+"""The live view counts what Tune tells it, estimates from what it measured, and shows text as text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sweeps import plan
+from sweeps.engine import live
+from sweeps.engine.live import Live
+from sweeps.plan import Plan
+from sweeps.store import Store
+from tests import toy_rows, toy_study
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Plan:
+    """The toy sweep with its baseline finished and one row failed."""
+    store, loaded = Store(str(tmp_path)), toy_rows.load()
+    rows = toy_rows.all_rows(plan.make(loaded, store))
+    toy_rows.publish(store, loaded, rows[:1])
+    toy_rows.fail(store, loaded, rows[1:2])
+    return plan.make(loaded, store)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    now = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr(live.time, "monotonic", lambda: now.seconds)
+    return now
+
+
+class Sweep:
+    """Tells a view what Tune would."""
+
+    def __init__(self, view: Live, planned: Plan) -> None:
+        self.view, self.planned = view, planned
+
+    def tune_trial(self, index: int) -> Any:
+        return SimpleNamespace(trial_id=f"id{index}", config={"trial": self.planned.todo[index]})
+
+    def begin(self, index: int) -> None:
+        self.view.on_trial_start(0, [], self.tune_trial(index))
+
+    def result(self, index: int, **result: Any) -> None:
+        self.view.on_trial_result(0, [], self.tune_trial(index), result)
+
+    def row(self, index: int, seconds: float = 1.0, failure: str | None = None) -> None:
+        self.result(index, row="a-1", failure=failure, seconds=seconds)
+
+    def published(self, index: int, stage: str, seconds: float) -> None:
+        self.result(index, published=f"{stage}-1", stage=stage, seconds=seconds)
+
+    def complete(self, index: int) -> None:
+        self.view.on_trial_complete(0, [], self.tune_trial(index))
+
+
+def text(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.fixture
+def piped() -> Console:
+    return Console(file=io.StringIO(), width=80)
+
+
+def test_without_a_terminal_there_are_plain_lines_at_a_bearable_rate(
+    planned: Plan, piped: Console, clock: SimpleNamespace
+) -> None:
+    with Live(planned, piped) as view:
+        sweep = Sweep(view, planned)
+        assert text(piped) == "rows 1/25  trials 0/8  failed 1  0:00 elapsed, ? left  \n"
+        sweep.begin(0)
+        sweep.row(0)
+        assert text(piped).count("\n") == 1
+        clock.seconds += live.LINE_EVERY_S
+        view.on_step_end(0, [])
+        assert text(piped).splitlines()[1:] == [
+            f"rows 2/25  trials 0/8  failed 1  0:10 elapsed, ? left  {planned.todo[0].label}: rows"
+        ]
+        sweep.complete(0)
+    assert text(piped).splitlines()[2] == "rows 2/25  trials 1/8  failed 1  0:10 elapsed, ? left  "
+    assert "\x1b" not in text(piped)
+
+
+def test_rows_failures_and_trials_are_counted(planned: Plan, piped: Console) -> None:
+    sweep = Sweep(Live(planned, piped), planned)
+    sweep.begin(0)
+    for failure in (None, "ValueError: a", "ValueError: a", "KeyError: b"):
+        sweep.row(0, failure=failure)
+    assert sweep.view.done == 1
+    assert sweep.view.failures == {"ValueError: a": 2, "KeyError: b": 1}
+
+
+def test_a_line_tells_what_each_running_trial_does(planned: Plan, piped: Console, clock: SimpleNamespace) -> None:
+    sweep = Sweep(Live(planned, piped), planned)
+    first, second, third = (trial.label for trial in planned.todo[:3])
+    for index in range(3):
+        sweep.begin(index)
+    sweep.result(1, begun="pretrain")
+    sweep.published(2, "pretrain", 1.0)
+    sweep.view.on_trial_error(0, [], sweep.tune_trial(0))
+    clock.seconds += live.LINE_EVERY_S
+    sweep.view.on_step_end(0, [])
+    last = text(piped).splitlines()[-1]
+    assert last.endswith(f"{second}: pretrain; {third}: rows")
+    assert first not in last
+
+
+def test_the_time_left_is_the_work_left_at_what_each_kind_took(planned: Plan, piped: Console) -> None:
+    sweep = Sweep(Live(planned, piped), planned)
+    sweep.begin(0)
+    assert planned.checkpoints_to_train()
+    assert sweep.view.seconds_left() is None
+    sweep.published(0, "base", 5.0)
+    sweep.published(0, "pretrain", 100.0)
+    sweep.published(0, "score", 10.0)
+    assert sweep.view.seconds_left() is None
+    sweep.row(0, seconds=2.0)
+    sweep.row(0, seconds=4.0, failure="ValueError: a")
+    pretrain = (toy_study.PRETRAININGS - 1) * 100.0
+    score = (toy_study.SHARED_SCORES - 1) * 10.0
+    rows = (planned.missing - 2) * 3.0
+    assert sweep.view.seconds_left() == pytest.approx(pretrain + score + rows)
+    sweep.begin(1)
+    assert sweep.view.seconds_left() == pytest.approx((pretrain + score + rows) / 2)
+
+
+def test_nothing_is_left_at_the_end(planned: Plan, piped: Console) -> None:
+    sweep = Sweep(Live(planned, piped), planned)
+    for stage, count in (("base", 1), ("pretrain", 2), ("score", 2)):
+        for _ in range(count):
+            sweep.published(0, stage, 1.0)
+    for _ in range(planned.missing):
+        sweep.row(0)
+    assert sweep.view.seconds_left() == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.4, "0:00"), (59.6, "1:00"), (61, "1:01"), (3599.6, "1:00:00"), (36_061, "10:01:01")]
+)
+def test_durations(seconds: float, shown: str) -> None:
+    assert live._duration(seconds) == shown
+
+
+def test_a_terminal_shows_counts_trials_and_causes_as_they_are_written(planned: Plan) -> None:
+    terminal = Console(file=io.StringIO(), width=100, height=30, force_terminal=True, color_system=None)
+    with Live(planned, terminal) as view:
+        sweep = Sweep(view, planned)
+        sweep.begin(0)
+        sweep.begin(1)
+        sweep.result(1, begun="pretrain")
+        sweep.row(0, failure="ValueError: [bold]not[/bold] [/a] number")
+    shown = text(terminal)
+    assert "1 of 25" in shown
+    assert "2 failed" in shown
+    assert "0 of 8" in shown
+    assert f"{planned.todo[1].label}: pretrain" in shown
+    assert "1 × ValueError: [bold]not[/bold] [/a] number" in shown
+
+
+def test_many_trials_and_causes_stay_within_the_screen(planned: Plan) -> None:
+    terminal = Console(file=io.StringIO(), width=60, height=12, force_terminal=True, color_system=None)
+    sweep = Sweep(Live(planned, terminal), planned)
+    for index in range(len(planned.todo)):
+        sweep.begin(index)
+        sweep.row(index, failure=f"ValueError: {index} " + "very long " * 20)
+    with terminal.capture() as capture:
+        terminal.print(sweep.view._render())
+    lines = capture.get().splitlines()
+    assert len(lines) <= terminal.height
+    assert max(map(len, lines)) <= terminal.width

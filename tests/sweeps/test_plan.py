@@ -1,0 +1,146 @@
+"""A plan is the difference between a grid and what the storage holds of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sweeps import plan
+from sweeps.errors import StorageError
+from sweeps.store import Store
+from tests import toy_rows, toy_study
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path))
+
+
+def test_an_empty_storage_lacks_everything(store: Store) -> None:
+    found = plan.make(toy_rows.load(), store)
+    assert len(found.trials) == 1 + 8
+    assert found.rows == found.missing == toy_study.ROWS
+    assert (found.finished, found.failed) == (set(), set())
+    to_train = Counter(found.checkpoints_to_train().values())
+    assert to_train == {
+        "base": 1,
+        "pretrain": toy_study.PRETRAININGS,
+        "score": toy_study.SHARED_SCORES,
+    }
+
+
+def test_a_trial_holds_the_rows_that_differ_in_the_row_axis_alone(store: Store) -> None:
+    baseline, *trials = plan.make(toy_rows.load(), store).trials
+    assert [row.cell["shape"] for row in baseline.rows] == ["none"]
+    assert [trial.number for trial in [baseline, *trials]] == list(range(9))
+    for trial in trials:
+        assert [row.cell["dose"] for row in trial.rows] == [0, 0.5, 1]
+        assert len({tuple(row.cell.items())[:-1] for row in trial.rows}) == 1
+        assert trial.label == " ".join(str(value) for value in list(trial.cell.values())[:-1])
+
+
+def test_a_row_reads_its_checkpoint_and_its_scores(store: Store) -> None:
+    baseline, slow, _, quick, *_ = plan.make(toy_rows.load(), store).trials
+    assert [stage.name for stage in baseline.shared] == ["base"]
+    assert baseline.rows[0].checkpoint.name == "base"
+    assert [stage.name for stage in slow.shared] == ["base", "pretrain"]
+    assert [stage.name for stage in quick.shared] == ["base", "pretrain", "score"]
+    unscored, *scored = quick.rows
+    assert unscored.scores is None
+    assert {row.checkpoint.name for row in quick.rows} == {"pretrain"}
+    assert all(row.scores is not None and row.scores.shared for row in scored)
+    assert all(row.scores is not None and not row.scores.shared for row in slow.rows[1:])
+
+
+def test_finished_rows_are_not_computed_again(store: Store) -> None:
+    loaded = toy_rows.load()
+    rows = toy_rows.all_rows(plan.make(loaded, store))
+    toy_rows.publish(store, loaded, rows[:5])
+    found = plan.make(loaded, store)
+    assert found.finished == {str(row.key) for row in rows[:5]}
+    assert found.missing == len(rows) - 5
+    assert len(found.todo) == 7
+    assert [row.key for trial in found.todo for row in trial.rows] == [row.key for row in rows[5:]]
+    toy_rows.publish(store, loaded, rows[5:])
+    assert plan.make(loaded, store).todo == []
+
+
+def test_failed_rows_are_computed_again_only_on_demand(store: Store) -> None:
+    loaded = toy_rows.load()
+    rows = toy_rows.all_rows(plan.make(loaded, store))
+    toy_rows.fail(store, loaded, rows[:3])
+    found = plan.make(loaded, store)
+    assert found.failed == {str(row.key) for row in rows[:3]}
+    assert found.missing == len(rows) - 3
+    again = plan.make(loaded, store, retry_failed=True)
+    assert again.failed == found.failed
+    assert again.missing == len(rows)
+
+
+def test_a_row_that_failed_and_then_succeeded_is_finished(store: Store) -> None:
+    loaded = toy_rows.load()
+    first, *_ = toy_rows.all_rows(plan.make(loaded, store))
+    toy_rows.fail(store, loaded, [first])
+    toy_rows.publish(store, loaded, [first])
+    found = plan.make(loaded, store, retry_failed=True)
+    assert (found.finished, found.failed) == ({str(first.key)}, set())
+    assert str(first.key) not in {str(row.key) for trial in found.todo for row in trial.rows}
+
+
+def test_extending_the_grid_keeps_what_is_finished(store: Store) -> None:
+    toy_rows.publish(store, toy_rows.load())
+    found = plan.make(toy_rows.load("grid.seed=[0, 1, 2]", "resources.cpus=2", "description=larger"), store)
+    assert len(found.finished) == toy_study.ROWS
+    assert found.missing == 4 * 3
+    assert {row.cell["seed"] for trial in found.todo for row in trial.rows} == {2}
+
+
+def test_shrinking_the_grid_leaves_the_other_rows_alone(store: Store) -> None:
+    toy_rows.publish(store, toy_rows.load())
+    found = plan.make(toy_rows.load("grid.seed=[1]"), store)
+    assert found.todo == []
+    assert len(found.finished) == 1 + 4 * 3
+
+
+def test_rows_from_other_settings_are_refused_with_what_changed(store: Store) -> None:
+    toy_rows.publish(store, toy_rows.load("offset=0.5"))
+    with pytest.raises(StorageError) as caught:
+        plan.make(toy_rows.load("offset=1", "resources.cpus=2", "grid.seed=[0]"), store)
+    said = str(caught.value)
+    assert "offset was 0.5, is 1.0" in said
+    assert store.describe("toy") in said
+    assert "resources" not in said
+    assert "--set name=" in said
+
+
+def test_another_name_takes_other_settings_in_the_same_storage(store: Store) -> None:
+    toy_rows.publish(store, toy_rows.load())
+    assert plan.make(toy_rows.load("offset=1", "name=other"), store).missing == toy_study.ROWS
+
+
+def test_published_checkpoints_are_not_trained(store: Store) -> None:
+    loaded = toy_rows.load()
+    to_train = plan.make(loaded, store).checkpoints_to_train()
+    pretrained = [key for key, name in to_train.items() if name == "pretrain"]
+    toy_rows.publish_checkpoints(store, pretrained[:1])
+    left = plan.make(loaded, store).checkpoints_to_train()
+    assert set(to_train) - set(left) == {pretrained[0]}
+
+
+def test_what_only_led_to_a_published_checkpoint_is_not_needed_any_more(store: Store) -> None:
+    loaded = toy_rows.load()
+    to_train = plan.make(loaded, store).checkpoints_to_train()
+    toy_rows.publish_checkpoints(store, [key for key, name in to_train.items() if name == "pretrain"])
+    baseline, *_ = toy_rows.all_rows(plan.make(loaded, store))
+    toy_rows.publish(store, loaded, [baseline])
+    assert Counter(plan.make(loaded, store).checkpoints_to_train().values()) == {"score": toy_study.SHARED_SCORES}
+
+
+def test_no_checkpoint_is_trained_for_rows_that_are_finished(store: Store) -> None:
+    loaded = toy_rows.load()
+    rows = toy_rows.all_rows(plan.make(loaded, store))
+    toy_rows.publish(store, loaded, [row for row in rows if row.cell["seed"] == 0 or row.scores is not None])
+    left = Counter(plan.make(loaded, store).checkpoints_to_train().values())
+    assert left == {"base": 1, "pretrain": 1}

@@ -1,0 +1,311 @@
+"""What every storage promises: the first writer wins, and nothing is visible or believed that is not whole."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from sweeps.errors import StorageError
+from sweeps.rows import split_location
+from sweeps.store import Store
+
+LOCAL = {
+    "plain": "runs",
+    "deep": "not/there/yet",
+    "spaces": "a 0",
+    "quotes": "a'; echo foo",
+    "unicode": "ünï",
+    "percent": "%20",
+    "question": "a?b=c&d#e",
+    "glob": "[a]*",
+}
+
+CHECKPOINT = {
+    "weights": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "steps": np.array(7, dtype=np.int64),
+    "nothing": np.zeros((0, 2), dtype=np.float16),
+}
+
+
+def row(value: float) -> pa.Table:
+    return pa.table({"seed": [1], "outcome": [value], "note": pa.array([None], pa.string())})
+
+
+@pytest.fixture(params=[*LOCAL, "file URI", "object store"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "file URI":
+        return f"file://{quote(str(tmp_path / 'a 0'))}"
+    if request.param == "object store":
+        # Arrow's file system in memory: like an object store, it is not on this machine's disk.
+        return "mock:///bucket/runs"
+    return str(tmp_path / LOCAL[request.param])
+
+
+@pytest.fixture
+def store(location: str) -> Store:
+    return Store(location)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Store:
+    return Store(str(tmp_path))
+
+
+class TestContract:
+    """Holds on every backend."""
+
+    def test_an_empty_storage_is_no_error(self, store: Store) -> None:
+        assert store.row_keys("toy") == set()
+        assert store.read_rows("toy") is None
+        assert store.checkpoints() == set()
+        assert store.load_checkpoint("base-1") is None
+        assert store.checkpoint_meta("base-1") is None
+        assert not store.has_checkpoint("base-1")
+        assert store.read_spec("toy") is None
+        assert list(store.failures("toy")) == []
+
+    def test_a_write_test_leaves_nothing(self, store: Store) -> None:
+        store.check_writable()
+        assert store._list("", recursive=True) == []
+
+    def test_rows_come_back_with_their_types(self, store: Store) -> None:
+        assert store.publish_row("toy", "a-1", row(0.1))
+        assert store.publish_row("toy", "b-1", row(0.2))
+        assert store.row_keys("toy") == {"a-1", "b-1"}
+        found = store.read_rows("toy")
+        assert found is not None
+        assert found.equals(pa.concat_tables([row(0.1), row(0.2)]))
+
+    def test_the_first_writer_of_a_row_wins(self, store: Store) -> None:
+        assert store.publish_row("toy", "a-1", row(0.1))
+        assert not store.publish_row("toy", "a-1", row(0.2))
+        found = store.read_rows("toy")
+        assert found is not None
+        assert found["outcome"].to_pylist() == [0.1]
+
+    def test_sweeps_are_apart_and_share_checkpoints(self, store: Store) -> None:
+        store.publish_row("one", "a-1", row(0.1))
+        store.publish_checkpoint("base-1", CHECKPOINT, {})
+        assert store.row_keys("two") == set()
+        assert store.row_keys("checkpoints") == set()
+        assert store.checkpoints() == {"base-1"}
+
+    def test_a_checkpoint_comes_back_bit_for_bit(self, store: Store) -> None:
+        store.publish_checkpoint("pretrain-1", CHECKPOINT, {"stage": "pretrain", "seconds": 1.5})
+        assert store.has_checkpoint("pretrain-1")
+        loaded = store.load_checkpoint("pretrain-1")
+        assert loaded is not None
+        assert loaded.keys() == CHECKPOINT.keys()
+        for name, array in CHECKPOINT.items():
+            assert loaded[name].dtype == array.dtype
+            np.testing.assert_array_equal(loaded[name], array)
+        meta = store.checkpoint_meta("pretrain-1")
+        assert meta is not None
+        assert (meta["stage"], meta["seconds"]) == ("pretrain", 1.5)
+
+    def test_a_checkpoint_published_again_is_still_whole(self, store: Store) -> None:
+        store.publish_checkpoint("base-1", CHECKPOINT, {})
+        again = {"weights": np.ones(3)}
+        store.publish_checkpoint("base-1", again, {})
+        loaded = store.load_checkpoint("base-1")
+        assert loaded is not None
+        np.testing.assert_array_equal(loaded["weights"], again["weights"])
+
+    def test_tensors_without_their_description_do_not_count(self, store: Store) -> None:
+        store.publish_checkpoint("base-1", CHECKPOINT, {})
+        store._fs.delete_file(store._path("checkpoints/base-1/meta.json"))
+        assert not store.has_checkpoint("base-1")
+        assert store.checkpoints() == set()
+        assert store.load_checkpoint("base-1") is None
+
+    def test_failures_are_recorded_replaced_and_forgotten(self, store: Store) -> None:
+        for key, cause in (("b-1", "first"), ("a-1", "other"), ("b-1", "second")):
+            store.record_failure("toy", key, {"row_key": key, "cause": cause})
+        assert store.failure_keys("toy") == {"a-1", "b-1"}
+        assert [failure["cause"] for failure in store.failures("toy")] == ["other", "second"]
+        store.forget_failure("toy", "a-1")
+        assert store.failure_keys("toy") == {"b-1"}
+        assert store.row_keys("toy") == set()
+
+    def test_the_spec_is_kept_and_replaced(self, store: Store) -> None:
+        store.write_spec("toy", "name: toy\n")
+        store.write_spec("toy", "description: größer\n")
+        assert store.read_spec("toy") == "description: größer\n"
+
+    def test_where_a_sweep_lies_can_be_said_and_taken_apart_again(self, store: Store, location: str) -> None:
+        assert split_location(store.describe("toy")) == (location, "toy")
+
+
+class TestDamage:
+    """What was published and then damaged is not believed."""
+
+    @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "removed"])
+    def test_damaged_tensors_are_no_checkpoint(self, local: Store, tmp_path: Path, damage: str) -> None:
+        local.publish_checkpoint("base-1", CHECKPOINT, {})
+        (file,) = (tmp_path / "checkpoints" / "base-1").glob("*.safetensors")
+        data = file.read_bytes()
+        if damage == "removed":
+            file.unlink()
+        else:
+            changed = {"truncated": data[:-1], "emptied": b"", "flipped": data[:-1] + bytes([data[-1] ^ 1])}
+            file.write_bytes(changed[damage])
+        assert local.load_checkpoint("base-1") is None
+
+    def test_a_description_with_any_bit_flipped_never_yields_wrong_tensors(
+        self, local: Store, tmp_path: Path
+    ) -> None:
+        local.publish_checkpoint("base-1", CHECKPOINT, {})
+        file = tmp_path / "checkpoints" / "base-1" / "meta.json"
+        data = file.read_bytes()
+        for bit in range(8 * len(data)):
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(flipped)
+            loaded = local.load_checkpoint("base-1")
+            assert loaded is None or (loaded["weights"] == CHECKPOINT["weights"]).all()
+
+    def test_a_damaged_checkpoint_can_be_published_again(self, local: Store, tmp_path: Path) -> None:
+        local.publish_checkpoint("base-1", CHECKPOINT, {})
+        for file in (tmp_path / "checkpoints" / "base-1").iterdir():
+            file.write_bytes(b"")
+        local.publish_checkpoint("base-1", CHECKPOINT, {})
+        assert local.load_checkpoint("base-1") is not None
+
+    @pytest.mark.parametrize("keep", [0, 4, 100, -1])
+    def test_a_truncated_row_is_named(self, local: Store, tmp_path: Path, keep: int) -> None:
+        local.publish_row("toy", "a-1", row(0.1))
+        local.publish_row("toy", "b-1", row(0.2))
+        file = tmp_path / "toy" / "results" / "b-1.parquet"
+        file.write_bytes(file.read_bytes()[:keep])
+        with pytest.raises(StorageError, match=r"toy/results/b-1.parquet: found a damaged row .* run again"):
+            local.read_rows("toy")
+
+    def test_a_row_with_a_flipped_bit_never_shows_another_number(self, local: Store, tmp_path: Path) -> None:
+        local.publish_row("toy", "a-1", row(0.1))
+        file = tmp_path / "toy" / "results" / "a-1.parquet"
+        data = file.read_bytes()
+        refused = 0
+        for bit in range(0, 8 * len(data), 7):
+            flipped = bytearray(data)
+            flipped[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(flipped)
+            try:
+                found = local.read_rows("toy")
+            except StorageError:
+                refused += 1
+                continue
+            assert found is not None
+            if "outcome" in found.column_names:
+                assert found["outcome"].to_pylist() == [0.1]
+        assert refused
+
+
+class TestLocal:
+    """Holds on a disk, where a file could be seen while it is written."""
+
+    def test_of_many_writers_of_a_row_exactly_one_wins(self, local: Store) -> None:
+        with ThreadPoolExecutor(4) as pool:
+            for attempt in range(5):
+                key, start = f"a-{attempt}", threading.Barrier(4)
+
+                def publish(value: int, key: str = key, start: threading.Barrier = start) -> bool:
+                    start.wait()
+                    return local.publish_row("toy", key, row(value))
+
+                won = list(pool.map(publish, range(4)))
+                assert sum(won) == 1
+                found = local.read_rows("toy")
+                assert found is not None
+                assert found["outcome"].to_pylist()[attempt] == won.index(True)
+
+    def test_writers_of_one_checkpoint_never_mix_tensors_and_checksum(self, local: Store) -> None:
+        def publish(value: int) -> bool:
+            checkpoint = {"weights": np.full(1000, value)}
+            for _ in range(5):
+                local.publish_checkpoint("base-1", checkpoint, {})
+            return local.load_checkpoint("base-1") is not None
+
+        with ThreadPoolExecutor(3) as pool:
+            assert all(pool.map(publish, range(3)))
+
+    def test_a_leftover_of_a_killed_writer_is_no_row(self, local: Store, tmp_path: Path) -> None:
+        local.publish_row("toy", "a-1", row(0.1))
+        results = tmp_path / "toy" / "results"
+        (results / ".b-1.parquet.0123.tmp").write_bytes(b"PAR1 half")
+        assert local.row_keys("toy") == {"a-1"}
+        found = local.read_rows("toy")
+        assert found is not None
+        assert len(found) == 1
+        assert len(pd.read_parquet(results)) == 1
+
+    def test_a_write_that_fails_half_way_leaves_nothing(
+        self, local: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(StorageError, match="No space left on device"):
+            local.publish_row("toy", "a-1", row(0.1))
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+    def test_nothing_but_whole_files_stays(self, local: Store, tmp_path: Path) -> None:
+        local.publish_row("toy", "a-1", row(0.1))
+        local.publish_row("toy", "a-1", row(0.2))
+        local.publish_checkpoint("base-1", CHECKPOINT, {"seconds": 1})
+        local.record_failure("toy", "b-1", {})
+        local.write_spec("toy", "name: toy")
+        assert [path.name for path in tmp_path.rglob(".*")] == []
+
+    def test_a_description_is_json_that_people_can_read(self, local: Store, tmp_path: Path) -> None:
+        local.publish_checkpoint("base-1", CHECKPOINT, {"stage": "base", "cell": {"seed": 1}})
+        described = json.loads((tmp_path / "checkpoints" / "base-1" / "meta.json").read_text())
+        assert described["stage"] == "base"
+        assert described["cell"] == {"seed": 1}
+
+    def test_storage_below_a_regular_file_is_not_writable(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("not a folder")
+        with pytest.raises(StorageError) as caught:
+            Store(str(tmp_path / "file" / "runs")).check_writable()
+        assert str(caught.value) == (
+            f"storage '{tmp_path}/file/runs': cannot be written (Not a directory), expected a writable folder"
+        )
+
+    def test_a_file_system_that_cannot_link_is_found_out_before_anything_is_computed(
+        self, local: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(source: str, target: str) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr("os.link", refuse)
+        with pytest.raises(StorageError, match="Operation not permitted"):
+            local.check_writable()
+
+
+@pytest.mark.parametrize("location", ["gopher://host/runs", "file://relative/runs"])
+def test_an_unusable_uri_is_refused(location: str) -> None:
+    with pytest.raises(StorageError, match=r"expected a path or a URI$"):
+        Store(location)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "expected"),
+    [
+        ("runs/demo", ("runs", "demo")),
+        ("runs/demo/", ("runs", "demo")),
+        ("demo", (".", "demo")),
+        ("/runs/a?b/demo", ("/runs/a?b", "demo")),
+        ("s3://bucket/runs/demo", ("s3://bucket/runs", "demo")),
+        ("s3://bucket/demo?endpoint_override=http://host:1", ("s3://bucket?endpoint_override=http://host:1", "demo")),
+    ],
+)
+def test_a_sweep_is_named_by_storage_and_name(sweep: str, expected: tuple[str, str]) -> None:
+    assert split_location(sweep) == expected
