@@ -35,9 +35,7 @@ class Precision(NamedTuple):
     attacked: AveragePrecision | None
 
 
-def evaluate(
-    detector: Detector, samples: Samples, *, objective: Objective, settings: Evaluation
-) -> Precision:
+def evaluate(detector: Detector, samples: Samples, *, objective: Objective, settings: Evaluation) -> Precision:
     """Return the precision of `detector` on all of `samples`, under the objective's attack if it has one."""
     detector.eval()
     device = next(detector.parameters()).device
@@ -63,9 +61,7 @@ def evaluate(
         clean += found(images, batch.image_ids, batch.letterboxes)
         if objective.attack is not None:
             assignments = assign(targets, detector.heads, images.shape[-1])
-            attacked += found(
-                objective.attacked(detector, images, assignments), batch.image_ids, batch.letterboxes
-            )
+            attacked += found(objective.attacked(detector, images, assignments), batch.image_ids, batch.letterboxes)
     return Precision(
         clean=average_precision(samples.split, clean),
         attacked=average_precision(samples.split, attacked) if objective.attack is not None else None,

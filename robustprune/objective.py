@@ -18,9 +18,7 @@ from robustprune.losses.assignment import Assignment, assign
 class Loss(Protocol):
     """A training loss of a detector; see `losses.ciou`."""
 
-    def __call__(
-        self, outputs: Sequence[Tensor], assignments: Sequence[Assignment], heads: Sequence[Head]
-    ) -> Tensor:
+    def __call__(self, outputs: Sequence[Tensor], assignments: Sequence[Assignment], heads: Sequence[Head]) -> Tensor:
         """Return the scalar loss of a batch."""
 
 
@@ -54,9 +52,7 @@ class Objective:
         # One forward for both halves: batch norm sees the mixture it will be asked to serve.
         outputs = functional_call(detector, weights, (torch.cat([images, attacked]),))
         clean, adversarial = zip(*(output.chunk(2) for output in outputs), strict=True)
-        return self.loss(clean, assignments, detector.heads) + self.loss(
-            adversarial, assignments, detector.heads
-        )
+        return self.loss(clean, assignments, detector.heads) + self.loss(adversarial, assignments, detector.heads)
 
     def attacked(
         self,

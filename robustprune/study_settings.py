@@ -21,9 +21,7 @@ class DetectorSettings(Settings):
     """The network, and where it starts from."""
 
     config: str = Field(description="a Darknet .cfg file, or the name of a bundled one")
-    weights: str | None = Field(
-        default=None, description="Darknet .weights to start from, in place of base training"
-    )
+    weights: str | None = Field(default=None, description="Darknet .weights to start from, in place of base training")
     image_size: int = Field(ge=32)
     loss: Literal["ciou"] = "ciou"
 
@@ -65,9 +63,7 @@ class DetectionSettings(Settings):
     share_pretraining: bool = Field(
         default=True, description="one checkpoint per colour and seed; false trains one per trial"
     )
-    threads: int = Field(
-        default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits"
-    )
+    threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")
 
 
 def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:

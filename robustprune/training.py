@@ -61,9 +61,7 @@ def train(
     """
     layers = detector.prunable_layers(heads=True)
     device = next(detector.parameters()).device
-    optimizer = torch.optim.Adam(
-        detector.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    optimizer = torch.optim.Adam(detector.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     total = settings.epochs * math.ceil(len(samples) / settings.batch_size)
     step = 0
     detector.train()

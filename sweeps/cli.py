@@ -57,9 +57,7 @@ def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add what `run` and `plan` share: the spec, and where and how it is overlaid."""
     for decorate in (
         click.argument("spec_name", metavar="SPEC"),
-        click.option(
-            "--storage", default="runs", show_default=True, help="A path, or a URI such as s3://bucket/runs."
-        ),
+        click.option("--storage", default="runs", show_default=True, help="A path, or a URI such as s3://bucket/runs."),
         click.option(
             "--set",
             "changes",
@@ -129,9 +127,7 @@ def failures(sweep: str) -> None:
 
 @cli.command()
 @click.argument("sweep")
-@click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
-)
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 def results(sweep: str, form: str) -> None:
     """Print the rows of SWEEP. A table shows keys and metrics, csv and json every column."""
     from sweeps import tables
@@ -147,9 +143,7 @@ def results(sweep: str, form: str) -> None:
     type=click.Choice(["independent", "paired"]),
     help="Are trials of one seed blocks? Default: paired for a sweep, independent for a file.",
 )
-@click.option(
-    "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
-)
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 def analyze(source: str, metric: str | None, design: str | None, form: str) -> None:
     """Test every pair of levels of one factor, the others fixed, at each ratio.
 

@@ -39,7 +39,7 @@ def expand(grid: Mapping[str, Any], axes: Sequence[Axis]) -> list[Cell]:
     crossed = [cell for cell in crossed if not any(_agrees(cell, entry) for entry in exclude)]
     added: list[Cell] = []
     for entry in include:
-        matching = [cell for cell in crossed if all(cell.get(k, v) == v for k, v in entry.items() if k in values)]
+        matching = [cell for cell in crossed if all(cell[k] == v for k, v in entry.items() if k in values)]
         if matching:
             for cell in matching:
                 cell.update(entry)

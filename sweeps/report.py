@@ -95,9 +95,7 @@ def _lead(rows: pd.DataFrame, failures: pd.DataFrame, naming: Mapping[str, Any])
     if len(rows):
         configurations = labelled(rows, factor_axes(**naming))["configuration"].nunique()
         replicate, along = naming["replicate"], naming["along"]
-        grid = (
-            f" of {_count(configurations, 'configuration')}, {_count(rows[replicate].nunique(), replicate)}"
-        )
+        grid = f" of {_count(configurations, 'configuration')}, {_count(rows[replicate].nunique(), replicate)}"
         grid += f" and {_count(rows[along].nunique(), along)}"
     return f"{_count(len(rows), 'pruned model')}{grid}; {_count(len(failures), 'failure')}."
 
@@ -201,8 +199,7 @@ def _cost(rows: pd.DataFrame) -> str:
 def _table(frame: pd.DataFrame) -> str:
     """A sortable table of anything; `data-value` holds the full value, the text may be rounded."""
     heads = "".join(
-        f'<th scope="col"><button type="button">{escape(str(column))}</button></th>'
-        for column in frame.columns
+        f'<th scope="col"><button type="button">{escape(str(column))}</button></th>' for column in frame.columns
     )
     lines = (f"<tr>{''.join(map(_cell, cells))}</tr>\n" for cells in frame.itertuples(index=False, name=None))
     table = f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody>"

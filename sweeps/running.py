@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 
 from sweeps import plan as planning
 from sweeps.errors import SpecError
-from sweeps.keys import digest
 from sweeps.plan import Plan
 from sweeps.spec import Spec
 from sweeps.store import Store
@@ -49,33 +45,26 @@ def run(
     Raises:
         SweepError: before anything was computed; see `prepare` and `engine.cluster.connected`.
     """
-    store.check_writable()
     plan = prepare(spec, store, retry_failed=retry_failed)
-    text = spec.to_yaml()
-    store.write_spec(spec.name, text)
+    store.check_writable()
+    store.write_spec(spec.name, spec.to_yaml())
     if not plan.todo:
         return plan
     # Ray takes seconds to import; what only reads the storage does without.
     from sweeps.engine import cluster, driver
-    from sweeps.engine.job import Job
+    from sweeps.engine.job import job_of
     from sweeps.engine.live import Live
 
     for row in (row for trial in plan.todo for row in trial.rows if str(row.key) in plan.failed):
         store.forget_failure(spec.name, str(row.key))
-    job = Job(
-        sweep=spec.name,
-        storage=store.location if "://" in store.location else str(Path(store.location).absolute()),
-        study_name=spec.engine.study,
-        settings=json.dumps(spec.settings.model_dump(mode="json")),
-        spec_hash=digest(text),
-        git_commit=_git_commit(),
-    )
     console.print(
         f"{spec.name}: {len(plan.finished)} of {plan.rows} rows are finished; "
         f"computing {plan.missing} in {len(plan.todo)} trials"
     )
     with cluster.connected(address), Live(plan, console) as live:
-        driver.execute(job, plan, cpus=spec.engine.resources.cpus, max_concurrent=max_concurrent, live=live)
+        driver.execute(
+            job_of(spec, store), plan, cpus=spec.engine.resources.cpus, max_concurrent=max_concurrent, live=live
+        )
     return planning.make(spec, store)
 
 
@@ -86,21 +75,3 @@ def said_by(source: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise SpecError(f"{source}: {error}") from error
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the code that runs, with a mark where it was changed since; None outside a checkout."""
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-    ]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -32,9 +32,7 @@ def show_plan(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
             str(sum(key in plan.finished for key in keys)),
             str(sum(key in plan.failed for key in keys)),
             str(todo.get(trial.number, 0)),
-            ", ".join(
-                f"{stage.name}{' ✓' if stage.key in plan.checkpoints else ''}" for stage in trial.shared
-            ),
+            ", ".join(f"{stage.name}{' ✓' if stage.key in plan.checkpoints else ''}" for stage in trial.shared),
         )
     console.print(view)
     to_train = Counter(plan.checkpoints_to_train().values())
@@ -112,9 +110,7 @@ def _estimate(spec: Spec, store: Store, plan: Plan) -> str:
     unknown = [name for name in to_train if name not in seconds] + (
         ["rows"] if plan.missing and per_row is None else []
     )
-    total = sum(
-        count * sum(seconds[name]) / len(seconds[name]) for name, count in to_train.items() if name in seconds
-    )
+    total = sum(count * sum(seconds[name]) / len(seconds[name]) for name, count in to_train.items() if name in seconds)
     total += plan.missing * (per_row or 0)
     if unknown:
         return f"time: nothing measured yet for {', '.join(unknown)} in this storage"

@@ -36,10 +36,9 @@ evaluation: {timing_repeats: 3, timing_warm_up: 1}
 TRIALS, RATIOS, BASELINES = 6, 3, 2
 PUBLISHED = {"base": 1, "pretrain": 2, "score": 2}
 
-REPRODUCED = (
-    "structure initializer colour seed ratio map_adv map50_adv map_clean map50_clean "
-    "params_total params_kept macs_dense macs engine checkpoint_key row_key"
-).split()
+METRICS = ["map_adv", "map50_adv", "map_clean", "map50_clean"]
+COSTS = ["params_total", "params_kept", "macs_dense", "macs", "engine"]
+REPRODUCED = ["row_key", "checkpoint_key", "structure", "initializer", "colour", "seed", "ratio", *METRICS, *COSTS]
 """The columns that no crash may change; the others tell when and how long."""
 
 

@@ -107,7 +107,7 @@ class ToyStudy:
         return {
             "outcome": float(kept.sum()) + bonus + len(str(cell["shape"])),
             "effort_s": self.settings.seconds,
-            "machine": "toy",
+            "machine": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         }
 
     def _happen(self, stage: str, cell: Cell) -> None:

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 
-def pgd(
-    loss: Callable[[Tensor], Tensor], images: Tensor, *, epsilon: float, step_size: float, steps: int
-) -> Tensor:
+def pgd(loss: Callable[[Tensor], Tensor], images: Tensor, *, epsilon: float, step_size: float, steps: int) -> Tensor:
     """Return images that raise `loss`, within `epsilon` of the originals in every pixel.
 
     Args:

@@ -162,9 +162,7 @@ def _maxpool(section: Section, graph: _Graph) -> Layer:
     size = section.integer("size", stride, minimum=1)
     padding = section.integer("padding", size - 1, minimum=0)
     if padding > 2 * (size - 1):
-        raise section.error(
-            f"`padding` {padding} leaves windows without a pixel, expected at most {2 * (size - 1)}"
-        )
+        raise section.error(f"`padding` {padding} leaves windows without a pixel, expected at most {2 * (size - 1)}")
     output = _windows(section, shape, size, stride, padding)
     return Layer(MaxPool(size=size, stride=stride, padding=padding), (source,), output)
 
@@ -194,9 +192,7 @@ def _route(section: Section, graph: _Graph) -> Layer:
         raise section.error(f"`group_id` {group_id} is out of range, expected less than `groups` {groups}")
     for source, shape in zip(sources, shapes, strict=True):
         if shape.channels % groups:
-            raise section.error(
-                f"`groups` {groups} does not divide the {shape.channels} channels of layer {source}"
-            )
+            raise section.error(f"`groups` {groups} does not divide the {shape.channels} channels of layer {source}")
         if shape[1:] != shapes[0][1:]:
             raise section.error(
                 f"layer {sources[0]} has {_pixels(shapes[0])} pixels and layer {source} has {_pixels(shape)}"

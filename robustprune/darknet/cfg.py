@@ -146,6 +146,4 @@ def read(path_or_name: str | os.PathLike[str]) -> tuple[Section, ...]:
         if isinstance(error, InputError):
             raise
         near = difflib.get_close_matches(Path(name).name.removesuffix(".cfg"), configs, n=1, cutoff=0.0)
-        raise InputError(
-            f"{name!r} is no readable .cfg file and no bundled one; the nearest is {near[0]!r}"
-        ) from error
+        raise InputError(f"{name!r} is no readable .cfg file and no bundled one; the nearest is {near[0]!r}") from error

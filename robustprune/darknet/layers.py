@@ -51,9 +51,7 @@ class Convolutional(nn.Module):
         """Options as in Darknet, but `padding` in pixels."""
         super().__init__()
         make, nonlinearity = ACTIVATIONS[activation]
-        self.conv = nn.Conv2d(
-            in_channels, filters, size, stride, padding, groups=groups, bias=not batch_normalize
-        )
+        self.conv = nn.Conv2d(in_channels, filters, size, stride, padding, groups=groups, bias=not batch_normalize)
         # Darknet divides by sqrt(variance + 1e-5) where it trains (cuDNN, and AlexeyAB's fork throughout) and
         # by sqrt(variance) + 1e-6 in its oldest CPU code. The first is what the weights were trained under,
         # and bounds a dead channel's gain at 316 instead of 1e6.

@@ -109,11 +109,7 @@ class Detector(nn.Module):
         }
 
     def _head_sources(self) -> set[int]:
-        return {
-            inputs[0]
-            for layer, inputs in zip(self.layers, self.inputs, strict=True)
-            if isinstance(layer, Yolo)
-        }
+        return {inputs[0] for layer, inputs in zip(self.layers, self.inputs, strict=True) if isinstance(layer, Yolo)}
 
 
 def build(sections: Sequence[Section]) -> Detector:

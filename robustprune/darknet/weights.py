@@ -82,9 +82,7 @@ def _read_header(content: bytes, path: str | os.PathLike[str]) -> tuple[tuple[in
     layout = _layout(*struct.unpack_from("<ii", content)) if len(content) >= 8 else "<iiii"
     length = struct.calcsize(layout)
     if len(content) < length:
-        raise InputError(
-            f"{os.fspath(path)}: expected a header of {length} bytes, found {len(content)} bytes in all"
-        )
+        raise InputError(f"{os.fspath(path)}: expected a header of {length} bytes, found {len(content)} bytes in all")
     major, minor, revision, seen = struct.unpack_from(layout, content)
     return (major, minor, revision, seen), length
 

@@ -119,9 +119,7 @@ class CocoSplit:
         columns = (objects.images, objects.classes, objects.bbox, objects.areas, objects.crowds)
         coco = COCO()
         coco.dataset = {
-            "images": [
-                {"id": image.id, "width": image.width, "height": image.height} for image in self.images
-            ],
+            "images": [{"id": image.id, "width": image.width, "height": image.height} for image in self.images],
             "categories": [{"id": category.id, "name": category.name} for category in self.categories],
             "annotations": [
                 {
@@ -174,9 +172,7 @@ def check_disjoint(train: CocoSplit, val: CocoSplit) -> None:
         InputError: The splits share an image id or a file name.
     """
     for field in ("id", "file_name"):
-        shared = {getattr(image, field) for image in train.images} & {
-            getattr(image, field) for image in val.images
-        }
+        shared = {getattr(image, field) for image in train.images} & {getattr(image, field) for image in val.images}
         if shared:
             raise InputError(
                 f"{val.annotation_file}: {len(shared)} images have the same {field} as in "
@@ -196,8 +192,7 @@ def _check_files(file: AnnotationFile, path: Path, folder: Path) -> None:
                 listings[subfolder] = set()
         if name not in listings[subfolder]:
             raise InputError(
-                f"{path}: field images[{position}].file_name is {image.file_name!r}, "
-                f"expected a file in {folder}"
+                f"{path}: field images[{position}].file_name is {image.file_name!r}, expected a file in {folder}"
             )
 
 
@@ -226,9 +221,7 @@ def _area(record: AnnotationRecord) -> float:
     return record.bbox[2] * record.bbox[3] if record.area is None else record.area
 
 
-def _clip(
-    bbox: NDArray[np.float64], sizes: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _clip(bbox: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Cut boxes (x, y, width, height) at their images' edges; also return how far an edge moved at most."""
     low, high = bbox[:, :2], bbox[:, :2] + bbox[:, 2:]
     inner_low, inner_high = np.clip(low, 0, sizes), np.clip(high, 0, sizes)

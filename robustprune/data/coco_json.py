@@ -147,8 +147,6 @@ def _unique_ids(records: Sequence[_HasId], field: str, path: Path) -> set[int]:
     seen: set[int] = set()
     for position, record in enumerate(records):
         if record.id in seen:
-            raise InputError(
-                f"{path}: field {field}[{position}].id is {record.id} again, expected unique ids"
-            )
+            raise InputError(f"{path}: field {field}[{position}].id is {record.id} again, expected unique ids")
         seen.add(record.id)
     return seen

@@ -68,9 +68,7 @@ def letterbox(image: Image.Image, size: int) -> tuple[Tensor, Letterbox]:
     inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
     left, top = (size - inner_width) // 2, (size - inner_height) // 2
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
-    resized = F.interpolate(pixels[None], (inner_height, inner_width), mode="bilinear", align_corners=False)[
-        0
-    ]
+    resized = F.interpolate(pixels[None], (inner_height, inner_width), mode="bilinear", align_corners=False)[0]
     right, bottom = size - inner_width - left, size - inner_height - top
     square = F.pad(resized, (left, right, top, bottom), value=PADDING)
     return square, Letterbox(width, height, inner_width / width, inner_height / height, left, top)

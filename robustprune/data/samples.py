@@ -54,9 +54,7 @@ class Batch(NamedTuple):
 class Samples(Dataset[Sample]):
     """The images of a split for a detector, in the order of their ids."""
 
-    def __init__(
-        self, split: CocoSplit, *, image_size: int, colour: Colour = "rgb", cache_bytes: int = 0
-    ) -> None:
+    def __init__(self, split: CocoSplit, *, image_size: int, colour: Colour = "rgb", cache_bytes: int = 0) -> None:
         """Read nothing yet.
 
         Args:

@@ -112,9 +112,7 @@ def _check_settings(root: Path, settings: Mapping[str, int]) -> None:
     try:
         found = json.loads(path.read_bytes())["info"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{root} exists and is not a `shapes` data set, expected a folder to create"
-        ) from None
+        raise InputError(f"{root} exists and is not a `shapes` data set, expected a folder to create") from None
     if found != settings:
         raise InputError(f"{path}: field info is {found}, expected {dict(settings)}; name another folder")
 

@@ -156,9 +156,7 @@ def _place(rng: np.random.Generator, category: Category, others: list[Array], si
             # A quarter turn more or less makes a shape as often tall as wide; a tent also lies on its side.
             rotation=rng.uniform(-category.rotation, category.rotation) + 90 * rng.integers(2),
         )
-        if all(
-            np.minimum(mask, other).sum() <= MAX_OVERLAP * min(mask.sum(), other.sum()) for other in others
-        ):
+        if all(np.minimum(mask, other).sum() <= MAX_OVERLAP * min(mask.sum(), other.sum()) for other in others):
             return mask
     return None
 

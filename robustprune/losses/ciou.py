@@ -35,11 +35,7 @@ def ciou(outputs: Sequence[Tensor], assignments: Sequence[Assignment], heads: Se
         if positive.image.numel():
             predicted = output[positive.image, positive.anchor, positive.row, positive.column]
             centre = predicted[:, :2].sigmoid() * head.scale_x_y - (head.scale_x_y - 1) / 2
-            size = (
-                head.anchors[positive.anchor]
-                / head.stride
-                * predicted[:, 2:4].clamp(max=MAX_SIZE_LOGIT).exp()
-            )
+            size = head.anchors[positive.anchor] / head.stride * predicted[:, 2:4].clamp(max=MAX_SIZE_LOGIT).exp()
             boxes = torch.cat([centre, size], dim=1)
             cell = torch.stack([positive.column, positive.row], dim=1)
             wanted = torch.cat([positive.boxes[:, :2] - cell, positive.boxes[:, 2:]], dim=1)

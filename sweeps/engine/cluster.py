@@ -37,10 +37,7 @@ def connected(address: str | None) -> Iterator[None]:
     """
     if address is not None:
         _check_reachable(address)
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    # Ray decides about tokens by itself unless told; a private one on this machine needs none.
-    os.environ.setdefault("RAY_AUTH_MODE", "token" if address is not None and _has_token() else "disabled")
+    set_environment(address)
     try:
         if address is None:
             ray.init(
@@ -58,6 +55,14 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def set_environment(address: str | None) -> None:
+    """Silence Ray and Tune, and settle how they authenticate; before they start. What the user has set stays."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # Ray decides about tokens by itself unless told; a private one on this machine needs none.
+    os.environ.setdefault("RAY_AUTH_MODE", "token" if address is not None and _has_token() else "disabled")
 
 
 def has_gpus() -> bool:

@@ -106,11 +106,14 @@ class Live(Callback):
     # What a person sees
 
     def seconds_left(self) -> float | None:
-        """Return the work left, at what each kind took so far, over the trials now running; None while unmeasured."""
-        left = {kind: count for kind, count in self._left.items() if count > 0}
-        if any(kind not in self._seconds for kind in left):
+        """Return the work left, at what each kind took so far, over the trials now running; None before a row is done.
+
+        A kind of stage that was not measured yet counts like a row.
+        """
+        if "row" not in self._seconds:
             return None
-        work = sum(count * mean(self._seconds[kind]) for kind, count in left.items())
+        left = {kind: count for kind, count in self._left.items() if count > 0}
+        work = sum(count * mean(self._seconds.get(kind, self._seconds["row"])) for kind, count in left.items())
         return work / max(1, len(self._running))
 
     def _measured(self, kind: str, seconds: float) -> None:
@@ -134,8 +137,7 @@ class Live(Callback):
             self._clock(),
         )
         running = [
-            Text(f"  {text}", style="cyan", overflow="ellipsis", no_wrap=True)
-            for text in self._running.values()
+            Text(f"  {text}", style="cyan", overflow="ellipsis", no_wrap=True) for text in self._running.values()
         ]
         causes = [
             Text(f"  {count} × {cause}", style="red", overflow="ellipsis", no_wrap=True)

@@ -86,9 +86,7 @@ def compute_row(
             "ray_version": ray.__version__,
             "schema_version": rows.SCHEMA_VERSION,
         }
-        job.store.publish_row(
-            job.sweep, str(row.key), rows.table({**row.cell, **values, **provenance}, job.study)
-        )
+        job.store.publish_row(job.sweep, str(row.key), rows.table({**row.cell, **values, **provenance}, job.study))
     except Exception as error:
         record_failure(job, row, stage=stage, error=error)
         return Outcome(cause(error), time.perf_counter() - begin)

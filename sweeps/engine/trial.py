@@ -51,16 +51,14 @@ class TrialRun:
         self._job, self._trial, self._report = job, trial, report
         # Retrying is ours: the attempt is recorded, and Ray's retries would multiply with it.
         options = {"max_retries": 0, **task_options}
-        self._compute_stage = ray.remote(tasks.compute_stage).options(**options)
-        self._compute_row = ray.remote(tasks.compute_row).options(**options)
+        self._compute_stage = ray.remote(**options)(tasks.compute_stage)
+        self._compute_row = ray.remote(**options)(tasks.compute_row)
         self._results: dict[str, ray.ObjectRef[Any]] = {}
 
     def run(self) -> None:
         """Compute every row of the trial that can be computed; record why the others could not."""
         try:
-            refs = {
-                stage.name: self._obtain(stage) for stage in self._trial.shared if stage.key in self._needed()
-            }
+            refs = {stage.name: self._obtain(stage) for stage in self._trial.shared if stage.key in self._needed()}
         except StageFailedError as failed:
             error = failed.__cause__ or failed
             for row in self._trial.rows:
@@ -101,9 +99,7 @@ class TrialRun:
         self._report({"published": stage.key, "stage": stage.name, "seconds": self._seconds(stage)})
         return ref
 
-    def _fan_out(
-        self, refs: Mapping[StageName, ray.ObjectRef[Any]], costs: Mapping[StageName, float]
-    ) -> None:
+    def _fan_out(self, refs: Mapping[StageName, ray.ObjectRef[Any]], costs: Mapping[StageName, float]) -> None:
         """Start all rows at once; each is published by the worker that finishes it."""
         running: dict[ray.ObjectRef[Any], tuple[Row, int]] = {}
 

@@ -152,9 +152,7 @@ def test_two_blocks_have_a_p_value_and_no_effect_size() -> None:
         (lambda rows: pd.concat([rows, rows[:1]]), "1 of 7 rows repeat .* method a, seed 0, sparsity 0.5"),
     ],
 )
-def test_unfit_tables_are_refused_in_one_sentence(
-    spoil: Callable[[pd.DataFrame], pd.DataFrame], message: str
-) -> None:
+def test_unfit_tables_are_refused_in_one_sentence(spoil: Callable[[pd.DataFrame], pd.DataFrame], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compare(spoil(two_groups([1, 2, 3], [4, 5, 6])), "paired")
 
@@ -186,9 +184,7 @@ def test_swapping_the_labels_turns_the_effect_and_nothing_else(
 
 @settings(max_examples=30, deadline=None)
 @given(pairs=measurements, design=st.sampled_from(DESIGNS), order=st.randoms(use_true_random=False))
-def test_the_order_of_rows_does_not_matter(
-    pairs: list[tuple[float, float]], design: Design, order: Random
-) -> None:
+def test_the_order_of_rows_does_not_matter(pairs: list[tuple[float, float]], design: Design, order: Random) -> None:
     a, b = ([*column] for column in zip(*pairs, strict=True))
     rows = pd.concat([two_groups(a, b), two_groups(b, a, sparsity=0.9)], ignore_index=True)
     shuffled = rows.iloc[order.sample(range(len(rows)), len(rows))]

@@ -30,9 +30,7 @@ def baseline() -> pd.DataFrame:
 
 
 def draw(rows: pd.DataFrame, baseline: pd.DataFrame) -> Figure:
-    return metric_against_ratio(
-        rows, baseline, metric="accuracy", label="accuracy (%)", axes=AXES, along="sparsity"
-    )
+    return metric_against_ratio(rows, baseline, metric="accuracy", label="accuracy (%)", axes=AXES, along="sparsity")
 
 
 def curves(figure: Figure) -> list[ErrorbarContainer]:
@@ -84,9 +82,7 @@ def test_neighbouring_ticks_do_not_overlap(rows: pd.DataFrame) -> None:
     assert all(left.x1 + 5 < right.x0 for left, right in pairwise(boxes))
 
 
-def test_the_legend_lies_outside_the_data_and_inside_the_picture(
-    rows: pd.DataFrame, baseline: pd.DataFrame
-) -> None:
+def test_the_legend_lies_outside_the_data_and_inside_the_picture(rows: pd.DataFrame, baseline: pd.DataFrame) -> None:
     rows = rows.assign(method=rows["method"] + " with a name that is much longer than others are")
     figure = draw(rows, baseline)
     figure.draw_without_rendering()
@@ -108,9 +104,7 @@ def test_values_that_are_missing_leave_gaps(rows: pd.DataFrame, tmp_path: Path) 
     assert len(curves(one_seed)) == 2
 
 
-def test_files_are_sound_and_the_same_every_time(
-    rows: pd.DataFrame, baseline: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_files_are_sound_and_the_same_every_time(rows: pd.DataFrame, baseline: pd.DataFrame, tmp_path: Path) -> None:
     png, svg = save(draw(rows, baseline), tmp_path / "new", "figure")
     assert [png.name, svg.name] == ["figure.png", "figure.svg"]
     with Image.open(png) as image:

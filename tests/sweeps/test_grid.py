@@ -133,9 +133,7 @@ def test_crossed_cells_are_the_product_without_repetition(grid: dict[str, list[A
 
 @given(grids, st.lists(entries, min_size=1, max_size=3))
 def test_exclude_removes_exactly_the_cells_that_agree(grid: dict[str, list[Any]], exclude: list[Cell]) -> None:
-    kept = [
-        cell for cell in expand(grid, AXES) if not any(entry.items() <= cell.items() for entry in exclude)
-    ]
+    kept = [cell for cell in expand(grid, AXES) if not any(entry.items() <= cell.items() for entry in exclude)]
     if kept:
         assert expand({**grid, "exclude": exclude}, AXES) == kept
     else:

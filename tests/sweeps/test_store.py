@@ -159,9 +159,7 @@ class TestDamage:
             file.write_bytes(changed[damage])
         assert local.load_checkpoint("base-1") is None
 
-    def test_a_description_with_any_bit_flipped_never_yields_wrong_tensors(
-        self, local: Store, tmp_path: Path
-    ) -> None:
+    def test_a_description_with_any_bit_flipped_never_yields_wrong_tensors(self, local: Store, tmp_path: Path) -> None:
         local.publish_checkpoint("base-1", CHECKPOINT, {})
         file = tmp_path / "checkpoints" / "base-1" / "meta.json"
         data = file.read_bytes()
@@ -239,7 +237,8 @@ class TestLocal:
     def test_a_leftover_of_a_killed_writer_is_no_row(self, local: Store, tmp_path: Path) -> None:
         local.publish_row("toy", "a-1", row(0.1))
         results = tmp_path / "toy" / "results"
-        (results / ".b-1.parquet.0123.tmp").write_bytes(b"PAR1 half")
+        for leftover in (".b-1.parquet.0123.tmp", "._a-1.parquet"):
+            (results / leftover).write_bytes(b"PAR1 half")
         assert local.row_keys("toy") == {"a-1"}
         found = local.read_rows("toy")
         assert found is not None

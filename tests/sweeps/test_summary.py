@@ -45,9 +45,7 @@ def printed(view: Table, width: int) -> list[str]:
     return capture.get().splitlines()
 
 
-def test_means_are_a_line_per_configuration_and_a_column_per_ratio(
-    rows: pd.DataFrame, baseline: pd.DataFrame
-) -> None:
+def test_means_are_a_line_per_configuration_and_a_column_per_ratio(rows: pd.DataFrame, baseline: pd.DataFrame) -> None:
     table = mean_table(rows, baseline, metric="map")
     assert table.shape == (6, 9)
     assert all(table.columns == pd.Index(RATIOS))

@@ -102,14 +102,11 @@ def test_a_sweep_without_rows_has_results_that_read_back_empty(
     assert "0 rows" in shown["table"]
 
 
-def test_a_sweep_is_analysed_by_its_own_axes_paired_and_without_its_baseline(
-    sweep: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sweep_is_analysed_by_its_own_axes_and_paired(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = analysed(sweep, capsys)
     assert set(found["factor"]) == {"shape", "method"}
     assert set(found["design"]) == {"paired"}
     assert set(found["metric"]) == {"outcome"}
-    assert "none" not in set(found["level_a"]) | set(found["level_b"])
     assert set(found["dose"]) == {0.0, 0.5, 1.0}
     assert set(analysed(sweep, capsys, "effort_s", "independent")["design"]) == {"independent"}
 
@@ -155,7 +152,11 @@ def test_rows_that_nothing_can_be_compared_in_say_so(tmp_path: Path, printed: Co
     ("name", "metric", "message"),
     [
         ("gone.csv", None, "gone.csv: found nothing there, expected a sweep, or Parquet or CSV rows"),
-        ("empty.csv", None, "empty.csv: cannot be read as rows (No columns to parse from file), expected Parquet or CSV"),
+        (
+            "empty.csv",
+            None,
+            "empty.csv: cannot be read as rows (No columns to parse from file), expected Parquet or CSV",
+        ),
         ("header.csv", None, "header.csv: found no rows, expected a sweep, or Parquet or CSV rows"),
         ("text.parquet", None, "text.parquet: cannot be read as rows ("),
         ("rows.csv", "map_advv", "rows.csv: metric 'map_advv' is not a column of the rows; did you mean 'map_adv'?"),

@@ -100,9 +100,7 @@ _options = st.dictionaries(
     st.integers(-3, 9).map(str) | st.sampled_from(["", "x", "-1,-2", "4,6", "linear", "mish", ".5", "4096"]),
     max_size=4,
 )
-_names = st.sampled_from(
-    ["convolutional", "maxpool", "upsample", "route", "shortcut", "dropout", "yolo", "sam"]
-)
+_names = st.sampled_from(["convolutional", "maxpool", "upsample", "route", "shortcut", "dropout", "yolo", "sam"])
 
 
 @settings(deadline=None, max_examples=200)
@@ -142,8 +140,6 @@ def test_options_reach_the_modules() -> None:
 
 
 def test_a_mask_left_out_means_all_anchors() -> None:
-    text = (
-        HEAD.replace("mask=0\n", "").replace("num=1", "num=2").replace("4,6", "4,6,8,9").replace("=8", "=16")
-    )
+    text = HEAD.replace("mask=0\n", "").replace("num=1", "num=2").replace("4,6", "4,6,8,9").replace("=8", "=16")
     (head,) = detector(NET + text).heads
     assert head.anchors.tolist() == [[4, 6], [8, 9]]

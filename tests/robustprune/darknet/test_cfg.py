@@ -15,9 +15,7 @@ _words = st.text(string.ascii_letters + string.digits + "_-.", min_size=1, max_s
 _values = st.text(string.ascii_letters + string.digits + "_-.,=[]", min_size=1, max_size=12)
 _sections = st.lists(st.tuples(_words, st.dictionaries(_words, _values, max_size=4)), max_size=5)
 _lines = st.lists(
-    st.sampled_from(
-        ["[net]", "[yolo]", "[", "]", "=", "a=1", "a=", "=1", "a", "# a", "; a", "\0", "é=\u2028"]
-    )
+    st.sampled_from(["[net]", "[yolo]", "[", "]", "=", "a=1", "a=", "=1", "a", "# a", "; a", "\0", "é=\u2028"])
 )
 
 

@@ -63,9 +63,7 @@ def test_activations(name: str, expected: list[float]) -> None:
 
 @pytest.mark.parametrize("variance", [0.0, 1e-38, 1e-12, 1e-5, 4.0])
 def test_batch_norm_of_tiny_variance_is_finite(variance: float) -> None:
-    layer = Convolutional(
-        1, 1, size=1, stride=1, padding=0, groups=1, batch_normalize=True, activation="linear"
-    ).eval()
+    layer = Convolutional(1, 1, size=1, stride=1, padding=0, groups=1, batch_normalize=True, activation="linear").eval()
     assert layer.batch_norm is not None
     layer.batch_norm.load_state_dict(
         {

@@ -125,9 +125,7 @@ def test_classes_are_rewritten_with_the_filters_before_each_head(name: str, clas
     assert all(o.shape[-1] == 5 + classes for o in detector(torch.rand(1, 3, 64, 64)))
     by_cfg = Detector.from_cfg(name)
     assert detector.prunable_layers().keys() == by_cfg.prunable_layers().keys()
-    for layer, same in zip(
-        detector.prunable_layers().values(), by_cfg.prunable_layers().values(), strict=True
-    ):
+    for layer, same in zip(detector.prunable_layers().values(), by_cfg.prunable_layers().values(), strict=True):
         assert layer.weight.shape == same.weight.shape
 
 

@@ -258,9 +258,7 @@ def test_a_damaged_image(coco_content: Content, write_coco: Write) -> None:
 
 def test_an_image_of_another_size(coco_content: Content, write_coco: Write) -> None:
     coco_content["images"][0]["width"] = 41
-    with pytest.raises(
-        InputError, match=r"a 0\.png: found 40 x 30 pixels, expected 41 x 30 as in .*train\.json"
-    ):
+    with pytest.raises(InputError, match=r"a 0\.png: found 40 x 30 pixels, expected 41 x 30 as in .*train\.json"):
         load_split(write_coco(coco_content), "train").image(1)
 
 

@@ -17,9 +17,7 @@ SIZES = st.sampled_from([32, 64, 96])
     size=SIZES,
     corners=st.lists(st.tuples(*[st.floats(0, 1)] * 4), min_size=1, max_size=5),
 )
-def test_boxes_go_to_the_square_and_back(
-    width: int, height: int, size: int, corners: list[tuple[float, ...]]
-) -> None:
+def test_boxes_go_to_the_square_and_back(width: int, height: int, size: int, corners: list[tuple[float, ...]]) -> None:
     _, placement = letterbox(Image.new("RGB", (width, height)), size)
     boxes = torch.tensor(corners, dtype=torch.float64) * torch.tensor([width, height] * 2)
     moved = placement.to_square(boxes)

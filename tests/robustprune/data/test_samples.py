@@ -70,9 +70,7 @@ def test_torch_loads_the_same_batches(train: CocoSplit) -> None:
 
 
 @pytest.mark.parametrize(("kept", "reads"), [(0, 12), (3, 6 + 3), (6, 6), (100, 6)])
-def test_the_memory_limit_holds(
-    kept: int, reads: int, train: CocoSplit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_memory_limit_holds(kept: int, reads: int, train: CocoSplit, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     image = CocoSplit.image
 

@@ -44,9 +44,7 @@ def test_train_and_val_share_nothing(shapes_root: Path) -> None:
     train, val = load_split(shapes_root, "train"), load_split(shapes_root, "val")
     check_disjoint(train, val)
     images = {
-        (shapes_root / split.folder.name / r.file_name).read_bytes()
-        for split in (train, val)
-        for r in split.images
+        (shapes_root / split.folder.name / r.file_name).read_bytes() for split in (train, val) for r in split.images
     }
     assert len(images) == 24 + 12
 
@@ -97,9 +95,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_other_settings_is_refused(shapes_root: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"instances_train\.json: field info is .*'seed': 0.*expected .*'seed': 5"
-    ):
+    with pytest.raises(InputError, match=r"instances_train\.json: field info is .*'seed': 0.*expected .*'seed': 5"):
         generate(shapes_root, seed=5, train_images=24, val_images=12)
 
 

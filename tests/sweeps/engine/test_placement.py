@@ -1,0 +1,47 @@
+"""What a trial holds on a cluster: a GPU where there are any, and nothing while it waits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import ray
+from rich.console import Console
+
+from sweeps import load_results, running, spec
+from sweeps.engine import cluster, driver
+from sweeps.engine.job import job_of
+from sweeps.engine.live import Live
+from sweeps.errors import ClusterError
+from sweeps.store import Store
+from tests import toy_study
+
+pytestmark = pytest.mark.slow
+
+
+def execute(folder: Path, *changes: str, gpus: int) -> None:
+    """Run the toy sweep in this process, on a Ray with logical GPUs."""
+    loaded, store = spec.parse(toy_study.SPEC, "toy", [*changes, f"diary={folder}"]), Store(str(folder / "runs"))
+    plan = running.prepare(loaded, store)
+    store.write_spec(loaded.name, loaded.to_yaml())
+    cluster.set_environment(None)
+    ray.init(address="local", num_cpus=2, num_gpus=gpus, include_dashboard=False, log_to_driver=False)
+    try:
+        with Live(plan, Console(quiet=True)) as live:
+            driver.execute(
+                job_of(loaded, store), plan, cpus=loaded.engine.resources.cpus, max_concurrent=None, live=live
+            )
+    finally:
+        ray.shutdown()
+
+
+def test_every_row_has_a_gpu_to_itself_where_there_are_gpus(tmp_path: Path) -> None:
+    execute(tmp_path, "seconds=0.2", gpus=2)
+    rows = load_results(str(tmp_path / "runs" / "toy"))
+    assert len(rows) == toy_study.ROWS, rows
+    assert set(rows["machine"]) == {"0", "1"}
+
+
+def test_a_trial_too_large_for_the_cluster_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"resources.cpus: a trial holds .*'CPU': 64"):
+        execute(tmp_path, "resources.cpus=64", gpus=0)
