@@ -49,7 +49,7 @@ def compute_row(
     row: Row,
     checkpoint: Checkpoint,
     scores: Checkpoint | None,
-    costs: Mapping[StageName, float],
+    costs: Mapping[StageName, float | None],
     attempt: int,
 ) -> Outcome:
     """Compute a row and publish it.

@@ -6,6 +6,7 @@ always finish; the checkpoint is put into the object store once and its rows rea
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -85,6 +86,7 @@ class TrialRun:
         before = shared[: shared.index(stage)]
         after = self._obtain(before[-1]) if before else None
         self._report({"begun": stage.name})
+        start = time.perf_counter()
         for attempt in range(1, ATTEMPTS + 1):
             ref = self._compute_stage.remote(self._job, stage.name, stage.key, self._trial.cell, after)
             try:
@@ -96,10 +98,10 @@ class TrialRun:
                 if attempt == ATTEMPTS:
                     raise StageFailedError(stage) from error
         self._results[stage.key] = ref
-        self._report({"published": stage.key, "stage": stage.name, "seconds": self._seconds(stage)})
+        self._report({"published": stage.key, "stage": stage.name, "seconds": time.perf_counter() - start})
         return ref
 
-    def _fan_out(self, refs: Mapping[StageName, ray.ObjectRef[Any]], costs: Mapping[StageName, float]) -> None:
+    def _fan_out(self, refs: Mapping[StageName, ray.ObjectRef[Any]], costs: Mapping[StageName, float | None]) -> None:
         """Start all rows at once; each is published by the worker that finishes it."""
         running: dict[ray.ObjectRef[Any], tuple[Row, int]] = {}
 
@@ -123,6 +125,6 @@ class TrialRun:
                 outcome = tasks.Outcome(tasks.cause(error), 0.0)
             self._report({"row": str(row.key), "failure": outcome.failure, "seconds": outcome.seconds})
 
-    def _seconds(self, stage: StageKey) -> float:
-        meta = self._job.store.checkpoint_meta(stage.key) or {}
-        return float(meta.get("seconds", "nan"))
+    def _seconds(self, stage: StageKey) -> float | None:
+        """Return what a published result once took, whoever computed it."""
+        return (self._job.store.checkpoint_meta(stage.key) or {}).get("seconds")
