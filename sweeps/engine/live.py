@@ -37,6 +37,7 @@ class Live(Callback):
         self.done = 0
         self.failures: Counter[str] = Counter()
         self._running: dict[str, str] = {}
+        self._rows_of: Counter[str] = Counter()
         self._trials_done = 0
         self._screen: RichLive | None = None
 
@@ -80,12 +81,11 @@ class Live(Callback):
             else:
                 self.done += 1
             self._measured("row", result["seconds"])
-            self._running[trial.trial_id] = f"{label}: rows"
+            self._rows_of[trial.trial_id] += 1
         elif "published" in result:
             self._measured(result["stage"], result["seconds"])
-            self._running[trial.trial_id] = f"{label}: rows"
-        elif "begun" in result:
-            self._running[trial.trial_id] = f"{label}: {result['begun']}"
+        work = f"{self._rows_of[trial.trial_id]} of {len(trial.config['trial'].rows)} rows"
+        self._running[trial.trial_id] = f"{label}: {result.get('begun', work)}"
         self._line()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -85,7 +85,7 @@ def test_without_a_terminal_there_are_plain_lines_at_a_bearable_rate(
         view.on_step_end(0, [])
         assert text(piped).splitlines()[1:] == [
             # Left are 22 rows and 5 checkpoints, at the second that the row took.
-            f"rows 2/25  trials 0/8  failed 1  0:10 elapsed, 0:27 left  {planned.todo[0].label}: rows"
+            f"rows 2/25  trials 0/8  failed 1  0:10 elapsed, 0:27 left  {planned.todo[0].label}: 1 of 2 rows"
         ]
         sweep.complete(0)
     assert text(piped).splitlines()[2] == "rows 2/25  trials 1/8  failed 1  0:10 elapsed, 0:27 left  "
@@ -112,7 +112,7 @@ def test_a_line_tells_what_each_running_trial_does(planned: Plan, piped: Console
     clock.seconds += live.LINE_EVERY_S
     sweep.view.on_step_end(0, [])
     last = text(piped).splitlines()[-1]
-    assert last.endswith(f"{second}: pretrain; {third}: rows")
+    assert last.endswith(f"{second}: pretrain; {third}: 0 of 3 rows")
     assert first not in last
 
 
