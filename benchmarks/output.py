@@ -26,4 +26,4 @@ def write(figures: Mapping[str, Any], form: str) -> None:
         frame.to_json(sys.stdout, orient="records", indent=1)
         sys.stdout.write("\n")
     else:
-        print(frame.T.to_string(header=False))
+        print(frame.T.to_string(header=False, float_format="%.4g"))

@@ -93,8 +93,8 @@ class Study(Protocol):
     def base(self, cell: Cell) -> Checkpoint:
         """Return the starting point that trials share."""
 
-    def pretrain(self, cell: Cell, base: Checkpoint) -> Checkpoint:
-        """Return the checkpoint that is scored and pruned."""
+    def pretrain(self, cell: Cell, base: Checkpoint | None) -> Checkpoint:
+        """Return the checkpoint that is scored and pruned; `base` is None where the cell has no such stage."""
 
     def score(self, cell: Cell, checkpoint: Checkpoint) -> Checkpoint:
         """Return importance scores for the checkpoint's weights."""

@@ -119,8 +119,10 @@ def cause(error: BaseException) -> str:
 def _call(job: Job, name: StageName, cell: Cell, after: Checkpoint | None) -> Checkpoint:
     if name == "base":
         return job.study.base(cell)
-    assert after is not None
-    return job.study.pretrain(cell, after) if name == "pretrain" else job.study.score(cell, after)
+    if name == "pretrain":
+        return job.study.pretrain(cell, after)
+    assert after is not None, "there is nothing to score"
+    return job.study.score(cell, after)
 
 
 def _now() -> str:

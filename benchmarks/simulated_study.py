@@ -1,0 +1,112 @@
+"""The reference grid whose stages only sleep, and write down when: what is left is the engine's own time."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from sweeps.study import Axis, Cell, Checkpoint, Stage
+
+SPEC = """\
+name: simulated
+study: benchmarks.simulated_study:SimulatedStudy
+grid:
+  structure: [unstructured, structured]
+  initializer: [hydra, deeplift]
+  colour: [rgb, greyscale]
+  seed: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+  ratio: [0, 0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99]
+  exclude:
+    - {colour: greyscale, structure: structured}
+    - {colour: greyscale, initializer: hydra}
+"""
+TRIALS, ROWS, PRETRAININGS = 50, 450, 20
+
+
+class SimulatedSettings(BaseModel):
+    """Seconds per stage, size of a checkpoint in floats, and the folder to write times into."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    diary: str
+    pretrain: float = 4.0
+    score: float = 1.0
+    ratio: float = 0.5
+    parameters: int = 1_000_000
+
+
+class SimulatedStudy:
+    """No base; one pretraining per colour and seed, one scoring per trial, one row per ratio."""
+
+    Settings: ClassVar = SimulatedSettings
+    axes: ClassVar = (
+        Axis("structure", str),
+        Axis("initializer", str),
+        Axis("colour", str),
+        Axis("seed", int),
+        Axis("ratio", float, bounds=(0.0, 1.0)),
+    )
+    row_axis: ClassVar = "ratio"
+    replicate_axis: ClassVar = "seed"
+    columns: ClassVar = {"kept": float}
+    metrics: ClassVar = {"kept": "sum of kept weights"}
+
+    def __init__(self, settings: SimulatedSettings) -> None:
+        """Take validated settings."""
+        self.settings = settings
+
+    def check(self, cells: Sequence[Cell]) -> None:
+        """Read nothing."""
+
+    def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Return none."""
+        return []
+
+    def is_baseline(self, cell: Mapping[str, Any]) -> bool:
+        """Say no."""
+        return False
+
+    def stage(self, name: str, cell: Cell) -> Stage | None:
+        """Declare what the reference study declares."""
+        trial = ("structure", "initializer", "colour", "seed")
+        axes = {"base": (), "pretrain": ("colour", "seed"), "score": trial, "evaluate_row": (*trial, "ratio")}
+        return Stage(axes[name], {}) if name != "base" else None
+
+    def base(self, cell: Cell) -> Checkpoint:
+        """Do nothing; no cell has this stage."""
+        raise NotImplementedError
+
+    def pretrain(self, cell: Cell, base: Checkpoint | None) -> Checkpoint:
+        """Sleep, and return a checkpoint of the size asked for."""
+        with self._written("pretrain", cell):
+            time.sleep(self.settings.pretrain)
+        return {"weights": np.full(self.settings.parameters, 1 + float(cell["seed"]), dtype=np.float32)}
+
+    def score(self, cell: Cell, checkpoint: Checkpoint) -> Checkpoint:
+        """Sleep, and return as many scores as there are weights."""
+        with self._written("score", cell):
+            time.sleep(self.settings.score)
+        return {"scores": np.array(checkpoint["weights"])}
+
+    def evaluate_row(self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None) -> dict[str, Any]:
+        """Sleep, and read the checkpoint where it lies."""
+        with self._written("ratio", cell):
+            time.sleep(self.settings.ratio)
+        assert not checkpoint["weights"].flags.writeable
+        return {"kept": float(checkpoint["weights"][0] * (1 - float(cell["ratio"])))}
+
+    @contextmanager
+    def _written(self, stage: str, cell: Cell) -> Iterator[None]:
+        start = time.time()
+        yield
+        entry = {"stage": stage, "cell": cell, "start": start, "end": time.time(), "pid": os.getpid()}
+        Path(self.settings.diary, f"{uuid.uuid4().hex}.json").write_text(json.dumps(entry))
