@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.engine.tasks import cause
 from sweeps.plan import Plan
 
 LINE_EVERY_S = 10.0
@@ -38,6 +39,7 @@ class Live(Callback):
         self.failures: Counter[str] = Counter()
         self._running: dict[str, str] = {}
         self._rows_of: Counter[str] = Counter()
+        self.ended: list[str] = []
         self._trials_done = 0
         self._screen: RichLive | None = None
 
@@ -95,9 +97,11 @@ class Live(Callback):
         self._line()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Take the trial off the view; it is started again, or its rows stay missing."""
+        """Say why a trial ended for good without its rows: its process died too often, or the storage failed."""
         self._running.pop(trial.trial_id, None)
-        self._line()
+        error = trial.get_pickled_error() or RuntimeError("it told no reason")
+        self.ended.append(f"{trial.config['trial'].label} ended: {cause(getattr(error, 'cause', None) or error)}")
+        self._line(force=True)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Show that time passes, also while nothing happens."""
@@ -140,8 +144,11 @@ class Live(Callback):
             Text(f"  {text}", style="cyan", overflow="ellipsis", no_wrap=True) for text in self._running.values()
         ]
         causes = [
-            Text(f"  {count} × {cause}", style="red", overflow="ellipsis", no_wrap=True)
-            for cause, count in self.failures.most_common(MOST_CAUSES)
+            Text(f"  {text}", style="red", overflow="ellipsis", no_wrap=True) for text in self.ended[-MOST_CAUSES:]
+        ]
+        causes += [
+            Text(f"  {count} × {failure}", style="red", overflow="ellipsis", no_wrap=True)
+            for failure, count in self.failures.most_common(MOST_CAUSES)
         ]
         return Group(counts, *running[: max(1, self._console.height - len(causes) - 4)], *causes)
 
@@ -153,7 +160,7 @@ class Live(Callback):
         failed = len(self._plan.failed) + self.failures.total()
         self._console.print(
             f"rows {finished}/{self._plan.rows}  trials {self._trials_done}/{len(self._plan.todo)}  "
-            f"failed {failed}  {self._clock()}  {'; '.join(self._running.values())}",
+            f"failed {failed}  {self._clock()}  {'; '.join([*self.ended, *self._running.values()])}",
             soft_wrap=True,
             highlight=False,
             markup=False,

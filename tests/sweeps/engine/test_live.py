@@ -44,7 +44,10 @@ class Sweep:
         self.view, self.planned = view, planned
 
     def tune_trial(self, index: int) -> Any:
-        return SimpleNamespace(trial_id=f"id{index}", config={"trial": self.planned.todo[index]})
+        died = RuntimeError("the process died")
+        return SimpleNamespace(
+            trial_id=f"id{index}", config={"trial": self.planned.todo[index]}, get_pickled_error=lambda: died
+        )
 
     def begin(self, index: int) -> None:
         self.view.on_trial_start(0, [], self.tune_trial(index))
@@ -186,3 +189,19 @@ def test_many_trials_and_causes_stay_within_the_screen(planned: Plan) -> None:
     lines = capture.get().splitlines()
     assert len(lines) <= terminal.height
     assert max(map(len, lines)) <= terminal.width
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (SimpleNamespace(cause=OSError("no [space] left\non the device")), "OSError: no [space] left"),
+        (RuntimeError("the process died"), "RuntimeError: the process died"),
+    ],
+)
+def test_a_trial_that_ended_without_its_rows_says_why(planned: Plan, piped: Console, error: Any, told: str) -> None:
+    sweep = Sweep(Live(planned, piped), planned)
+    sweep.begin(0)
+    trial = sweep.tune_trial(0)
+    trial.get_pickled_error = lambda: error
+    sweep.view.on_trial_error(0, [], trial)
+    assert text(piped).splitlines()[-1].endswith(f"{planned.todo[0].label} ended: {told}")
