@@ -7,9 +7,11 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
 import ray
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray.exceptions import AuthenticationError
 
 from sweeps.errors import ClusterError
 
@@ -29,8 +31,12 @@ _ENVIRONMENT = {
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None, **private: Any) -> Iterator[None]:
     """Start a private Ray (`address` None), or join the cluster at `address`; leave it at the end.
+
+    Args:
+        address: as `ray.init` takes it.
+        private: options of `ray.init` for a private Ray, such as `num_gpus`.
 
     Raises:
         ClusterError: there is no cluster at that address, or it refused this client.
@@ -45,11 +51,11 @@ def connected(address: str | None) -> Iterator[None]:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                configure_logging=True,
+                **private,
             )
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(f"--address {address or 'local'}: Ray could not be reached ({error})") from error
     try:
         yield
@@ -62,7 +68,10 @@ def set_environment(address: str | None) -> None:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # Ray decides about tokens by itself unless told; a private one on this machine needs none.
-    os.environ.setdefault("RAY_AUTH_MODE", "token" if address is not None and _has_token() else "disabled")
+    if address is None:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    else:
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def has_gpus() -> bool:
@@ -85,10 +94,3 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         raise ClusterError(f"--address {address}: found {error}, expected a Ray cluster to listen there") from error
-
-
-def _has_token() -> bool:
-    return (
-        bool(os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"))
-        or Path("~/.ray/auth_token").expanduser().exists()
-    )

@@ -116,7 +116,7 @@ def test_a_line_tells_what_each_running_trial_does(planned: Plan, piped: Console
     sweep.view.on_step_end(0, [])
     last = text(piped).splitlines()[-1]
     assert last.endswith(f"{second}: pretrain; {third}: 0 of 3 rows")
-    assert first not in last
+    assert f"{first}: " not in last, "it is not running any more"
 
 
 def test_a_label_that_looks_like_markup_stays_text(planned: Plan, piped: Console) -> None:
