@@ -58,7 +58,7 @@ class Axis(NamedTuple):
 
 
 class DetectionStudy:
-    """Adversarially trained detectors, pruned by different scores in different structures; see `method` of a spec."""
+    """Adversarially trained detectors, pruned by different scores in different structures."""
 
     Settings: ClassVar = DetectionSettings
     axes: ClassVar = (

@@ -56,10 +56,6 @@ class Store:
 
     # Checkpoints
 
-    def has_checkpoint(self, key: str) -> bool:
-        """Say whether a checkpoint is published."""
-        return self._exists(f"checkpoints/{key}/meta.json")
-
     def checkpoints(self) -> set[str]:
         """Return the keys of all published checkpoints."""
         return {name.split("/")[0] for name in self._list("checkpoints", recursive=True) if name.endswith("/meta.json")}
