@@ -28,6 +28,7 @@ def main() -> None:
     figures = {
         "seconds": round(seconds),
         "rows": len(rows),
+        "parameters": rows.params_total.max(),
         "pretrainings": sum(key.startswith("pretrain-") for key in checkpoints),
         "baseline_ap50_clean": baseline.loc["rgb", "map50_clean"],
         "baseline_ap50_attacked": baseline.loc["rgb", "map50_adv"],

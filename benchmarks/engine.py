@@ -2,7 +2,8 @@
 
 `makespan_over_ideal` compares the time from the first stage's start to the last one's end with the sum of all stages'
 time over the GPUs. `overhead_per_ratio_s` is the mean time between two rows of a trial, in which its GPU waits;
-`overhead_per_trial_s` is all other time that GPUs wait, at the start and the end of the sweep too, over the trials.
+`overhead_per_trial_s` is all other time that GPUs wait in that span, while it ramps up and runs out too, over the
+trials. How long Ray itself takes to start is not in it.
 """
 
 from __future__ import annotations
