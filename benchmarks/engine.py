@@ -25,7 +25,7 @@ from sweeps import spec
 from sweeps.engine import cluster, driver
 from sweeps.engine.job import job_of
 from sweeps.engine.live import Live
-from sweeps.store import Store
+from sweeps.storage import Store
 
 
 def main() -> None:

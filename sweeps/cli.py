@@ -11,7 +11,7 @@ from rich.console import Console
 
 from sweeps import closing, spec
 from sweeps.errors import SweepError
-from sweeps.store import Store
+from sweeps.storage import Store
 
 # Piped output has no width of its own; tables should not be folded at 80 columns then.
 console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)

@@ -13,7 +13,7 @@ from sweeps import report as page
 from sweeps.analysis import contrasts
 from sweeps.plan import Plan
 from sweeps.spec import Spec
-from sweeps.store import Store
+from sweeps.storage import Store
 from sweeps.summary import contrast_views, mean_table, mean_view
 from sweeps.sweep import Sweep, open_sweep
 
@@ -66,7 +66,7 @@ def write_report(location: str) -> list[str]:
         )
         names = [f"{sweep.spec.name}/report/{file.name}" for file in files]
         for file, name in zip(files, names, strict=True):
-            sweep.store.upload(name, file.read_bytes())
+            sweep.store.files.publish(name, file.read_bytes(), replace=True)
     return [sweep.store.describe(name) for name in names]
 
 

@@ -11,7 +11,7 @@ import yaml
 from sweeps.errors import StorageError
 from sweeps.keys import Keys, RowKey, StageKey
 from sweeps.spec import Spec
-from sweeps.store import Store
+from sweeps.storage import Store
 from sweeps.study import Cell
 
 

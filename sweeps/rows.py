@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sweeps.errors import StorageError
-from sweeps.store import Store
+from sweeps.storage import Store
 from sweeps.study import Study
 
 SCHEMA_VERSION = 1

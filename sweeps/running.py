@@ -11,7 +11,7 @@ from sweeps import plan as planning
 from sweeps.errors import SpecError
 from sweeps.plan import Plan
 from sweeps.spec import Spec
-from sweeps.store import Store
+from sweeps.storage import Store
 
 
 def prepare(spec: Spec, store: Store, *, retry_failed: bool = False) -> Plan:
@@ -46,7 +46,7 @@ def run(
         SweepError: before anything was computed; see `prepare` and `engine.cluster.connected`.
     """
     plan = prepare(spec, store, retry_failed=retry_failed)
-    store.check_writable()
+    store.files.check_writable()
     store.write_spec(spec.name, spec.to_yaml())
     if not plan.todo:
         return plan

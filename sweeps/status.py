@@ -14,7 +14,7 @@ from rich.table import Table
 from sweeps.keys import ORDER, cell_digest
 from sweeps.plan import Plan
 from sweeps.spec import Spec
-from sweeps.store import Store
+from sweeps.storage import Store
 from sweeps.sweep import Sweep, open_sweep
 
 

@@ -12,7 +12,7 @@ from sweeps import spec as specs
 from sweeps.errors import StorageError
 from sweeps.rows import load_results, schema, split_location
 from sweeps.spec import Spec
-from sweeps.store import Store
+from sweeps.storage import Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from rich.table import Table
 from sweeps.analysis import DEFAULT_AXES, contrasts
 from sweeps.errors import SweepError
 from sweeps.rows import split_location
-from sweeps.store import Store
+from sweeps.storage import Store
 from sweeps.summary import contrast_views
 from sweeps.sweep import open_sweep
 

@@ -10,7 +10,7 @@ import numpy as np
 from sweeps import plan, rows, spec
 from sweeps.plan import Plan, Row
 from sweeps.spec import Spec
-from sweeps.store import Store
+from sweeps.storage import Store
 from sweeps.study import Cell
 from tests.toy_study import SPEC
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sweeps.keys import digest
 from sweeps.spec import Spec
-from sweeps.store import Store
+from sweeps.storage import Store
 from sweeps.study import Study, find
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sweeps import cli, load_results, plan
-from sweeps.store import Store
+from sweeps.storage import Store
 from tests import toy_rows, toy_study
 
 ROOT = Path(__file__).parents[2]

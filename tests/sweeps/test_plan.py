@@ -9,7 +9,7 @@ import pytest
 
 from sweeps import plan
 from sweeps.errors import StorageError
-from sweeps.store import Store
+from sweeps.storage import Store
 from tests import toy_rows, toy_study
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sweeps import load_results, plan, rows
 from sweeps.errors import StorageError
-from sweeps.store import Store
+from sweeps.storage import Store
 from tests import toy_rows, toy_study
 from tests.toy_study import ToyStudy
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from sweeps import plan, rows, status
 from sweeps.errors import StorageError
-from sweeps.store import Store
+from sweeps.storage import Store
 from tests import toy_rows, toy_study
 
 LOADED = toy_rows.load()

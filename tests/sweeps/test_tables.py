@@ -16,7 +16,7 @@ from rich.console import Console
 
 from sweeps import load_results, tables
 from sweeps.errors import SweepError
-from sweeps.store import Store
+from sweeps.storage import Store
 from tests import toy_rows
 
 DATA = Path(os.environ.get("ROBUSTPRUNE_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -16,7 +16,7 @@ from sweeps import plan
 from sweeps.engine import live
 from sweeps.engine.live import Live
 from sweeps.plan import Plan
-from sweeps.store import Store
+from sweeps.storage import Store
 from tests import toy_rows, toy_study
 
 

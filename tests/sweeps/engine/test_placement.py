@@ -12,7 +12,7 @@ from sweeps.engine import cluster, driver
 from sweeps.engine.job import job_of
 from sweeps.engine.live import Live
 from sweeps.errors import ClusterError
-from sweeps.store import Store
+from sweeps.storage import Store
 from tests import toy_study
 
 pytestmark = pytest.mark.slow

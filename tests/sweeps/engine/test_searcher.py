@@ -16,7 +16,7 @@ from sweeps import plan
 from sweeps.engine.searcher import SiblingSearcher
 from sweeps.keys import RowKey, StageKey
 from sweeps.plan import Row, Trial
-from sweeps.store import Store
+from sweeps.storage import Store
 from tests import toy_rows
 
 BASE = StageKey("base", "base-0", shared=True)

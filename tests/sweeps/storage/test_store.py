@@ -15,7 +15,7 @@ import pytest
 
 from sweeps.errors import StorageError
 from sweeps.rows import split_location
-from sweeps.store import Store
+from sweeps.storage import Store
 
 LOCAL = {
     "plain": "runs",
@@ -73,8 +73,8 @@ class TestContract:
         assert list(store.failures("toy")) == []
 
     def test_a_write_test_leaves_nothing(self, store: Store) -> None:
-        store.check_writable()
-        assert store._list("", recursive=True) == []
+        store.files.check_writable()
+        assert store.files.list("", recursive=True) == []
 
     def test_rows_come_back_with_their_types(self, store: Store) -> None:
         assert store.publish_row("toy", "a-1", row(0.1))
@@ -121,7 +121,7 @@ class TestContract:
 
     def test_tensors_without_their_description_do_not_count(self, store: Store) -> None:
         store.publish_checkpoint("base-1", CHECKPOINT, {})
-        store._fs.delete_file(store._path("checkpoints/base-1/meta.json"))
+        store.withdraw_checkpoint("base-1")
         assert "base-1" not in store.checkpoints()
         assert store.checkpoints() == set()
         assert store.load_checkpoint("base-1") is None
@@ -273,7 +273,7 @@ class TestLocal:
     def test_storage_below_a_regular_file_is_not_writable(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("not a folder")
         with pytest.raises(StorageError) as caught:
-            Store(str(tmp_path / "file" / "runs")).check_writable()
+            Store(str(tmp_path / "file" / "runs")).files.check_writable()
         assert str(caught.value) == (
             f"storage '{tmp_path}/file/runs': cannot be written (Not a directory), expected a writable folder"
         )
@@ -286,7 +286,7 @@ class TestLocal:
 
         monkeypatch.setattr("os.link", refuse)
         with pytest.raises(StorageError, match="Operation not permitted"):
-            local.check_writable()
+            local.files.check_writable()
 
 
 @pytest.mark.parametrize("location", ["gopher://host/runs", "file://relative/runs"])

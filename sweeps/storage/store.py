@@ -1,0 +1,189 @@
+"""What a storage holds: checkpoints shared by every sweep in it, and per sweep its spec, rows and failures.
+
+A thing is there when it is published; what is read is checked against the checksum it was published with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from sweeps.errors import StorageError
+from sweeps.storage.files import Files, sha256
+from sweeps.study import Checkpoint
+
+
+class Store:
+    """A storage: checkpoints shared by every sweep in it, and one folder per sweep."""
+
+    def __init__(self, location: str) -> None:
+        """Open a path or a `pyarrow.fs` URI such as `s3://bucket/prefix`.
+
+        Raises:
+            StorageError: the URI is not one, or holds a password.
+        """
+        self.files = Files(location)
+
+    @property
+    def location(self) -> str:
+        """The path or URI, as it was given."""
+        return self.files.location
+
+    def describe(self, name: str) -> str:
+        """Return where a file or folder lies, as a user would write it."""
+        return self.files.describe(name)
+
+    # Checkpoints
+
+    def checkpoints(self) -> set[str]:
+        """Return the keys of all published checkpoints."""
+        names = (file.name.split("/") for file in self.files.list("checkpoints", recursive=True))
+        return {name[0] for name in names if name[1:] == ["meta.json"]}
+
+    def publish_checkpoint(self, key: str, checkpoint: Checkpoint, meta: Mapping[str, Any]) -> None:
+        """Publish tensors and what is known about them, such as `seconds`."""
+        self._publish_tensors(f"checkpoints/{key}", checkpoint, meta)
+
+    def load_checkpoint(self, key: str) -> Checkpoint | None:
+        """Return a published checkpoint; None where there is none or its bytes are not the published ones."""
+        return self._load_tensors(f"checkpoints/{key}")
+
+    def checkpoint_meta(self, key: str) -> dict[str, Any] | None:
+        """Return what was published with a checkpoint, such as `seconds`."""
+        return self._read_meta(f"checkpoints/{key}")
+
+    def withdraw_checkpoint(self, key: str) -> None:
+        """Let a checkpoint that turned out damaged count as not published."""
+        self.files.delete(f"checkpoints/{key}/meta.json")
+
+    # Progress of stages that are not finished
+
+    def save_progress(self, place: str, state: Checkpoint) -> None:
+        """Keep how far a stage is, in place of an earlier state. `place` is a folder of its own."""
+        before = self.files.list(place)
+        kept = self._publish_tensors(place, state, {})
+        for file in before:
+            if file.name not in (kept, "meta.json"):
+                self.files.delete(f"{place}/{file.name}")
+
+    def load_progress(self, place: str) -> Checkpoint | None:
+        """Return the state last kept; None where there is none or it is damaged."""
+        return self._load_tensors(place)
+
+    def forget_progress(self, place: str) -> None:
+        """Remove what was kept of a stage that is finished."""
+        self.files.delete_folder(place)
+
+    # Rows
+
+    def publish_row(self, sweep: str, row_key: str, row: pa.Table) -> bool:
+        """Publish a row; return False, and change nothing, where it was there already."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(row, sink, write_page_checksum=True)
+        return self.files.publish(f"{sweep}/results/{row_key}.parquet", sink.getvalue().to_pybytes())
+
+    def row_keys(self, sweep: str) -> set[str]:
+        """Return the keys of all published rows."""
+        names = (file.name for file in self.files.list(f"{sweep}/results"))
+        return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
+
+    def read_rows(self, sweep: str) -> pa.Table | None:
+        """Return all rows of a sweep, or None where it has none.
+
+        Raises:
+            StorageError: a row is damaged; the message names its file.
+        """
+        keys = sorted(self.row_keys(sweep))
+        if not keys:
+            return None
+        tables = []
+        for key in keys:
+            name = f"{sweep}/results/{key}.parquet"
+            data = pa.BufferReader(self.files.read(name))
+            try:
+                tables.append(pq.ParquetFile(data, page_checksum_verification=True).read())
+            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+                raise StorageError(
+                    f"{self.describe(name)}: found a damaged row ({error}), "
+                    "expected Parquet as it was published; delete the file and run again"
+                ) from error
+        return pa.concat_tables(tables, promote_options="default")
+
+    # Failures
+
+    def record_failure(self, sweep: str, row_key: str, failure: Mapping[str, Any]) -> None:
+        """Keep the cause of a row that could not be computed, in place of an earlier one."""
+        self.files.publish(f"{sweep}/failures/{row_key}.json", _to_json(failure), replace=True)
+
+    def failure_keys(self, sweep: str) -> set[str]:
+        """Return the keys of rows with a recorded failure."""
+        names = (file.name for file in self.files.list(f"{sweep}/failures"))
+        return {name.removesuffix(".json") for name in names if name.endswith(".json")}
+
+    def failures(self, sweep: str) -> Iterator[dict[str, Any]]:
+        """Yield recorded failures, in a stable order; one that is forgotten meanwhile is left out."""
+        for key in sorted(self.failure_keys(sweep)):
+            try:
+                yield json.loads(self.files.read(f"{sweep}/failures/{key}.json"))
+            except FileNotFoundError:
+                continue
+
+    def forget_failure(self, sweep: str, row_key: str) -> None:
+        """Remove a recorded failure."""
+        self.files.delete(f"{sweep}/failures/{row_key}.json")
+
+    # The spec
+
+    def write_spec(self, sweep: str, text: str) -> None:
+        """Keep the resolved spec beside the rows."""
+        self.files.publish(f"{sweep}/spec.yaml", text.encode(), replace=True)
+
+    def read_spec(self, sweep: str) -> str | None:
+        """Return the resolved spec, or None where there is no such sweep."""
+        try:
+            return self.files.read(f"{sweep}/spec.yaml").decode()
+        except FileNotFoundError:
+            return None
+
+    # Tensors: a file named by its content, then the description that makes it count
+
+    def _publish_tensors(self, folder: str, tensors: Checkpoint, meta: Mapping[str, Any]) -> str:
+        data = save_tensors(dict(tensors))
+        checksum = sha256(data)
+        # Named by content, so that two writers of one key can never leave one's tensors with the other's checksum.
+        name = f"{checksum}.safetensors"
+        self.files.publish(f"{folder}/{name}", data, replace=True)
+        described = {**meta, "sha256": checksum, "bytes": len(data)}
+        self.files.publish(f"{folder}/meta.json", _to_json(described), replace=True)
+        return name
+
+    def _load_tensors(self, folder: str) -> Checkpoint | None:
+        try:
+            meta = self._read_meta(folder)
+            if meta is None:
+                return None
+            data = self.files.read(f"{folder}/{meta['sha256']}.safetensors")
+            if sha256(data) != meta["sha256"]:
+                return None
+            tensors: Checkpoint = load_tensors(data)
+        except (FileNotFoundError, SafetensorError, KeyError):
+            return None
+        return tensors
+
+    def _read_meta(self, folder: str) -> dict[str, Any] | None:
+        try:
+            meta: dict[str, Any] = json.loads(self.files.read(f"{folder}/meta.json"))
+        except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+            return None
+        return meta
+
+
+def _to_json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1).encode() + b"\n"
