@@ -26,6 +26,7 @@ from sweeps.engine import cluster, driver
 from sweeps.engine.job import job_of
 from sweeps.engine.live import Live
 from sweeps.storage import Store
+from sweeps.storage.leases import Leases
 
 
 def main() -> None:
@@ -47,9 +48,9 @@ def measure(gpus: int, changes: list[str]) -> dict[str, Any]:
         loaded = spec.parse(simulated_study.SPEC, "simulated", [*changes, f"diary={diary}"])
         store = Store(f"{folder}/runs")
         plan = planning.make(loaded, store)
-        with cluster.connected(None, num_cpus=2 * gpus, num_gpus=gpus):
+        with Leases(store.files, loaded.name) as leases, cluster.connected(None, num_cpus=2 * gpus, num_gpus=gpus):
             with Live(plan, Console(stderr=True)) as live:
-                driver.execute(job_of(loaded, store), plan, cpus=1, max_concurrent=None, live=live)
+                driver.execute(job_of(loaded, store), plan, leases, live, resources=loaded.engine.resources)
             assert worker._global_node is not None
             logs = Path(worker._global_node.get_logs_dir_path())
             workers = len(list(logs.glob("worker-*.out")))

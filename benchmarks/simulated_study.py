@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from sweeps.study import Axis, Cell, Checkpoint, Stage
+from sweeps.study import Axis, Cell, Checkpoint, Progress, Stage
 
 SPEC = """\
 name: simulated
@@ -80,23 +80,25 @@ class SimulatedStudy:
         axes = {"pretrain": ("colour", "seed"), "score": trial, "evaluate_row": (*trial, "ratio")}
         return Stage(axes[name], {}) if name in axes else None
 
-    def base(self, cell: Cell) -> Checkpoint:
+    def base(self, cell: Cell, progress: Progress) -> Checkpoint:
         """Do nothing; no cell has this stage."""
         raise NotImplementedError
 
-    def pretrain(self, cell: Cell, base: Checkpoint | None) -> Checkpoint:
+    def pretrain(self, cell: Cell, base: Checkpoint | None, progress: Progress) -> Checkpoint:
         """Sleep, and return a checkpoint of the size asked for."""
         with self._written("pretrain", cell):
             time.sleep(self.settings.pretrain)
         return {"weights": np.full(self.settings.parameters, 1 + float(cell["seed"]), dtype=np.float32)}
 
-    def score(self, cell: Cell, checkpoint: Checkpoint) -> Checkpoint:
+    def score(self, cell: Cell, checkpoint: Checkpoint, progress: Progress) -> Checkpoint:
         """Sleep, and return as many scores as there are weights."""
         with self._written("score", cell):
             time.sleep(self.settings.score)
         return {"scores": np.array(checkpoint["weights"])}
 
-    def evaluate_row(self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None) -> dict[str, Any]:
+    def evaluate_row(
+        self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None, progress: Progress
+    ) -> dict[str, Any]:
         """Sleep, and read the checkpoint where it lies."""
         with self._written("ratio", cell):
             time.sleep(self.settings.ratio)

@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from robustprune import masks as masking
+from robustprune.arrays import Arrays, to_arrays
 from robustprune.attacks import ATTACKS
 from robustprune.darknet import Detector
 from robustprune.darknet.weights import load_weights
 from robustprune.data.samples import Samples
+from robustprune.device_memory import hands_back_memory
 from robustprune.errors import InputError
 from robustprune.evaluation import Precision, evaluate
 from robustprune.initializers import INITIALIZERS, Problem
@@ -28,12 +29,12 @@ from robustprune.losses import LOSSES
 from robustprune.measure.cost import cost
 from robustprune.measure.timing import take_turns
 from robustprune.objective import Objective
+from robustprune.progress import NOWHERE, Progress
 from robustprune.structures import STRUCTURES
 from robustprune.study_settings import DetectionSettings, stage_inputs
 from robustprune.training import train
 
 Cell = Mapping[str, Any]
-Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 CACHE_BYTES = 2 * 2**30
 NONE = "none"
@@ -146,9 +147,10 @@ class DetectionStudy:
     def _inputs(self) -> dict[str, dict[str, Any]]:
         return stage_inputs(self.settings)
 
-    # The stages
+    # The stages. Each goes on from what its `progress` has, if anything
 
-    def base(self, cell: Cell) -> Arrays:
+    @hands_back_memory
+    def base(self, cell: Cell, progress: Progress = NOWHERE) -> Arrays:
         """Train on clean colour images, or take the weights given."""
         detector = self._placed(self._start())
         if self.settings.detector.weights is None:
@@ -158,10 +160,12 @@ class DetectionStudy:
                 objective=Objective(loss=LOSSES[self.settings.detector.loss]),
                 settings=self.settings.base,
                 generator=_generator(self.settings.base.seed, "base"),
+                progress=progress,
             )
-        return _to_arrays(detector)
+        return to_arrays(detector.state_dict())
 
-    def pretrain(self, cell: Cell, base: Arrays) -> Arrays:
+    @hands_back_memory
+    def pretrain(self, cell: Cell, base: Arrays, progress: Progress = NOWHERE) -> Arrays:
         """Train adversarially, from the base detector."""
         detector = self._restore(base)
         train(
@@ -170,10 +174,12 @@ class DetectionStudy:
             objective=self._robust,
             settings=self.settings.pretrain,
             generator=_generator(cell["seed"], "pretrain"),
+            progress=progress,
         )
-        return _to_arrays(detector)
+        return to_arrays(detector.state_dict())
 
-    def score(self, cell: Cell, checkpoint: Arrays) -> Arrays:
+    @hands_back_memory
+    def score(self, cell: Cell, checkpoint: Arrays, progress: Progress = NOWHERE) -> Arrays:
         """Score the weights of the checkpoint."""
         name = str(cell["initializer"])
         method = INITIALIZERS[name]
@@ -184,11 +190,15 @@ class DetectionStudy:
             structure=str(cell["structure"]) if method.per_ratio else None,
             ratio=float(cell["ratio"]) if method.per_ratio else None,
             prune_heads=self.settings.prune_heads,
+            progress=progress,
         )
         scores = method.score(self._restore(checkpoint), problem, getattr(self.settings.initializers, name))
-        return {layer: importance.cpu().numpy() for layer, importance in scores.items()}
+        return to_arrays(scores)
 
-    def evaluate_row(self, cell: Cell, checkpoint: Arrays, scores: Arrays | None) -> dict[str, Any]:
+    @hands_back_memory
+    def evaluate_row(
+        self, cell: Cell, checkpoint: Arrays, scores: Arrays | None, progress: Progress = NOWHERE
+    ) -> dict[str, Any]:
         """Prune, fine-tune under attack, and measure on the validation images."""
         detector = self._restore(checkpoint)
         structure = STRUCTURES.get(str(cell["structure"]))
@@ -209,6 +219,7 @@ class DetectionStudy:
                 settings=self.settings.finetune,
                 generator=_generator(cell["seed"], "finetune"),
                 masks=masks,
+                progress=progress,
             )
         finetuned = time.perf_counter()
         precision = evaluate(
@@ -304,10 +315,6 @@ def _precisions(precision: Precision) -> dict[str, float]:
         "map_clean": precision.clean.ap,
         "map50_clean": precision.clean.ap50,
     }
-
-
-def _to_arrays(detector: Detector) -> Arrays:
-    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in detector.state_dict().items()}
 
 
 def _seed(seed: int, stage: str) -> int:

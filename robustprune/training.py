@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -14,7 +14,9 @@ from robustprune import masks as masking
 from robustprune.darknet import Detector
 from robustprune.data.samples import Samples, flip_horizontally
 from robustprune.objective import Objective
+from robustprune.progress import NOWHERE, Progress
 from robustprune.settings import Settings
+from robustprune.training_state import TrainingState
 
 WARM_UP = 0.25
 
@@ -43,7 +45,7 @@ def train(
     settings: Training,
     generator: torch.Generator,
     masks: Mapping[str, Tensor] | None = None,
-    on_epoch: Callable[[int, float], None] | None = None,
+    progress: Progress = NOWHERE,
 ) -> None:
     """Train `detector` in place.
 
@@ -54,7 +56,7 @@ def train(
         settings: optimizer and schedule.
         generator: on the CPU; the only source of randomness (order and mirroring).
         masks: weights to hold at exactly zero, by layer.
-        on_epoch: called after each epoch with its number, from 1, and its mean loss.
+        progress: is offered the state after every epoch; training goes on from the one it has, to the same bits.
 
     Raises:
         DivergedError: the loss became NaN or infinite.
@@ -62,11 +64,12 @@ def train(
     layers = detector.prunable_layers(heads=True)
     device = next(detector.parameters()).device
     optimizer = torch.optim.Adam(detector.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    total = settings.epochs * math.ceil(len(samples) / settings.batch_size)
-    step = 0
+    state = TrainingState(tensors=detector.state_dict(), optimizer=optimizer, generator=generator, progress=progress)
+    steps_per_epoch = math.ceil(len(samples) / settings.batch_size)
+    finished = state.resume()
+    step, total = finished * steps_per_epoch, settings.epochs * steps_per_epoch
     detector.train()
-    for epoch in range(1, settings.epochs + 1):
-        losses = []
+    for epoch in range(finished + 1, settings.epochs + 1):
         for images, targets in batches(
             samples, batch_size=settings.batch_size, flip=settings.flip, generator=generator, device=device
         ):
@@ -82,10 +85,8 @@ def train(
                 torch.nn.utils.clip_grad_norm_(detector.parameters(), settings.clip_norm)
             optimizer.step()
             masking.apply(masks or {}, layers)
-            losses.append(loss.detach())
             step += 1
-        if on_epoch is not None:
-            on_epoch(epoch, torch.stack(losses).mean().item())
+        state.save(epoch)
     detector.eval()
 
 

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from sweeps import closing, spec
-from sweeps.errors import SweepError
+from sweeps.errors import StoppedError, SweepError
 from sweeps.storage import Store
 
 # Piped output has no width of its own; tables should not be folded at 80 columns then.
@@ -26,7 +26,7 @@ def main() -> None:
         sys.exit(cli(standalone_mode=False))
     except SweepError as error:
         errors.print(f"Error: {error}", markup=False)
-        sys.exit(WRONG)
+        sys.exit(FAILED if isinstance(error, StoppedError) else WRONG)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -15,3 +15,7 @@ class StorageError(SweepError):
 
 class ClusterError(SweepError):
     """Ray could not be started or joined."""
+
+
+class StoppedError(SweepError):
+    """A sweep was stopped half way, with rows still missing; the command line exits with 1."""

@@ -12,6 +12,7 @@ from sweeps.errors import SpecError
 from sweeps.plan import Plan
 from sweeps.spec import Spec
 from sweeps.storage import Store
+from sweeps.storage.leases import Leases
 
 
 def prepare(spec: Spec, store: Store, *, retry_failed: bool = False) -> Plan:
@@ -43,6 +44,7 @@ def run(
         max_concurrent: upper limit of trials at a time.
 
     Raises:
+        StoppedError: the sweep was stopped half way.
         SweepError: before anything was computed; see `prepare` and `engine.cluster.connected`.
     """
     plan = prepare(spec, store, retry_failed=retry_failed)
@@ -61,9 +63,16 @@ def run(
         f"{spec.name}: {len(plan.finished)} of {plan.rows} rows are finished; "
         f"computing {plan.missing} in {len(plan.todo)} trials"
     )
-    with cluster.connected(address), Live(plan, console) as live:
+    with Leases(store.files, spec.name) as leases, cluster.connected(address), Live(plan, console) as live:
         driver.execute(
-            job_of(spec, store), plan, cpus=spec.engine.resources.cpus, max_concurrent=max_concurrent, live=live
+            job_of(spec, store),
+            plan,
+            leases,
+            live,
+            resources=spec.engine.resources,
+            may_grow=address is not None and spec.engine.resources.gpus is not None,
+            max_concurrent=max_concurrent,
+            stop_after_failures=spec.engine.stop_after_failures,
         )
     return planning.make(spec, store)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -31,7 +31,11 @@ class Resources(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    cpus: int = Field(default=1, ge=1, description="CPUs of a trial, beside its GPU where the cluster has GPUs")
+    cpus: int = Field(default=1, ge=1, description="CPUs of a trial, beside its GPU")
+    gpus: Literal[0, 1] | None = Field(
+        default=None, description="GPUs of a trial; by default 1 where the cluster has any when the sweep starts"
+    )
+    workers_per_gpu: int = Field(default=1, ge=1, description="rows of a trial that share its GPU at a time")
 
 
 class Engine(BaseModel):
@@ -44,6 +48,7 @@ class Engine(BaseModel):
     description: str = ""
     grid: dict[str, Any] = Field(description="a list of values per axis, and `include` and `exclude` lists")
     resources: Resources = Resources()
+    stop_after_failures: int | None = Field(default=None, ge=1, description="stop once that many rows of a run failed")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -49,12 +49,27 @@ class Stage(NamedTuple):
     version: int = 1
 
 
+class Progress(Protocol):
+    """Where a long stage keeps how far it is, so that one whose process died goes on from there."""
+
+    def load(self) -> Checkpoint | None:
+        """Return the state last saved for this very stage and cell; None where there is none."""
+
+    def save(self, state: Callable[[], Checkpoint]) -> None:
+        """Offer a state from which the work can go on, such as after an epoch.
+
+        It is asked for, and kept in place of the last one, only where that costs little of the time it may save.
+        """
+
+
 class Study(Protocol):
     """A science that can be swept. Its methods run in worker processes; equal inputs must give equal results.
 
     Stages run in the order base → pretrain → score → evaluate_row. A result whose axes leave out `row_axis` is
-    published and shared by all cells that agree on its axes; any other is computed with its row. Anything a user can
-    mend is raised as ValueError with one sentence.
+    published and shared by all cells that agree on its axes; any other is computed with its row.
+
+    Anything a user can mend is raised as ValueError with one sentence, and a device whose memory is too small as
+    MemoryError. A stage leaves no memory of its device behind: the next one may run in the same process.
     """
 
     Settings: ClassVar[type[BaseModel]]
@@ -90,16 +105,18 @@ class Study(Protocol):
     def stage(self, name: StageName, cell: Cell) -> Stage | None:
         """Declare a stage for a cell; None where the cell does without it (never for `evaluate_row`)."""
 
-    def base(self, cell: Cell) -> Checkpoint:
+    def base(self, cell: Cell, progress: Progress) -> Checkpoint:
         """Return the starting point that trials share."""
 
-    def pretrain(self, cell: Cell, base: Checkpoint | None) -> Checkpoint:
+    def pretrain(self, cell: Cell, base: Checkpoint | None, progress: Progress) -> Checkpoint:
         """Return the checkpoint that is scored and pruned; `base` is None where the cell has no such stage."""
 
-    def score(self, cell: Cell, checkpoint: Checkpoint) -> Checkpoint:
+    def score(self, cell: Cell, checkpoint: Checkpoint, progress: Progress) -> Checkpoint:
         """Return importance scores for the checkpoint's weights."""
 
-    def evaluate_row(self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None) -> Mapping[str, Any]:
+    def evaluate_row(
+        self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None, progress: Progress
+    ) -> Mapping[str, Any]:
         """Prune, fine-tune and measure; return a value for each of `columns`."""
 
 

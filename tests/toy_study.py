@@ -10,14 +10,15 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from sweeps.study import Axis, Cell, Checkpoint, Stage
+from sweeps.study import Axis, Cell, Checkpoint, Progress, Stage
 
 SPEC = """\
 name: toy
@@ -34,15 +35,23 @@ ROWS, PRETRAININGS, SHARED_SCORES = 25, 2, 2
 
 
 class ToySettings(BaseModel):
-    """`offset` changes results; everything else changes only what happens on the way to them."""
+    """`offset` changes results; everything else changes only what happens on the way to them.
+
+    `seconds` is what a stage takes, pretraining that long per epoch; `raise_in`, `kill_in`, `nan_in` and `crowded_in`
+    are beginnings of diary entries, at which a stage raises, kills its process (once), returns NaN, or lacks memory
+    unless nothing else runs.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     offset: float = 0.0
     seconds: float = 0.0
+    epochs: int = 1
     diary: str | None = None
     raise_in: str | None = None
     kill_in: str | None = None
+    nan_in: str | None = None
+    crowded_in: str | None = None
     missing_data: bool = False
 
 
@@ -87,39 +96,63 @@ class ToyStudy:
         per_row = tuple(axis.name for axis in self.axes)
         return Stage(("seed", "method") if cell["method"] == "quick" else per_row, offset)
 
-    def base(self, cell: Cell) -> Checkpoint:
-        self._happen("base", cell)
-        return {"weights": np.arange(1000, dtype=np.float64) + self.settings.offset}
+    def base(self, cell: Cell, progress: Progress) -> Checkpoint:
+        with self._entry("base", cell):
+            return {"weights": np.arange(1000, dtype=np.float64) + self.settings.offset}
 
-    def pretrain(self, cell: Cell, base: Checkpoint) -> Checkpoint:
-        self._happen("pretrain", cell)
-        return {"weights": base["weights"] * (1 + float(cell["seed"]))}
+    def pretrain(self, cell: Cell, base: Checkpoint | None, progress: Progress) -> Checkpoint:
+        assert base is not None
+        state = progress.load() or {"weights": base["weights"], "epoch": np.array(0)}
+        weights, done = state["weights"], int(state["epoch"])
+        for epoch in range(done + 1, self.settings.epochs + 1):
+            with self._entry(f"pretrain epoch {epoch}" if self.settings.epochs > 1 else "pretrain", cell):
+                weights = np.sqrt(weights * (1 + float(cell["seed"])) + epoch)
+            progress.save(lambda weights=weights, epoch=epoch: {"weights": weights, "epoch": np.array(epoch)})
+        return {"weights": weights}
 
-    def score(self, cell: Cell, checkpoint: Checkpoint) -> Checkpoint:
-        self._happen("score", cell)
-        return {"scores": np.sqrt(checkpoint["weights"])}
+    def score(self, cell: Cell, checkpoint: Checkpoint, progress: Progress) -> Checkpoint:
+        with self._entry("score", cell):
+            return {"scores": np.sqrt(checkpoint["weights"])}
 
-    def evaluate_row(self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None) -> dict[str, Any]:
-        self._happen("evaluate_row", cell)
-        assert not checkpoint["weights"].flags.writeable, "the checkpoint was copied on its way here"
-        kept = checkpoint["weights"] * (1 - float(cell["dose"]))
-        bonus = float(scores["scores"].mean()) if scores is not None else 0.0
-        return {
-            "outcome": float(kept.sum()) + bonus + len(str(cell["shape"])),
-            "effort_s": self.settings.seconds,
-            "machine": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
-        }
+    def evaluate_row(
+        self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None, progress: Progress
+    ) -> dict[str, Any]:
+        with self._entry("evaluate_row", cell) as name:
+            assert not checkpoint["weights"].flags.writeable, "the checkpoint was copied on its way here"
+            kept = checkpoint["weights"] * (1 - float(cell["dose"]))
+            bonus = float(scores["scores"].mean()) if scores is not None else 0.0
+            nan = self.settings.nan_in is not None and name.startswith(self.settings.nan_in)
+            return {
+                "outcome": float("nan") if nan else float(kept.sum()) + bonus + len(str(cell["shape"])),
+                "effort_s": self.settings.seconds,
+                "machine": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+            }
 
-    def _happen(self, stage: str, cell: Cell) -> None:
+    @contextmanager
+    def _entry(self, stage: str, cell: Cell) -> Iterator[str]:
         """Write the diary, then take the time and do the mischief asked for."""
         name = f"{stage} {' '.join(map(str, cell.values()))}"
-        if self.settings.diary:
-            Path(self.settings.diary, f"{name} {uuid.uuid4().hex}").touch()
-        time.sleep(self.settings.seconds)
-        if self.settings.raise_in and name.startswith(self.settings.raise_in):
-            raise ArithmeticError(f"the outcome of {name} is not a number")
-        if self.settings.kill_in and name.startswith(self.settings.kill_in) and self.settings.diary:
-            once = Path(self.settings.diary, "killed once")
-            if not once.exists():
-                once.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
+        settings = self.settings
+        diary = Path(settings.diary) if settings.diary else None
+        if diary is not None:
+            (diary / f"{name} {uuid.uuid4().hex}").touch()
+            busy = diary.with_name(f"{diary.name} running") / str(os.getpid())
+            busy.parent.mkdir(exist_ok=True)
+            busy.touch()
+        try:
+            time.sleep(settings.seconds)
+            if settings.raise_in and name.startswith(settings.raise_in):
+                raise ArithmeticError(f"the outcome of {name} is not a number")
+            if diary is not None and settings.kill_in and name.startswith(settings.kill_in):
+                once = diary / "killed once"
+                if not once.exists():
+                    once.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+            if diary is not None and settings.crowded_in and name.startswith(settings.crowded_in):
+                others = len(list(busy.parent.iterdir())) - 1
+                if others:
+                    raise MemoryError(f"{others} others fill the device")
+            yield name
+        finally:
+            if diary is not None:
+                busy.unlink()

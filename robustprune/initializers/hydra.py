@@ -13,6 +13,7 @@ from robustprune.darknet import Detector
 from robustprune.initializers.problem import Problem
 from robustprune.settings import Settings
 from robustprune.training import DivergedError, batches
+from robustprune.training_state import TrainingState
 
 
 class HydraSettings(Settings):
@@ -44,10 +45,19 @@ def hydra(detector: Detector, problem: Problem, settings: HydraSettings) -> dict
         weight_decay=settings.weight_decay,
     )
     images_used = min(settings.images or len(problem.samples), len(problem.samples))
-    total = settings.epochs * math.ceil(images_used / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, total))
+    steps_per_epoch = math.ceil(images_used / settings.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, settings.epochs * steps_per_epoch))
+    state = TrainingState(
+        # The attack sees the statistics of batch norm, which move though the weights stay fixed.
+        tensors={**scores, **dict(detector.named_buffers())},
+        optimizer=optimizer,
+        generator=problem.generator,
+        progress=problem.progress,
+    )
+    finished = state.resume()
+    schedule.last_epoch = finished * steps_per_epoch
     device = next(detector.parameters()).device
-    for _ in range(settings.epochs):
+    for epoch in range(finished + 1, settings.epochs + 1):
         for images, targets in batches(
             problem.samples,
             batch_size=settings.batch_size,
@@ -67,6 +77,7 @@ def hydra(detector: Detector, problem: Problem, settings: HydraSettings) -> dict
             loss.backward()
             optimizer.step()
             schedule.step()
+        state.save(epoch)
     return {name: score.detach().abs() for name, score in scores.items()}
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from robustprune.darknet import Detector
 from robustprune.data.samples import Samples
 from robustprune.objective import Objective
+from robustprune.progress import NOWHERE, Progress
 from robustprune.registry import lookup
 from robustprune.structures import STRUCTURES
 
@@ -20,6 +21,7 @@ class Problem:
     """The setting in which weights are scored.
 
     `structure` and `ratio` are None for an initializer that does not look at them; its scores then serve them all.
+    `progress` is for one that takes epochs.
     """
 
     samples: Samples
@@ -28,6 +30,7 @@ class Problem:
     structure: str | None = None
     ratio: float | None = None
     prune_heads: bool = False
+    progress: Progress = NOWHERE
 
     def layers(self, detector: Detector) -> dict[str, nn.Conv2d]:
         """Return the layers to score, by name."""

@@ -3,62 +3,113 @@
 from __future__ import annotations
 
 import tempfile
-from typing import Any
 
 import ray
 from ray import tune
 
-from sweeps.engine import cluster
+from sweeps.engine import cluster, tasks
+from sweeps.engine.brakes import Brakes
 from sweeps.engine.job import Job
 from sweeps.engine.live import Live
-from sweeps.engine.searcher import SiblingSearcher
-from sweeps.engine.trial import run_trial
-from sweeps.errors import ClusterError
-from sweeps.plan import Plan
+from sweeps.engine.queue import DEATHS, Queue
+from sweeps.engine.searcher import QueueSearcher
+from sweeps.engine.tail import Tail
+from sweeps.engine.trial import Share, run_trial
+from sweeps.errors import ClusterError, StoppedError
+from sweeps.plan import Plan, Trial
+from sweeps.spec import Resources
+from sweeps.storage.leases import Leases
 
-TRIAL_RESTARTS = 2
-"""How often Tune starts a trial again whose own process or node died; its finished rows are not computed again."""
+
+class TrialDiedError(Exception):
+    """A trial's process died too often: its node went away, or it does not survive its own work."""
 
 
-def execute(job: Job, plan: Plan, *, cpus: int, max_concurrent: int | None, live: Live) -> None:
+def execute(
+    job: Job,
+    plan: Plan,
+    leases: Leases,
+    live: Live,
+    *,
+    resources: Resources,
+    may_grow: bool = False,
+    max_concurrent: int | None = None,
+    stop_after_failures: int | None = None,
+) -> None:
     """Compute the rows of `plan.todo`; returns when each is published or has its failure recorded.
 
     Args:
-        cpus: of one trial's worker, beside its GPU where the cluster has any.
+        job: the sweep, as workers know it.
+        plan: what is missing.
+        leases: of this run.
+        live: the view to keep up to date.
+        resources: what a trial holds.
+        may_grow: wait for nodes that hold it, where the cluster has none now.
         max_concurrent: upper limit of trials at a time; as many as fit by default.
+        stop_after_failures: failed rows at which to stop; never by default.
 
     Raises:
         ClusterError: no node can hold a single trial.
+        StoppedError: the storage failed, or too many rows did.
     """
-    resources: dict[str, float] = {"CPU": cpus, **({"GPU": 1} if cluster.has_gpus() else {})}
-    if cluster.slots(resources) < 1:
-        raise ClusterError(
-            f"resources.cpus: a trial holds {resources}, but the whole cluster has {dict(ray.cluster_resources())}"
-        )
-    # The first bundle is the trial's own process, which only orchestrates; the second holds what computes.
-    placement = tune.PlacementGroupFactory([{}, resources], strategy="STRICT_PACK")
-    task_options = {"num_cpus": cpus}
-    if "GPU" in resources:
-        # By default a process that used a GPU ends with its task: one start and one CUDA context per row.
-        task_options |= {"num_gpus": 1, "max_calls": 0}
-    config: dict[str, Any] = {"job": job, "task_options": task_options}
+    held = _held(resources, may_grow=may_grow)
+    queue = Queue(job.sweep, plan.todo, plan.checkpoints, leases)
+    live.watch(queue)
+    brakes = Brakes(after_failures=stop_after_failures)
+    # Who limits the trials at a time wants to leave room for others: nobody helps at the tail.
+    tail = None if max_concurrent is not None else Tail(queue)
+    width = resources.workers_per_gpu if "GPU" in held else 1
+    share = Share(held, width, tail.bell_name if tail is not None else None)
+
+    def give_up(trial: Trial) -> None:
+        error = TrialDiedError(f"the trial's process died {DEATHS} times in a row with nothing finished in between")
+        settled = job.store.row_keys(job.sweep) | job.store.failure_keys(job.sweep)
+        for row in trial.rows:
+            if str(row.key) not in settled:
+                tasks.record_failure(job, row, stage="trial", error=error)
+                live.tell_row(trial.number, str(row.key), tasks.cause(error))
+
     with tempfile.TemporaryDirectory(prefix="sweeps-") as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(run_trial, placement),
+            # The first bundle is the trial's own process, which only orchestrates; the second holds what computes.
+            tune.with_resources(run_trial, tune.PlacementGroupFactory([{}, held], strategy="STRICT_PACK")),
             tune_config=tune.TuneConfig(
-                search_alg=SiblingSearcher(plan.todo, plan.checkpoints, config),
-                num_samples=len(plan.todo),
+                search_alg=QueueSearcher(queue, {"job": job, "share": share}, give_up),
+                num_samples=-1,
                 max_concurrent_trials=max_concurrent,
                 # A trial starts in the process of one that ended: no interpreter start, no imports.
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                name=job.sweep,
+                name="sweep",
                 # Tune's own state; nothing rests on it, since what is finished is what is in the storage.
                 storage_path=scratch,
-                callbacks=[live],
+                callbacks=[live, *([tail] if tail is not None else [])],
+                stop=brakes,
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=TRIAL_RESTARTS),
+                # The queue decides what is started again.
+                failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
         tuner.fit()
+    if brakes.storage_failure is not None:
+        raise StoppedError(
+            f"{brakes.storage_failure}; the sweep was stopped, finished rows are published, "
+            "and once the storage can be written the same command resumes"
+        )
+    if brakes.too_many_failures:
+        raise StoppedError(
+            f"stop_after_failures: {stop_after_failures} rows failed and the sweep was stopped; "
+            "`sweeps failures` tells why, and the same command goes on with the rows that are missing"
+        )
+
+
+def _held(resources: Resources, *, may_grow: bool) -> dict[str, float]:
+    """Return what a trial holds on this cluster."""
+    gpus = int(cluster.has_gpus()) if resources.gpus is None else resources.gpus
+    held: dict[str, float] = {"CPU": resources.cpus, **({"GPU": gpus} if gpus else {})}
+    if cluster.slots(held) < 1 and not may_grow:
+        raise ClusterError(
+            f"resources: a trial holds {held}, but the whole cluster has {dict(ray.cluster_resources())}"
+        )
+    return held

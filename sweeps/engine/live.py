@@ -15,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.engine.queue import Queue
 from sweeps.engine.tasks import cause
 from sweeps.plan import Plan
 
@@ -26,7 +27,7 @@ MOST_CAUSES = 8
 
 
 class Live(Callback):
-    """Follows a sweep through Tune's callbacks."""
+    """Follows a sweep through Tune's callbacks. What Tune calls a trial is one start of ours."""
 
     def __init__(self, plan: Plan, console: Console) -> None:
         """Start counting from what the plan found finished."""
@@ -35,12 +36,11 @@ class Live(Callback):
         self._last_line = 0.0
         self._left = Counter(plan.checkpoints_to_train().values()) + Counter(row=plan.missing)
         self._seconds: dict[str, list[float]] = {}
-        self.done = 0
-        self.failures: Counter[str] = Counter()
+        self._told: dict[str, str | None] = {}
+        self._open = {trial.number: {str(row.key) for row in trial.rows} for trial in plan.todo}
         self._running: dict[str, str] = {}
-        self._rows_of: Counter[str] = Counter()
-        self.ended: list[str] = []
-        self._trials_done = 0
+        self._queue: Queue | None = None
+        self.deaths: Counter[str] = Counter()
         self._screen: RichLive | None = None
 
     def __enter__(self) -> Live:
@@ -65,6 +65,27 @@ class Live(Callback):
         """Leave nothing to pickle: Tune keeps its callbacks for a restore that we do not use."""
         return {}
 
+    def watch(self, queue: Queue) -> None:
+        """Also show whom the trials of a queue wait for."""
+        self._queue = queue
+
+    @property
+    def done(self) -> int:
+        """Rows that this run found finished or finished itself."""
+        return sum(failure is None for failure in self._told.values())
+
+    @property
+    def failures(self) -> Counter[str]:
+        """Causes of this run's failed rows."""
+        return Counter(failure for failure in self._told.values() if failure is not None)
+
+    def tell_row(self, number: int, key: str, failure: str | None, seconds: float | None = None) -> None:
+        """Count a row of a trial, once however often it is told."""
+        if key not in self._told:
+            self._measured("row", seconds)
+        self._told[key] = failure
+        self._open[number].discard(key)
+
     # What Tune tells
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -76,31 +97,25 @@ class Live(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Show a trial's step, or count its row."""
-        label = trial.config["trial"].label
+        ours = trial.config["trial"]
         if "row" in result:
-            if result["failure"]:
-                self.failures[result["failure"]] += 1
-            else:
-                self.done += 1
-            self._measured("row", result["seconds"])
-            self._rows_of[trial.trial_id] += 1
+            self.tell_row(ours.number, result["row"], result["failure"], result["seconds"])
         elif "published" in result:
             self._measured(result["stage"], result["seconds"])
-        work = f"{self._rows_of[trial.trial_id]} of {len(trial.config['trial'].rows)} rows"
-        self._running[trial.trial_id] = f"{label}: {result.get('begun', work)}"
+        work = f"{len(ours.rows) - len(self._open[ours.number])} of {len(ours.rows)} rows"
+        self._running[trial.trial_id] = f"{ours.label}: {result.get('begun', work)}"
         self._line()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Take the trial off the view."""
         self._running.pop(trial.trial_id, None)
-        self._trials_done += 1
         self._line()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Say why a trial ended for good without its rows: its process died too often, or the storage failed."""
+        """Say why a trial's process died; the queue decides whether it is started again."""
         self._running.pop(trial.trial_id, None)
         error = trial.get_pickled_error() or RuntimeError("it told no reason")
-        self.ended.append(f"{trial.config['trial'].label} ended: {cause(getattr(error, 'cause', None) or error)}")
+        self.deaths[cause(getattr(error, "cause", None) or error)] += 1
         self._line(force=True)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -120,9 +135,19 @@ class Live(Callback):
         work = sum(count * mean(self._seconds.get(kind, self._seconds["row"])) for kind, count in left.items())
         return work / max(1, len(self._running))
 
-    def _measured(self, kind: str, seconds: float) -> None:
+    def _measured(self, kind: str, seconds: float | None) -> None:
+        """Count a stage or row off; `seconds` None says that this run did not do the work."""
         self._left[kind] -= 1
-        self._seconds.setdefault(kind, []).append(seconds)
+        if seconds is not None:
+            self._seconds.setdefault(kind, []).append(seconds)
+
+    def _notes(self) -> list[str]:
+        """What is neither progress nor failure, but explains them."""
+        notes = [f"{count} × a trial's process died: {why}" for why, count in self.deaths.most_common(MOST_CAUSES)]
+        other = self._queue.waits_for() if self._queue is not None else None
+        if other is not None:
+            notes.append(f"some trials wait for another run of this storage, on {other.host}, process {other.pid}")
+        return notes
 
     def _render(self) -> Group:
         finished = len(self._plan.finished) + self.done
@@ -136,16 +161,14 @@ class Live(Callback):
         )
         counts.add_row(
             "trials",
-            ProgressBar(total=len(self._plan.todo), completed=self._trials_done, width=40),
-            f"{self._trials_done} of {len(self._plan.todo)}",
+            ProgressBar(total=len(self._plan.todo), completed=self._trials_done(), width=40),
+            f"{self._trials_done()} of {len(self._plan.todo)}",
             self._clock(),
         )
         running = [
             Text(f"  {text}", style="cyan", overflow="ellipsis", no_wrap=True) for text in self._running.values()
         ]
-        causes = [
-            Text(f"  {text}", style="red", overflow="ellipsis", no_wrap=True) for text in self.ended[-MOST_CAUSES:]
-        ]
+        causes = [Text(f"  {text}", style="yellow", overflow="ellipsis", no_wrap=True) for text in self._notes()]
         causes += [
             Text(f"  {count} × {failure}", style="red", overflow="ellipsis", no_wrap=True)
             for failure, count in self.failures.most_common(MOST_CAUSES)
@@ -159,12 +182,15 @@ class Live(Callback):
         finished = len(self._plan.finished) + self.done
         failed = len(self._plan.failed) + self.failures.total()
         self._console.print(
-            f"rows {finished}/{self._plan.rows}  trials {self._trials_done}/{len(self._plan.todo)}  "
-            f"failed {failed}  {self._clock()}  {'; '.join([*self.ended, *self._running.values()])}",
+            f"rows {finished}/{self._plan.rows}  trials {self._trials_done()}/{len(self._plan.todo)}  "
+            f"failed {failed}  {self._clock()}  {'; '.join([*self._notes(), *self._running.values()])}",
             soft_wrap=True,
             highlight=False,
             markup=False,
         )
+
+    def _trials_done(self) -> int:
+        return sum(not rows for rows in self._open.values())
 
     def _clock(self) -> str:
         left = self.seconds_left()

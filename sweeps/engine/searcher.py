@@ -1,53 +1,54 @@
-"""Which trial starts next: never one whose shared work another trial is doing at this moment."""
+"""The queue as Tune asks it: which config to run next, and what became of those that ran."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.search import Searcher
 
+from sweeps.engine.queue import Queue
 from sweeps.plan import Trial
 
 
-class SiblingSearcher(Searcher):
-    """Hands out a sweep's trials so that each shared result is computed by one of them, its leader.
+class QueueSearcher(Searcher):
+    """Hands a queue's trials to Tune. What Tune calls a trial is one start of ours."""
 
-    A sibling (a trial that needs a result in the making) waits without holding any resource. Trials that need nothing
-    more than what is published go first. When a leader fails, the next sibling leads.
-    """
-
-    def __init__(self, trials: Sequence[Trial], published: set[str], config: dict[str, Any]) -> None:
-        """Take trials to run, the keys of published checkpoints, and the rest of each trial's Tune config."""
+    def __init__(self, queue: Queue, config: dict[str, Any], give_up: Callable[[Trial], None]) -> None:
+        """Take the rest of each trial's config, and what to do about a trial whose process keeps dying."""
         super().__init__()
-        self._waiting = {trial.number: trial for trial in trials}
-        self._missing = {trial.number: set(trial.missing(published)) for trial in trials}
-        self._config = config
-        self._leading: dict[str, set[str]] = {}
+        self._queue, self._config, self._give_up = queue, config, give_up
+        self._numbers: dict[str, int] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave nothing to pickle: Tune keeps its searcher for a restore that we do not use."""
+        return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """Return the config of the next trial; None while all that are left wait for a leader."""
-        if not self._waiting:
+        """Return the config of the next trial; None while all that are left wait."""
+        if self._queue.over:
             return str(Searcher.FINISHED)
-        in_the_making = set().union(*self._leading.values())
-        ready = [number for number in self._waiting if in_the_making.isdisjoint(self._missing[number])]
-        if not ready:
+        start = self._queue.next()
+        if start is None:
             return None
-        # min is stable: among equals, grid order.
-        number = min(ready, key=lambda number: len(self._missing[number]))
-        self._leading[trial_id] = set(self._missing[number])
-        return {**self._config, "trial": self._waiting.pop(number)}
+        self._numbers[trial_id] = start.trial.number
+        return {**self._config, **start._asdict()}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Free the siblings of a result that was published."""
-        key = result.get("published")
-        if key is not None:
-            for keys in (*self._missing.values(), *self._leading.values()):
-                keys.discard(key)
+        """Pass on what matters to others."""
+        number = self._numbers[trial_id]
+        if "lost" in result:
+            self._queue.lost(number, result["lost"])
+        if "published" in result:
+            self._queue.published(result["published"])
+        if "published" in result or "row" in result:
+            self._queue.got_on(number)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Hand on the lead of what a trial did not publish."""
-        self._leading.pop(trial_id, None)
+        """Let the queue decide whether the trial comes back."""
+        given_up = self._queue.ended(self._numbers[trial_id], died=error)
+        if given_up is not None:
+            self._give_up(given_up)
 
     def save(self, checkpoint_path: str) -> None:
         """Keep nothing: what is finished is what is in the storage."""

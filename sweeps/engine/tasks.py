@@ -1,4 +1,4 @@
-"""What a worker process computes: one stage, or one row. Plain functions; how they are placed is told in `trial`."""
+"""What a worker process computes: one stage, or one row. Plain functions; where they run is told in `trial`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ import ray
 
 from sweeps import rows
 from sweeps.engine.job import Job
+from sweeps.engine.progress import KeptProgress
+from sweeps.errors import StorageError
 from sweeps.plan import Row
-from sweeps.study import Cell, Checkpoint, StageName
+from sweeps.study import Cell, Checkpoint, Progress, StageName
 
 
 class Outcome(NamedTuple):
-    """What became of a row: published where `failure` is None, else recorded as failed for that cause."""
+    """What became of a row: published where `failure` is None, else recorded as failed for that cause.
+
+    Where the device's memory was too small for the row beside others, nothing is recorded: it may be tried alone.
+    """
 
     failure: str | None
     seconds: float
+    needs_room: bool = False
 
 
 def compute_stage(job: Job, name: StageName, key: str, cell: Cell, after: Checkpoint | None) -> Checkpoint:
@@ -30,17 +36,23 @@ def compute_stage(job: Job, name: StageName, key: str, cell: Cell, after: Checkp
     Args:
         after: the result of the stage before it, if it has one.
     """
+    # A worker of a run that died may have published it since.
+    published = job.store.load_checkpoint(key)
+    if published is not None:
+        return published
     start, started_at = time.perf_counter(), _now()
-    checkpoint = _call(job, name, cell, after)
+    progress = KeptProgress(job.store, f"checkpoints/{key}/progress")
+    checkpoint = _call(job, name, cell, after, progress)
     meta = {
         "stage": name,
         "cell": cell,
-        "seconds": time.perf_counter() - start,
+        "seconds": progress.seconds_before + time.perf_counter() - start,
         "started_at": started_at,
         "host": socket.gethostname(),
         "git_commit": job.git_commit,
     }
     job.store.publish_checkpoint(key, checkpoint, meta)
+    progress.forget()
     return checkpoint
 
 
@@ -51,6 +63,7 @@ def compute_row(
     scores: Checkpoint | None,
     costs: Mapping[StageName, float | None],
     attempt: int,
+    alone: bool,
 ) -> Outcome:
     """Compute a row and publish it.
 
@@ -60,17 +73,26 @@ def compute_row(
         scores: of the trial; an initializer that scores per row is run here instead.
         costs: seconds that the trial's shared stages took, by stage.
         attempt: from 1; more where a worker died before.
+        alone: it has its device to itself, so there is no use in giving it more room.
+
+    Raises:
+        StorageError: the storage failed, which is no fault of the row.
     """
     stage: StageName = "score"
     begin, started_at = time.perf_counter(), _now()
+    if job.store.has_row(job.sweep, str(row.key)):
+        return Outcome(None, 0.0)
+    places = f"{job.sweep}/progress/{row.key}"
     try:
         seconds = dict(costs)
         if row.scores is not None and not row.scores.shared:
             start = time.perf_counter()
-            scores = job.study.score(row.cell, checkpoint)
-            seconds["score"] = time.perf_counter() - start
+            progress = KeptProgress(job.store, f"{places}/score")
+            scores = job.study.score(row.cell, checkpoint, progress)
+            seconds["score"] = progress.seconds_before + time.perf_counter() - start
         stage = "evaluate_row"
-        values = job.study.evaluate_row(row.cell, checkpoint, scores if row.scores is not None else None)
+        progress = KeptProgress(job.store, f"{places}/evaluate_row")
+        values = job.study.evaluate_row(row.cell, checkpoint, scores if row.scores is not None else None, progress)
         provenance = {
             "pretrain_s": seconds.get("pretrain"),
             "score_s": seconds.get("score") if row.scores is not None else None,
@@ -87,13 +109,18 @@ def compute_row(
             "schema_version": rows.SCHEMA_VERSION,
         }
         job.store.publish_row(job.sweep, str(row.key), rows.table({**row.cell, **values, **provenance}, job.study))
+        job.store.forget_progress(places)
+    except StorageError:
+        raise
     except Exception as error:
-        record_failure(job, row, stage=stage, error=error)
-        return Outcome(cause(error), time.perf_counter() - begin)
+        needs_room = isinstance(error, MemoryError) and not alone
+        if not needs_room:
+            record_failure(job, row, stage=stage, error=error)
+        return Outcome(cause(error), time.perf_counter() - begin, needs_room)
     return Outcome(None, time.perf_counter() - begin)
 
 
-def record_failure(job: Job, row: Row, *, stage: StageName, error: BaseException) -> None:
+def record_failure(job: Job, row: Row, *, stage: str, error: BaseException) -> None:
     """Keep why a row could not be computed."""
     job.store.record_failure(
         job.sweep,
@@ -116,13 +143,13 @@ def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _call(job: Job, name: StageName, cell: Cell, after: Checkpoint | None) -> Checkpoint:
+def _call(job: Job, name: StageName, cell: Cell, after: Checkpoint | None, progress: Progress) -> Checkpoint:
     if name == "base":
-        return job.study.base(cell)
+        return job.study.base(cell, progress)
     if name == "pretrain":
-        return job.study.pretrain(cell, after)
+        return job.study.pretrain(cell, after, progress)
     assert after is not None, "there is nothing to score"
-    return job.study.score(cell, after)
+    return job.study.score(cell, after, progress)
 
 
 def _now() -> str:

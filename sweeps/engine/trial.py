@@ -8,23 +8,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray import tune
 from ray.exceptions import RayError, RayTaskError
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sweeps.engine import tasks
+from sweeps.engine.fan_out import ATTEMPTS, FanOut, Try
 from sweeps.engine.job import Job
+from sweeps.engine.tail import bell
+from sweeps.errors import StorageError
 from sweeps.keys import StageKey
 from sweeps.plan import Row, Trial
-from sweeps.study import StageName
 
-ATTEMPTS = 3
-"""How often a stage or row is tried when its worker process dies. Errors it raises itself are not tried again."""
+VISIBLE_WITHIN_S = 30.0
+"""How long a network file system may take to show a node what another node published."""
 
 Report = Callable[[dict[str, Any]], None]
+
+
+class Share(NamedTuple):
+    """What a trial holds: `resources` of a place, in which `width` rows run at a time; who rings at the tail."""
+
+    resources: Mapping[str, float]
+    width: int = 1
+    bell: str | None = None
+
+    def options(self, width: int) -> dict[str, Any]:
+        """Return Ray's options for one of `width` tasks that share a place."""
+        # Retrying is ours: the attempt is recorded, and Ray's retries would multiply with it.
+        options: dict[str, Any] = {"max_retries": 0, "num_cpus": self.resources["CPU"] / width}
+        if "GPU" in self.resources:
+            # By default a process that used a GPU ends with its task: one start and one CUDA context per row.
+            options |= {"num_gpus": self.resources["GPU"] / width, "max_calls": 0}
+        return options
 
 
 class StageFailedError(Exception):
@@ -36,55 +56,102 @@ class StageFailedError(Exception):
         self.stage = stage
 
 
+class LostError(Exception):
+    """A published result is gone or damaged, and it is not this trial that computes it again."""
+
+
 def run_trial(config: dict[str, Any]) -> None:
     """Run one trial of a sweep; the function that Tune calls."""
-    TrialRun(config["job"], config["trial"], config["task_options"], tune.report).run()
+    try:
+        TrialRun(config["job"], config["trial"], config["leads"], config["share"], tune.report).run()
+    except StorageError as error:
+        # No fault of the trial, and every other one will meet it.
+        tune.report({"storage": str(error)})
 
 
 class TrialRun:
     """The work of one trial, told to `report` step by step."""
 
-    def __init__(self, job: Job, trial: Trial, task_options: dict[str, Any], report: Report) -> None:
-        """Take what to do, and the resources of each child task."""
-        # A trial that is started again, its process or node having died, leaves alone what it finished before.
-        published = job.store.row_keys(job.sweep)
-        trial = replace(trial, rows=tuple(row for row in trial.rows if str(row.key) not in published))
-        self._job, self._trial, self._report = job, trial, report
-        # Retrying is ours: the attempt is recorded, and Ray's retries would multiply with it.
-        options = {"max_retries": 0, **task_options}
-        self._compute_stage = ray.remote(**options)(tasks.compute_stage)
-        self._compute_row = ray.remote(**options)(tasks.compute_row)
+    def __init__(self, job: Job, trial: Trial, leads: frozenset[str], share: Share, report: Report) -> None:
+        """Take what to do; `leads` are the keys of shared results that this trial computes."""
+        self._job, self._trial, self._leads, self._share, self._report = job, trial, leads, share, report
+        self._compute_stage = ray.remote(**share.options(1))(tasks.compute_stage)
+        self._compute_row = ray.remote(**share.options(share.width))(tasks.compute_row)
         self._results: dict[str, ray.ObjectRef[Any]] = {}
 
     def run(self) -> None:
         """Compute every row of the trial that can be computed; record why the others could not."""
+        rows = self._unfinished()
         try:
-            refs = {stage.name: self._obtain(stage) for stage in self._trial.shared if stage.key in self._needed()}
+            refs = {stage.name: self._obtain(stage) for stage in self._trial.shared if stage.key in _read_by(rows)}
+        except LostError as lost:
+            self._report({"lost": str(lost)})
+            return
         except StageFailedError as failed:
-            error = failed.__cause__ or failed
-            for row in self._trial.rows:
-                tasks.record_failure(self._job, row, stage=failed.stage.name, error=error)
-                self._report({"row": str(row.key), "failure": tasks.cause(error), "seconds": 0.0})
+            for row in rows:
+                self._failed(row, failed.stage.name, failed.__cause__ or failed)
             return
         costs = {stage.name: self._seconds(stage) for stage in self._trial.shared}
-        self._fan_out(refs, costs)
+        # A row that shares its device and lacks room there has it alone next, in a process that starts empty.
+        compute_alone = ray.remote(**self._share.options(1) | {"max_calls": 1})(tasks.compute_row)
 
-    def _needed(self) -> set[str]:
-        """The results that rows read themselves: the checkpoint and shared scores, not what came before them."""
-        stages = [stage for row in self._trial.rows for stage in (row.checkpoint, row.scores) if stage]
-        return {stage.key for stage in stages if stage.shared}
+        def submit(one: Try, group: PlacementGroup | None) -> ray.ObjectRef[Any]:
+            compute = compute_alone if one.alone else self._compute_row
+            if group is not None:
+                compute = compute.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group))
+            scores = refs.get("score") if one.row.scores is not None else None
+            checkpoint = refs[one.row.checkpoint.name]
+            return compute.remote(self._job, one.row, checkpoint, scores, costs, one.attempt, one.alone)
+
+        fan_out = FanOut(
+            rows,
+            submit,
+            width=self._share.width,
+            resources=self._share.resources,
+            tail=bell(self._share.bell),
+        )
+        for row, outcome in fan_out.outcomes():
+            if isinstance(outcome, StorageError):
+                raise outcome
+            if isinstance(outcome, BaseException):
+                self._failed(row, "evaluate_row", outcome)
+            else:
+                self._report({"row": str(row.key), "failure": outcome.failure, "seconds": outcome.seconds})
+
+    def _unfinished(self) -> list[Row]:
+        """Return the rows to compute; those an earlier start of this trial or another run finished are just told."""
+        published = self._job.store.row_keys(self._job.sweep)
+        failed = self._job.store.failure_keys(self._job.sweep) - published
+        unfinished = []
+        for row in self._trial.rows:
+            key = str(row.key)
+            if key in published:
+                self._report({"row": key, "failure": None, "seconds": None})
+            elif key in failed:
+                self._report({"row": key, "failure": "failed before, see `sweeps failures`", "seconds": None})
+            else:
+                unfinished.append(row)
+        return unfinished
 
     def _obtain(self, stage: StageKey) -> ray.ObjectRef[Any]:
         """Return a shared result: from the storage if it is published and sound, else computed from those before."""
         if stage.key in self._results:
             return self._results[stage.key]
         stored = self._job.store.load_checkpoint(stage.key)
+        if stored is None and stage.key not in self._leads:
+            stored = self._wait_to_see(stage)
         if stored is not None:
             self._results[stage.key] = ray.put(stored)
+            if stage.key in self._leads:
+                self._report({"published": stage.key, "stage": stage.name, "seconds": None})
             return self._results[stage.key]
         shared = self._trial.shared
         before = shared[: shared.index(stage)]
-        after = self._obtain(before[-1]) if before else None
+        self._results[stage.key] = self._compute(stage, before[-1] if before else None)
+        return self._results[stage.key]
+
+    def _compute(self, stage: StageKey, before: StageKey | None) -> ray.ObjectRef[Any]:
+        after = self._obtain(before) if before is not None else None
         self._report({"begun": stage.name})
         start = time.perf_counter()
         for attempt in range(1, ATTEMPTS + 1):
@@ -93,38 +160,40 @@ class TrialRun:
                 ray.get(ref)
                 break
             except RayTaskError as error:
+                if isinstance(error.cause, StorageError):
+                    raise error.cause from error
                 raise StageFailedError(stage) from error.cause
             except RayError as error:
                 if attempt == ATTEMPTS:
                     raise StageFailedError(stage) from error
-        self._results[stage.key] = ref
+                time.sleep(attempt - 1)
         self._report({"published": stage.key, "stage": stage.name, "seconds": time.perf_counter() - start})
         return ref
 
-    def _fan_out(self, refs: Mapping[StageName, ray.ObjectRef[Any]], costs: Mapping[StageName, float | None]) -> None:
-        """Start all rows at once; each is published by the worker that finishes it."""
-        running: dict[ray.ObjectRef[Any], tuple[Row, int]] = {}
+    def _wait_to_see(self, stage: StageKey) -> Any:
+        """Return a result that another trial published, once this node sees it.
 
-        def start(row: Row, attempt: int) -> None:
-            scores = refs.get("score") if row.scores is not None else None
-            ref = self._compute_row.remote(self._job, row, refs[row.checkpoint.name], scores, costs, attempt)
-            running[ref] = (row, attempt)
+        Raises:
+            LostError: it is there but damaged, or does not come into sight.
+        """
+        deadline = time.monotonic() + VISIBLE_WITHIN_S
+        while self._job.store.checkpoint_meta(stage.key) is None and time.monotonic() < deadline:
+            time.sleep(0.5)
+        stored = self._job.store.load_checkpoint(stage.key)
+        if stored is None:
+            raise LostError(stage.key)
+        return stored
 
-        for row in self._trial.rows:
-            start(row, 1)
-        while running:
-            (ref,), _ = ray.wait(list(running), num_returns=1)
-            row, attempt = running.pop(ref)
-            try:
-                outcome = ray.get(ref)
-            except RayError as error:
-                if attempt < ATTEMPTS:
-                    start(row, attempt + 1)
-                    continue
-                tasks.record_failure(self._job, row, stage="evaluate_row", error=error)
-                outcome = tasks.Outcome(tasks.cause(error), 0.0)
-            self._report({"row": str(row.key), "failure": outcome.failure, "seconds": outcome.seconds})
+    def _failed(self, row: Row, stage: str, error: BaseException) -> None:
+        tasks.record_failure(self._job, row, stage=stage, error=error)
+        self._report({"row": str(row.key), "failure": tasks.cause(error), "seconds": None})
 
     def _seconds(self, stage: StageKey) -> float | None:
         """Return what a published result once took, whoever computed it."""
         return (self._job.store.checkpoint_meta(stage.key) or {}).get("seconds")
+
+
+def _read_by(rows: list[Row]) -> set[str]:
+    """Return the keys of shared results that rows read themselves: not what came before them."""
+    stages = [stage for row in rows for stage in (row.checkpoint, row.scores) if stage]
+    return {stage.key for stage in stages if stage.shared}

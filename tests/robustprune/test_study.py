@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from robustprune import study as study_module
 from robustprune.darknet import Detector, save_weights
 from robustprune.errors import InputError
 from robustprune.masks import keep_count
+from robustprune.progress import NOWHERE, Progress
 from robustprune.study import DetectionStudy
+from tests.robustprune.keeper import killed_after
 
 TRAINING = {"epochs": 1, "learning_rate": 0.01, "batch_size": 8}
 SPEC: dict[str, Any] = {
@@ -183,6 +186,43 @@ def test_fresh_studies_give_the_same_bits(initializer: str, structure: str, colo
     assert rows[0] == rows[1]
     assert not equal(base, checkpoint)
     assert not equal(checkpoint, study().pretrain({**own, "seed": 4}, base))
+
+
+THREE = {**TRAINING, "epochs": 3}
+
+
+def run_stage(name: str, checkpoint: Arrays, progress: Progress) -> dict[str, Any]:
+    """Return the result of a stage of three epochs, in a study of its own."""
+    own = study(base=THREE, pretrain=THREE, finetune=THREE, initializers={"hydra": {"images": 8, "epochs": 3}})
+    if name == "base":
+        return dict(own.base(cell(), progress))
+    if name == "pretrain":
+        return dict(own.pretrain(cell(), checkpoint, progress))
+    if name == "score":
+        return dict(own.score(cell(), checkpoint, progress))
+    scores = {f"{layer}.conv": np.abs(checkpoint[f"{layer}.conv.weight"]) for layer in ("layers.2", "layers.3")}
+    return untimed(own.evaluate_row(cell(), checkpoint, scores, progress))
+
+
+@pytest.mark.parametrize("name", ["base", "pretrain", "score", "evaluate_row"])
+def test_a_killed_stage_goes_on_and_ends_the_same(checkpoint: Arrays, name: str) -> None:
+    undisturbed = run_stage(name, checkpoint, NOWHERE)
+    resumed = killed_after(2, partial(run_stage, name, checkpoint), epochs=3)
+    assert undisturbed.keys() == resumed.keys()
+    for key, value in undisturbed.items():
+        assert np.array_equal(value, resumed[key]), key
+
+
+@pytest.mark.parametrize("name", ["base", "pretrain", "score", "evaluate_row"])
+def test_a_stage_that_runs_out_of_device_memory_says_so(
+    monkeypatch: pytest.MonkeyPatch, checkpoint: Arrays, name: str
+) -> None:
+    def placed(*_: object) -> Detector:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(DetectionStudy, "_placed", placed)
+    with pytest.raises(MemoryError, match=f"^{name} ran out of memory on the device$"):
+        run_stage(name, checkpoint, NOWHERE)
 
 
 def test_the_base_ignores_the_cell() -> None:

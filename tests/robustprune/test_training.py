@@ -109,19 +109,6 @@ def test_a_loss_that_is_no_number_stops_the_training(nano: Detector, samples: Sa
         trained(nano, samples, objective=objective, epochs=3)
 
 
-def test_each_epoch_is_told_with_its_mean_loss(nano: Detector, samples: Samples) -> None:
-    told: list[tuple[int, float]] = []
-    train(
-        nano,
-        samples,
-        objective=Objective(loss=Scripted([1, 2, 5, 8])),
-        settings=Training(epochs=2, batch_size=3, learning_rate=0.01),
-        generator=torch.Generator(),
-        on_epoch=lambda epoch, loss: told.append((epoch, loss)),
-    )
-    assert told == [(1, 1.5), (2, 6.5)]
-
-
 def test_the_first_step_of_adam_has_the_length_of_the_learning_rate(nano: Detector, samples: Samples) -> None:
     moved = trained(nano, samples, schedule="constant", learning_rate=0.003, weight_decay=0.0, epochs=1, batch_size=6)
     change = (moved.layers[3].conv.weight - nano.layers[3].conv.weight).abs()

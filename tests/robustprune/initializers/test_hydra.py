@@ -17,7 +17,9 @@ from robustprune.initializers.hydra import HydraSettings, initial_scores, masked
 from robustprune.losses import ciou
 from robustprune.masks import keep_count
 from robustprune.objective import Objective
+from robustprune.progress import NOWHERE, Progress
 from robustprune.training import DivergedError
+from tests.robustprune.keeper import killed_after
 
 ROBUST = Objective(loss=ciou, attack=partial(pgd, epsilon=0.05, step_size=0.05, steps=1))
 
@@ -94,6 +96,16 @@ def test_the_same_seed_gives_the_same_bits(trained: Detector, problem: Ask) -> N
     torch.manual_seed(99)  # torch's own generator plays no part
     assert equal(first, hydra(trained, problem(seed=1), settings()))
     assert not equal(first, hydra(trained, problem(seed=2), settings()))
+
+
+@pytest.mark.parametrize("structure", ["unstructured", "structured"])
+def test_killed_after_any_epoch_it_ends_with_the_same_bits(trained: Detector, problem: Ask, structure: str) -> None:
+    def work(progress: Progress) -> Mapping[str, Tensor]:
+        return hydra(trained, problem(structure=structure, progress=progress), settings(epochs=4))
+
+    undisturbed = work(NOWHERE)
+    for epoch in range(1, 5):
+        assert equal(undisturbed, killed_after(epoch, work, epochs=4)), epoch
 
 
 def test_scores_depend_on_ratio_and_structure(trained: Detector, problem: Ask) -> None:

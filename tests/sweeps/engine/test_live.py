@@ -17,6 +17,7 @@ from sweeps.engine import live
 from sweeps.engine.live import Live
 from sweeps.plan import Plan
 from sweeps.storage import Store
+from sweeps.storage.leases import Run
 from tests import toy_rows, toy_study
 
 
@@ -55,8 +56,11 @@ class Sweep:
     def result(self, index: int, **result: Any) -> None:
         self.view.on_trial_result(0, [], self.tune_trial(index), result)
 
-    def row(self, index: int, seconds: float = 1.0, failure: str | None = None) -> None:
-        self.result(index, row="a-1", failure=failure, seconds=seconds)
+    def row(self, index: int, seconds: float | None = 1.0, failure: str | None = None, key: str | None = None) -> None:
+        """Tell of a row; by default of the next one of the trial."""
+        keys = [str(row.key) for row in self.planned.todo[index].rows]
+        open_rows = [key for key in keys if key in self.view._open[self.planned.todo[index].number]]
+        self.result(index, row=key or open_rows[0], failure=failure, seconds=seconds)
 
     def published(self, index: int, stage: str, seconds: float) -> None:
         self.result(index, published=f"{stage}-1", stage=stage, seconds=seconds)
@@ -90,18 +94,39 @@ def test_without_a_terminal_there_are_plain_lines_at_a_bearable_rate(
             # Left are 22 rows and 5 checkpoints, at the second that the row took.
             f"rows 2/25  trials 0/8  failed 1  0:10 elapsed, 0:27 left  {planned.todo[0].label}: 1 of 2 rows"
         ]
+        sweep.row(0)
         sweep.complete(0)
-    assert text(piped).splitlines()[2] == "rows 2/25  trials 1/8  failed 1  0:10 elapsed, 0:27 left  "
+    assert text(piped).splitlines()[2] == "rows 3/25  trials 1/8  failed 1  0:10 elapsed, 0:26 left  "
     assert "\x1b" not in text(piped)
 
 
 def test_rows_failures_and_trials_are_counted(planned: Plan, piped: Console) -> None:
     sweep = Sweep(Live(planned, piped), planned)
-    sweep.begin(0)
-    for failure in (None, "ValueError: a", "ValueError: a", "KeyError: b"):
-        sweep.row(0, failure=failure)
+    for index in (1, 2):
+        sweep.begin(index)
+    for index, failure in ((1, None), (1, "ValueError: a"), (1, "ValueError: a"), (2, "KeyError: b")):
+        sweep.row(index, failure=failure)
     assert sweep.view.done == 1
     assert sweep.view.failures == {"ValueError: a": 2, "KeyError: b": 1}
+    assert sweep.view._trials_done() == 1
+
+
+def test_a_row_counts_once_however_often_it_is_told(planned: Plan, piped: Console) -> None:
+    sweep = Sweep(Live(planned, piped), planned)
+    key = str(planned.todo[1].rows[0].key)
+    for _ in range(2):
+        sweep.row(1, key=key)
+        sweep.row(1, seconds=None, key=key)
+    assert sweep.view.done == 1
+
+
+def test_whom_trials_wait_for_is_said(planned: Plan, piped: Console) -> None:
+    view = Live(planned, piped)
+    other = Run("toy", "node-7", 42, None, None)
+    view.watch(SimpleNamespace(waits_for=lambda: other))  # type: ignore[arg-type]
+    with view:
+        pass
+    assert text(piped).endswith("some trials wait for another run of this storage, on node-7, process 42\n")
 
 
 def test_a_line_tells_what_each_running_trial_does(planned: Plan, piped: Console, clock: SimpleNamespace) -> None:
@@ -117,6 +142,7 @@ def test_a_line_tells_what_each_running_trial_does(planned: Plan, piped: Console
     last = text(piped).splitlines()[-1]
     assert last.endswith(f"{second}: pretrain; {third}: 0 of 3 rows")
     assert f"{first}: " not in last, "it is not running any more"
+    assert "1 × a trial's process died: RuntimeError: the process died" in last
 
 
 def test_a_label_that_looks_like_markup_stays_text(planned: Plan, piped: Console) -> None:
@@ -128,19 +154,19 @@ def test_a_label_that_looks_like_markup_stays_text(planned: Plan, piped: Console
 
 def test_the_time_left_is_the_work_left_at_what_each_kind_took(planned: Plan, piped: Console) -> None:
     sweep = Sweep(Live(planned, piped), planned)
-    sweep.begin(0)
+    sweep.begin(1)
     assert planned.checkpoints_to_train()
     assert sweep.view.seconds_left() is None
-    sweep.published(0, "base", 5.0)
-    sweep.published(0, "pretrain", 100.0)
+    sweep.published(1, "base", 5.0)
+    sweep.published(1, "pretrain", 100.0)
     assert sweep.view.seconds_left() is None
-    sweep.row(0, seconds=2.0)
-    sweep.row(0, seconds=4.0, failure="ValueError: a")
+    sweep.row(1, seconds=2.0)
+    sweep.row(1, seconds=4.0, failure="ValueError: a")
     pretrain = (toy_study.PRETRAININGS - 1) * 100.0
     score = toy_study.SHARED_SCORES * 3.0  # not measured yet: counted like rows
     rows = (planned.missing - 2) * 3.0
     assert sweep.view.seconds_left() == pytest.approx(pretrain + score + rows)
-    sweep.begin(1)
+    sweep.begin(0)
     assert sweep.view.seconds_left() == pytest.approx((pretrain + score + rows) / 2)
 
 
@@ -150,8 +176,9 @@ def test_nothing_is_left_at_the_end_and_never_less_than_nothing(planned: Plan, p
     for stage, count in (("base", 2), ("pretrain", 2), ("score", 2)):
         for _ in range(count):
             sweep.published(0, stage, 1.0)
-    for _ in range(planned.missing):
-        sweep.row(0)
+    for index, trial in enumerate(planned.todo):
+        for _ in trial.rows:
+            sweep.row(index)
     assert sweep.view.seconds_left() == 0
 
 
@@ -198,10 +225,10 @@ def test_many_trials_and_causes_stay_within_the_screen(planned: Plan) -> None:
         (RuntimeError("the process died"), "RuntimeError: the process died"),
     ],
 )
-def test_a_trial_that_ended_without_its_rows_says_why(planned: Plan, piped: Console, error: Any, told: str) -> None:
+def test_why_a_process_died_is_said(planned: Plan, piped: Console, error: Any, told: str) -> None:
     sweep = Sweep(Live(planned, piped), planned)
     sweep.begin(0)
     trial = sweep.tune_trial(0)
     trial.get_pickled_error = lambda: error
     sweep.view.on_trial_error(0, [], trial)
-    assert text(piped).splitlines()[-1].endswith(f"{planned.todo[0].label} ended: {told}")
+    assert text(piped).splitlines()[-1].rstrip().endswith(f"1 × a trial's process died: {told}")

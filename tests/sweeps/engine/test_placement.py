@@ -13,6 +13,7 @@ from sweeps.engine.job import job_of
 from sweeps.engine.live import Live
 from sweeps.errors import ClusterError
 from sweeps.storage import Store
+from sweeps.storage.leases import Leases
 from tests import toy_study
 
 pytestmark = pytest.mark.slow
@@ -23,8 +24,9 @@ def execute(folder: Path, *changes: str, gpus: int) -> None:
     loaded, store = spec.parse(toy_study.SPEC, "toy", [*changes, f"diary={folder}"]), Store(str(folder / "runs"))
     plan = running.prepare(loaded, store)
     store.write_spec(loaded.name, loaded.to_yaml())
-    with cluster.connected(None, num_cpus=2, num_gpus=gpus), Live(plan, Console(quiet=True)) as live:
-        driver.execute(job_of(loaded, store), plan, cpus=loaded.engine.resources.cpus, max_concurrent=None, live=live)
+    connected = cluster.connected(None, num_cpus=2, num_gpus=gpus)
+    with Leases(store.files, loaded.name) as leases, connected, Live(plan, Console(quiet=True)) as live:
+        driver.execute(job_of(loaded, store), plan, leases, live, resources=loaded.engine.resources)
 
 
 def test_every_row_has_one_gpu_where_there_are_gpus(tmp_path: Path) -> None:
@@ -35,5 +37,5 @@ def test_every_row_has_one_gpu_where_there_are_gpus(tmp_path: Path) -> None:
 
 
 def test_a_trial_too_large_for_the_cluster_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"resources.cpus: a trial holds .*'CPU': 64"):
+    with pytest.raises(ClusterError, match=r"resources: a trial holds .*'CPU': 64"):
         execute(tmp_path, "resources.cpus=64", gpus=0)

@@ -1,0 +1,42 @@
+"""How far an unfinished stage is, kept in the storage, no more often than is worth it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sweeps.storage import Store
+from sweeps.study import Checkpoint
+
+WORTH = 20
+"""A state is saved when at least this many times what the last saving took has passed since: at most 5% of the time."""
+
+
+class KeptProgress:
+    """The progress of one stage of one cell; a `sweeps.study.Progress`."""
+
+    def __init__(self, store: Store, place: str) -> None:
+        """Keep states in the folder `place` of `store`."""
+        self._store, self._place = store, place
+        self._last_save_s = 0.0
+        self._began = self._saved = time.monotonic()
+        self.seconds_before = 0.0
+        """What earlier processes spent on the state that was loaded."""
+
+    def load(self) -> Checkpoint | None:
+        """Return the state last saved, by whichever process; None where there is none or it is damaged."""
+        state, self.seconds_before = self._store.load_progress(self._place)
+        return state
+
+    def save(self, state: Callable[[], Checkpoint]) -> None:
+        """Keep a state in place of the last one, unless that was a moment ago."""
+        start = time.monotonic()
+        if start - self._saved < WORTH * self._last_save_s:
+            return
+        self._store.save_progress(self._place, state(), seconds=self.seconds_before + start - self._began)
+        self._saved = time.monotonic()
+        self._last_save_s = self._saved - start
+
+    def forget(self) -> None:
+        """Remove what was kept."""
+        self._store.forget_progress(self._place)
