@@ -80,10 +80,10 @@ def _bytes_created(logs: Path) -> int:
 
 
 def _gaps(ratios: pd.DataFrame) -> pd.Series[float]:
-    """Return the seconds between each two rows of a trial."""
+    """Return the seconds between each two rows of a trial; none where helpers run them at the same time."""
     trial = ratios.cell.map(lambda cell: tuple(value for name, value in cell.items() if name != "ratio"))
     ordered = ratios.assign(trial=trial).sort_values("start")
-    return (ordered.start - ordered.groupby("trial").end.shift()).dropna()
+    return (ordered.start - ordered.groupby("trial").end.shift()).dropna().clip(lower=0)
 
 
 if __name__ == "__main__":

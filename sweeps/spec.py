@@ -142,6 +142,8 @@ def parse(text: str, source: str, changes: Sequence[str] = ()) -> Spec:
             if key not in Engine.model_fields and key not in own:
                 raise SpecError(unknown_key(str(key), [*Engine.model_fields, *own]))
         engine = _validated(Engine, {k: v for k, v in raw.items() if k not in own})
+        if engine.name == "checkpoints":
+            raise SpecError("name: found 'checkpoints', which is the folder that sweeps share, expected another name")
         settings = _validated(study_class.Settings, {k: v for k, v in raw.items() if k in own})
         cells = expand(engine.grid, study_class.axes)
         study = study_class(settings)

@@ -10,18 +10,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 180
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start(*arguments: str, output: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
     """Start `sweeps ARGUMENTS` in a session of its own, from the repository's root."""
     return subprocess.Popen(
         [sys.executable, "-m", "sweeps", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
@@ -79,3 +80,11 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}"
         time.sleep(0.05)
+
+
+def command(pid: int) -> str:
+    """Return a process's command line as it shows itself; empty if it is gone."""
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -39,7 +39,7 @@ class ToySettings(BaseModel):
 
     `seconds` is what a stage takes, pretraining that long per epoch; `raise_in`, `kill_in`, `nan_in` and `crowded_in`
     are beginnings of diary entries, at which a stage raises, kills its process (once), returns NaN, or lacks memory
-    unless nothing else runs.
+    where more than `room` stages run at that moment.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -52,6 +52,7 @@ class ToySettings(BaseModel):
     kill_in: str | None = None
     nan_in: str | None = None
     crowded_in: str | None = None
+    room: int = 1
     missing_data: bool = False
 
 
@@ -149,9 +150,9 @@ class ToyStudy:
                     once.touch()
                     os.kill(os.getpid(), signal.SIGKILL)
             if diary is not None and settings.crowded_in and name.startswith(settings.crowded_in):
-                others = len(list(busy.parent.iterdir())) - 1
-                if others:
-                    raise MemoryError(f"{others} others fill the device")
+                running = len(list(busy.parent.iterdir()))
+                if running > settings.room:
+                    raise MemoryError(f"{running} stages run, and the device has room for {settings.room}")
             yield name
         finally:
             if diary is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +18,9 @@ from ray.exceptions import AuthenticationError
 from sweeps.errors import ClusterError
 
 CONNECT_TIMEOUT_S = 10.0
+
+PENDING_TRIALS = 4
+"""Trials that queue at a cluster for a place; few, since those queued first are not always those best begun next."""
 
 # Rows and failures are in the storage; Ray's own per-trial files, banners and usage reports are noise beside them.
 # Ctrl-C ends the run at once and is said by the command line: nothing is lost that a graceful end would save.
@@ -44,6 +49,8 @@ def connected(address: str | None, **private: Any) -> Iterator[None]:
     if address is not None:
         _check_reachable(address)
     set_environment(address)
+    # A process that dies is told by the live view in a line; Tune would print a traceback.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         if address is None:
             ray.init(
@@ -57,6 +64,9 @@ def connected(address: str | None, **private: Any) -> Iterator[None]:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(f"--address {address or 'local'}: Ray could not be reached ({error})") from error
+    if threading.current_thread() is threading.main_thread():
+        # What ends a job of Slurm, Kubernetes or `ray job stop` means the same as Ctrl-C. Ray would print its stack.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
@@ -71,6 +81,8 @@ def set_environment(address: str | None) -> None:
     if address is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     else:
+        # A cluster that grows on demand sees more than one trial that lacks a place, and starts several nodes at once.
+        os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", str(PENDING_TRIALS))
         maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 

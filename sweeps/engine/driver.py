@@ -110,6 +110,7 @@ def _held(resources: Resources, *, may_grow: bool) -> dict[str, float]:
     held: dict[str, float] = {"CPU": resources.cpus, **({"GPU": gpus} if gpus else {})}
     if cluster.slots(held) < 1 and not may_grow:
         raise ClusterError(
-            f"resources: a trial holds {held}, but the whole cluster has {dict(ray.cluster_resources())}"
+            f"resources: a trial holds {held}, but the whole cluster has {dict(ray.cluster_resources())}; "
+            "where it grows on demand, say resources.gpus, and the sweep waits for it"
         )
     return held

@@ -6,6 +6,7 @@ always finish; the checkpoint is put into the object store once and its rows rea
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -80,7 +81,12 @@ class TrialRun:
         self._results: dict[str, ray.ObjectRef[Any]] = {}
 
     def run(self) -> None:
-        """Compute every row of the trial that can be computed; record why the others could not."""
+        """Compute every row of the trial that can be computed; record why the others could not.
+
+        Raises:
+            StorageError: the storage failed, or this node has another one under its name.
+        """
+        self._check_shared()
         rows = self._unfinished()
         try:
             refs = {stage.name: self._obtain(stage) for stage in self._trial.shared if stage.key in _read_by(rows)}
@@ -117,6 +123,15 @@ class TrialRun:
                 self._failed(row, "evaluate_row", outcome)
             else:
                 self._report({"row": str(row.key), "failure": outcome.failure, "seconds": outcome.seconds})
+
+    def _check_shared(self) -> None:
+        """Make sure that this node sees what the driver wrote."""
+        store, sweep = self._job.store, self._job.sweep
+        if not _eventually(lambda: store.read_spec(sweep) is not None):
+            raise StorageError(
+                f"storage {store.location!r}: node {socket.gethostname()} does not see the sweep that the driver wrote "
+                "there, expected a path that all nodes share, or a URI"
+            )
 
     def _unfinished(self) -> list[Row]:
         """Return the rows to compute; those an earlier start of this trial or another run finished are just told."""
@@ -176,9 +191,7 @@ class TrialRun:
         Raises:
             LostError: it is there but damaged, or does not come into sight.
         """
-        deadline = time.monotonic() + VISIBLE_WITHIN_S
-        while self._job.store.checkpoint_meta(stage.key) is None and time.monotonic() < deadline:
-            time.sleep(0.5)
+        _eventually(lambda: self._job.store.checkpoint_meta(stage.key) is not None)
         stored = self._job.store.load_checkpoint(stage.key)
         if stored is None:
             raise LostError(stage.key)
@@ -191,6 +204,16 @@ class TrialRun:
     def _seconds(self, stage: StageKey) -> float | None:
         """Return what a published result once took, whoever computed it."""
         return (self._job.store.checkpoint_meta(stage.key) or {}).get("seconds")
+
+
+def _eventually(seen: Callable[[], bool]) -> bool:
+    """Give a network file system time to show something; return whether it did."""
+    deadline = time.monotonic() + VISIBLE_WITHIN_S
+    while not seen():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 def _read_by(rows: list[Row]) -> set[str]:

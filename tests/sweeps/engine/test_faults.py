@@ -1,0 +1,154 @@
+"""What goes wrong while a sweep runs: each fault is survived, or ends the run with a clear word and nothing lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sweeps import load_results
+from tests import processes, toy_study
+from tests.toy_run import ToyRun
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system with room for the toy sweep's shared checkpoints and a few rows."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a small disk can only be mounted by root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_stops_the_sweep_and_the_same_command_goes_on_when_there_is_room(
+    small_disk: Path, tmp_path: Path, undisturbed: pd.DataFrame
+) -> None:
+    toy = ToyRun(tmp_path / "toy", storage=small_disk / "runs")
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(120_000))
+    output = toy.run("seconds=0.1", status=1)
+    assert "cannot be written (No space left on device)" in output
+    assert "the same command resumes" in output
+    assert "Traceback" not in output
+    assert toy.rows_there() < toy_study.ROWS
+    assert not list(small_disk.rglob("*.tmp")), "half of a file was left behind"
+    finished = toy.snapshot()
+    ballast.unlink()
+    subprocess.run(["mount", "-o", "remount,size=20m", small_disk], check=True)
+    toy.run()
+    assert finished.items() <= toy.snapshot().items()
+    pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "removed"])
+def test_a_damaged_checkpoint_is_computed_again_once(toy: ToyRun, undisturbed: pd.DataFrame, damage: str) -> None:
+    toy.run("grid.dose=[0]")
+    (base,) = (toy.storage / "checkpoints").glob("base-*/*.safetensors")
+    for file in [base, *(toy.storage / "checkpoints").glob("pretrain-*/*.safetensors")]:
+        content = file.read_bytes()
+        if damage == "removed":
+            file.unlink()
+        else:
+            file.write_bytes(content[:-1] + (b"" if damage == "truncated" else bytes([content[-1] ^ 1])))
+    output = toy.run()
+    assert (toy.stages()["base"], toy.stages()["pretrain"]) == (2, 2 * toy_study.PRETRAININGS)
+    assert "Traceback" not in output
+    pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
+
+
+def test_leftovers_of_a_killed_writer_change_nothing(toy: ToyRun, undisturbed: pd.DataFrame) -> None:
+    toy.run("grid.seed=[0]")
+    for folder in [toy.storage / "toy" / "results", *(toy.storage / "checkpoints").iterdir()]:
+        (folder / ".something.parquet.0123.tmp").write_bytes(b"PAR1 half")
+    toy.run()
+    pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
+    assert len(pd.read_parquet(toy.storage / "toy" / "results")) == toy_study.ROWS
+
+
+def test_nan_fails_its_row_with_its_cause_and_the_others_go_on(toy: ToyRun) -> None:
+    output = toy.run("nan_in=evaluate_row round slow 0 0.5", status=1)
+    assert "outcome: found nan" in output
+    assert len(toy.outcomes()) == toy_study.ROWS - 1
+    assert toy.outcomes()["outcome"].notna().all()
+
+
+def test_a_failed_pretraining_fails_its_trial_and_a_sibling_takes_the_lead(toy: ToyRun) -> None:
+    toy.run("raise_in=pretrain round slow 1", status=1)
+    failed = {failure.name for failure in (toy.storage / "toy" / "failures").glob("*.json")}
+    assert len(failed) == 3, "the trial that led the pretraining fails; its siblings try for themselves"
+    assert len(toy.outcomes()) == toy_study.ROWS - 3
+
+
+def test_a_sweep_stops_after_as_many_failures_as_its_spec_allows(toy: ToyRun) -> None:
+    output = toy.run("raise_in=evaluate_row", "seconds=0.2", "stop_after_failures=3", status=1)
+    assert "stop_after_failures: 3 rows failed and the sweep was stopped" in output
+    assert "Traceback" not in output
+    failures = len(list((toy.storage / "toy" / "failures").glob("*.json")))
+    assert 3 <= failures < toy_study.ROWS
+    assert toy.claims() == []
+
+
+def test_a_killed_pretraining_goes_on_from_its_last_epoch(toy: ToyRun) -> None:
+    """Its worker is killed in epoch 3; what comes out is what six epochs give without a kill."""
+    toy.run("epochs=6", "seconds=0.2", "kill_in=pretrain epoch 3")
+    entries = sorted(entry.name for entry in toy.diary.iterdir() if entry.name.startswith("pretrain"))
+    epochs = [" ".join(name.split()[1:3]) for name in entries]
+    assert epochs.count("epoch 3") == 3, "both seeds, and one of them twice"
+    assert [epochs.count(f"epoch {number}") for number in (1, 2, 4, 5, 6)] == [2, 2, 2, 2, 2]
+    again = ToyRun(toy.diary.parent / "again")
+    again.run("epochs=6")
+    pd.testing.assert_frame_equal(toy.outcomes(), again.outcomes(), check_exact=True)
+    assert not list(toy.storage.rglob("progress/*")), "the state of a finished stage was left behind"
+
+
+def test_a_driver_killed_while_it_pretrains_resumes_from_the_last_epoch(toy: ToyRun) -> None:
+    driver = toy.started("epochs=20", "seconds=0.2", until=lambda: toy.stages()["pretrain"] >= 8)
+    processes.kill_with_its_ray(driver)
+    before = toy.stages()["pretrain"]
+    toy.run("epochs=20")
+    lost = before + toy.stages()["pretrain"] - before - 20 * toy_study.PRETRAININGS
+    assert 0 <= lost <= toy_study.PRETRAININGS, "more was repeated than the epochs that were cut off"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_to_resume(toy: ToyRun, how: signal.Signals) -> None:
+    driver = toy.started("seconds=0.3", until=lambda: toy.rows_there() >= 2)
+    members = processes.descendants(driver.pid)
+    driver.send_signal(how)
+    output, _ = driver.communicate(timeout=processes.PATIENCE_S)
+    assert driver.returncode == 130, output
+    assert "the same command resumes" in output
+    assert "Traceback" not in output
+    assert toy.claims() == []
+    processes.wait_until(lambda: not any(map(processes.alive, members)), "Ray to end with its driver")
+    finished = toy.snapshot()
+    toy.run()
+    assert finished.items() <= toy.snapshot().items()
+    assert len(toy.outcomes()) == toy_study.ROWS
+
+
+def test_a_trial_whose_process_is_killed_is_started_again(toy: ToyRun, undisturbed: pd.DataFrame) -> None:
+    driver = toy.started("seconds=0.3", until=lambda: toy.rows_there() >= 2)
+    for pid in processes.descendants(driver.pid):
+        if processes.command(pid).startswith("ray::ImplicitFunc"):
+            os.kill(pid, signal.SIGKILL)
+    finished = toy.snapshot()
+    output, _ = driver.communicate(timeout=processes.PATIENCE_S)
+    assert driver.returncode == 0, output
+    assert "a trial's process died" in output
+    assert "Traceback" not in output
+    assert finished.items() <= toy.snapshot().items()
+    pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
+    assert load_results(str(toy.storage / "toy"))["attempt"].max() == 1
