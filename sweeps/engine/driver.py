@@ -54,7 +54,7 @@ def execute(
     """
     held = _held(resources, may_grow=may_grow)
     queue = Queue(job.sweep, plan.todo, plan.checkpoints, leases)
-    live.watch(queue)
+    live.watch(queue, room_is_missing=cluster.slots(held) < 1)
     brakes = Brakes(after_failures=stop_after_failures)
     # Who limits the trials at a time wants to leave room for others: nobody helps at the tail.
     tail = None if max_concurrent is not None else Tail(queue)

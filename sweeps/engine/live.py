@@ -40,6 +40,7 @@ class Live(Callback):
         self._open = {trial.number: {str(row.key) for row in trial.rows} for trial in plan.todo}
         self._running: dict[str, str] = {}
         self._queue: Queue | None = None
+        self._room_is_missing = False
         self.deaths: Counter[str] = Counter()
         self._screen: RichLive | None = None
 
@@ -65,9 +66,9 @@ class Live(Callback):
         """Leave nothing to pickle: Tune keeps its callbacks for a restore that we do not use."""
         return {}
 
-    def watch(self, queue: Queue) -> None:
-        """Also show whom the trials of a queue wait for."""
-        self._queue = queue
+    def watch(self, queue: Queue, *, room_is_missing: bool) -> None:
+        """Also show what the trials of a queue wait for: other runs, or a cluster that has to grow first."""
+        self._queue, self._room_is_missing = queue, room_is_missing
 
     @property
     def done(self) -> int:
@@ -90,6 +91,7 @@ class Live(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Show the trial."""
+        self._room_is_missing = False
         self._running[trial.trial_id] = f"{trial.config['trial'].label}: starting"
         self._line()
 
@@ -144,6 +146,8 @@ class Live(Callback):
     def _notes(self) -> list[str]:
         """What is neither progress nor failure, but explains them."""
         notes = [f"{count} × a trial's process died: {why}" for why, count in self.deaths.most_common(MOST_CAUSES)]
+        if self._room_is_missing:
+            notes.append("no node has room for a trial yet; waiting for the cluster to grow")
         other = self._queue.waits_for() if self._queue is not None else None
         if other is not None:
             notes.append(f"some trials wait for another run of this storage, on {other.host}, process {other.pid}")

@@ -152,6 +152,13 @@ def test_a_resolved_spec_reads_back_equal(offset: float, diary: str | None, dose
             SPEC.replace("name: toy", "name: ../toy"),
             "s.yaml: name: found '../toy', expected text that matches ^[A-Za-z0-9]",
         ),
+        (
+            SPEC.replace("name: toy", "name: checkpoints"),
+            "s.yaml: name: found 'checkpoints', which is the folder that sweeps share, expected another name",
+        ),
+        (SPEC + "stop_after_failures: 0\n", "s.yaml: stop_after_failures: found 0, expected at least 1"),
+        (SPEC + "resources: {gpus: 2}\n", "s.yaml: resources.gpus: found 2, expected 0 or 1"),
+        (SPEC + "resources: {workers_per_gpu: 0}\n", "s.yaml: resources.workers_per_gpu: found 0, expected at least 1"),
         (SPEC.replace("[0, 0.5, 1]", "[0, 2]"), "s.yaml: grid.dose[1]: found 2, expected a value from 0.0 to 1.0"),
         (
             SPEC.replace("tests.toy_study:ToyStudy", "detectoin"),
