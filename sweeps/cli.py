@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from sweeps import closing, spec
+from sweeps import spec
 from sweeps.errors import StoppedError, SweepError
 from sweeps.storage import Store
 
@@ -87,7 +87,7 @@ def run(
 
     Rows and checkpoints that are in the storage are never computed again, so running again resumes.
     """
-    from sweeps import running
+    from sweeps import closing, running
 
     loaded, store = spec.load(spec_name, changes), Store(storage)
     after = running.run(
@@ -158,6 +158,8 @@ def analyze(source: str, metric: str | None, design: str | None, form: str) -> N
 @click.argument("sweep")
 def report(sweep: str) -> None:
     """Write figures and one self-contained HTML page into SWEEP/report."""
+    from sweeps import closing
+
     for path in closing.write_report(sweep):
         console.print(path, soft_wrap=True, markup=False)
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
 from sweeps.errors import StorageError
 from sweeps.keys import Keys, RowKey, StageKey
-from sweeps.spec import Spec
+from sweeps.spec import Engine, Spec
 from sweeps.storage import Store
 from sweeps.study import Cell
+
+State = Literal["finished", "missing", "failed", "changed"]
+"""Where a row of the grid stands; `changed`: the storage has its cell, computed from other inputs."""
 
 
 class Row(NamedTuple):
@@ -64,12 +67,18 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`todo` holds, per trial with anything missing, just the rows to compute now."""
+    """`todo` holds, per trial with anything missing, just the rows to compute now.
+
+    `changed` are the rows in the storage whose cell is in the grid but was computed from other inputs, and `changes`
+    says which. While there are any, nothing is computed.
+    """
 
     trials: list[Trial]
     todo: list[Trial]
     finished: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
+    changes: str = ""
     checkpoints: set[str] = field(default_factory=set)
 
     @property
@@ -85,6 +94,37 @@ class Plan:
     def checkpoints_to_train(self) -> dict[str, str]:
         """Return the shared results that the rows to compute still need, key to stage name."""
         return {key: name for trial in self.todo for key, name in trial.missing(self.checkpoints).items()}
+
+    def states(self) -> dict[RowKey, State]:
+        """Return where each row of the grid stands."""
+        changed = {key.split("-")[0] for key in self.changed}
+
+        def state(key: RowKey) -> State:
+            if str(key) in self.finished:
+                return "finished"
+            if key.cell in changed:
+                return "changed"
+            return "failed" if str(key) in self.failed else "missing"
+
+        return {row.key: state(row.key) for trial in self.trials for row in trial.rows}
+
+    def conflict(self, place: str) -> str:
+        """Return why nothing can be computed at `place`, the sweep's folder; no text where it can."""
+        if not self.changed:
+            return ""
+        return (
+            f"{place} holds {len(self.changed)} rows of this grid computed from other inputs ({self.changes}); "
+            "give this sweep another name (--set name=...) or remove that folder (shared checkpoints stay)"
+        )
+
+    def check_unchanged(self, place: str) -> None:
+        """Refuse to mix rows computed from different inputs.
+
+        Raises:
+            StorageError: the rows at `place` were computed from other inputs; the message names those that changed.
+        """
+        if self.changed:
+            raise StorageError(self.conflict(place))
 
 
 def trials(spec: Spec) -> list[Trial]:
@@ -106,38 +146,41 @@ def make(spec: Spec, store: Store, *, retry_failed: bool = False) -> Plan:
     """Compare a spec's grid with the storage.
 
     Raises:
-        StorageError: the sweep's rows were computed from other settings; the message names those that changed.
+        StorageError: the storage cannot be read.
     """
     everything = trials(spec)
     published = store.row_keys(spec.name)
     wanted = {row.key.cell: str(row.key) for trial in everything for row in trial.rows}
-    stale = [key for key in published if wanted.get(key.split("-")[0], key) != key]
-    if stale:
-        changed = _changes(store.read_spec(spec.name) or "", spec.to_yaml())
-        raise StorageError(
-            f"{store.describe(spec.name)} holds {len(stale)} rows of this grid computed from other inputs "
-            f"({changed or 'the data or a stage version changed'}); give this sweep another name "
-            f"(--set name=...) or remove that folder (shared checkpoints stay)"
-        )
     finished = published & set(wanted.values())
     failed = (store.failure_keys(spec.name) & set(wanted.values())) - finished
+    changed = {key for key in published - finished if key.split("-")[0] in wanted}
     skipped = finished if retry_failed else finished | failed
     todo = []
     for trial in everything:
         rows = tuple(row for row in trial.rows if str(row.key) not in skipped)
         if rows:
             todo.append(replace(trial, rows=rows))
-    return Plan(trials=everything, todo=todo, finished=finished, failed=failed, checkpoints=store.checkpoints())
+    return Plan(
+        trials=everything,
+        todo=todo,
+        finished=finished,
+        failed=failed,
+        changed=changed,
+        changes=_changes(store.read_spec(spec.name) or "", spec.to_yaml()) if changed else "",
+        checkpoints=store.checkpoints(),
+    )
 
 
 def _changes(before: str, after: str) -> str:
+    """Return which fields of a spec differ, and how, of those that results depend on."""
     old, new = _flat(yaml.safe_load(before) or {}), _flat(yaml.safe_load(after))
-    engine_only = ("name", "grid", "resources", "description")
-    return ", ".join(
+    only_the_engines = Engine.model_fields.keys() - {"study"}
+    changes = [
         f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and key.split(".")[0] not in engine_only
-    )
+        if old.get(key) != new.get(key) and key.split(".")[0] not in only_the_engines
+    ]
+    return ", ".join(changes) or "the data or a stage version changed"
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -50,7 +52,8 @@ def table(values: Mapping[str, Any], study: Study) -> pa.Table:
     """Return one row as a table.
 
     Raises:
-        ValueError: a column of the schema is missing from `values`, a value is no column, or of another type.
+        ValueError: a column of the schema is missing from `values`, a value is no column, of another type, NaN or
+            infinite.
     """
     expected = schema(study)
     if set(values) != set(expected.names):
@@ -58,6 +61,9 @@ def table(values: Mapping[str, Any], study: Study) -> pa.Table:
         raise ValueError(f"a row lacks {sorted(missing)} and has unknown {sorted(unknown)}")
     for field in expected:
         value = values[field.name]
+        # Statistics would leave it out, or spread it, without a word.
+        if isinstance(value, Real) and not math.isfinite(value):
+            raise ValueError(f"column {field.name}: found {value}, expected a number")
         # Arrow would cut the decimals off.
         if field.type == pa.int64() and value is not None and value != int(value):
             raise ValueError(f"column {field.name}: found {value!r}, expected a whole number")

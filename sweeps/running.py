@@ -20,7 +20,7 @@ def prepare(spec: Spec, store: Store, *, retry_failed: bool = False) -> Plan:
 
     Raises:
         SpecError: the spec names data or files that are missing or wrong.
-        StorageError: the storage holds this sweep with other inputs.
+        StorageError: the storage cannot be read.
     """
     with said_by(spec.name):
         spec.study.check(spec.cells)
@@ -45,9 +45,10 @@ def run(
 
     Raises:
         StoppedError: the sweep was stopped half way.
-        SweepError: before anything was computed; see `prepare` and `engine.cluster.connected`.
+        SweepError: before anything was computed; see `prepare`, `Plan.check_unchanged` and `engine.cluster.connected`.
     """
     plan = prepare(spec, store, retry_failed=retry_failed)
+    plan.check_unchanged(store.describe(spec.name))
     store.files.check_writable()
     store.write_spec(spec.name, spec.to_yaml())
     if not plan.todo:

@@ -37,18 +37,27 @@ class Sweep:
         }
 
 
-def open_sweep(location: str) -> Sweep:
-    """Open `<storage>/<name>`.
+def find_sweep(location: str) -> tuple[Store, str, Spec]:
+    """Return the storage of `<storage>/<name>`, the name, and the spec there; its rows are not read.
 
     Raises:
-        StorageError: there is no sweep, or its rows are damaged.
+        StorageError: there is no sweep.
     """
     storage, name = split_location(location)
     store = Store(storage)
     text = store.read_spec(name)
     if text is None:
         raise StorageError(f"{location}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
-    loaded = specs.parse(text, f"{location}/spec.yaml")
+    return store, name, specs.parse(text, f"{location}/spec.yaml")
+
+
+def open_sweep(location: str) -> Sweep:
+    """Open `<storage>/<name>`.
+
+    Raises:
+        StorageError: there is no sweep, or its rows are damaged.
+    """
+    store, name, loaded = find_sweep(location)
     frame = load_results(location)
     if frame.empty:
         frame = schema(loaded.study).empty_table().to_pandas()

@@ -35,7 +35,8 @@ def values(row: Row, loaded: Spec, **changes: Any) -> dict[str, Any]:
     """Return what a finished row of the toy study holds."""
     measured = {"outcome": outcome(row.cell), "effort_s": 2.0, "machine": "toy", "pretrain_s": 1.5, "score_s": None}
     provenance: dict[str, Any] = {name: kind(0) for name, kind in rows.PROVENANCE.items()}
-    said = {"sweep": loaded.name, "row_key": str(row.key), "finished_at": "2026-01-01T00:00:00+00:00"}
+    said = {"sweep": loaded.name, "row_key": str(row.key)}
+    said |= {"started_at": "2026-01-01T00:00:00+00:00", "finished_at": "2026-01-01T00:00:02+00:00"}
     return {**row.cell, **measured, **provenance, **said, **changes}
 
 

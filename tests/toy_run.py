@@ -10,18 +10,20 @@ from pathlib import Path
 import pandas as pd
 
 from sweeps import load_results
+from sweeps.storage import Store
 from tests import processes, toy_study
 
 
 class ToyRun:
-    def __init__(self, folder: Path, storage: Path | None = None) -> None:
-        self.storage, self.diary, self.spec = storage or folder / "runs", folder / "diary", folder / "toy.yaml"
+    def __init__(self, folder: Path, storage: Path | str | None = None) -> None:
+        self.location = str(storage or folder / "runs")
+        self.storage, self.diary, self.spec = Path(self.location), folder / "diary", folder / "toy.yaml"
         self.diary.mkdir(parents=True)
         self.spec.write_text(toy_study.SPEC)
 
     def arguments(self, *changes: str) -> list[str]:
         sets = [f"--set={change}" for change in (f"diary={self.diary}", *changes)]
-        return ["run", str(self.spec), "--storage", str(self.storage), *sets]
+        return ["run", str(self.spec), "--storage", self.location, *sets]
 
     def start(self, *changes: str) -> subprocess.Popen[str]:
         return processes.start(*self.arguments(*changes))
@@ -38,7 +40,7 @@ class ToyRun:
 
     def outcomes(self) -> pd.DataFrame:
         axes = [axis.name for axis in toy_study.ToyStudy.axes]
-        return load_results(str(self.storage / "toy"))[[*axes, "outcome"]]
+        return load_results(Store(self.location).describe("toy"))[[*axes, "outcome"]]
 
     def stages(self) -> Counter[str]:
         """How often each stage was begun."""

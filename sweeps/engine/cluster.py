@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray._private import worker
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray.exceptions import AuthenticationError
 
@@ -49,8 +50,10 @@ def connected(address: str | None, **private: Any) -> Iterator[None]:
     if address is not None:
         _check_reachable(address)
     set_environment(address)
-    # A process that dies is told by the live view in a line; Tune would print a traceback.
+    # A process that dies is told by the live view in a line; Tune would print a traceback, and Ray a paragraph; Ray has
+    # no switch for that.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    worker.print_to_stdstream = lambda *message, **options: None
     try:
         if address is None:
             ray.init(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,10 @@ import pyarrow as pa
 import pyarrow.fs
 
 from sweeps.errors import StorageError
+from sweeps.storage.location import BUCKETS, cause, open_location
+
+READERS = 16
+"""Files read at a time by `read_many`."""
 
 
 class File(NamedTuple):
@@ -34,23 +39,10 @@ class Files:
         """Open a path or a `pyarrow.fs` URI such as `s3://bucket/prefix`.
 
         Raises:
-            StorageError: the URI has no known scheme, or holds a password.
+            StorageError: it cannot be opened, see `location`.
         """
         self.location = location
-        # The location is printed, and travels with every job: a secret in it would too.
-        if re.match(r"[^/]+://[^/@]*:[^/@]*@", location):
-            scheme, _, rest = location.partition("://")
-            raise StorageError(
-                f"storage '{scheme}://…@{rest.rpartition('@')[2]}': found credentials in the URI, expected them in the "
-                "environment of every node (for S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or an instance role)"
-            )
-        try:
-            if "://" in location:
-                self._fs, self._root = pa.fs.FileSystem.from_uri(location)
-            else:
-                self._fs, self._root = pa.fs.LocalFileSystem(), str(Path(location).absolute())
-        except (pa.ArrowInvalid, OSError) as error:
-            raise StorageError(f"storage {location!r}: found {error}, expected a path or a URI") from error
+        self._fs, self._root = open_location(location)
         self._local = isinstance(self._fs, pa.fs.LocalFileSystem)
 
     def describe(self, name: str) -> str:
@@ -77,11 +69,11 @@ class Files:
         try:
             found = self._fs.get_file_info(selector)
         except OSError as error:
-            raise StorageError(f"{self.describe(folder)}: cannot be listed ({_cause(error)})") from error
+            raise StorageError(f"{self.describe(folder)}: cannot be listed ({cause(error)})") from error
         return [
             File(info.path[prefix:], info.size, info.mtime_ns)
             for info in found
-            if info.type == pa.fs.FileType.File and not info.base_name.startswith(".")
+            if info.is_file and not info.base_name.startswith(".")
         ]
 
     def read(self, name: str) -> bytes:
@@ -97,8 +89,13 @@ class Files:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise StorageError(f"{self.describe(name)}: cannot be read ({_cause(error)})") from error
+            raise StorageError(f"{self.describe(name)}: cannot be read ({cause(error)})") from error
         return data
+
+    def read_many(self, names: Sequence[str]) -> tuple[bytes | None, ...]:
+        """Return the bytes of each file, None where there is none; many at a time, since a far store answers late."""
+        with ThreadPoolExecutor(READERS) as pool:
+            return tuple(pool.map(self._read_if_there, names))
 
     def publish(self, name: str, data: bytes, *, replace: bool = False) -> bool:
         """Make `data` appear as `name` in one step; return whether this call did. The first writer wins.
@@ -113,7 +110,7 @@ class Files:
             return self._appear(name, data, replace=replace)
         except OSError as error:
             raise StorageError(
-                f"storage {self.location!r}: cannot be written ({_cause(error)}), expected a writable folder"
+                f"storage {self.location!r}: cannot be written ({cause(error)}), expected a writable folder"
             ) from error
 
     def delete(self, name: str) -> None:
@@ -123,7 +120,7 @@ class Files:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise StorageError(f"{self.describe(name)}: cannot be removed ({_cause(error)})") from error
+            raise StorageError(f"{self.describe(name)}: cannot be removed ({cause(error)})") from error
 
     def delete_folder(self, name: str) -> None:
         """Remove a folder with all files in it; it is no error if it is gone already."""
@@ -132,18 +129,28 @@ class Files:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise StorageError(f"{self.describe(name)}: cannot be removed ({_cause(error)})") from error
+            raise StorageError(f"{self.describe(name)}: cannot be removed ({cause(error)})") from error
+
+    def exists(self, name: str) -> bool:
+        """Say whether a file is published."""
+        try:
+            return bool(self._fs.get_file_info(self._path(name)).is_file)
+        except OSError as error:
+            raise StorageError(f"{self.describe(name)}: cannot be read ({cause(error)})") from error
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
 
-    def _exists(self, name: str) -> bool:
-        return bool(self._fs.get_file_info(self._path(name)).type == pa.fs.FileType.File)
+    def _read_if_there(self, name: str) -> bytes | None:
+        try:
+            return self.read(name)
+        except FileNotFoundError:
+            return None
 
     def _appear(self, name: str, data: bytes, *, replace: bool) -> bool:
         if not self._local:
             # No system call ties the look to the upload: leases keep two writers of one name apart, see `leases`.
-            if not replace and self._exists(name):
+            if not replace and self.exists(name):
                 return False
             self._write(name, data)
             return True
@@ -164,7 +171,8 @@ class Files:
 
     def _write(self, name: str, data: bytes) -> None:
         path = self._path(name)
-        self._fs.create_dir(path.rpartition("/")[0], recursive=True)
+        if self._fs.type_name not in BUCKETS:
+            self._fs.create_dir(path.rpartition("/")[0], recursive=True)
         if not self._local:
             with self._fs.open_output_stream(path) as stream:
                 stream.write(data)
@@ -185,7 +193,3 @@ class Files:
 def sha256(data: bytes) -> str:
     """Return the checksum that published tensors are named by."""
     return hashlib.sha256(data).hexdigest()
-
-
-def _cause(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)

@@ -109,12 +109,13 @@ class Leases:
 
     def claim(self, work: Collection[str]) -> bool:
         """Claim pieces of work, all or none; return whether they are this run's now."""
-        for each in work:
+        wanted = set(work) - self._mine
+        for each in wanted:
             self._files.publish(_claim(each, self._id), b"")
-        if self.taken().keys() & set(work):
-            self._withdraw(work)
+        if self.taken().keys() & wanted:
+            self._withdraw(wanted)
             return False
-        self._mine.update(work)
+        self._mine |= wanted
         return True
 
     def release(self, work: Iterable[str]) -> None:
@@ -153,15 +154,17 @@ class Leases:
                 self._beat()
 
 
-def runs_at_work(files: Files, sweep: str) -> dict[str, Run]:
-    """Return the runs of a sweep that have said goodbye neither themselves nor by their process being gone."""
-    names = [file.name for file in files.list(f"{FOLDER}/runs")]
-    found: dict[str, Run] = {}
-    for name in names:
+def runs_at_work(files: Files, sweep: str) -> list[Run]:
+    """Return the runs of a sweep that have not ended, as far as one look can tell.
+
+    A run that was killed on another machine stays in the list until another run clears it away.
+    """
+    found: list[Run] = []
+    for file in files.list(f"{FOLDER}/runs"):
         with contextlib.suppress(FileNotFoundError):
-            run = _read_run(files, name.removesuffix(".json"))
+            run = _read_run(files, file.name.removesuffix(".json"))
             if run.sweep == sweep and not run.is_gone():
-                found[name.removesuffix(".json")] = run
+                found.append(run)
     return found
 
 

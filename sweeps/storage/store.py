@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from sweeps.errors import StorageError
+from sweeps.storage import compaction
 from sweeps.storage.files import Files, sha256
 from sweeps.study import Checkpoint
 
@@ -59,23 +59,21 @@ class Store:
         """Return what was published with a checkpoint, such as `seconds`."""
         return self._read_meta(f"checkpoints/{key}")
 
-    def withdraw_checkpoint(self, key: str) -> None:
-        """Let a checkpoint that turned out damaged count as not published."""
-        self.files.delete(f"checkpoints/{key}/meta.json")
-
     # Progress of stages that are not finished
 
-    def save_progress(self, place: str, state: Checkpoint) -> None:
-        """Keep how far a stage is, in place of an earlier state. `place` is a folder of its own."""
+    def save_progress(self, place: str, state: Checkpoint, *, seconds: float) -> None:
+        """Keep how far a stage is after `seconds`, in place of an earlier state. `place` is a folder of its own."""
         before = self.files.list(place)
-        kept = self._publish_tensors(place, state, {})
+        kept = self._publish_tensors(place, state, {"seconds": seconds})
         for file in before:
             if file.name not in (kept, "meta.json"):
                 self.files.delete(f"{place}/{file.name}")
 
-    def load_progress(self, place: str) -> Checkpoint | None:
-        """Return the state last kept; None where there is none or it is damaged."""
-        return self._load_tensors(place)
+    def load_progress(self, place: str) -> tuple[Checkpoint | None, float]:
+        """Return the state last kept and its seconds; (None, 0) where there is none or it is damaged."""
+        state = self._load_tensors(place)
+        meta = self._read_meta(place)
+        return (state, meta["seconds"]) if state is not None and meta is not None else (None, 0.0)
 
     def forget_progress(self, place: str) -> None:
         """Remove what was kept of a stage that is finished."""
@@ -86,35 +84,39 @@ class Store:
     def publish_row(self, sweep: str, row_key: str, row: pa.Table) -> bool:
         """Publish a row; return False, and change nothing, where it was there already."""
         sink = pa.BufferOutputStream()
-        pq.write_table(row, sink, write_page_checksum=True)
+        # Dictionaries, statistics and compression pay with many rows; here they would be most of the file.
+        pq.write_table(
+            row, sink, write_page_checksum=True, use_dictionary=False, write_statistics=False, compression="none"
+        )
         return self.files.publish(f"{sweep}/results/{row_key}.parquet", sink.getvalue().to_pybytes())
+
+    def has_row(self, sweep: str, row_key: str) -> bool:
+        """Say whether a row is published."""
+        return self.files.exists(f"{sweep}/results/{row_key}.parquet")
 
     def row_keys(self, sweep: str) -> set[str]:
         """Return the keys of all published rows."""
-        names = (file.name for file in self.files.list(f"{sweep}/results"))
-        return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
+        return set(self.published_at(sweep))
 
-    def read_rows(self, sweep: str) -> pa.Table | None:
+    def published_at(self, sweep: str) -> dict[str, int]:
+        """Return when each row was published, in nanoseconds since 1970, by its key."""
+        listed = self.files.list(f"{sweep}/results")
+        return {
+            file.name.removesuffix(".parquet"): file.modified_ns or 0
+            for file in listed
+            if file.name.endswith(".parquet")
+        }
+
+    def read_rows(self, sweep: str, *, most_unread: int | None = None) -> pa.Table | None:
         """Return all rows of a sweep, or None where it has none.
+
+        Args:
+            most_unread: be content with the rows that were read before, and so many others.
 
         Raises:
             StorageError: a row is damaged; the message names its file.
         """
-        keys = sorted(self.row_keys(sweep))
-        if not keys:
-            return None
-        tables = []
-        for key in keys:
-            name = f"{sweep}/results/{key}.parquet"
-            data = pa.BufferReader(self.files.read(name))
-            try:
-                tables.append(pq.ParquetFile(data, page_checksum_verification=True).read())
-            except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-                raise StorageError(
-                    f"{self.describe(name)}: found a damaged row ({error}), "
-                    "expected Parquet as it was published; delete the file and run again"
-                ) from error
-        return pa.concat_tables(tables, promote_options="default")
+        return compaction.read_rows(self.files, f"{sweep}/results", kept=f"{sweep}/cache/rows", most_unread=most_unread)
 
     # Failures
 
@@ -129,11 +131,10 @@ class Store:
 
     def failures(self, sweep: str) -> Iterator[dict[str, Any]]:
         """Yield recorded failures, in a stable order; one that is forgotten meanwhile is left out."""
-        for key in sorted(self.failure_keys(sweep)):
-            try:
-                yield json.loads(self.files.read(f"{sweep}/failures/{key}.json"))
-            except FileNotFoundError:
-                continue
+        names = [f"{sweep}/failures/{key}.json" for key in sorted(self.failure_keys(sweep))]
+        for data in self.files.read_many(names):
+            if data is not None:
+                yield json.loads(data)
 
     def forget_failure(self, sweep: str, row_key: str) -> None:
         """Remove a recorded failure."""

@@ -73,7 +73,7 @@ def toy_file(folder: Path, old: str = "", new: str = "") -> str:
     [
         ("", "ofset: 3", ["toy.yaml: ofset: unknown key; did you mean 'offset'?"]),
         ("", "offset: much", ["toy.yaml: offset: found 'much', expected a number"]),
-        ("", "resources: {gpu: 1}", ["toy.yaml: resources.gpu: unknown key; expected one of cpus"]),
+        ("", "resources: {gpu: 1}", ["toy.yaml: resources.gpu: unknown key; did you mean 'gpus'?"]),
         (
             "dose: [0, 0.5, 1]",
             "dose: [0, 1.5]",
@@ -127,9 +127,11 @@ def test_storage_with_rows_from_other_settings(sweeps: Sweeps, tmp_path: Path) -
     storage = tmp_path / "runs"
     toy_rows.publish(Store(str(storage)), toy_rows.load())
     before = sorted(storage.rglob("*"))
-    for command in ("plan", "run"):
-        ran = sweeps(command, toy_file(tmp_path, new="offset: 2.5"), "--storage", str(storage))
-        assert_refused(ran, "offset was 0.0, is 2.5")
+    arguments = (toy_file(tmp_path, new="offset: 2.5"), "--storage", str(storage))
+    planned = sweeps("plan", *arguments)
+    assert (planned.status, planned.errors) == (0, "")
+    assert "offset was 0.0, is 2.5" in planned.output
+    assert_refused(sweeps("run", *arguments), "offset was 0.0, is 2.5")
     assert sorted(storage.rglob("*")) == before
 
 

@@ -10,7 +10,9 @@ import pytest
 from sweeps import plan
 from sweeps.errors import StorageError
 from sweeps.storage import Store
+from sweeps.study import Cell, Stage
 from tests import toy_rows, toy_study
+from tests.toy_study import ToyStudy
 
 
 @pytest.fixture
@@ -106,13 +108,51 @@ def test_shrinking_the_grid_leaves_the_other_rows_alone(store: Store) -> None:
 
 def test_rows_from_other_settings_are_refused_with_what_changed(store: Store) -> None:
     toy_rows.publish(store, toy_rows.load("offset=0.5"))
+    found = plan.make(toy_rows.load("offset=1", "resources.cpus=2", "stop_after_failures=3", "grid.seed=[0]"), store)
+    assert found.changes == "offset was 0.5, is 1.0"
+    assert found.finished == set()
+    assert len(found.changed) == 1 + 4 * 3
     with pytest.raises(StorageError) as caught:
-        plan.make(toy_rows.load("offset=1", "resources.cpus=2", "grid.seed=[0]"), store)
-    said = str(caught.value)
-    assert "offset was 0.5, is 1.0" in said
-    assert store.describe("toy") in said
-    assert "resources" not in said
-    assert "--set name=" in said
+        found.check_unchanged(store.describe("toy"))
+    assert str(caught.value) == found.conflict(store.describe("toy"))
+    assert str(caught.value) == (
+        f"{store.describe('toy')} holds 13 rows of this grid computed from other inputs (offset was 0.5, is 1.0); "
+        "give this sweep another name (--set name=...) or remove that folder (shared checkpoints stay)"
+    )
+
+
+def test_a_row_is_finished_changed_failed_or_missing(store: Store) -> None:
+    loaded, other = toy_rows.load(), toy_rows.load("offset=1")
+    rows, others = (toy_rows.all_rows(plan.make(each, store)) for each in (loaded, other))
+    toy_rows.publish(store, loaded, rows[:2])
+    toy_rows.publish(store, other, others[1:4])
+    toy_rows.fail(store, loaded, rows[:6])
+    states = plan.make(loaded, store).states()
+    assert [states[row.key] for row in rows] == 2 * ["finished"] + 2 * ["changed"] + 2 * ["failed"] + 19 * ["missing"]
+
+
+def test_what_no_setting_tells_is_said_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = toy_rows.load()
+    toy_rows.publish(store, loaded)
+    stage = ToyStudy.stage
+
+    def newer(study: ToyStudy, name: str, cell: Cell) -> Stage | None:
+        declared = stage(study, name, cell)
+        return declared and declared._replace(version=2 if name == "score" else 1)
+
+    monkeypatch.setattr(ToyStudy, "stage", newer)
+    found = plan.make(loaded, store)
+    assert found.changes == "the data or a stage version changed"
+    unscored = [row for row in toy_rows.all_rows(found) if row.scores is None]
+    assert found.finished == {str(row.key) for row in unscored}
+    assert len(found.changed) == toy_study.ROWS - len(unscored)
+
+
+def test_without_changes_nothing_is_refused(store: Store) -> None:
+    toy_rows.publish(store, toy_rows.load())
+    found = plan.make(toy_rows.load("description=other"), store)
+    found.check_unchanged(store.describe("toy"))
+    assert (found.changed, found.changes, found.conflict("toy")) == (set(), "", "")
 
 
 def test_another_name_takes_other_settings_in_the_same_storage(store: Store) -> None:

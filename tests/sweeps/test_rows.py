@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from sweeps import load_results, plan, rows
 from sweeps.errors import StorageError
-from sweeps.storage import Store
+from sweeps.storage import Store, compaction
 from tests import toy_rows, toy_study
 from tests.toy_study import ToyStudy
 
@@ -57,6 +58,14 @@ def test_plain_pandas_reads_the_same(sweep: str) -> None:
     pd.testing.assert_frame_equal(plain, load_results(sweep))
 
 
+def test_what_was_read_before_changes_nothing(sweep: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load_results(sweep)
+    monkeypatch.setattr(compaction, "WORTH_KEEPING", 1)
+    for _ in range(2):
+        pd.testing.assert_frame_equal(load_results(sweep), expected, check_exact=True)
+        assert Path(sweep, "cache", "rows").exists()
+
+
 def test_a_sweep_without_rows_is_empty(store: Store) -> None:
     store.write_spec("toy", toy_rows.load().to_yaml())
     assert load_results(store.describe("toy")).empty
@@ -88,6 +97,9 @@ def test_a_truncated_row_is_named(sweep: str) -> None:
         ({"surprise": 1}, r"lacks \[\] and has unknown \['surprise'\]"),
         ({"outcome": "much"}, "Could not convert 'much'"),
         ({"attempt": 1.5}, r"^column attempt: found 1\.5, expected a whole number$"),
+        ({"outcome": float("nan")}, r"^column outcome: found nan, expected a number$"),
+        ({"outcome": np.float32("-inf")}, r"^column outcome: found -inf, expected a number$"),
+        ({"attempt": float("nan")}, r"^column attempt: found nan, expected a number$"),
     ],
 )
 def test_a_row_that_does_not_fit_the_schema_is_refused(change: dict[str, object], message: str, store: Store) -> None:
@@ -95,6 +107,13 @@ def test_a_row_that_does_not_fit_the_schema_is_refused(change: dict[str, object]
     row = toy_rows.all_rows(plan.make(loaded, store))[0]
     with pytest.raises(ValueError, match=message):
         rows.table({**toy_rows.values(row, loaded), **change}, loaded.study)
+
+
+def test_what_was_not_measured_is_no_number_and_welcome(store: Store) -> None:
+    loaded = toy_rows.load()
+    row = toy_rows.all_rows(plan.make(loaded, store))[0]
+    table = rows.table({**toy_rows.values(row, loaded), "outcome": None, "attempt": None}, loaded.study)
+    assert table["outcome"].to_pylist() == table["attempt"].to_pylist() == [None]
 
 
 def test_a_row_without_a_column_is_refused(store: Store) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 from sweeps import load_results
+from sweeps.storage import Store
 from tests import processes, toy_study
 from tests.toy_run import ToyRun
 
@@ -72,3 +76,19 @@ def test_nothing_is_left_running(toy: ToyRun) -> None:
     members = processes.descendants(driver.pid)
     driver.communicate(timeout=processes.PATIENCE_S)
     processes.wait_until(lambda: not any(map(processes.alive, members)), "Ray to end with its driver")
+
+
+def test_a_sweep_on_s3_is_killed_and_finished_like_any_other(
+    s3: Callable[..., str], tmp_path: Path, undisturbed: pd.DataFrame
+) -> None:
+    toy = ToyRun(tmp_path, storage=s3())
+    store = Store(toy.location)
+    driver = toy.started("seconds=0.2", until=lambda: len(store.row_keys("toy")) >= 5)
+    processes.kill_with_its_ray(driver)
+    finished = store.published_at("toy")
+    assert len(finished) < toy_study.ROWS
+    output = toy.run()
+    assert "Traceback" not in output
+    assert finished.items() <= store.published_at("toy").items(), "a finished row was written again"
+    pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
+    assert toy.stages()["base"] == 1

@@ -1,0 +1,83 @@
+"""A real S3 server (SeaweedFS) on this machine, started once for the tests that ask for it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sysconfig
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.fs
+import pytest
+
+PATIENCE_S = 60
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "sweeps",
+    "AWS_SECRET_ACCESS_KEY": "not/a+secret",
+    "AWS_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+PORTS = [f"{part}.port{kind}" for part in ("s3", "master", "volume", "filer") for kind in ("", ".grpc")]
+
+Uri = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the server, which has one bucket, `bucket`."""
+    folder = tmp_path_factory.mktemp("s3")
+    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    program = Path(sysconfig.get_path("scripts"), "weed")
+    if not program.exists():
+        pytest.skip("the S3 server of the development tools is there on Linux only")
+    options = ["-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=50", f"-dir={folder}"]
+    options += [f"-{name}={port}" for name, port in ports.items()]
+    with pytest.MonkeyPatch.context() as patch, open(folder / "log", "wb") as log:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        server = subprocess.Popen([program, "server", *options], stdout=log, stderr=log)
+        try:
+            wait_for(ports["s3.port"], server, folder / "log")
+            endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+            admin = pyarrow.fs.S3FileSystem(endpoint_override=endpoint, allow_bucket_creation=True)
+            admin.create_dir("bucket")
+            yield endpoint
+        finally:
+            # A graceful end takes half a minute.
+            server.kill()
+            server.wait()
+            for port in ports.values():
+                for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                    left.unlink()
+
+
+@pytest.fixture
+def s3(s3_endpoint: str) -> Uri:
+    """Return a function that names a fresh place in the bucket."""
+
+    def uri(bucket: str = "bucket", endpoint: str = s3_endpoint) -> str:
+        return f"s3://{bucket}/a%200/{uuid.uuid4().hex}?endpoint_override={endpoint}&scheme=http"
+
+    return uri
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
+
+
+def wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text()
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        time.sleep(0.05)
+    pytest.fail(f"no S3 server within {PATIENCE_S} s: {log.read_text()}")

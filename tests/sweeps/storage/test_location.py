@@ -1,0 +1,120 @@
+"""A location that cannot be used is refused in one sentence, soon, and without repeating a secret."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps.errors import StorageError
+from sweeps.storage import Store
+from tests.sweeps.conftest import Uri
+
+
+def refusal(location: str) -> str:
+    with pytest.raises(StorageError) as caught:
+        Store(location)
+    said = str(caught.value)
+    assert "\n" not in said
+    return said
+
+
+@pytest.mark.parametrize("location", ["gopher://host/runs", "file://relative/runs", "s3:///runs", "s3://b/a b"])
+def test_an_unusable_uri(location: str) -> None:
+    said = refusal(location)
+    assert location in said
+    assert said.endswith("expected a path or a URI")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "s3://AKIA:5E/c+Ret@bucket/runs",
+        "s3://AKIA:5E/c+Ret@bucket/runs?region=x",
+        "s3://AKIA:5E?c+Ret@bucket/runs",
+        "s3://AKIA:5E/c+@Ret@bucket/runs",
+        "s3://AKIA:12345E/c+Ret@bucket",
+        "abfs://:5E/c+Ret==@account/runs",
+        "s3://bucket/runs?access_key=AKIA&secret_key=5E/c+Ret",
+        "s3://bucket/runs?scheme=http&endpoint_override=http://AKIA:5E/c+Ret@host:9000",
+        "abfs://container@account/runs?client_secret=5E/c+Ret",
+        "abfs://container@account/runs?sv=2024&sig=5E/c+Ret",
+    ],
+)
+def test_a_secret_is_refused_and_not_repeated(location: str) -> None:
+    said = refusal(location)
+    assert "found credentials in the URI, expected them in the environment of every node" in said
+    assert "Ret" not in said
+    assert "5E" not in said
+
+
+@pytest.mark.parametrize("location", ["mock:///a@b", "mock:///a:b@c", "mock://host:80/a@b"])
+def test_a_path_with_an_at_sign_is_no_secret(location: str) -> None:
+    Store(location).files.check_writable()
+
+
+def test_a_bucket_that_does_not_exist(s3: Uri) -> None:
+    location = s3(bucket="buckets")
+    assert refusal(location) == f"storage '{location}': found no bucket 'buckets', expected one that exists"
+
+
+def test_credentials_that_are_refused(s3: Uri, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another/secret")
+    said = refusal(s3())
+    assert "cannot be reached" in said
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize("scheme", ["s3://", "gs://anonymous@"])
+def test_an_endpoint_nobody_listens_on(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    start = time.monotonic()
+    assert "cannot be reached (Connection refused)" in refusal(
+        f"{scheme}bucket/runs?scheme=http&endpoint_override=127.0.0.1:{port}"
+    )
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable to root")
+def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.files.publish("toy/results/a.parquet", b"")
+    (tmp_path / "toy" / "results").chmod(0)
+    with pytest.raises(StorageError, match=r"toy/results: cannot be listed \(Permission denied\)$"):
+        store.row_keys("toy")
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "results").write_text("no folder")
+    with pytest.raises(StorageError, match=r"toy/results: cannot be listed \(Not a directory\)$"):
+        Store(str(tmp_path)).row_keys("toy")
+
+
+def test_a_server_that_goes_away_is_said(s3: Uri, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(s3())
+    store.write_spec("toy", "name: toy")
+
+    def fail(*arguments: object) -> None:
+        raise OSError("AWS Error NETWORK_CONNECTION during PutObject operation:\n curlCode: 7")
+
+    class Broken:
+        type_name = "s3"
+        get_file_info = open_input_stream = open_output_stream = delete_file = delete_dir = staticmethod(fail)
+
+    monkeypatch.setattr(store.files, "_fs", Broken())
+    for action in (
+        lambda: store.row_keys("toy"),
+        lambda: store.has_row("toy", "a-1"),
+        lambda: store.read_spec("toy"),
+        lambda: store.write_spec("toy", ""),
+        lambda: store.files.delete("toy/spec.yaml"),
+        lambda: store.files.delete_folder("toy"),
+    ):
+        with pytest.raises(StorageError, match="cannot be .* NETWORK_CONNECTION") as caught:
+            action()
+        assert "\n" not in str(caught.value)
