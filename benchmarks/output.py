@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -17,13 +17,15 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def write(figures: Mapping[str, Any], form: str) -> None:
-    """Print one set of named figures."""
-    frame = pd.DataFrame([figures])
+def write(figures: Mapping[str, Any] | Sequence[Mapping[str, Any]], form: str) -> None:
+    """Print one set of named figures, or several as the rows of a table."""
+    frame = pd.DataFrame([figures] if isinstance(figures, Mapping) else figures)
     if form == "csv":
         frame.to_csv(sys.stdout, index=False)
     elif form == "json":
         frame.to_json(sys.stdout, orient="records", indent=1)
         sys.stdout.write("\n")
+    elif len(frame) > 1:
+        print(frame.to_string(index=False, float_format="%.4g"))
     else:
         print(frame.T.to_string(header=False, float_format="%.4g"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -35,14 +36,23 @@ class Precision(NamedTuple):
     attacked: AveragePrecision | None
 
 
-def evaluate(detector: Detector, samples: Samples, *, objective: Objective, settings: Evaluation) -> Precision:
-    """Return the precision of `detector` on all of `samples`, under the objective's attack if it has one."""
+def evaluate(
+    detector: Detector,
+    samples: Samples,
+    *,
+    objective: Objective,
+    settings: Evaluation,
+    tell: Callable[[int], object] = lambda images: None,
+) -> Precision:
+    """Return the precision of `detector` on all of `samples`, under the objective's attack if it has one.
+
+    `tell` is called after each batch with the number of images evaluated so far.
+    """
     detector.eval()
     device = next(detector.parameters()).device
     clean: list[Detections] = []
     attacked: list[Detections] = []
-    for indices in torch.arange(len(samples)).split(settings.batch_size):
-        batch = samples.batch(indices.tolist())
+    for batch in samples.stream(indices.tolist() for indices in torch.arange(len(samples)).split(settings.batch_size)):
         images = batch.images.to(device, memory_format=torch.channels_last)
         targets = batch.targets.to(device)
 
@@ -62,6 +72,7 @@ def evaluate(detector: Detector, samples: Samples, *, objective: Objective, sett
         if objective.attack is not None:
             assignments = assign(targets, detector.heads, images.shape[-1])
             attacked += found(objective.attacked(detector, images, assignments), batch.image_ids, batch.letterboxes)
+        tell(len(clean))
     return Precision(
         clean=average_precision(samples.split, clean),
         attacked=average_precision(samples.split, attacked) if objective.attack is not None else None,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from robustprune.attacks import frozen
+from robustprune.attacks import Attack, frozen
 from robustprune.darknet import Detector, Head
 from robustprune.losses.assignment import Assignment, assign
 
@@ -20,10 +20,6 @@ class Loss(Protocol):
 
     def __call__(self, outputs: Sequence[Tensor], assignments: Sequence[Assignment], heads: Sequence[Head]) -> Tensor:
         """Return the scalar loss of a batch."""
-
-
-Attack = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
-"""From a scalar loss of the images, and the images, to attacked images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +61,43 @@ class Objective:
         assert self.attack is not None
         constant = {name: weight.detach() for name, weight in (weights or {}).items()}
         with frozen(detector):
-            return self.attack(
-                lambda x: self.loss(functional_call(detector, constant, (x,)), assignments, detector.heads),
-                images,
+            ascended = _Ascended(
+                loss=self.loss,
+                outputs=lambda x: functional_call(detector, constant, (x,)),
+                assignments=assignments,
+                heads=detector.heads,
             )
+            return self.attack(ascended, images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ascended:
+    """The loss of one batch as a function of its images; see `attacks.AttackLoss`."""
+
+    loss: Loss
+    outputs: Callable[[Tensor], Sequence[Tensor]]
+    assignments: Sequence[Assignment]
+    heads: Sequence[Head]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.loss(self.outputs(images), self.assignments, self.heads)
+
+    @torch.no_grad()
+    def per_image(self, images: Tensor) -> Tensor:
+        outputs = self.outputs(images)
+        return torch.stack(
+            [
+                self.loss(
+                    [output[index : index + 1] for output in outputs],
+                    [_of_image(positive, index) for positive in self.assignments],
+                    self.heads,
+                )
+                for index in range(len(images))
+            ]
+        )
+
+
+def _of_image(positive: Assignment, index: int) -> Assignment:
+    """Return the part of an assignment that belongs to one image, as if that were the whole batch."""
+    part = Assignment(*(column[positive.image == index] for column in positive))
+    return part._replace(image=torch.zeros_like(part.image))

@@ -9,7 +9,6 @@ import functools
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from robustprune import masks as masking
 from robustprune.arrays import Arrays, to_arrays
-from robustprune.attacks import ATTACKS
+from robustprune.attacks import configured
 from robustprune.darknet import Detector
 from robustprune.darknet.weights import load_weights
 from robustprune.data.samples import Samples
@@ -36,7 +35,6 @@ from robustprune.training import train
 
 Cell = Mapping[str, Any]
 
-CACHE_BYTES = 2 * 2**30
 NONE = "none"
 """The structure and initializer of a baseline row: nothing was pruned, so nothing was scored."""
 
@@ -101,7 +99,7 @@ class DetectionStudy:
     def __init__(self, settings: DetectionSettings) -> None:
         """Take validated settings; reads no data."""
         self.settings = settings
-        self._samples: dict[tuple[str, str], Samples] = {}
+        self._samples: dict[str, Samples] = {}
 
     # What the engine asks before anything runs
 
@@ -168,12 +166,13 @@ class DetectionStudy:
     def pretrain(self, cell: Cell, base: Arrays, progress: Progress = NOWHERE) -> Arrays:
         """Train adversarially, from the base detector."""
         detector = self._restore(base)
+        generator = _generator(cell["seed"], "pretrain")
         train(
             detector,
             self._split("train", cell["colour"]),
-            objective=self._robust,
+            objective=self._robust(generator),
             settings=self.settings.pretrain,
-            generator=_generator(cell["seed"], "pretrain"),
+            generator=generator,
             progress=progress,
         )
         return to_arrays(detector.state_dict())
@@ -183,10 +182,11 @@ class DetectionStudy:
         """Score the weights of the checkpoint."""
         name = str(cell["initializer"])
         method = INITIALIZERS[name]
+        generator = _generator(cell["seed"], "score")
         problem = Problem(
             samples=self._split("train", cell["colour"]),
-            objective=self._robust,
-            generator=_generator(cell["seed"], "score"),
+            objective=self._robust(generator),
+            generator=generator,
             structure=str(cell["structure"]) if method.per_ratio else None,
             ratio=float(cell["ratio"]) if method.per_ratio else None,
             prune_heads=self.settings.prune_heads,
@@ -212,12 +212,13 @@ class DetectionStudy:
         start = time.perf_counter()
         if not self.is_baseline(cell):
             masking.apply(masks, detector.prunable_layers(heads=True))
+            generator = _generator(cell["seed"], "finetune")
             train(
                 detector,
                 self._split("train", cell["colour"]),
-                objective=self._robust,
+                objective=self._robust(generator),
                 settings=self.settings.finetune,
-                generator=_generator(cell["seed"], "finetune"),
+                generator=generator,
                 masks=masks,
                 progress=progress,
             )
@@ -225,7 +226,7 @@ class DetectionStudy:
         precision = evaluate(
             detector,
             self._split("val", cell["colour"]),
-            objective=self._robust,
+            objective=self._robust(_generator(cell["seed"], "evaluate")),
             settings=self.settings.evaluation,
         )
         return {
@@ -245,22 +246,20 @@ class DetectionStudy:
         torch.set_num_threads(self.settings.threads)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    @functools.cached_property
-    def _robust(self) -> Objective:
-        attack = self.settings.attack
-        options = attack.model_dump(exclude={"name"})
-        return Objective(loss=LOSSES[self.settings.detector.loss], attack=partial(ATTACKS[attack.name], **options))
+    def _robust(self, generator: torch.Generator) -> Objective:
+        """Return the objective under attack; random starts are drawn from `generator`, whose state trainings keep."""
+        return Objective(loss=LOSSES[self.settings.detector.loss], attack=configured(self.settings.attack, generator))
 
     def _split(self, split: str, colour: str) -> Samples:
-        if (split, colour) not in self._samples:
+        if split not in self._samples:
             train_split, val_split = self.settings.dataset.splits()
-            self._samples[split, colour] = Samples(
+            self._samples[split] = Samples(
                 train_split if split == "train" else val_split,
                 image_size=self.settings.detector.image_size,
-                colour="rgb" if colour == "rgb" else "greyscale",
-                cache_bytes=CACHE_BYTES,
+                workers=self.settings.loader.workers,
+                cache_bytes=int(self.settings.loader.cache_gib * 2**30),
             )
-        return self._samples[split, colour]
+        return self._samples[split].in_colour("rgb" if colour == "rgb" else "greyscale")
 
     def _start(self) -> Detector:
         """Return the detector before any training of ours: fresh from the base seed, or with the weights given."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, create_model
 
+from robustprune.attacks import AttackSettings, PgdSettings
 from robustprune.darknet import cfg
 from robustprune.datasets import Dataset
 from robustprune.errors import InputError
@@ -26,13 +27,11 @@ class DetectorSettings(Settings):
     loss: Literal["ciou"] = "ciou"
 
 
-class AttackSettings(Settings):
-    """The attack that detectors are trained against and measured under."""
+class LoaderSettings(Settings):
+    """How images are read; no result depends on it."""
 
-    name: Literal["pgd"] = "pgd"
-    epsilon: float = Field(default=0.05, gt=0, le=1)
-    step_size: float = Field(default=0.02, gt=0, le=1)
-    steps: int = Field(default=5, ge=1)
+    workers: int = Field(default=4, ge=1, description="threads that decode and letterbox, per worker process")
+    cache_gib: float = Field(default=2.0, ge=0, description="memory for letterboxed images, per worker process, in GiB")
 
 
 class BaseTraining(Training):
@@ -53,17 +52,22 @@ class DetectionSettings(Settings):
 
     dataset: Dataset
     detector: DetectorSettings
-    attack: AttackSettings = AttackSettings()
+    attack: AttackSettings = PgdSettings()
     base: BaseTraining
     pretrain: Training
     finetune: Training
     initializers: InitializerSettings = InitializerSettings()  # type: ignore[valid-type]
     evaluation: Evaluation = Evaluation()
+    loader: LoaderSettings = LoaderSettings()
     prune_heads: bool = False
     share_pretraining: bool = Field(
         default=True, description="one checkpoint per colour and seed; false trains one per trial"
     )
     threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")
+
+
+# Attack settings younger than the first results, with the value that does nothing: so results keep their keys.
+_LATER = (("random_start", False), ("restarts", 1))
 
 
 def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
@@ -78,11 +82,12 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
     detector = plain["detector"] | {"config": _cfg_sha256(settings.detector.config)}
     if settings.detector.weights is not None:
         detector["weights"] = _file_sha256(settings.detector.weights)
+    attack = {name: value for name, value in plain["attack"].items() if (name, value) not in _LATER}
     common = {"detector": detector, "threads": plain["threads"]}
     train, val = (settings.dataset.fingerprint(split) for split in ("train", "val"))
     own_training = {"training": plain["base"], "train": train} if settings.detector.weights is None else {}
-    robust = common | {"attack": plain["attack"], "train": train}
-    measured = common | {"attack": plain["attack"], "val": val, "evaluation": plain["evaluation"]}
+    robust = common | {"attack": attack, "train": train}
+    measured = common | {"attack": attack, "val": val, "evaluation": plain["evaluation"]}
     pruning = {"prune_heads": plain["prune_heads"]}
     return {
         "base": common | own_training,

@@ -101,13 +101,13 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield every sample (or the first `count`) once, in random order: images (N, 3, S, S) and targets (M, 6)."""
     order = torch.randperm(min(count or len(samples), len(samples)), generator=generator)
-    for indices in order.split(batch_size):
-        batch = samples.batch(indices.tolist())
-        images, targets = batch.images, batch.targets
+    for batch in samples.stream(indices.tolist() for indices in order.split(batch_size)):
+        images = batch.images.to(device, memory_format=torch.channels_last)
+        targets = batch.targets.to(device)
         if flip:
-            mirrored = torch.rand(len(indices), generator=generator) < 0.5
-            images, targets = flip_horizontally(images, targets, mirrored)
-        yield images.to(device, memory_format=torch.channels_last), targets.to(device)
+            mirrored = torch.rand(len(images), generator=generator) < 0.5
+            images, targets = flip_horizontally(images, targets, mirrored.to(device))
+        yield images, targets
 
 
 def one_cycle(progress: float) -> float:

@@ -51,7 +51,7 @@ class ToyRun:
 
     def snapshot(self) -> dict[str, int]:
         """When each published row and checkpoint was written."""
-        published = [*self.storage.glob("*/results/*.parquet"), *self.storage.glob("checkpoints/*/*.*")]
+        published = [*self.storage.glob("*/results/*.parquet"), *self.storage.glob("checkpoints/*/meta.json")]
         return {str(path): path.stat().st_mtime_ns for path in published}
 
     def claims(self) -> list[Path]:

@@ -1,8 +1,22 @@
 """Attacks within a norm ball around an image, by name."""
 
+from robustprune.attacks.by_name import ATTACKS, Attack, AttackSettings, configured
+from robustprune.attacks.fgsm import FgsmSettings, fgsm
 from robustprune.attacks.frozen import frozen
-from robustprune.attacks.pgd import pgd
+from robustprune.attacks.loss import AttackLoss
+from robustprune.attacks.pgd import PgdSettings, pgd
+from robustprune.attacks.zero_gradients import ZeroGradients
 
-ATTACKS = {"pgd": pgd}
-
-__all__ = ["ATTACKS", "frozen", "pgd"]
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "AttackLoss",
+    "AttackSettings",
+    "FgsmSettings",
+    "PgdSettings",
+    "ZeroGradients",
+    "configured",
+    "fgsm",
+    "frozen",
+    "pgd",
+]

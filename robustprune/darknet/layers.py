@@ -5,6 +5,7 @@ How they are wired is the detector's business (`network.py`); what the options m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -52,9 +53,9 @@ class Convolutional(nn.Module):
         super().__init__()
         make, nonlinearity = ACTIVATIONS[activation]
         self.conv = nn.Conv2d(in_channels, filters, size, stride, padding, groups=groups, bias=not batch_normalize)
-        # Darknet divides by sqrt(variance + 1e-5) where it trains (cuDNN, and AlexeyAB's fork throughout) and
-        # by sqrt(variance) + 1e-6 in its oldest CPU code. The first is what the weights were trained under,
-        # and bounds a dead channel's gain at 316 instead of 1e6.
+        # Darknet divides by sqrt(variance + 1e-5) wherever it trains (cuDNN, `normalize_kernel`) and, in AlexeyAB's
+        # fork, wherever it infers (`fuse_conv_batchnorm`); by sqrt(variance) + 1e-6 in its oldest CPU code alone. The
+        # first is what the weights were trained under, and bounds a dead channel's gain at 316 instead of 1e6.
         self.batch_norm = nn.BatchNorm2d(filters, eps=1e-5) if batch_normalize else None
         self.activation = make()
         nn.init.kaiming_normal_(self.conv.weight, a=LEAKY_SLOPE, nonlinearity=nonlinearity)  # type: ignore[arg-type]
@@ -116,7 +117,11 @@ class Route(nn.Module):
 
 
 class Shortcut(nn.Module):
-    """Sum of its inputs, then an activation."""
+    """Sum of its inputs, then an activation. The first input sets the number of channels.
+
+    Of an input with more channels the first ones are added, one with fewer is added to the first ones
+    (`shortcut_multilayer_cpu` in `blas.c`, whose layers are flat: channels lie one after the other).
+    """
 
     def __init__(self, activation: str) -> None:
         """`activation` by Darknet's name."""
@@ -124,11 +129,36 @@ class Shortcut(nn.Module):
         self.activation = ACTIVATIONS[activation].make()
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
-        """(N, C, H, W) each -> (N, C, H, W)."""
-        total = first
+        """(N, C, H, W), then (N, C_i, H, W) each -> (N, C, H, W)."""
+        total, channels = first, first.shape[1]
         for other in others:
+            missing = channels - other.shape[1]
+            if missing:  # negative padding cuts
+                other = nn.functional.pad(other, (0, 0, 0, 0, 0, missing))
             total = total + other
         output: Tensor = self.activation(total)
+        return output
+
+
+class AveragePool(nn.Module):
+    """Mean of each channel over the whole image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        return x.mean(dim=(2, 3), keepdim=True)
+
+
+class Product(nn.Module):
+    """Product of two layers, one of which may have a single pixel, then an activation."""
+
+    def __init__(self, activation: str) -> None:
+        """`activation` by Darknet's name."""
+        super().__init__()
+        self.activation = ACTIVATIONS[activation].make()
+
+    def forward(self, factor: Tensor, x: Tensor) -> Tensor:
+        """(N, C, 1, 1) or (N, C, H, W), and (N, C, H, W) -> (N, C, H, W)."""
+        output: Tensor = self.activation(factor * x)
         return output
 
 
@@ -145,8 +175,12 @@ class Yolo(nn.Module):
         classes: int,
         scale_x_y: float,
         ignore_thresh: float,
+        new_coords: bool = False,
     ) -> None:
-        """`anchors` are (width, height) in pixels of the network input, `stride` the side of a grid cell."""
+        """`anchors` are (width, height) in pixels of the network input, `stride` the side of a grid cell.
+
+        `new_coords` says that a box's side is anchor * (2 sigmoid(t))^2 instead of anchor * exp(t).
+        """
         super().__init__()
         # Not in the state dict: anchors come from the .cfg, never from a checkpoint.
         self.register_buffer("anchors", torch.tensor(anchors), persistent=False)
@@ -154,9 +188,17 @@ class Yolo(nn.Module):
         self.classes = classes
         self.scale_x_y = scale_x_y
         self.ignore_thresh = ignore_thresh
+        self.new_coords = new_coords
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, A * (5 + classes), H, W) -> (N, A, H, W, 5 + classes), nothing but the order changed."""
+        """(N, A * (5 + classes), H, W) -> (N, A, H, W, 5 + classes), nothing but the order changed.
+
+        With `new_coords`, width and height come out as 2 ln(2 sigmoid(t)): losses and decoding go on taking exp.
+        """
         batch, _, height, width = x.shape
         # Splitting the channels is a view in either memory format; `reshape` would do, but hide a copy.
-        return x.view(batch, len(self.anchors), 5 + self.classes, height, width).permute(0, 1, 3, 4, 2)
+        output = x.view(batch, len(self.anchors), 5 + self.classes, height, width).permute(0, 1, 3, 4, 2)
+        if not self.new_coords:
+            return output
+        place, size, scores = output.tensor_split((2, 4), dim=-1)
+        return torch.cat([place, 2 * (math.log(2) + nn.functional.logsigmoid(size)), scores], dim=-1)

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from robustprune.darknet import cfg
-from robustprune.darknet.build import IMAGE, build_layers, with_classes
+from robustprune.darknet.build import build_layers
+from robustprune.darknet.build_heads import with_classes
 from robustprune.darknet.cfg import Section
+from robustprune.darknet.graph import IMAGE
 from robustprune.darknet.heads import Head, decode_head
 from robustprune.darknet.layers import Convolutional, Yolo
 from robustprune.errors import InputError
@@ -41,7 +43,8 @@ class Detector(nn.Module):
         self.layers = nn.ModuleList(layer.module for layer in layers)
         self.inputs = tuple(layer.inputs for layer in layers)
         self.image_size = (net.integer("height", minimum=1), net.integer("width", minimum=1))
-        self.stride = self.image_size[0] // min(layer.shape.height for layer in layers)
+        self.stride = int(max(layer.stride for layer in layers))
+        self._channels = net.integer("channels", minimum=1)
         self.weights_header = (0, 2, 5, 0)
         self._last_reads = _last_reads(self.inputs)
         for index in self._head_sources():
@@ -72,7 +75,9 @@ class Detector(nn.Module):
             - images: (N, 3, H, W) in [0, 1], H and W divisible by `stride`
             - returns: (N, anchors, grid_h, grid_w, 5 + classes) each; x, y, w, h, objectness, classes
         """
-        height, width = images.shape[-2:]
+        channels, height, width = images.shape[1:]
+        if channels != self._channels:
+            raise InputError(f"images have {channels} channels, the .cfg's [net] expects {self._channels}")
         if height % self.stride or width % self.stride:
             raise InputError(f"images are {width}x{height} pixels, expected multiples of {self.stride}")
         heads = []

@@ -1,6 +1,7 @@
 """One split of a data set in COCO format: images, boxes, contiguous classes, ground truth for pycocotools.
 
-The file format and its errors are in `coco_json`; resizing, colour and batches are in `samples`.
+The file format and its errors are in `coco_json`; pools and random parts of splits are in `subsets`; resizing, colour
+and batches are in `samples`.
 """
 
 import contextlib
@@ -8,6 +9,8 @@ import functools
 import hashlib
 import io
 import os
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,48 +20,52 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.coco import COCO
 
-from robustprune.data.coco_json import AnnotationFile, AnnotationRecord, CategoryRecord, ImageRecord, read
+from robustprune.data.coco_json import AnnotationFile, AnnotationRecord, CategoryRecord, ImageRecord, parse
 from robustprune.errors import InputError
 
 # Boxes are written with two decimals: less than this, in pixels, is no extent and no damage.
 ROUNDING = 0.01
 
+# What Pillow raises for files that are no images, or broken ones.
+DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+# Broken metadata, as some photographs have, is no damage to the picture.
+warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")
+
 
 class Objects(NamedTuple):
-    """All objects of a split with its crowds, by image: those of image i are at `starts[i]:starts[i + 1]`."""
+    """All objects of a split with its crowds."""
 
-    images: NDArray[np.int64]  # (N,), ascending
+    images: NDArray[np.int64]  # (N,), indices, ascending
     bbox: NDArray[np.float64]  # (N, 4): x, y, width, height in pixels, inside the image
     classes: NDArray[np.int64]  # (N,)
     areas: NDArray[np.float64]  # (N,)
     crowds: NDArray[np.bool_]  # (N,)
-    starts: NDArray[np.int64]  # (number of images + 1,)
 
 
 @dataclass(frozen=True, eq=False)
 class CocoSplit:
-    """One split, images in the order of their ids; made by `load_split`.
+    """One split, images in the order of their ids; made by `load_split`, and by `subsets` out of others.
 
     Images without objects are kept. Crowds are no training targets (`boxes`, `classes`), yet part of
     `ground_truth`, where pycocotools ignores them.
 
     Attributes:
-        folder: Where the images are.
-        annotation_file: Where the annotations were read, their SHA-256 is `annotation_digest`.
+        source: The annotation file or files, for messages.
         categories: Sorted by id; a class is an index into them.
         images: Sorted by id.
-        repaired: Number of boxes that reached out of their image and were cut at its edge.
-        dropped: Number of boxes that had no extent inside their image; they are left out everywhere.
+        folders: What their file names are relative to, one per image.
+        objects: Of all images.
+        mended: Per image, the number of boxes that reached out of it and were cut at its edge, and the number of
+            those that had no extent inside it and are left out everywhere; shape (number of images, 2).
     """
 
-    folder: Path
-    annotation_file: Path
-    annotation_digest: bytes
+    source: str
     categories: tuple[CategoryRecord, ...]
     images: tuple[ImageRecord, ...]
+    folders: tuple[Path, ...]
     objects: Objects
-    repaired: int
-    dropped: int
+    mended: NDArray[np.int64]
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -89,28 +96,62 @@ class CocoSplit:
         return self.objects.classes[self._rows(index)]
 
     def _rows(self, index: int) -> NDArray[np.int64]:
-        start, stop = self.objects.starts[index : index + 2]
+        start, stop = self._starts[index : index + 2]
         return np.arange(start, stop)[~self.objects.crowds[start:stop]]
+
+    @functools.cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return np.searchsorted(self.objects.images, np.arange(len(self) + 1))
+
+    def indices(self, image_ids: Sequence[int]) -> list[int]:
+        """Return the indices of the images with these ids.
+
+        Raises:
+            InputError: An id is of no image.
+        """
+        known = {image_id: index for index, image_id in enumerate(self.image_ids)}
+        for image_id in image_ids:
+            if image_id not in known:
+                raise InputError(f"{self.source}: found no image of id {image_id} among the {len(self)} in use")
+        return [known[image_id] for image_id in image_ids]
+
+    def path(self, index: int) -> Path:
+        """Return the file of an image."""
+        return self.folders[index] / self.images[index].file_name
 
     def image(self, index: int) -> Image.Image:
         """Read an image as RGB, whatever its file's colour space; transparency is dropped.
+
+        Its pixels are as they are stored: COCO's sizes and boxes take no account of an orientation in the metadata.
 
         Raises:
             InputError: The file is damaged, or not of the size that the annotations say.
         """
         record = self.images[index]
-        path = self.folder / record.file_name
+        path = self.path(index)
         try:
             with Image.open(path) as file:
-                image = file.convert("RGB")
-        except OSError as error:
+                size = file.size
+                image = _rgb(file) if size == (record.width, record.height) else None
+        except DAMAGED as error:
             raise InputError(f"{path}: {error}, expected an image file") from None
-        if image.size != (record.width, record.height):
+        if image is None:
             raise InputError(
-                f"{path}: found {image.width} x {image.height} pixels, "
-                f"expected {record.width} x {record.height} as in {self.annotation_file}"
+                f"{path}: found {size[0]} x {size[1]} pixels as stored, "
+                f"expected {record.width} x {record.height} as in {self.source}"
             )
         return image
+
+    @property
+    def remark(self) -> str | None:
+        """One sentence on the boxes that were mended, if any, for the user to know."""
+        repaired, dropped = self.mended.sum(axis=0)
+        if not repaired and not dropped:
+            return None
+        return (
+            f"{self.source}: {repaired} boxes that reach out of their image are cut at its edge, "
+            f"{dropped} without extent inside it are left out"
+        )
 
     @functools.cached_property
     def ground_truth(self) -> COCO:
@@ -142,11 +183,22 @@ class CocoSplit:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the annotation file's bytes and every image's name and file size."""
-        digest = hashlib.sha256(self.annotation_digest)
-        for image in self.images:
-            size = (self.folder / image.file_name).stat().st_size
-            digest.update(f"{image.file_name}\0{size}\0".encode())
+        """SHA-256 over categories, images, the sizes of their files, and objects: what is trained on or measured.
+
+        Raises:
+            InputError: An image file is empty, or no longer there.
+        """
+        digest = hashlib.sha256(repr([(category.id, category.name) for category in self.categories]).encode())
+        for index, image in enumerate(self.images):
+            try:
+                size = self.path(index).stat().st_size
+            except OSError as error:
+                raise InputError(f"{self.path(index)}: {error.strerror}, expected an image file") from None
+            if size == 0:
+                raise InputError(f"{self.path(index)}: the file is empty, expected an image file")
+            digest.update(repr((image.id, image.file_name, image.width, image.height, size)).encode())
+        for column in self.objects:
+            digest.update(column.tobytes())
         return digest.hexdigest()
 
 
@@ -157,27 +209,22 @@ def load_split(root: Path, split: str) -> CocoSplit:
         InputError: A file is missing or damaged, or the annotations contradict themselves.
     """
     path = root / "annotations" / f"instances_{split}.json"
-    file, digest = read(path)
-    _check_files(file, path, root / split)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a COCO annotation file") from None
+    file = parse(content, path)
+    folder = root / split
+    _check_files(file, path, folder)
     images = tuple(sorted(file.images, key=lambda image: image.id))
     categories = tuple(sorted(file.categories, key=lambda category: category.id))
-    objects, repaired, dropped = _objects(file, images, categories)
-    return CocoSplit(root / split, path, digest, categories, images, objects, repaired, dropped)
+    objects, mended = _objects(file, images, categories)
+    return CocoSplit(str(path), categories, images, (folder,) * len(images), objects, mended)
 
 
-def check_disjoint(train: CocoSplit, val: CocoSplit) -> None:
-    """Check that no image is trained on and measured.
-
-    Raises:
-        InputError: The splits share an image id or a file name.
-    """
-    for field in ("id", "file_name"):
-        shared = {getattr(image, field) for image in train.images} & {getattr(image, field) for image in val.images}
-        if shared:
-            raise InputError(
-                f"{val.annotation_file}: {len(shared)} images have the same {field} as in "
-                f"{train.annotation_file}, one is {min(shared)!r}, expected disjoint splits"
-            )
+def _rgb(image: Image.Image) -> Image.Image:
+    # By way of RGBA, as Pillow warns of palettes that have transparent colours.
+    return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
 
 
 def _check_files(file: AnnotationFile, path: Path, folder: Path) -> None:
@@ -187,7 +234,8 @@ def _check_files(file: AnnotationFile, path: Path, folder: Path) -> None:
         subfolder, name = os.path.split(image.file_name)
         if subfolder not in listings:
             try:
-                listings[subfolder] = set(os.listdir(folder / subfolder))
+                with os.scandir(folder / subfolder) as entries:
+                    listings[subfolder] = {entry.name for entry in entries if entry.is_file()}
             except OSError:
                 listings[subfolder] = set()
         if name not in listings[subfolder]:
@@ -198,8 +246,8 @@ def _check_files(file: AnnotationFile, path: Path, folder: Path) -> None:
 
 def _objects(
     file: AnnotationFile, images: tuple[ImageRecord, ...], categories: tuple[CategoryRecord, ...]
-) -> tuple[Objects, int, int]:
-    """Return the objects grouped by image, and how many boxes were repaired and dropped."""
+) -> tuple[Objects, NDArray[np.int64]]:
+    """Return the objects ordered by image, and how many boxes of each image were mended, as in `CocoSplit`."""
     image_index = {image.id: index for index, image in enumerate(images)}
     class_index = {category.id: index for index, category in enumerate(categories)}
     records = sorted(file.annotations, key=lambda record: image_index[record.image_id])
@@ -212,9 +260,10 @@ def _objects(
 
     bbox, moved = _clip(written, sizes[owners])
     kept = (bbox[:, 2:] >= ROUNDING).all(axis=1)
-    starts = np.searchsorted(owners[kept], np.arange(len(images) + 1))
-    objects = Objects(owners[kept], bbox[kept], classes[kept], areas[kept], crowds[kept], starts)
-    return objects, int((kept & (moved > ROUNDING)).sum()), int((~kept).sum())
+    objects = Objects(owners[kept], bbox[kept], classes[kept], areas[kept], crowds[kept])
+    repaired, dropped = kept & (moved > ROUNDING), ~kept
+    mended = [np.bincount(owners[which], minlength=len(images)) for which in (repaired, dropped)]
+    return objects, np.stack(mended, axis=1)
 
 
 def _area(record: AnnotationRecord) -> float:

@@ -3,18 +3,18 @@
 Only the fields that detection uses are kept; what they mean to a detector is in `coco`.
 """
 
-import hashlib
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
+from posixpath import normpath
 from typing import Annotated, Protocol
 
 from pydantic import FailFast, Field, FiniteFloat, Strict, TypeAdapter, ValidationError
 
 from robustprune.errors import InputError
 
-Id = Annotated[int, Strict()]
+Id = Annotated[int, Strict(), Field(ge=-(2**63), lt=2**63)]
 Pixels = Annotated[int, Strict(), Field(gt=0)]
 Number = Annotated[FiniteFloat, Strict()]
 
@@ -51,7 +51,7 @@ class CategoryRecord:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationFile:
-    """A whole file; from `read`, ids are unique and exist, and file names stay in their folder."""
+    """A whole file; from `parse`, ids and file names are unique, ids exist, and file names stay in their folder."""
 
     images: Annotated[list[ImageRecord], FailFast(), Field(min_length=1)]
     annotations: Annotated[list[AnnotationRecord], FailFast()]
@@ -64,9 +64,9 @@ _EXPECTED = {
     "images": "objects in an array",
     "annotations": "objects in an array",
     "categories": "objects in an array",
-    "id": "a whole number",
-    "image_id": "a whole number",
-    "category_id": "a whole number",
+    "id": "a whole number of 64 bits",
+    "image_id": "a whole number of 64 bits",
+    "category_id": "a whole number of 64 bits",
     "file_name": "a name",
     "name": "a name",
     "width": "a positive whole number",
@@ -77,22 +77,18 @@ _EXPECTED = {
 }
 
 
-def read(path: Path) -> tuple[AnnotationFile, bytes]:
-    """Return a file's records and the SHA-256 of its bytes.
+def parse(content: bytes, path: Path) -> AnnotationFile:
+    """Return the records in the content of the file `path`.
 
     Raises:
-        InputError: The file is missing, is not JSON, lacks a field, or contradicts itself.
+        InputError: It is not JSON, lacks a field, or contradicts itself.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a COCO annotation file") from None
     try:
         file = _FILE.validate_json(content)
     except ValidationError as error:
         raise InputError(f"{path}: {_sentence(error)}") from None
     _check(file, path)
-    return file, hashlib.sha256(content).digest()
+    return file
 
 
 def _sentence(error: ValidationError) -> str:
@@ -133,14 +129,26 @@ def _check(file: AnnotationFile, path: Path) -> None:
                 f"{path}: field annotations[{position}].category_id is {annotation.category_id}, "
                 f"expected the id of one of the {len(category_ids)} categories"
             )
+    file_names: set[str] = set()
     for position, image in enumerate(file.images):
-        # Windows' rules know both separators and drive letters: what one system refuses, all do.
-        name = PureWindowsPath(image.file_name)
-        if name.anchor or ".." in name.parts:
-            raise InputError(
-                f"{path}: field images[{position}].file_name is {image.file_name!r}, "
-                "expected a relative path inside the image folder"
-            )
+        field = f"field images[{position}].file_name is {image.file_name!r}"
+        if not _stays_inside(image.file_name):
+            raise InputError(f"{path}: {field}, expected a relative path inside the image folder, with forward slashes")
+        name = normpath(image.file_name)
+        if name in file_names:
+            raise InputError(f"{path}: {field} again, expected unique names")
+        file_names.add(name)
+
+
+def _stays_inside(file_name: str) -> bool:
+    # Windows' separators and drive letters count anywhere: what one system refuses, all do.
+    return not (
+        file_name.startswith("/")
+        or file_name[1:2] == ":"
+        or ".." in file_name.split("/")
+        or "\\" in file_name
+        or "\0" in file_name
+    )
 
 
 def _unique_ids(records: Sequence[_HasId], field: str, path: Path) -> set[int]:

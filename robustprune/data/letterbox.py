@@ -8,8 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+
+Pixels = NDArray[np.uint8]
+"""RGB, shape (H, W, 3)."""
 
 PADDING = 0.5
 
@@ -54,7 +58,7 @@ class Letterbox(NamedTuple):
 def letterbox(image: Image.Image, size: int) -> tuple[Tensor, Letterbox]:
     """Resize an RGB image to fit a square, keeping its aspect, and pad it evenly with grey.
 
-    Bilinear without antialiasing, as Darknet and OpenCV resize.
+    The steps, `place`, `resize` and `paint`, are there for who keeps resized images.
 
     Args:
         image: RGB.
@@ -63,15 +67,40 @@ def letterbox(image: Image.Image, size: int) -> tuple[Tensor, Letterbox]:
     Returns:
         The square in [0, 1], float32, shape (3, size, size), and where the image lies in it.
     """
-    width, height = image.size
+    placement = place(*image.size, size)
+    square = np.empty((size, size, 3), dtype=np.float32)
+    paint(square, resize(image, placement), placement)
+    return torch.from_numpy(square).permute(2, 0, 1), placement
+
+
+def place(width: int, height: int, size: int) -> Letterbox:
+    """Return where an image of `width` x `height` pixels lies in a square of side `size`."""
     scale = size / max(width, height)
     inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
     left, top = (size - inner_width) // 2, (size - inner_height) // 2
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
-    resized = F.interpolate(pixels[None], (inner_height, inner_width), mode="bilinear", align_corners=False)[0]
-    right, bottom = size - inner_width - left, size - inner_height - top
-    square = F.pad(resized, (left, right, top, bottom), value=PADDING)
-    return square, Letterbox(width, height, inner_width / width, inner_height / height, left, top)
+    return Letterbox(width, height, inner_width / width, inner_height / height, left, top)
+
+
+def resize(image: Image.Image, placement: Letterbox) -> Pixels:
+    """Return an RGB image as large as it is in its square, 8 bits per colour.
+
+    Bilinear without antialiasing, as Darknet and OpenCV resize, in whole numbers: off by one step of 255 at most, in
+    a quarter of the time and memory of floating point.
+    """
+    pixels = torch.from_numpy(np.array(image)[None]).permute(0, 3, 1, 2)
+    inner_size = round(placement.height * placement.scale_y), round(placement.width * placement.scale_x)
+    resized = F.interpolate(pixels, inner_size, mode="bilinear", align_corners=False)
+    inner: Pixels = resized[0].permute(1, 2, 0).numpy()
+    return inner
+
+
+def paint(square: NDArray[np.float32], pixels: Pixels, placement: Letterbox) -> None:
+    """Fill `square`, shape (S, S, 3), with what `resize` returned and the padding around it."""
+    left, top = placement.left, placement.top
+    right, bottom = left + pixels.shape[1], top + pixels.shape[0]
+    for padding in (square[:top], square[bottom:], square[top:bottom, :left], square[top:bottom, right:]):
+        padding.fill(PADDING)
+    np.divide(pixels, np.float32(255), out=square[top:bottom, left:right])
 
 
 def greyscale(images: Tensor) -> Tensor:

@@ -3,21 +3,31 @@
 Files and annotations are read in `coco`, the geometry is in `letterbox`; the order of images is the caller's.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+import copy
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from robustprune.data.coco import CocoSplit
-from robustprune.data.letterbox import Letterbox, greyscale, letterbox
+from robustprune.data.letterbox import Letterbox, Pixels, greyscale, paint, place, resize
 
 Colour = Literal["rgb", "greyscale"]
 
+AHEAD = 2
+"""Batches that are prepared while one is used."""
+
 
 class Sample(NamedTuple):
-    """One image with its objects; possibly kept in memory, so not to be changed in place.
+    """One image with its objects; boxes and classes are possibly kept in memory, so not to be changed in place.
 
     Attributes:
         image: In [0, 1], float32, shape (3, S, S).
@@ -38,7 +48,7 @@ class Batch(NamedTuple):
     """Several samples.
 
     Attributes:
-        images: In [0, 1], float32, shape (N, 3, S, S).
+        images: In [0, 1], float32, shape (N, 3, S, S), channels last in memory.
         targets: One row per object: index in the batch, class, centre x, centre y, width, height;
             float32, shape (M, 6).
         image_ids: As in the annotations, one per image.
@@ -51,24 +61,63 @@ class Batch(NamedTuple):
     letterboxes: tuple[Letterbox, ...]
 
 
-class Samples(Dataset[Sample]):
+class _Resized(NamedTuple):
+    """What is kept of an image: a quarter of the memory of its sample, and less where it has padding."""
+
+    pixels: Pixels
+    boxes: Tensor
+    classes: Tensor
+    placement: Letterbox
+
+
+class _Cache:
+    """Resized images by index. The first to come are kept until the memory is used up.
+
+    With each image read once an epoch, that saves more reading than keeping the latest.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._free_bytes = capacity
+        self._kept: dict[int, _Resized] = {}
+        self._lock = threading.Lock()
+
+    def get(self, index: int) -> _Resized | None:
+        return self._kept.get(index)
+
+    def offer(self, index: int, image: _Resized) -> None:
+        with self._lock:
+            if index not in self._kept and image.pixels.nbytes <= self._free_bytes:
+                self._kept[index] = image
+                self._free_bytes -= image.pixels.nbytes
+
+
+class Samples:
     """The images of a split for a detector, in the order of their ids."""
 
-    def __init__(self, split: CocoSplit, *, image_size: int, colour: Colour = "rgb", cache_bytes: int = 0) -> None:
+    def __init__(
+        self, split: CocoSplit, *, image_size: int, colour: Colour = "rgb", cache_bytes: int = 0, workers: int = 4
+    ) -> None:
         """Read nothing yet.
 
         Args:
             split: What to read.
             image_size: Side S of the square in pixels.
             colour: "rgb", or "greyscale": luma copied to three channels.
-            cache_bytes: Memory for letterboxed images. The first to come are kept until it is full: with each
-                image read once an epoch, that saves more reading than keeping the latest.
+            cache_bytes: Memory for resized images, 8 bits per colour.
+            workers: Threads of `stream`. Threads, not processes: decoding and resizing release Python's lock, and
+                the cache is theirs together.
         """
         self.split = split
         self._image_size = image_size
         self._colour = colour
-        self._capacity = cache_bytes // (3 * image_size * image_size * torch.float32.itemsize)
-        self._kept: dict[int, Sample] = {}
+        self._workers = workers
+        self._cache = _Cache(cache_bytes)
+
+    def in_colour(self, colour: Colour) -> Samples:
+        """Return the same images in another colour; the two share their cache."""
+        other = copy.copy(self)
+        other._colour = colour
+        return other
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -80,40 +129,67 @@ class Samples(Dataset[Sample]):
         Raises:
             InputError: The image file is damaged.
         """
-        sample = self._kept.get(index)
-        if sample is None:
-            sample = self._read(index)
-            if len(self._kept) < self._capacity:
-                self._kept[index] = sample
-        return sample
+        return self._draw(self._squares(1)[0], index)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Return the samples of `indices` as one batch, in their order."""
-        return collate([self[index] for index in indices])
+        squares = self._squares(len(indices))
+        return _join(squares, [self._draw(*task) for task in zip(squares, indices, strict=True)])
 
-    def _read(self, index: int) -> Sample:
-        image, placement = letterbox(self.split.image(index), self._image_size)
+    def stream(self, chunks: Iterable[Sequence[int]]) -> Iterator[Batch]:
+        """Yield `batch(indices)` for each of `chunks`, prepared by threads while the batches before are used.
+
+        The batches are the same, to the last bit, for any number of workers.
+        """
+        pool = ThreadPoolExecutor(self._workers)
+
+        def begin(indices: Sequence[int]) -> Callable[[], Batch]:
+            squares = self._squares(len(indices))
+            drawn = [pool.submit(self._draw, *task) for task in zip(squares, indices, strict=True)]
+            return lambda: _join(squares, [future.result() for future in drawn])
+
+        begun: deque[Callable[[], Batch]] = deque()
+        try:
+            for indices in chunks:
+                begun.append(begin(indices))
+                if len(begun) > AHEAD:
+                    yield begun.popleft()()
+            while begun:
+                yield begun.popleft()()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _squares(self, count: int) -> NDArray[np.float32]:
+        return np.empty((count, self._image_size, self._image_size, 3), dtype=np.float32)
+
+    def _draw(self, square: NDArray[np.float32], index: int) -> Sample:
+        """Return a sample whose image lies in the memory of `square`."""
+        pixels, boxes, classes, placement = self._cache.get(index) or self._read(index)
+        paint(square, pixels, placement)
+        image = torch.from_numpy(square).permute(2, 0, 1)
         if self._colour == "greyscale":
-            image = greyscale(image)
+            image.copy_(greyscale(image))
+        return Sample(image, boxes, classes, self.split.image_ids[index], placement)
+
+    def _read(self, index: int) -> _Resized:
+        image = self.split.image(index)
+        placement = place(*image.size, self._image_size)
         corners = placement.to_square(torch.from_numpy(self.split.boxes(index))) / self._image_size
         low, high = corners.clamp(0, 1).tensor_split(2, dim=1)
-        return Sample(
-            image,
-            boxes=torch.cat([(low + high) / 2, high - low], dim=1),
-            classes=torch.from_numpy(self.split.classes(index)),
-            image_id=self.split.image_ids[index],
-            letterbox=placement,
-        )
+        boxes = torch.cat([(low + high) / 2, high - low], dim=1)
+        read = _Resized(resize(image, placement), boxes, torch.from_numpy(self.split.classes(index)), placement)
+        self._cache.offer(index, read)
+        return read
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Join samples of one size; also the `collate_fn` of a `torch.utils.data.DataLoader` over `Samples`."""
+def _join(squares: NDArray[np.float32], samples: Sequence[Sample]) -> Batch:
+    """Return the batch of samples whose images are `squares`."""
     counts = torch.tensor([len(sample.classes) for sample in samples])
     positions = torch.repeat_interleave(torch.arange(len(samples)), counts)
     classes = torch.cat([sample.classes for sample in samples])
     boxes = torch.cat([sample.boxes for sample in samples])
     return Batch(
-        images=torch.stack([sample.image for sample in samples]),
+        images=torch.from_numpy(squares).permute(0, 3, 1, 2),
         targets=torch.cat([torch.stack([positions, classes], dim=1).float(), boxes], dim=1),
         image_ids=tuple(sample.image_id for sample in samples),
         letterboxes=tuple(sample.letterbox for sample in samples),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
 from robustprune.darknet import Detector
+from robustprune.darknet.layers import Product
 from robustprune.errors import InputError
 from robustprune.initializers.max_as_relu import replace_max_pools
 from robustprune.initializers.problem import Problem
@@ -75,7 +76,7 @@ def contributions(
         layers: names of convolutions.
 
     Raises:
-        InputError: the detector has an activation without a Rescale rule.
+        InputError: the detector has an activation without a Rescale rule, or multiplies layers.
     """
     assignments = assign(targets, detector.heads, images.shape[-1])
     detector = copy.deepcopy(detector).double().eval().requires_grad_(False)
@@ -158,6 +159,8 @@ class Recorder:
 
 def _check_explained(detector: Detector) -> None:
     for name, module in detector.named_modules():
+        if isinstance(module, Product):
+            raise InputError(f"deeplift cannot explain the product of two layers that is {name}")
         if "activation" in type(module).__module__ and not isinstance(module, EXPLAINED):
             raise InputError(
                 f"deeplift cannot explain the activation {type(module).__name__} of {name}: "

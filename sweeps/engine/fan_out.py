@@ -18,8 +18,11 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from sweeps.engine.tasks import Outcome
 from sweeps.plan import Row
 
-ATTEMPTS = 3
-"""How often a stage or row is tried when its worker process dies. Errors it raises itself are not tried again."""
+ATTEMPTS = 5
+"""How often a stage or row is tried when its worker process dies. Errors it raises itself are not tried again.
+
+As patient as with a trial's own process: under a hundred kills, three were too few (`benchmarks.chaos`).
+"""
 
 LOOK_FOR_HELP_S = 0.5
 """Seconds between looks whether a place asked for has been granted."""

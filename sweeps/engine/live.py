@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from pathlib import Path
 from statistics import mean
 from types import TracebackType
 from typing import Any
 
+from ray import cloudpickle
+from ray.exceptions import RayTaskError
 from ray.tune import Callback
 from rich.console import Console, Group
 from rich.live import Live as RichLive
@@ -38,6 +41,8 @@ class Live(Callback):
         self._seconds: dict[str, list[float]] = {}
         self._told: dict[str, str | None] = {}
         self._open = {trial.number: {str(row.key) for row in trial.rows} for trial in plan.todo}
+        # Those computed again in this run count as open.
+        self._failed_before = len(plan.failed.difference(*self._open.values()))
         self._running: dict[str, str] = {}
         self._queue: Queue | None = None
         self._room_is_missing = False
@@ -116,8 +121,7 @@ class Live(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say why a trial's process died; the queue decides whether it is started again."""
         self._running.pop(trial.trial_id, None)
-        error = trial.get_pickled_error() or RuntimeError("it told no reason")
-        self.deaths[cause(getattr(error, "cause", None) or error)] += 1
+        self.deaths[_why_it_died(trial.pickled_error_file)] += 1
         self._line(force=True)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -155,7 +159,7 @@ class Live(Callback):
 
     def _render(self) -> Group:
         finished = len(self._plan.finished) + self.done
-        failed = len(self._plan.failed) + self.failures.total()
+        failed = self._failed_before + self.failures.total()
         counts = Table.grid(padding=(0, 2))
         counts.add_row(
             "rows",
@@ -184,7 +188,7 @@ class Live(Callback):
             return
         self._last_line = time.monotonic()
         finished = len(self._plan.finished) + self.done
-        failed = len(self._plan.failed) + self.failures.total()
+        failed = self._failed_before + self.failures.total()
         self._console.print(
             f"rows {finished}/{self._plan.rows}  trials {self._trials_done()}/{len(self._plan.todo)}  "
             f"failed {failed}  {self._clock()}  {'; '.join([*self._notes(), *self._running.values()])}",
@@ -200,6 +204,15 @@ class Live(Callback):
         left = self.seconds_left()
         elapsed = time.monotonic() - self._started
         return f"{_duration(elapsed)} elapsed, {_duration(left) if left is not None else '?'} left"
+
+
+def _why_it_died(file: str | None) -> str:
+    """Return in a line what Tune keeps in `file` about the end of a trial's process."""
+    if file is None:
+        return "it told no reason"
+    error = cloudpickle.loads(Path(file).read_bytes())
+    # What Ray says of a process that is gone has its number in it; by type alone, such deaths count together.
+    return cause(error.cause) if isinstance(error, RayTaskError) else type(error).__name__
 
 
 def _duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """Precision on clean and on attacked images, of a detector that knows its images by heart."""
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -35,10 +36,20 @@ def test_an_attack_ruins_a_detector_without_defence(trained: Detector, samples: 
     assert found.attacked.ap50 < 0.2 < 0.9 < found.clean.ap50
 
 
-def test_precision_falls_as_the_attack_grows(trained: Detector, samples: Samples) -> None:
+@pytest.mark.parametrize(
+    "attacks",
+    [
+        [partial(pgd, epsilon=epsilon, step_size=epsilon, steps=3) for epsilon in (0, 0.01, 0.05)],
+        [partial(pgd, epsilon=0.02, step_size=0.005, steps=steps) for steps in (0, 1, 5)],
+    ],
+    ids=["radius", "steps"],
+)
+def test_precision_falls_as_the_attack_grows(
+    trained: Detector, samples: Samples, attacks: list[Callable[..., Tensor]]
+) -> None:
     found = []
-    for epsilon in (0, 0.01, 0.05):
-        objective = Objective(loss=ciou, attack=partial(pgd, epsilon=epsilon, step_size=epsilon, steps=3))
+    for attack in attacks:
+        objective = Objective(loss=ciou, attack=attack)
         attacked = evaluate(trained, samples, objective=objective, settings=Evaluation()).attacked
         assert attacked is not None
         found.append(attacked.ap)
@@ -62,6 +73,12 @@ def test_the_batch_size_does_not_matter(trained: Detector, samples: Samples, bat
     assert expected.attacked.ap < expected.clean.ap
     assert found.clean == pytest.approx(expected.clean, abs=1e-6)
     assert found.attacked == pytest.approx(expected.attacked, abs=1e-6)
+
+
+def test_progress_is_told_after_each_batch(trained: Detector, samples: Samples) -> None:
+    told: list[int] = []
+    evaluate(trained, samples, objective=Objective(loss=ciou), settings=Evaluation(batch_size=4), tell=told.append)
+    assert told == [4, 6]
 
 
 def test_measuring_changes_nothing_but_the_mode(trained: Detector, samples: Samples) -> None:

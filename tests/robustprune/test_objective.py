@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustprune.attacks import pgd
+from robustprune.attacks import AttackLoss, pgd
 from robustprune.darknet import Detector
 from robustprune.data.samples import Batch, Samples
 from robustprune.losses import ciou
@@ -94,6 +94,32 @@ def test_images_without_objects(nano: Detector, batch: Batch, objective: Objecti
     found.backward()
     assert found.isfinite()
     assert all(p.grad is None or p.grad.isfinite().all() for p in nano.parameters())
+
+
+def test_restarts_are_compared_by_the_loss_of_each_image_alone(trained: Detector, batch: Batch) -> None:
+    def attack(loss: AttackLoss, images: Tensor) -> Tensor:
+        return loss.per_image(images)
+
+    losses = Objective(loss=ciou, attack=attack).attacked(
+        trained, batch.images, assign(batch.targets, trained.heads, 64)
+    )
+    for index, loss in enumerate(losses):
+        own = batch.targets[batch.targets[:, 0] == index].clone()
+        own[:, 0] = 0
+        torch.testing.assert_close(loss, CLEAN(trained, batch.images[index : index + 1], own).detach())
+
+
+def test_more_restarts_never_lower_an_images_loss(trained: Detector, batch: Batch) -> None:
+    losses = []
+    for restarts in (1, 3):
+        generator = torch.Generator().manual_seed(0)
+        attack = partial(pgd, epsilon=0.02, step_size=0.01, steps=1, restarts=restarts, generator=generator)
+        assignments = assign(batch.targets, trained.heads, 64)
+        attacked = Objective(loss=ciou, attack=attack).attacked(trained, batch.images, assignments)
+        measure = Objective(loss=ciou, attack=lambda loss, images: loss.per_image(images))
+        losses.append(measure.attacked(trained, attacked, assignments))
+    assert (losses[1] >= losses[0]).all()
+    assert (losses[1] > losses[0]).any()
 
 
 def test_the_images_and_targets_are_not_changed(nano: Detector, batch: Batch) -> None:

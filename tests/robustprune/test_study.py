@@ -191,9 +191,10 @@ def test_fresh_studies_give_the_same_bits(initializer: str, structure: str, colo
 THREE = {**TRAINING, "epochs": 3}
 
 
-def run_stage(name: str, checkpoint: Arrays, progress: Progress) -> dict[str, Any]:
+def run_stage(name: str, checkpoint: Arrays, progress: Progress, **changes: Any) -> dict[str, Any]:
     """Return the result of a stage of three epochs, in a study of its own."""
-    own = study(base=THREE, pretrain=THREE, finetune=THREE, initializers={"hydra": {"images": 8, "epochs": 3}})
+    hydra = {"hydra": {"images": 8, "epochs": 3}}
+    own = study(base=THREE, pretrain=THREE, finetune=THREE, initializers=hydra, **changes)
     if name == "base":
         return dict(own.base(cell(), progress))
     if name == "pretrain":
@@ -211,6 +212,14 @@ def test_a_killed_stage_goes_on_and_ends_the_same(checkpoint: Arrays, name: str)
     assert undisturbed.keys() == resumed.keys()
     for key, value in undisturbed.items():
         assert np.array_equal(value, resumed[key]), key
+
+
+@pytest.mark.parametrize("name", ["pretrain", "score", "evaluate_row"])
+def test_random_starts_go_on_from_where_they_were(checkpoint: Arrays, name: str) -> None:
+    run = partial(run_stage, name, checkpoint, attack={"name": "fgsm"})
+    undisturbed = run(progress=NOWHERE)
+    resumed = killed_after(2, lambda progress: run(progress=progress), epochs=3)
+    assert all(np.array_equal(value, resumed[key]) for key, value in undisturbed.items())
 
 
 @pytest.mark.parametrize("name", ["base", "pretrain", "score", "evaluate_row"])

@@ -59,6 +59,9 @@ def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
         ("detector__config", "yolov3-tiny", STAGES),
         ("attack__epsilon", 0.1, {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
         ("attack__steps", 7, {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
+        ("attack__random_start", True, {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
+        ("attack", {"random_start": True, "restarts": 2}, {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
+        ("attack__name", "fgsm", {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
         ("base__seed", 1, {BASE}),
         ("base__epochs", 2, {BASE}),
         ("pretrain__learning_rate", 0.02, {PRETRAIN}),
@@ -72,6 +75,15 @@ def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
 )
 def test_a_setting_changes_the_stages_it_determines(path: str, value: Any, stages: set[str]) -> None:
     assert changed(inputs(), inputs(**{path: value})) == set(stages)
+
+
+def test_settings_that_came_later_leave_the_inputs_of_earlier_results_as_they_were() -> None:
+    earlier = {"name": "pgd", "epsilon": 0.05, "step_size": 0.02, "steps": 5}
+    assert inputs()["baseline"]["attack"] == earlier
+    assert inputs(attack__restarts=1, attack__random_start=False)["baseline"]["attack"] == earlier
+    one, two = (inputs(attack={"random_start": True, "restarts": restarts}) for restarts in (1, 2))
+    assert one["baseline"]["attack"] != two["baseline"]["attack"]
+    assert inputs(attack={"name": "fgsm"}) != inputs(attack={"name": "fgsm", "random_start": False})
 
 
 def test_inputs_are_json_and_the_same_each_time() -> None:
@@ -106,7 +118,7 @@ def test_missing_weights_are_named() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("attack__name", "fgsm"),
+        ("attack__name", "ddn"),
         ("attack__epsilon", 0),
         ("attack__epsilom", 0.1),
         ("base__epochs", "1"),

@@ -64,14 +64,33 @@ def detector(text: str) -> Detector:
             "layer 1 has 16x16 pixels and layer 0 has 32x32",
         ),
         (
-            NET + CONV + CONV.replace("4", "6") + "[shortcut]\nfrom=-2\n" + HEAD,
-            "layer 1 has 6 channels of 32x32 pixels and layer 0 has 4 of 32x32",
+            NET + CONV + CONV + "stride=2\n[shortcut]\nfrom=-2\n" + HEAD,
+            "layer 1 has 16x16 pixels and layer 0 has 32x32",
+        ),
+        (
+            NET + CONV + CONV + "[scale_channels]\nfrom=-2\n" + HEAD,
+            "layer 1 has 4 channels of 32x32 pixels, expected 4 of 1x1 to multiply layer 0 by",
+        ),
+        (
+            NET + CONV + CONV + "stride=2\n[sam]\nfrom=-2\n" + HEAD,
+            "layer 1 has 4 channels of 16x16 pixels, expected 4 of 32x32 to multiply layer 0 by",
+        ),
+        (NET + CONV + CONV + "[sam]\nfrom=-2,-1\n" + HEAD, "`from` is -2,-1, expected one layer"),
+        (NET + "[conv]\nstride_x=2\n" + HEAD, "line 5, [convolutional]: `stride_x` is not supported"),
+        (NET + "[conv]\ndontload=1\n" + HEAD, "`dontload` 1 is not supported, expected 0"),
+        (NET + "[upsample]\n" + HEAD, "[yolo]: its grid of 64x64 cells is finer than the image of 32x32 pixels"),
+        (
+            NET + HEAD + CONV.replace("[", "[route]\nlayers=0\n[") + HEAD.replace("=8", "=9").replace("=3", "=4"),
+            "line 21, [yolo]: `classes` is 4, but 3 in the [yolo] before it",
         ),
         (NET + HEAD + "[route]\nlayers=1\n", "it reads layer 1, which is a [yolo] head and feeds no layer"),
         (NET + HEAD + CONV, "it reads layer 1, which is a [yolo] head and feeds no layer"),
         (NET + HEAD.replace("mask=0", "mask=1"), "line 8, [yolo]: `mask` 1 is out of range, expected 0 to 0"),
         (NET + HEAD.replace("4,6", "4,6,1"), "`anchors` must be pairs of positive numbers, found 4,6,1"),
-        (NET + HEAD.replace("classes=3", "new_coords=1"), "`new_coords` 1 is not supported"),
+        (
+            NET + HEAD.replace("classes=3", "classes=3\nnew_coords=1"),
+            "`new_coords` needs a [convolutional] with activation=logistic before it, not linear",
+        ),
         (
             NET + HEAD.replace("classes=3", "classes=4"),
             "line 5, [convolutional]: `filters` is 8, but the [yolo] after it needs 9: 1 anchors x (5 + ",
@@ -94,13 +113,18 @@ _options = st.dictionaries(
     st.sampled_from(
         [
             *["filters", "size", "stride", "pad", "padding", "groups", "group_id", "layers", "from", "mask"],
-            *["num", "anchors", "classes", "activation", "batch_normalize", "probability"],
+            *["num", "anchors", "classes", "activation", "batch_normalize", "probability", "new_coords"],
         ]
     ),
     st.integers(-3, 9).map(str) | st.sampled_from(["", "x", "-1,-2", "4,6", "linear", "mish", ".5", "4096"]),
     max_size=4,
 )
-_names = st.sampled_from(["convolutional", "maxpool", "upsample", "route", "shortcut", "dropout", "yolo", "sam"])
+_names = st.sampled_from(
+    [
+        *["convolutional", "maxpool", "avgpool", "upsample", "route", "shortcut", "scale_channels", "sam", "dropout"],
+        *["yolo", "region"],
+    ]
+)
 
 
 @settings(deadline=None, max_examples=200)

@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustprune.darknet.layers import ACTIVATIONS, Convolutional, MaxPool, Route, Shortcut, Yolo
+from robustprune.darknet import Head, decode_head
+from robustprune.darknet.layers import (
+    ACTIVATIONS,
+    AveragePool,
+    Convolutional,
+    MaxPool,
+    Product,
+    Route,
+    Shortcut,
+    Yolo,
+)
 
 
 def darknet_max_pool(image: Tensor, size: int, stride: int, padding: int) -> Tensor:
@@ -99,9 +109,39 @@ def test_route_takes_the_same_group_of_every_input() -> None:
 
 
 def test_shortcut_adds_then_activates() -> None:
-    x = torch.tensor([1.0, -3.0])
-    torch.testing.assert_close(Shortcut("leaky")(x, x, x), torch.tensor([3.0, -0.9]))
-    assert x.tolist() == [1.0, -3.0]
+    x = torch.tensor([1.0, -3.0]).view(1, 2, 1, 1)
+    torch.testing.assert_close(Shortcut("leaky")(x, x, x).flatten(), torch.tensor([3.0, -0.9]))
+    assert x.flatten().tolist() == [1.0, -3.0]
+
+
+@pytest.mark.parametrize("channels", [2, 3, 5])
+def test_shortcut_adds_the_channels_that_both_have(channels: int) -> None:
+    """As Darknet adds: number by number, from the front of two flat arrays, as far as the shorter one goes."""
+    first, other = torch.rand(2, 3, 4, 5), torch.rand(2, channels, 4, 5)
+    expected = first.flatten(1).clone()
+    for total, addend in zip(expected, other.flatten(1), strict=True):
+        for index in range(min(len(total), len(addend))):
+            total[index] += addend[index]
+    assert torch.equal(Shortcut("linear")(first, other), expected.view_as(first))
+
+
+def test_channels_are_averaged_and_scaled() -> None:
+    x = torch.rand(2, 3, 4, 5)
+    factor = AveragePool()(x)
+    torch.testing.assert_close(factor[1, 2, 0, 0], x[1, 2].sum() / 20)
+    scaled = Product("relu")(-factor, x - 0.5)
+    torch.testing.assert_close(scaled[1, 2, 3, 4], torch.relu(-factor[1, 2, 0, 0] * (x[1, 2, 3, 4] - 0.5)))
+
+
+@pytest.mark.parametrize("logit", [-30.0, -1.0, 0.0, 2.0, 30.0])
+def test_new_coords_are_the_square_of_twice_the_sigmoid(logit: float) -> None:
+    yolo = Yolo([(10, 20)], stride=8, classes=1, scale_x_y=2, ignore_thresh=0.5, new_coords=True)
+    output = yolo(torch.full((1, 6, 1, 1), logit))
+    head = Head(yolo.anchors, stride=8, classes=1, scale_x_y=2, ignore_thresh=0.5)
+    x, _, width, height, objectness, _ = decode_head(output, head, 8).flatten().tolist()
+    sigmoid = 1 / (1 + math.exp(-logit))
+    assert (width, height) == pytest.approx((10 * (2 * sigmoid) ** 2, 20 * (2 * sigmoid) ** 2))
+    assert (x, objectness) == pytest.approx((8 * (2 * sigmoid - 0.5), sigmoid), abs=1e-6)
 
 
 def test_yolo_orders_channels_by_anchor_then_attribute() -> None:

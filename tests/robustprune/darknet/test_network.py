@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustprune.darknet import Detector, float_count
-from robustprune.darknet.layers import MaxPool, Shortcut
+from robustprune.darknet import Detector, build, cfg, float_count
+from robustprune.darknet.layers import Convolutional, MaxPool, Shortcut
 from robustprune.errors import InputError
+from tests.robustprune.darknet import published
 
 BUNDLED = ["yolov3-nano", "yolov3-tiny"]
 
@@ -28,6 +29,47 @@ def nano() -> Detector:
 def test_published_detectors_have_their_published_size(darknet_data: Path, name: str, count: int) -> None:
     with torch.device("meta"):
         assert float_count(Detector.from_cfg(darknet_data / f"{name}.cfg")) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [(published.yolov4_tiny(), 6_062_814), (published.yolov3_tiny_prn(), 4_939_758)]
+)
+def test_detectors_rebuilt_from_their_structure_have_their_published_size(text: str, count: int) -> None:
+    with torch.device("meta"):
+        assert float_count(build(cfg.parse(text))) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "strides"),
+    [
+        (published.yolov4_tiny(), [32, 16]),
+        (published.yolov3_tiny_prn(), [32, 16]),
+        (published.squeeze_and_excitation(), [32]),
+    ],
+)
+def test_other_published_sections_run_at_any_multiple_of_the_stride(text: str, strides: list[int]) -> None:
+    detector = build(cfg.parse(text)).eval()
+    assert detector.stride == 32
+    assert [head.stride for head in detector.heads] == strides
+    outputs = detector(torch.rand(1, 3, 64, 96))
+    assert [tuple(output.shape[2:4]) for output in outputs] == [(64 // stride, 96 // stride) for stride in strides]
+    assert detector.decode(outputs, (64, 96)).isfinite().all()
+
+
+def test_new_coords_move_the_logistic_function_from_the_convolution_to_the_decoding() -> None:
+    text = published.squeeze_and_excitation()
+    front, _, back = text.rpartition("activation=linear\n")
+    newer = build(cfg.parse(f"{front}activation=logistic\n{back}new_coords=1\n"))
+    last = newer.layers[-2]
+    assert isinstance(last, Convolutional)
+    assert isinstance(last.activation, nn.Identity)
+    older = build(cfg.parse(text)).eval()
+    older.load_state_dict(newer.state_dict())
+    images = torch.rand(1, 3, 64, 64)
+    (expected,), (found,) = older(images), newer.eval()(images)
+    assert torch.equal(found[..., :2], expected[..., :2])
+    assert torch.equal(found[..., 4:], expected[..., 4:])
+    torch.testing.assert_close(found[..., 2:4].exp(), (2 * expected[..., 2:4].sigmoid()) ** 2)
 
 
 def test_our_tiny_is_darknets(darknet_data: Path) -> None:
@@ -56,6 +98,11 @@ def test_any_multiple_of_the_stride_works(nano: Detector, height: int, width: in
 def test_other_sizes_are_refused(nano: Detector) -> None:
     with pytest.raises(InputError, match="images are 64x72 pixels, expected multiples of 16"):
         nano(torch.rand(1, 3, 72, 64))
+
+
+def test_other_channels_are_refused(nano: Detector) -> None:
+    with pytest.raises(InputError, match=r"images have 1 channels, the \.cfg's \[net\] expects 3"):
+        nano(torch.rand(1, 1, 64, 64))
 
 
 def test_decode_orders_boxes_by_scale_anchor_row_column(nano: Detector) -> None:

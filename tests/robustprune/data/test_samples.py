@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -5,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
 from torchvision.ops import box_convert
 
 from robustprune.data.coco import CocoSplit, load_split
 from robustprune.data.letterbox import PADDING, greyscale
-from robustprune.data.samples import Batch, Samples, collate, flip_horizontally
+from robustprune.data.samples import AHEAD, Batch, Colour, Samples, flip_horizontally
+from robustprune.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,7 @@ def test_a_batch_is_its_samples(train: CocoSplit) -> None:
     assert batch.images.shape == (3, 3, 64, 64)
     assert batch.targets.shape == (sum(len(train.classes(index)) for index in indices), 6)
     assert batch.targets.dtype == batch.images.dtype == torch.float32
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
     for position, index in enumerate(indices):
         sample = samples[index]
         rows = batch.targets[batch.targets[:, 0] == position]
@@ -62,15 +64,84 @@ def test_a_batch_may_hold_no_object(coco_content: dict[str, Any], write_coco: Ca
     assert samples.batch([0, 1]).targets[:, :2].tolist() == [[1, 1]]
 
 
-def test_torch_loads_the_same_batches(train: CocoSplit) -> None:
-    samples = Samples(train, image_size=64)
-    loaded = list(DataLoader(samples, batch_size=10, collate_fn=collate))
-    assert [len(batch.images) for batch in loaded] == [10, 10, 4]
-    assert equal(loaded[1], samples.batch(range(10, 20)))
+@pytest.mark.parametrize("workers", [1, 2, 7])
+@pytest.mark.parametrize("cache_bytes", [0, 5 * 3 * 64 * 64, 2**30])
+@pytest.mark.parametrize("colour", ["rgb", "greyscale"])
+def test_the_stream_is_the_batches_for_any_number_of_workers(
+    workers: int, cache_bytes: int, colour: Colour, train: CocoSplit
+) -> None:
+    samples = Samples(train, image_size=64, colour=colour, cache_bytes=cache_bytes, workers=workers)
+    alone = Samples(train, image_size=64, colour=colour)
+    for seed in range(3):
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        chunks = [chunk.tolist() for chunk in order.split(5)]
+        streamed = list(samples.stream(chunks))
+        assert len(streamed) == len(chunks)
+        for batch, chunk in zip(streamed, chunks, strict=True):
+            assert equal(batch, alone.batch(chunk))
+
+
+def test_batches_do_not_share_memory(train: CocoSplit) -> None:
+    samples = Samples(train, image_size=64, cache_bytes=2**30)
+    first, second = samples.stream([[0, 1], [0, 1]])
+    first.images.fill_(7)
+    assert equal(second, samples.batch([0, 1]))
+
+
+def test_the_next_batches_are_prepared_while_one_is_used(train: CocoSplit, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = [threading.Event() for _ in range(len(train))]
+    image = CocoSplit.image
+
+    def told(split: CocoSplit, index: int) -> Image.Image:
+        begun[index].set()
+        return image(split, index)
+
+    monkeypatch.setattr(CocoSplit, "image", told)
+    stream = Samples(train, image_size=64).stream([index] for index in range(len(train)))
+    next(stream)
+    assert all(begun[index].wait(30) for index in range(1 + AHEAD))
+    assert not any(event.is_set() for event in begun[1 + AHEAD :])
+    stream.close()
+
+
+def test_images_are_read_at_the_same_time(train: CocoSplit, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = threading.Barrier(3, timeout=30)
+    image = CocoSplit.image
+
+    def meets(split: CocoSplit, index: int) -> Image.Image:
+        together.wait()
+        return image(split, index)
+
+    monkeypatch.setattr(CocoSplit, "image", meets)
+    (batch,) = Samples(train, image_size=64, workers=3).stream([range(6)])
+    assert len(batch.images) == 6
+
+
+def test_a_stream_left_early_leaves_no_thread(train: CocoSplit) -> None:
+    before = threading.active_count()
+    stream = Samples(train, image_size=64).stream([[0, 1], [2, 3], [4, 5], [6, 7]])
+    next(stream)
+    assert threading.active_count() > before
+    stream.close()
+    assert threading.active_count() == before
+
+
+def test_a_damaged_image_ends_the_stream_at_its_batch(
+    coco_content: dict[str, Any], write_coco: Callable[..., Path]
+) -> None:
+    root = write_coco(coco_content)
+    (root / "train" / "a 0.png").write_text("no image")
+    stream = Samples(load_split(root, "train"), image_size=32).stream([[0], [0, 1], [0]])
+    assert next(stream).image_ids == (3,)
+    with pytest.raises(InputError, match=r"a 0\.png"):
+        next(stream)
 
 
 @pytest.mark.parametrize(("kept", "reads"), [(0, 12), (3, 6 + 3), (6, 6), (100, 6)])
-def test_the_memory_limit_holds(kept: int, reads: int, train: CocoSplit, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workers", [None, 1, 5])
+def test_the_memory_limit_holds(
+    kept: int, reads: int, workers: int | None, train: CocoSplit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[int] = []
     image = CocoSplit.image
 
@@ -79,10 +150,22 @@ def test_the_memory_limit_holds(kept: int, reads: int, train: CocoSplit, monkeyp
         return image(split, index)
 
     monkeypatch.setattr(CocoSplit, "image", counted)
-    samples = Samples(train, image_size=64, cache_bytes=kept * 3 * 64 * 64 * 4 + 1)
-    first, second = samples.batch(range(6)), samples.batch(range(6))
+    samples = Samples(train, image_size=64, cache_bytes=kept * 3 * 64 * 64 + 1, workers=workers or 1)
+    if workers:
+        first, second = samples.stream([range(6)]), samples.stream([range(6)])
+        assert equal(next(first), next(second))
+    else:
+        assert equal(samples.batch(range(6)), samples.batch(range(6)))
     assert len(read) == reads
-    assert equal(first, second)
+
+
+def test_colours_share_what_was_read(train: CocoSplit, monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = Samples(train, image_size=64, colour="greyscale").batch(range(6))
+    colour = Samples(train, image_size=64, cache_bytes=2**30)
+    assert equal(colour.in_colour("greyscale").batch(range(6)), grey)
+    monkeypatch.setattr(CocoSplit, "image", None)
+    assert equal(colour.in_colour("greyscale").batch(range(6)), grey)
+    assert not torch.equal(colour.batch(range(6)).images, grey.images)
 
 
 def test_greyscale_keeps_the_padding(coco_content: dict[str, Any], write_coco: Callable[..., Path]) -> None:

@@ -10,9 +10,10 @@ from PIL import Image
 from scipy.stats import ks_2samp
 
 from robustprune.data import shapes, shapes_drawing
-from robustprune.data.coco import check_disjoint, load_split
+from robustprune.data.coco import load_split
 from robustprune.data.shapes import generate
 from robustprune.data.shapes_drawing import CATEGORIES, LUMA, colour, draw
+from robustprune.data.subsets import check_disjoint
 from robustprune.errors import InputError
 
 REC_601 = np.array([0.299, 0.587, 0.114])
@@ -43,9 +44,7 @@ def test_more_images_never_change_earlier_ones(shapes_root: Path, tmp_path: Path
 def test_train_and_val_share_nothing(shapes_root: Path) -> None:
     train, val = load_split(shapes_root, "train"), load_split(shapes_root, "val")
     check_disjoint(train, val)
-    images = {
-        (shapes_root / split.folder.name / r.file_name).read_bytes() for split in (train, val) for r in split.images
-    }
+    images = {split.path(index).read_bytes() for split in (train, val) for index in range(len(split))}
     assert len(images) == 24 + 12
 
 

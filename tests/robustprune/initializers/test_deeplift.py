@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from robustprune.attacks import pgd
-from robustprune.darknet import Detector
+from robustprune.darknet import Detector, load_weights
+from robustprune.data.coco import load_split
 from robustprune.data.samples import Samples
 from robustprune.errors import InputError
 from robustprune.initializers import INITIALIZERS, Problem, deeplift
@@ -17,6 +18,7 @@ from robustprune.initializers.deeplift import DeepLiftSettings, contributions
 from robustprune.losses import ciou
 from robustprune.losses.assignment import assign
 from robustprune.objective import Objective
+from tests.robustprune.darknet import published
 
 # Captum is loud by nature; none of it may reach the user.
 pytestmark = pytest.mark.filterwarnings("error")
@@ -99,6 +101,22 @@ def test_contributions_are_complete_against_any_reference() -> None:
 def test_contributions_are_complete_in_the_detectors_of_the_reference(name: str, coco_root: Path) -> None:
     detector = experienced(coco_root.parent / "darknet" / f"{name}.cfg")
     assert_complete(detector, *scene(detector, size=64, images=1), ZEROS)
+
+
+@pytest.mark.parametrize("text", [published.yolov4_tiny(), published.yolov3_tiny_prn()], ids=["yolov4-tiny", "prn"])
+def test_contributions_are_complete_through_other_published_sections(text: str, tmp_path: Path) -> None:
+    (tmp_path / "published.cfg").write_text(text)
+    detector = experienced(tmp_path / "published.cfg")
+    assert_complete(detector, *scene(detector, size=96, images=1), ZEROS)
+
+
+@pytest.mark.parametrize("reference", ["zeros", "mean"])
+def test_a_published_detector_is_explained_on_real_images(coco_root: Path, reference: str) -> None:
+    files = coco_root.parent / "darknet"
+    detector = Detector.from_cfg(files / "yolo-fastest-1.1.cfg").eval()
+    load_weights(detector, files / "yolo-fastest-1.1.weights")
+    batch = Samples(load_split(coco_root, "train2017"), image_size=320).batch([0, 1])
+    assert_complete(detector, batch.images, batch.targets, ZEROS if reference == "zeros" else batch.images.mean(dim=0))
 
 
 def test_a_trained_detector_is_explained_as_well(trained: Detector, samples: Samples) -> None:
@@ -210,6 +228,13 @@ def test_an_activation_without_a_rule_is_refused(tmp_path: Path, activation: str
             reference=ZEROS,
             layers=["layers.0.conv"],
         )
+
+
+def test_a_product_of_layers_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scaled.cfg").write_text(published.squeeze_and_excitation().replace("swish", "leaky"))
+    detector = Detector.from_cfg(tmp_path / "scaled.cfg")
+    with pytest.raises(InputError, match=r"cannot explain the product of two layers that is layers\.5"):
+        contributions(detector, *scene(detector, size=64, images=1), reference=ZEROS, layers=["layers.0.conv"])
 
 
 def test_nobodys_warnings_are_swallowed(trained: Detector, samples: Samples) -> None:

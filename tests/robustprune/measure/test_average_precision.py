@@ -70,7 +70,7 @@ def by_pycocotools(split: CocoSplit, detections: list[Detections]) -> list[float
         )
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(split.annotation_file))
+        truth = COCO(split.source)
         evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()

@@ -1,5 +1,6 @@
 """From predictions to detections: what is dropped, and in which order the rest comes."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ class Says(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return images
 
-    def decode(self, outputs: Tensor, image_size: int) -> Tensor:
+    def decode(self, outputs: Tensor, image_size: tuple[int, int]) -> Tensor:
         return self.predictions
 
 
@@ -53,6 +54,11 @@ def test_no_more_than_a_hundred_the_best_first() -> None:
     many = [[4.0 * (i % 16), 4.0 * (i // 16), 1, 1, 1, (i + 1) / 256, 0] for i in range(MAX_DETECTIONS + 50)]
     _, scores, _ = found(*many, confidence=0.0)
     assert scores.tolist() == [(150 - rank) / 256 for rank in range(MAX_DETECTIONS)]
+
+
+def test_nan_is_no_silence() -> None:
+    with pytest.raises(FloatingPointError, match="the detector answers with NaN"):
+        found([10, 10, 8, 8, float("nan"), 0.5, 0])
 
 
 def test_images_are_apart() -> None:

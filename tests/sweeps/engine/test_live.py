@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray import cloudpickle
+from ray.exceptions import ActorUnavailableError, RayTaskError
 from rich.console import Console
 
 from sweeps import plan
@@ -45,9 +47,8 @@ class Sweep:
         self.view, self.planned = view, planned
 
     def tune_trial(self, index: int) -> Any:
-        died = RuntimeError("the process died")
         return SimpleNamespace(
-            trial_id=f"id{index}", config={"trial": self.planned.todo[index]}, get_pickled_error=lambda: died
+            trial_id=f"id{index}", config={"trial": self.planned.todo[index]}, pickled_error_file=None
         )
 
     def begin(self, index: int) -> None:
@@ -151,7 +152,7 @@ def test_a_line_tells_what_each_running_trial_does(planned: Plan, piped: Console
     last = text(piped).splitlines()[-1]
     assert last.endswith(f"{second}: pretrain; {third}: 0 of 3 rows")
     assert f"{first}: " not in last, "it is not running any more"
-    assert "1 × a trial's process died: RuntimeError: the process died" in last
+    assert "1 × a trial's process died: it told no reason" in last
 
 
 def test_a_label_that_looks_like_markup_stays_text(planned: Plan, piped: Console) -> None:
@@ -230,14 +231,23 @@ def test_many_trials_and_causes_stay_within_the_screen(planned: Plan) -> None:
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (SimpleNamespace(cause=OSError("no [space] left\non the device")), "OSError: no [space] left"),
-        (RuntimeError("the process died"), "RuntimeError: the process died"),
+        (RayTaskError("run_trial", "Traceback", OSError("no [space] left\non the device")), "OSError: no [space] left"),
+        (ActorUnavailableError("The actor 0123 is unavailable", bytes(16)), "ActorUnavailableError"),
     ],
 )
-def test_why_a_process_died_is_said(planned: Plan, piped: Console, error: Any, told: str) -> None:
+def test_why_a_process_died_is_said(planned: Plan, piped: Console, tmp_path: Path, error: Exception, told: str) -> None:
     sweep = Sweep(Live(planned, piped), planned)
     sweep.begin(0)
     trial = sweep.tune_trial(0)
-    trial.get_pickled_error = lambda: error
+    trial.pickled_error_file = str(tmp_path / "error.pkl")
+    Path(trial.pickled_error_file).write_bytes(cloudpickle.dumps(error))
     sweep.view.on_trial_error(0, [], trial)
     assert text(piped).splitlines()[-1].rstrip().endswith(f"1 × a trial's process died: {told}")
+
+
+def test_a_failed_row_that_is_computed_again_counts_as_open(planned: Plan, piped: Console) -> None:
+    failed = {str(planned.todo[0].rows[0].key)}
+    with Live(replace(planned, failed=failed), piped):
+        assert "failed 0" in text(piped)
+    with Live(replace(planned, failed=failed | {"another"}), piped):
+        assert "failed 1" in text(piped).splitlines()[-1]

@@ -1,0 +1,273 @@
+"""What is left of the promise "each row once" when workers, trials and whole nodes are killed all the time.
+
+The reference grid with stages that only sleep runs twice on nodes of this machine, as `sweeps run --address`: once
+undisturbed, then under kills spread at random over the run. `rows_recomputed` and `checkpoints_retrained` count what
+began after its result was published (a file's change time); `metrics_differing` are rows whose metric is not exactly
+the undisturbed one. Where so many deaths hit a row or trial that the sweep gives it up, it is launched again with
+`--retry-failed`, and `relaunches` counts that. Live lines go to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, ClassVar, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.nodes import Nodes, kill
+from benchmarks.output import parser, write
+from benchmarks.simulated_study import SPEC, SimulatedSettings, SimulatedStudy
+from sweeps import plan, spec
+from sweeps.study import Cell, Checkpoint, Progress
+from tests import processes
+
+NODES, SLOTS = 3, 2
+KINDS = {"worker": 0.7, "trial": 0.2, "node": 0.1}
+"""What is killed, and how often."""
+
+LOOK_WITHIN_S = 1.0
+"""A kill comes at most so long after its time, which is when something begins."""
+
+LAUNCHES = 10
+"""How often a sweep is launched before this benchmark gives up."""
+
+
+class ChaosSettings(SimulatedSettings):
+    """Seconds are those of whole stages."""
+
+    pretrain: float = 2.0
+    score: float = 0.3
+    ratio: float = 0.3
+    parameters: int = 10_000
+    epochs: int = 10
+
+
+class ChaosStudy(SimulatedStudy):
+    """The simulated study, which trains in epochs it can go on from, and writes down what it begins."""
+
+    Settings: ClassVar = ChaosSettings
+    settings: ChaosSettings
+
+    def pretrain(self, cell: Cell, base: Checkpoint | None, progress: Progress) -> Checkpoint:
+        """Compute weights that depend on every epoch."""
+        state = progress.load() or {"weights": np.arange(self.settings.parameters, dtype=float), "epoch": np.array(0)}
+        weights, done = state["weights"], int(state["epoch"])
+        with self._written("pretrain", cell):
+            for epoch in range(done + 1, self.settings.epochs + 1):
+                time.sleep(self.settings.pretrain / self.settings.epochs)
+                weights = np.sqrt(weights * (1 + float(cell["seed"])) + epoch * len(str(cell["colour"])))
+                progress.save(lambda weights=weights, epoch=epoch: {"weights": weights, "epoch": np.array(epoch)})  # type: ignore[misc]
+        return {"weights": weights}
+
+    def score(self, cell: Cell, checkpoint: Checkpoint, progress: Progress) -> Checkpoint:
+        """Score weights in a way that every initializer has of its own."""
+        with self._written("score", cell):
+            time.sleep(self.settings.score)
+        return {"scores": np.sin(checkpoint["weights"] * len(str(cell["initializer"])))}
+
+    def evaluate_row(
+        self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None, progress: Progress
+    ) -> dict[str, Any]:
+        """Sum the weights that are left."""
+        assert scores is not None
+        with self._written("ratio", cell):
+            time.sleep(self.settings.ratio)
+        kept = scores["scores"] >= np.quantile(scores["scores"], float(cell["ratio"]))
+        return {"kept": float(checkpoint["weights"][kept].sum()) + len(str(cell["structure"]))}
+
+    @contextmanager
+    def _written(self, stage: str, cell: Cell) -> Iterator[None]:
+        entry = {"stage": stage, "cell": cell, "begun": time.time()}
+        # In one step: this process may be killed at any moment.
+        draft = Path(self.settings.diary, f"{uuid.uuid4().hex}.draft")
+        draft.write_text(json.dumps(entry))
+        draft.rename(draft.with_suffix(".json"))
+        yield
+
+
+class Kill(NamedTuple):
+    """Kill something of a kind once so many stages and rows have begun."""
+
+    begun: int
+    kind: str
+
+
+class Sweep:
+    """One sweep in a folder of its own, launched as often as it takes."""
+
+    def __init__(self, folder: Path, nodes: Nodes, changes: Sequence[str]) -> None:
+        """Write its spec."""
+        self._nodes = nodes
+        self._diary, self._storage, self._file = folder / "diary", folder / "runs", folder / "chaos.yaml"
+        self._diary.mkdir(parents=True)
+        self._file.write_text(SPEC.replace("benchmarks.simulated_study:SimulatedStudy", "benchmarks.chaos:ChaosStudy"))
+        self._changes = [*changes, f"diary={self._diary}"]
+        self._spec = spec.load(str(self._file), self._changes)
+        self._published: dict[str, float] = {}
+        self.killed = Counter(dict.fromkeys(KINDS, 0))
+        self.launches = self.failures_recorded = 0
+
+    @property
+    def stages(self) -> int:
+        """All stages and rows of the grid."""
+        return len(set(self._keys().values()))
+
+    def run(self, kills: Sequence[Kill], *, seed: int, log: IO[str]) -> float:
+        """Run the sweep to its end, under kills; return the seconds it took."""
+        sets = [f"--set={change}" for change in self._changes]
+        arguments = ["run", str(self._file), "--storage", str(self._storage), "--address", self._nodes.address, *sets]
+        start, chance, pending = time.monotonic(), random.Random(seed), deque(kills)
+        with self._watched():
+            for _ in range(LAUNCHES):
+                self.launches += 1
+                with _launched([*arguments, "--retry-failed"], log) as driver:
+                    while pending and self._wait_for(driver, pending[0].begun):
+                        self._kill(pending.popleft().kind, driver, chance)
+                    if driver.wait() == 0:
+                        return time.monotonic() - start
+                self.failures_recorded += len(list(self._storage.glob("*/failures/*.json")))
+        raise RuntimeError(f"the sweep was launched {LAUNCHES} times and did not finish; stderr tells why")
+
+    def rows(self) -> pd.DataFrame:
+        """Return the rows as they lie in the storage, whatever they are."""
+        return pd.read_parquet(self._storage / self._spec.name / "results")
+
+    def begun_late(self, kind: str) -> int:
+        """Return how many stages of a kind began when their result was published already."""
+        keys = self._keys()
+        entries = [json.loads(file.read_text()) for file in self._diary.glob("*.json")]
+        return sum(
+            entry["begun"] > self._published[keys[kind, json.dumps(entry["cell"])]]
+            for entry in entries
+            if entry["stage"] == kind
+        )
+
+    def _keys(self) -> dict[tuple[str, str], str]:
+        """Return under which key the result of a stage of a cell is published."""
+        keys = {}
+        for trial in plan.trials(self._spec):
+            for row in trial.rows:
+                keys["ratio", json.dumps(row.cell)] = str(row.key)
+                keys |= {(stage.name, json.dumps(row.cell)): stage.key for stage in trial.shared}
+        return keys
+
+    def _wait_for(self, driver: subprocess.Popen[str], begun: int) -> bool:
+        """Return whether so many stages began before the driver ended."""
+        while len(list(self._diary.glob("*.json"))) < begun:
+            if driver.poll() is not None:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def _kill(self, kind: str, driver: subprocess.Popen[str], chance: random.Random) -> None:
+        """Kill one of a kind; where there is none, look again later, else what begins next would always be hit."""
+        victims: Sequence[Any] = ()
+        while not victims:
+            time.sleep(chance.uniform(0, LOOK_WITHIN_S))
+            if driver.poll() is not None:
+                return
+            victims = self._victims(kind)
+        if kind == "node":
+            self._nodes.remove(chance.choice(victims))
+            self._nodes.add()
+        else:
+            kill(chance.choice(victims))
+        self.killed[kind] += 1
+
+    def _victims(self, kind: str) -> Sequence[Any]:
+        """Return processes or nodes."""
+        if kind == "node":
+            return self._nodes.computing
+        return self._nodes.trials() if kind == "trial" else self._nodes.workers()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Note when each result was published first, though a checkpoint may be written twice."""
+        over = threading.Event()
+
+        def look() -> None:
+            for file in self._storage.glob("checkpoints/*/meta.json"):
+                self._published.setdefault(file.parent.name, file.stat().st_ctime)
+            for file in self._storage.glob("*/results/*.parquet"):
+                self._published.setdefault(file.stem, file.stat().st_ctime)
+
+        def keep_looking() -> None:
+            while not over.wait(0.2):
+                look()
+
+        watcher = threading.Thread(target=keep_looking, name="watcher")
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+            look()
+
+
+def main() -> None:
+    """Run the sweep twice and print what the kills changed."""
+    command_line = parser(__doc__)
+    command_line.add_argument("--kills", type=int, default=100)
+    command_line.add_argument("--seed", type=int, default=0, help="of what is killed, and when")
+    arguments = command_line.parse_args()
+    write(measure(arguments.kills, arguments.seed, changes=[], log=sys.stderr), arguments.format)
+
+
+def measure(kills: int, seed: int, *, changes: Sequence[str], log: IO[str]) -> dict[str, Any]:
+    """Return the figures of a sweep under kills; `changes` are those of its spec, as `sweeps run --set` takes them."""
+    with tempfile.TemporaryDirectory(prefix="sweeps-chaos-") as folder, Nodes(NODES, slots=SLOTS) as nodes:
+        undisturbed = Sweep(Path(folder, "undisturbed"), nodes, changes)
+        undisturbed_s = undisturbed.run([], seed=seed, log=log)
+        sweep = Sweep(Path(folder, "chaos"), nodes, changes)
+        wall_s = sweep.run(_schedule(kills, seed, sweep.stages), seed=seed, log=log)
+        rows, expected = sweep.rows(), undisturbed.rows()
+        axes = [axis.name for axis in ChaosStudy.axes]
+        both = expected.merge(rows.drop_duplicates(axes), on=axes, suffixes=("_expected", ""))
+        return {
+            "rows": len(rows),
+            "duplicates": int(rows.duplicated(axes).sum()),
+            "rows_recomputed": sweep.begun_late("ratio"),
+            "checkpoints_retrained": sweep.begun_late("pretrain") + sweep.begun_late("score"),
+            "metrics_differing": int((both.kept != both.kept_expected).sum()),
+            "wall_over_undisturbed": wall_s / undisturbed_s,
+            "wall_s": wall_s,
+            "undisturbed_s": undisturbed_s,
+            **{f"{kind}s_killed": count for kind, count in sweep.killed.items()},
+            "relaunches": sweep.launches - 1,
+            "failures_recorded": sweep.failures_recorded,
+        }
+
+
+@contextmanager
+def _launched(arguments: list[str], log: IO[str]) -> Iterator[subprocess.Popen[str]]:
+    """Start a driver, and leave none behind."""
+    driver = processes.start(*arguments, output=log)
+    try:
+        yield driver
+    finally:
+        driver.kill()
+        driver.wait()
+
+
+def _schedule(kills: int, seed: int, stages: int) -> list[Kill]:
+    """Spread kills over the beginnings of stages and rows, at random; the last ones are left for the kills to hit."""
+    chance = random.Random(seed)
+    times = sorted(chance.choices(range(1, round(0.9 * stages)), k=kills))
+    return [Kill(*kill) for kill in zip(times, chance.choices([*KINDS], [*KINDS.values()], k=kills), strict=True)]
+
+
+if __name__ == "__main__":
+    main()
