@@ -63,8 +63,9 @@ class SimulatedStudy:
         """Take validated settings."""
         self.settings = settings
 
-    def check(self, cells: Sequence[Cell]) -> None:
+    def check(self, cells: Sequence[Cell]) -> list[str]:
         """Read nothing."""
+        return []
 
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return none."""

@@ -103,12 +103,17 @@ class DetectionStudy:
 
     # What the engine asks before anything runs
 
-    def check(self, cells: Sequence[Cell]) -> None:
-        """Read the data set's annotations, the .cfg and the weights; raise InputError on what is wrong in them."""
-        self.settings.dataset.splits()
+    def check(self, cells: Sequence[Cell]) -> list[str]:
+        """Read the data set's annotations, the .cfg and the weights; return what was mended in the data.
+
+        Raises:
+            InputError: something in them is wrong.
+        """
+        splits = self.settings.dataset.splits()
         stride, size = self._start().stride, self.settings.detector.image_size
         if size % stride:
             raise InputError(f"detector.image_size is {size}, expected a multiple of {stride}")
+        return [split.remark for split in splits if split.remark is not None]
 
     def baselines(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
         """Return a cell per colour for the detector that was neither adversarially trained nor pruned."""

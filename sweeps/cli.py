@@ -104,7 +104,7 @@ def plan(spec_name: str, storage: str, changes: tuple[str, ...], retry_failed: b
     from sweeps import running, status
 
     loaded, store = spec.load(spec_name, changes), Store(storage)
-    status.show_plan(loaded, store, running.prepare(loaded, store, retry_failed=retry_failed), console)
+    status.show_plan(loaded, store, running.prepare(loaded, store, console, retry_failed=retry_failed), console)
 
 
 @cli.command("status")

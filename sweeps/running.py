@@ -15,15 +15,16 @@ from sweeps.storage import Store
 from sweeps.storage.leases import Leases
 
 
-def prepare(spec: Spec, store: Store, *, retry_failed: bool = False) -> Plan:
-    """Check all that can be wrong before anything is trained, and return what is to compute.
+def prepare(spec: Spec, store: Store, console: Console, *, retry_failed: bool = False) -> Plan:
+    """Check all that can be wrong before anything is trained, say what is odd, and return what is to compute.
 
     Raises:
         SpecError: the spec names data or files that are missing or wrong.
         StorageError: the storage cannot be read.
     """
     with said_by(spec.name):
-        spec.study.check(spec.cells)
+        for remark in spec.study.check(spec.cells):
+            console.print(remark, markup=False, soft_wrap=True)
         return planning.make(spec, store, retry_failed=retry_failed)
 
 
@@ -47,7 +48,7 @@ def run(
         StoppedError: the sweep was stopped half way.
         SweepError: before anything was computed; see `prepare`, `Plan.check_unchanged` and `engine.cluster.connected`.
     """
-    plan = prepare(spec, store, retry_failed=retry_failed)
+    plan = prepare(spec, store, console, retry_failed=retry_failed)
     plan.check_unchanged(store.describe(spec.name))
     store.files.check_writable()
     store.write_spec(spec.name, spec.to_yaml())
@@ -58,13 +59,13 @@ def run(
     from sweeps.engine.job import job_of
     from sweeps.engine.live import Live
 
-    for row in (row for trial in plan.todo for row in trial.rows if str(row.key) in plan.failed):
-        store.forget_failure(spec.name, str(row.key))
     console.print(
         f"{spec.name}: {len(plan.finished)} of {plan.rows} rows are finished; "
         f"computing {plan.missing} in {len(plan.todo)} trials"
     )
     with Leases(store.files, spec.name) as leases, cluster.connected(address), Live(plan, console) as live:
+        for row in (row for trial in plan.todo for row in trial.rows if str(row.key) in plan.failed):
+            store.forget_failure(spec.name, str(row.key))
         driver.execute(
             job_of(spec, store),
             plan,

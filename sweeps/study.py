@@ -93,8 +93,12 @@ class Study(Protocol):
     def __init__(self, settings: BaseModel) -> None:
         """Take validated settings; cheap, reads nothing."""
 
-    def check(self, cells: Sequence[Cell]) -> None:
-        """Read what the stages will read, before anything runs, and raise ValueError on what a user must mend."""
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
+        """Read what the stages will read, before anything runs; return sentences on what a user should know of it.
+
+        Raises:
+            ValueError: a user must mend something.
+        """
 
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return further cells to compare the grid's with."""

@@ -54,6 +54,7 @@ class ToySettings(BaseModel):
     crowded_in: str | None = None
     room: int = 1
     missing_data: bool = False
+    odd_data: bool = False
 
 
 class ToyStudy:
@@ -74,9 +75,10 @@ class ToyStudy:
     def __init__(self, settings: ToySettings) -> None:
         self.settings = settings
 
-    def check(self, cells: Sequence[Cell]) -> None:
+    def check(self, cells: Sequence[Cell]) -> list[str]:
         if self.settings.missing_data:
             raise ValueError("toy.json: found nothing, expected the data")
+        return ["[odd] doses were rounded"] if self.settings.odd_data else []
 
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         return [{"shape": "none", "method": "none", "seed": 0, "dose": 0.0}]

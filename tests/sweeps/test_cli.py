@@ -275,6 +275,11 @@ def test_a_wrong_annotation_file(
     assert not any((tmp_path / "runs").rglob("*"))
 
 
+def test_what_is_odd_about_the_data_is_said(sweeps: Sweeps, tmp_path: Path) -> None:
+    ran = sweeps("plan", toy_file(tmp_path, new="odd_data: true"), "--storage", str(tmp_path / "runs"))
+    assert ran.output.startswith("[odd] doses were rounded\n")
+
+
 def test_a_missing_data_set(detection: list[str], sweeps: Sweeps, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "coco")
     assert_refused(sweeps("plan", "demo", *detection), "instances_train2017.json", "expected a COCO annotation file")

@@ -29,10 +29,11 @@ def execute(folder: Path, *changes: str, gpus: int, max_concurrent: int | None =
     diary = folder / "diary"
     diary.mkdir()
     loaded, store = spec.parse(toy_study.SPEC, "toy", [*changes, f"diary={diary}"]), Store(str(folder / "runs"))
-    plan = running.prepare(loaded, store)
+    console = Console(quiet=True)
+    plan = running.prepare(loaded, store, console)
     store.write_spec(loaded.name, loaded.to_yaml())
     connected = cluster.connected(None, num_cpus=4, num_gpus=gpus)
-    with Leases(store.files, loaded.name) as leases, connected, Live(plan, Console(quiet=True)) as live:
+    with Leases(store.files, loaded.name) as leases, connected, Live(plan, console) as live:
         driver.execute(
             job_of(loaded, store), plan, leases, live, resources=loaded.engine.resources, max_concurrent=max_concurrent
         )
