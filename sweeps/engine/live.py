@@ -89,6 +89,9 @@ class Live(Callback):
         """Count a row of a trial, once however often it is told."""
         if key not in self._told:
             self._measured("row", seconds)
+        if failure is not None and failure not in self.failures and self._screen is None:
+            # The panel lists causes; plain lines tell each once.
+            self._console.print(f"failed: {failure}", soft_wrap=True, highlight=False, markup=False)
         self._told[key] = failure
         self._open[number].discard(key)
 

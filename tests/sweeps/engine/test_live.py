@@ -110,6 +110,7 @@ def test_rows_failures_and_trials_are_counted(planned: Plan, piped: Console) -> 
     assert sweep.view.done == 1
     assert sweep.view.failures == {"ValueError: a": 2, "KeyError: b": 1}
     assert sweep.view._trials_done() == 1
+    assert [text(piped).count(f"failed: {cause}\n") for cause in ("ValueError: a", "KeyError: b")] == [1, 1]
 
 
 def test_a_row_counts_once_however_often_it_is_told(planned: Plan, piped: Console) -> None:
