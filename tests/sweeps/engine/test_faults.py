@@ -52,16 +52,14 @@ def test_a_full_disk_stops_the_sweep_and_the_same_command_goes_on_when_there_is_
     pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "removed"])
-def test_a_damaged_checkpoint_is_computed_again_once(toy: ToyRun, undisturbed: pd.DataFrame, damage: str) -> None:
+def test_damaged_checkpoints_are_computed_again_once(toy: ToyRun, undisturbed: pd.DataFrame) -> None:
     toy.run("grid.dose=[0]")
     (base,) = (toy.storage / "checkpoints").glob("base-*/*.safetensors")
-    for file in [base, *(toy.storage / "checkpoints").glob("pretrain-*/*.safetensors")]:
-        content = file.read_bytes()
-        if damage == "removed":
-            file.unlink()
-        else:
-            file.write_bytes(content[:-1] + (b"" if damage == "truncated" else bytes([content[-1] ^ 1])))
+    first, second = (toy.storage / "checkpoints").glob("pretrain-*/*.safetensors")
+    content = base.read_bytes()
+    base.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    first.write_bytes(first.read_bytes()[:-1])
+    second.unlink()
     output = toy.run()
     assert (toy.stages()["base"], toy.stages()["pretrain"]) == (2, 2 * toy_study.PRETRAININGS)
     assert "Traceback" not in output
@@ -133,10 +131,6 @@ def test_an_interrupted_run_says_how_to_resume(toy: ToyRun, how: signal.Signals)
     assert "Traceback" not in output
     assert toy.claims() == []
     processes.wait_until(lambda: not any(map(processes.alive, members)), "Ray to end with its driver")
-    finished = toy.snapshot()
-    toy.run()
-    assert finished.items() <= toy.snapshot().items()
-    assert len(toy.outcomes()) == toy_study.ROWS
 
 
 def test_a_trial_whose_process_is_killed_is_started_again(toy: ToyRun, undisturbed: pd.DataFrame) -> None:
