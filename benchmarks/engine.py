@@ -48,6 +48,7 @@ def measure(gpus: int, changes: list[str]) -> dict[str, Any]:
         loaded = spec.parse(simulated_study.SPEC, "simulated", [*changes, f"diary={diary}"])
         store = Store(f"{folder}/runs")
         plan = planning.make(loaded, store)
+        store.write_spec(loaded.name, loaded.to_yaml())
         with Leases(store.files, loaded.name) as leases, cluster.connected(None, num_cpus=2 * gpus, num_gpus=gpus):
             with Live(plan, Console(stderr=True)) as live:
                 driver.execute(job_of(loaded, store), plan, leases, live, resources=loaded.engine.resources)
