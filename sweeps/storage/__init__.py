@@ -1,6 +1,7 @@
 """The one door to storage: nothing else in the package reads or writes a file of it.
 
-`files` publishes whole files on a disk or an object store; `store` knows which files a sweep is made of.
+`location` opens a path or URI, `files` publishes whole files there, and `store` knows which files a sweep is made of;
+`compaction` reads many rows at once, and `leases` keep two runs from doing the same work.
 """
 
 from sweeps.storage.store import Store

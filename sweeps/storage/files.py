@@ -6,10 +6,9 @@ object when its upload is complete. What the files mean is told in `store`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -115,21 +114,11 @@ class Files:
 
     def delete(self, name: str) -> None:
         """Remove a file; it is no error if it is gone already."""
-        try:
-            self._fs.delete_file(self._path(name))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise StorageError(f"{self.describe(name)}: cannot be removed ({cause(error)})") from error
+        self._remove(self._fs.delete_file, name)
 
     def delete_folder(self, name: str) -> None:
         """Remove a folder with all files in it; it is no error if it is gone already."""
-        try:
-            self._fs.delete_dir(self._path(name))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise StorageError(f"{self.describe(name)}: cannot be removed ({cause(error)})") from error
+        self._remove(self._fs.delete_dir, name)
 
     def exists(self, name: str) -> bool:
         """Say whether a file is published."""
@@ -146,6 +135,14 @@ class Files:
             return self.read(name)
         except FileNotFoundError:
             return None
+
+    def _remove(self, remove: Callable[[str], None], name: str) -> None:
+        try:
+            remove(self._path(name))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StorageError(f"{self.describe(name)}: cannot be removed ({cause(error)})") from error
 
     def _appear(self, name: str, data: bytes, *, replace: bool) -> bool:
         if not self._local:
@@ -188,8 +185,3 @@ class Files:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def sha256(data: bytes) -> str:
-    """Return the checksum that published tensors are named by."""
-    return hashlib.sha256(data).hexdigest()

@@ -5,6 +5,7 @@ A thing is there when it is published; what is read is checked against the check
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from sweeps.storage import compaction
-from sweeps.storage.files import Files, sha256
+from sweeps.storage.files import Files
 from sweeps.study import Checkpoint
 
 
@@ -157,7 +158,7 @@ class Store:
 
     def _publish_tensors(self, folder: str, tensors: Checkpoint, meta: Mapping[str, Any]) -> str:
         data = save_tensors(dict(tensors))
-        checksum = sha256(data)
+        checksum = hashlib.sha256(data).hexdigest()
         # Named by content, so that two writers of one key can never leave one's tensors with the other's checksum.
         name = f"{checksum}.safetensors"
         self.files.publish(f"{folder}/{name}", data, replace=True)
@@ -171,7 +172,7 @@ class Store:
             if meta is None:
                 return None
             data = self.files.read(f"{folder}/{meta['sha256']}.safetensors")
-            if sha256(data) != meta["sha256"]:
+            if hashlib.sha256(data).hexdigest() != meta["sha256"]:
                 return None
             tensors: Checkpoint = load_tensors(data)
         except (FileNotFoundError, SafetensorError, KeyError):
