@@ -26,6 +26,6 @@ def write(figures: Mapping[str, Any] | Sequence[Mapping[str, Any]], form: str) -
         frame.to_json(sys.stdout, orient="records", indent=1)
         sys.stdout.write("\n")
     elif len(frame) > 1:
-        print(frame.to_string(index=False, float_format="%.4g"))
+        print(frame.to_string(index=False, float_format="{:.4g}".format))
     else:
-        print(frame.T.to_string(header=False, float_format="%.4g"))
+        print(frame.T.to_string(header=False, float_format="{:.4g}".format))

@@ -9,12 +9,14 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from robustprune.host_memory import hand_back_freed
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def hands_back_memory(work: Callable[P, R]) -> Callable[P, R]:
-    """Decorate `work` so that it leaves no device memory in use, whether it returns or raises.
+    """Decorate `work` so that it leaves no memory in use, of the device or freed, whether it returns or raises.
 
     Its arguments and its result must not lie on the device.
 
@@ -37,5 +39,6 @@ def hands_back_memory(work: Callable[P, R]) -> Callable[P, R]:
         finally:
             if torch.cuda.is_initialized():
                 torch.cuda.empty_cache()
+            hand_back_freed()
 
     return wrapped

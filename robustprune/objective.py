@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
-from robustprune.attacks import Attack, frozen
+from robustprune.attacks import Attack
+from robustprune.compute import Compute
 from robustprune.darknet import Detector, Head
+from robustprune.darknet.folding import fold
 from robustprune.losses.assignment import Assignment, assign
 
 
@@ -28,6 +29,7 @@ class Objective:
 
     loss: Loss
     attack: Attack | None = None
+    compute: Compute = field(default_factory=Compute)
 
     def __call__(
         self, detector: Detector, images: Tensor, targets: Tensor, weights: Mapping[str, Tensor] | None = None
@@ -35,18 +37,19 @@ class Objective:
         """Return the scalar objective of a batch.
 
         Args:
-            detector: in the mode to train in; the attack itself sees it in eval mode.
+            detector: in the mode to train in; the attack sees it in eval mode whichever that is.
             images: (N, 3, S, S) in [0, 1].
             targets: (M, 6) as for `assign`.
             weights: parameters to use in place of the detector's own, by name.
         """
-        weights = dict(weights or {})
+        weights = weights or {}
+        images = images.contiguous(memory_format=self.compute.memory_format)
         assignments = assign(targets, detector.heads, images.shape[-1])
         if self.attack is None:
-            return self.loss(functional_call(detector, weights, (images,)), assignments, detector.heads)
+            return self.loss(self.compute.outputs(detector, weights, images), assignments, detector.heads)
         attacked = self.attacked(detector, images, assignments, weights)
         # One forward for both halves: batch norm sees the mixture it will be asked to serve.
-        outputs = functional_call(detector, weights, (torch.cat([images, attacked]),))
+        outputs = self.compute.outputs(detector, weights, torch.cat([images, attacked]))
         clean, adversarial = zip(*(output.chunk(2) for output in outputs), strict=True)
         return self.loss(clean, assignments, detector.heads) + self.loss(adversarial, assignments, detector.heads)
 
@@ -57,17 +60,21 @@ class Objective:
         assignments: Sequence[Assignment],
         weights: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Return `images` under the attack on this objective's own loss."""
+        """Return `images` under the attack on this objective's own loss, the detector being in eval mode.
+
+        Its weights are constants to the attack: backward passes compute gradients of the images alone, and the
+        statistics of batch norm neither move nor mix the images of a batch.
+        """
         assert self.attack is not None
-        constant = {name: weight.detach() for name, weight in (weights or {}).items()}
-        with frozen(detector):
-            ascended = _Ascended(
-                loss=self.loss,
-                outputs=lambda x: functional_call(detector, constant, (x,)),
-                assignments=assignments,
-                heads=detector.heads,
-            )
-            return self.attack(ascended, images)
+        network, folded = fold(detector, weights)
+        constant = self.compute.narrowed(folded)
+        ascended = _Ascended(
+            loss=self.loss,
+            outputs=lambda x: self.compute.outputs(network, constant, x),
+            assignments=assignments,
+            heads=detector.heads,
+        )
+        return self.attack(ascended, images)
 
 
 @dataclass(frozen=True, kw_only=True)

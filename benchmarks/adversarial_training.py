@@ -1,0 +1,224 @@
+"""Adversarial training: images per second of ours, of a textbook's loop, and of the arithmetic alone.
+
+A step trains on a batch of clean images and on the same images under PGD. The textbook's loop computes every gradient
+in every attack step, trains on clean and on attacked images in two passes, and keeps images and weights as PyTorch
+makes them. Ours computes gradients of the images alone while it attacks, with batch norms folded into the convolutions,
+and trains in one pass in channels-last memory. Both run in this process, in turns with the two passes that the
+arithmetic cannot do without, each alone: the network forward and back to its images, once per attack step, and once
+forward and back to its weights, for clean and attacked images. Those add up to the floor.
+
+`speedup_over_textbook` is the ratio of median times, `fraction_of_floor` the floor's time over ours. `loss` is the
+objective in float32 after the same training, of `--loss-steps` steps on one batch, in each way: what a setting costs.
+With `--settings all`, a row per setting: bfloat16, no channels-last, torch.compile (which takes a minute to compile).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.output import parser, write
+from robustprune.attacks import pgd
+from robustprune.compute import Compute
+from robustprune.darknet import Detector
+from robustprune.darknet.folding import fold
+from robustprune.host_memory import keep_freed
+from robustprune.losses import ciou
+from robustprune.losses.assignment import assign
+from robustprune.measure.timing import take_turns
+from robustprune.objective import Objective
+
+EPSILON, STEP_SIZE = 0.05, 0.02
+CLIP_NORM = 10.0
+OBJECTS = 7
+"""Per image, as in COCO."""
+
+
+def main() -> None:
+    """Time the loops and print a row per setting."""
+    arguments = _command_line().parse_args()
+    torch.set_num_threads(arguments.threads)
+    keep_freed()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(0)
+    detector = Detector.from_cfg(arguments.detector).to(device)
+    images, targets = _batch(arguments.batch, arguments.image_size, detector.heads[0].classes, device)
+    rows = []
+    for compute in _settings(arguments.settings):
+        rows.append(_measured(detector, images, targets, compute, arguments))
+        print(f"{rows[-1]['settings']}: done", file=sys.stderr)
+    write(rows, arguments.format)
+
+
+def _measured(
+    detector: Detector, images: Tensor, targets: Tensor, compute: Compute, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Return one row: a setting of ours against the textbook's loop and the floor."""
+    steps = arguments.attack_steps
+    ours, textbook = _Ours(detector, compute, steps), _Textbook(detector, steps)
+    floor = _Floor(detector, compute, images)
+    mine, theirs, attack_pass, full_pass = take_turns(
+        [
+            lambda: ours.step(images, targets),
+            lambda: textbook.step(images, targets),
+            floor.attack_pass,
+            floor.full_pass,
+        ],
+        repeats=arguments.repeats,
+        warm_up=1,
+        device=images.device,
+    )
+    least = steps * attack_pass.p50 + full_pass.p50
+    losses = []
+    for loop in (_Ours(detector, compute, steps), _Textbook(detector, steps)):
+        for _ in range(arguments.loss_steps):
+            loop.step(images, targets)
+        losses.append(_loss(loop.detector, images, targets, steps))
+    return {
+        "detector": arguments.detector,
+        "image_size": arguments.image_size,
+        "batch": arguments.batch,
+        "attack_steps": steps,
+        "settings": _name(compute),
+        "device": torch.cuda.get_device_name() if images.is_cuda else "cpu",
+        "threads": arguments.threads,
+        "images_per_s": 1000 * arguments.batch / mine.p50,
+        "textbook_images_per_s": 1000 * arguments.batch / theirs.p50,
+        "floor_images_per_s": 1000 * arguments.batch / least,
+        "speedup_over_textbook": theirs.p50 / mine.p50,
+        "fraction_of_floor": least / mine.p50,
+        "loss": losses[0],
+        "textbook_loss": losses[1],
+    }
+
+
+class _Ours:
+    """The step of `robustprune.training`."""
+
+    def __init__(self, detector: Detector, compute: Compute, steps: int) -> None:
+        self.detector = _copy(detector, compute.memory_format)
+        self._objective = Objective(
+            loss=ciou, attack=partial(pgd, epsilon=EPSILON, step_size=STEP_SIZE, steps=steps), compute=compute
+        )
+        self._optimizer = torch.optim.Adam(self.detector.parameters(), lr=1e-4, weight_decay=5e-4)
+
+    def step(self, images: Tensor, targets: Tensor) -> None:
+        self.detector.train()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._objective(self.detector, images, targets).backward()
+        nn.utils.clip_grad_norm_(self.detector.parameters(), CLIP_NORM)
+        self._optimizer.step()
+
+
+class _Textbook:
+    """Adversarial training as tutorials write it."""
+
+    def __init__(self, detector: Detector, steps: int) -> None:
+        self.detector = _copy(detector, torch.contiguous_format)
+        self._steps = steps
+        self._optimizer = torch.optim.Adam(self.detector.parameters(), lr=1e-4, weight_decay=5e-4)
+
+    def step(self, images: Tensor, targets: Tensor) -> None:
+        images = images.contiguous()
+        self.detector.eval()
+        attacked = images.clone()
+        for _ in range(self._steps):
+            attacked.requires_grad_()
+            self._loss(attacked, targets).backward()
+            assert attacked.grad is not None
+            attacked = attacked.detach() + STEP_SIZE * attacked.grad.sign()
+            attacked = (images + (attacked - images).clamp(-EPSILON, EPSILON)).clamp(0, 1)
+        self.detector.train()
+        self._optimizer.zero_grad()
+        (self._loss(images, targets) + self._loss(attacked, targets)).backward()
+        nn.utils.clip_grad_norm_(self.detector.parameters(), CLIP_NORM)
+        self._optimizer.step()
+
+    def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        heads = self.detector.heads
+        return ciou(self.detector(images), assign(targets, heads, images.shape[-1]), heads)
+
+
+class _Floor:
+    """The passes of a step of ours, without loss, attack or optimizer."""
+
+    def __init__(self, detector: Detector, compute: Compute, images: Tensor) -> None:
+        self._compute = compute
+        self._detector = _copy(detector, compute.memory_format).train()
+        network, tensors = fold(self._detector)
+        self._network, self._tensors = network, compute.narrowed(tensors)
+        self._images = images.contiguous(memory_format=compute.memory_format)
+        self._both = torch.cat([self._images, self._images])
+
+    def attack_pass(self) -> None:
+        images = self._images.detach().requires_grad_()
+        outputs = self._compute.outputs(self._network, self._tensors, images)
+        torch.autograd.grad(_sum(outputs), images)
+
+    def full_pass(self) -> None:
+        self._detector.zero_grad(set_to_none=True)
+        _sum(self._compute.outputs(self._detector, {}, self._both)).backward()
+
+
+def _sum(outputs: list[Tensor]) -> Tensor:
+    return torch.stack([output.sum() for output in outputs]).sum()
+
+
+def _copy(detector: Detector, memory_format: torch.memory_format) -> Detector:
+    return copy.deepcopy(detector).to(memory_format=memory_format)
+
+
+def _loss(detector: Detector, images: Tensor, targets: Tensor, steps: int) -> float:
+    """Return the robust objective of the detector as trained, in float32."""
+    attack = partial(pgd, epsilon=EPSILON, step_size=STEP_SIZE, steps=steps)
+    return Objective(loss=ciou, attack=attack)(detector, images, targets).item()
+
+
+def _batch(count: int, image_size: int, classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return random images (N, 3, S, S) and targets (N · OBJECTS, 6)."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(count, 3, image_size, image_size, generator=generator)
+    positions = torch.arange(count).repeat_interleave(OBJECTS)
+    labels = torch.randint(classes, positions.shape, generator=generator)
+    sides = 0.05 + 0.4 * torch.rand(len(positions), 2, generator=generator)
+    centres = sides / 2 + (1 - sides) * torch.rand(len(positions), 2, generator=generator)
+    targets = torch.cat([torch.stack([positions, labels], dim=1).float(), centres, sides], dim=1)
+    return images.to(device), targets.to(device)
+
+
+def _settings(which: str) -> Iterator[Compute]:
+    yield Compute()
+    if which == "all":
+        yield Compute(channels_last=False)
+        yield Compute(precision="bfloat16")
+        yield Compute(compile=True)
+        yield Compute(precision="bfloat16", compile=True)
+
+
+def _name(compute: Compute) -> str:
+    flags = {"channels_last": compute.channels_last, "compile": compute.compile}
+    return " ".join([compute.precision, *(flag for flag, is_on in flags.items() if is_on)])
+
+
+def _command_line() -> argparse.ArgumentParser:
+    command_line = parser(__doc__)
+    command_line.add_argument("--detector", default="yolov3-tiny", help="a Darknet .cfg, or the name of a bundled one")
+    command_line.add_argument("--image-size", type=int, default=416, help="side of the images in pixels")
+    command_line.add_argument("--batch", type=int, default=4, help="images of a step")
+    command_line.add_argument("--attack-steps", type=int, default=5, help="of PGD")
+    command_line.add_argument("--settings", choices=["default", "all"], default="default", help="what to measure")
+    command_line.add_argument("--repeats", type=int, default=7, help="steps timed of each loop")
+    command_line.add_argument("--loss-steps", type=int, default=10, help="of training, before the loss is compared")
+    command_line.add_argument("--threads", type=int, default=1, help="of the CPU")
+    return command_line
+
+
+if __name__ == "__main__":
+    main()
