@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from sweeps.study import Axis, Cell, Checkpoint, Progress, Stage
+from sweeps.study import Axis, Cell, Checkpoint, Gallery, Lines, Progress, Stage, Workload
 
 SPEC = """\
 name: simulated
@@ -57,6 +57,7 @@ class SimulatedStudy:
     row_axis: ClassVar = "ratio"
     replicate_axis: ClassVar = "seed"
     columns: ClassVar = {"kept": float}
+    tables: ClassVar[dict[str, dict[str, type]]] = {}
     metrics: ClassVar = {"kept": "sum of kept weights"}
 
     def __init__(self, settings: SimulatedSettings) -> None:
@@ -80,6 +81,10 @@ class SimulatedStudy:
         trial = ("structure", "initializer", "colour", "seed")
         axes = {"pretrain": ("colour", "seed"), "score": trial, "evaluate_row": (*trial, "ratio")}
         return Stage(axes[name], {}) if name in axes else None
+
+    def workloads(self, name: str, cell: Cell) -> list[Workload]:
+        """Tell of none: sleeping takes no operations."""
+        return []
 
     def base(self, cell: Cell, progress: Progress) -> Checkpoint:
         """Do nothing; no cell has this stage."""
@@ -105,6 +110,10 @@ class SimulatedStudy:
             time.sleep(self.settings.ratio)
         assert not checkpoint["weights"].flags.writeable
         return {"kept": float(checkpoint["weights"][0] * (1 - float(cell["ratio"])))}
+
+    def galleries(self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]) -> list[Gallery]:
+        """Return none."""
+        return []
 
     @contextmanager
     def _written(self, stage: str, cell: Cell) -> Iterator[None]:

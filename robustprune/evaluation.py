@@ -1,4 +1,4 @@
-"""Measure a detector: average precision on clean and on attacked images, in one pass over the data."""
+"""Measure a detector: detections and their precision on clean and on attacked images, in one pass over the data."""
 
 from __future__ import annotations
 
@@ -29,11 +29,20 @@ class Evaluation(Settings):
     timing_warm_up: int = Field(default=5, ge=0)
 
 
-class Precision(NamedTuple):
-    """Average precision on the same images, untouched and under attack; None where there was no attack."""
+class Measured(NamedTuple):
+    """Average precision on the same images, untouched and under attack, and the detections that it is of.
+
+    Attributes:
+        clean: On the untouched images.
+        attacked: None where there was no attack.
+        clean_detections: Image by image, in their order.
+        attacked_detections: Likewise; empty where there was no attack.
+    """
 
     clean: AveragePrecision
     attacked: AveragePrecision | None
+    clean_detections: list[Detections]
+    attacked_detections: list[Detections]
 
 
 def evaluate(
@@ -43,10 +52,10 @@ def evaluate(
     objective: Objective,
     settings: Evaluation,
     tell: Callable[[int], object] = lambda images: None,
-) -> Precision:
-    """Return the precision of `detector` on all of `samples`, under the objective's attack if it has one.
+) -> Measured:
+    """Measure `detector` on all of `samples`, and under the objective's attack if it has one.
 
-    `tell` is called after each batch with the number of images evaluated so far.
+    Each image is read once. `tell` is called after each batch with the number of images evaluated so far.
     """
     detector.eval()
     device = next(detector.parameters()).device
@@ -73,7 +82,9 @@ def evaluate(
             assignments = assign(targets, detector.heads, images.shape[-1])
             attacked += found(objective.attacked(detector, images, assignments), batch.image_ids, batch.letterboxes)
         tell(len(clean))
-    return Precision(
+    return Measured(
         clean=average_precision(samples.split, clean),
         attacked=average_precision(samples.split, attacked) if objective.attack is not None else None,
+        clean_detections=clean,
+        attacked_detections=attacked,
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -22,16 +23,21 @@ from robustprune.darknet.weights import load_weights
 from robustprune.data.samples import Samples
 from robustprune.device_memory import hands_back_memory
 from robustprune.errors import InputError
-from robustprune.evaluation import Precision, evaluate
+from robustprune.evaluation import Measured, evaluate
+from robustprune.galleries import Gallery, Lines, chosen_images, detection_gallery
+from robustprune.host_memory import keep_freed
 from robustprune.initializers import INITIALIZERS, Problem
 from robustprune.losses import LOSSES
 from robustprune.measure.cost import cost
+from robustprune.measure.detection_table import COLUMNS, detection_table
 from robustprune.measure.timing import take_turns
 from robustprune.objective import Objective
 from robustprune.progress import NOWHERE, Progress
+from robustprune.stage_work import stage_work
 from robustprune.structures import STRUCTURES
 from robustprune.study_settings import DetectionSettings, stage_inputs
 from robustprune.training import train
+from robustprune.workload import Workload
 
 Cell = Mapping[str, Any]
 
@@ -90,6 +96,7 @@ class DetectionStudy:
         "threads": int,
         "torch_version": str,
     }
+    tables: ClassVar = {"detections": COLUMNS}
     metrics: ClassVar = {
         "map_adv": "COCO AP under attack",
         # Not milliseconds: those drift with the machine, the ratio to the same process's dense detector does not.
@@ -109,16 +116,20 @@ class DetectionStudy:
         Raises:
             InputError: something in them is wrong.
         """
+        # No matter of validation: sweeps of both were run, and their specs must still be read.
+        if self.settings.detector.weights is not None and self.settings.base is not None:
+            raise InputError("base: found a training, but detector.weights too, expected one of them (--set base=null)")
         splits = self.settings.dataset.splits()
         stride, size = self._start().stride, self.settings.detector.image_size
         if size % stride:
             raise InputError(f"detector.image_size is {size}, expected a multiple of {stride}")
+        chosen_images(splits[1], self.settings.detections.images or ())
         return [split.remark for split in splits if split.remark is not None]
 
     def baselines(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
         """Return a cell per colour for the detector that was neither adversarially trained nor pruned."""
         colours = dict.fromkeys(cell["colour"] for cell in cells)
-        seed = self.settings.base.seed
+        seed = self.settings.base_seed
         return [
             {"structure": NONE, "initializer": NONE, "colour": colour, "seed": seed, "ratio": 0.0} for colour in colours
         ]
@@ -146,9 +157,18 @@ class DetectionStudy:
         axes = (*trial, "ratio") if INITIALIZERS[initializer].per_ratio else ("initializer", "colour", "seed")
         return Stage(axes, self._inputs[initializer])
 
+    def workloads(self, name: str, cell: Cell) -> list[Workload]:
+        """Return the parts of a stage's work; nothing for an initializer that does not tell its own."""
+        row = "baseline" if self.is_baseline(cell) else "evaluate_row"
+        return self._work[{"score": str(cell["initializer"]), "evaluate_row": row}.get(name, name)]
+
     @functools.cached_property
     def _inputs(self) -> dict[str, dict[str, Any]]:
         return stage_inputs(self.settings)
+
+    @functools.cached_property
+    def _work(self) -> dict[str, list[Workload]]:
+        return stage_work(self.settings)
 
     # The stages. Each goes on from what its `progress` has, if anything
 
@@ -157,12 +177,13 @@ class DetectionStudy:
         """Train on clean colour images, or take the weights given."""
         detector = self._placed(self._start())
         if self.settings.detector.weights is None:
+            assert self.settings.base is not None
             train(
                 detector,
                 self._split("train", "rgb"),
-                objective=Objective(loss=LOSSES[self.settings.detector.loss]),
+                objective=Objective(loss=LOSSES[self.settings.detector.loss], compute=self.settings.compute),
                 settings=self.settings.base,
-                generator=_generator(self.settings.base.seed, "base"),
+                generator=_generator(self.settings.base_seed, "base"),
                 progress=progress,
             )
         return to_arrays(detector.state_dict())
@@ -228,32 +249,65 @@ class DetectionStudy:
                 progress=progress,
             )
         finetuned = time.perf_counter()
-        precision = evaluate(
+        samples = self._split("val", cell["colour"])
+        measured = evaluate(
             detector,
-            self._split("val", cell["colour"]),
-            objective=self._robust(_generator(cell["seed"], "evaluate")),
+            samples,
+            objective=replace(
+                self._robust(_generator(cell["seed"], "evaluate")), compute=self.settings.compute.exactly()
+            ),
             settings=self.settings.evaluation,
         )
+        found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
+        kept = self.settings.detections.kept_of(len(samples))
         return {
-            **_precisions(precision),
+            **_precisions(measured),
             **self._measure(detector, masks, dense=self._restore(checkpoint)),
             "finetune_s": finetuned - start,
             "evaluate_s": time.perf_counter() - finetuned,
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
+            "detections": detection_table(samples.split, **found) if kept else None,
         }
+
+    # What the report shows
+
+    def galleries(self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]) -> list[Gallery]:
+        """Return what the models found in the images chosen; nothing where none are to be shown.
+
+        Raises:
+            InputError: the data cannot be read here, or no detections were kept.
+        """
+        settings = self.settings.detections
+        if not rows or settings.images == []:
+            return []
+        val_split = self.settings.dataset.splits()[1]
+        gallery = detection_gallery(
+            rows,
+            functools.partial(lines, "detections"),
+            split=val_split,
+            images=chosen_images(val_split, settings.images),
+            confidence=settings.confidence,
+            is_baseline=self.is_baseline,
+        )
+        return [gallery]
 
     # Parts
 
     @functools.cached_property
     def _device(self) -> torch.device:
-        # Only stages come here: planning changes no threads and opens no GPU.
+        # Only stages come here: planning changes nothing of the process and opens no GPU.
         torch.set_num_threads(self.settings.threads)
+        keep_freed()
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def _robust(self, generator: torch.Generator) -> Objective:
         """Return the objective under attack; random starts are drawn from `generator`, whose state trainings keep."""
-        return Objective(loss=LOSSES[self.settings.detector.loss], attack=configured(self.settings.attack, generator))
+        return Objective(
+            loss=LOSSES[self.settings.detector.loss],
+            attack=configured(self.settings.attack, generator),
+            compute=self.settings.compute,
+        )
 
     def _split(self, split: str, colour: str) -> Samples:
         if split not in self._samples:
@@ -271,7 +325,7 @@ class DetectionStudy:
         settings = self.settings.detector
         classes = len(self.settings.dataset.splits()[0].categories)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed(self.settings.base.seed, "initialise"))
+            torch.manual_seed(_seed(self.settings.base_seed, "initialise"))
             detector = Detector.from_cfg(settings.config, classes=classes)
         if settings.weights is not None:
             load_weights(detector, settings.weights)
@@ -285,13 +339,13 @@ class DetectionStudy:
         return self._placed(detector).eval()
 
     def _placed(self, detector: Detector) -> Detector:
-        return detector.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return detector.to(self._device, memory_format=self.settings.compute.memory_format)  # type: ignore[call-overload,no-any-return]
 
     def _measure(self, detector: Detector, masks: Mapping[str, Tensor], *, dense: Detector) -> dict[str, Any]:
         """Return sizes, and the time of one image alternated with the unpruned detector's."""
         size = self.settings.detector.image_size
         image = torch.rand(1, 3, size, size, generator=_generator(0, "timing"))
-        image = image.to(self._device, memory_format=torch.channels_last)
+        image = image.to(self._device, memory_format=self.settings.compute.memory_format)
         with torch.inference_mode():
             pruned_time, dense_time = take_turns(
                 [lambda: detector(image), lambda: dense(image)],
@@ -311,13 +365,13 @@ class DetectionStudy:
         }
 
 
-def _precisions(precision: Precision) -> dict[str, float]:
-    assert precision.attacked is not None
+def _precisions(measured: Measured) -> dict[str, float]:
+    assert measured.attacked is not None
     return {
-        "map_adv": precision.attacked.ap,
-        "map50_adv": precision.attacked.ap50,
-        "map_clean": precision.clean.ap,
-        "map50_clean": precision.clean.ap50,
+        "map_adv": measured.attacked.ap,
+        "map50_adv": measured.attacked.ap50,
+        "map_clean": measured.clean.ap,
+        "map50_clean": measured.clean.ap50,
     }
 
 

@@ -6,9 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field, ValidationInfo, create_model, field_validator
 
 from robustprune.attacks import AttackSettings, PgdSettings
+from robustprune.compute import Compute
 from robustprune.darknet import cfg
 from robustprune.datasets import Dataset
 from robustprune.errors import InputError
@@ -16,6 +17,9 @@ from robustprune.evaluation import Evaluation
 from robustprune.initializers import INITIALIZERS
 from robustprune.settings import Settings
 from robustprune.training import Training
+
+MOST_IMAGES = 5000
+"""Measured on more images than these, all of COCO's val2017, a model's detections are not kept by default."""
 
 
 class DetectorSettings(Settings):
@@ -34,8 +38,22 @@ class LoaderSettings(Settings):
     cache_gib: float = Field(default=2.0, ge=0, description="memory for letterboxed images, per worker process, in GiB")
 
 
+class DetectionsSettings(Settings):
+    """What is kept and shown of each model's detections; no result depends on it."""
+
+    keep: bool | None = Field(
+        default=None, description=f"null: where at most {MOST_IMAGES:,} images are measured on, which take 20 MB a row"
+    )
+    images: list[int] | None = Field(default=None, description="ids of the images in the report; null chooses three")
+    confidence: float = Field(default=0.5, ge=0, lt=1, description="what the report shows is surer than that")
+
+    def kept_of(self, images: int) -> bool:
+        """Say whether detections on so many images are kept."""
+        return images <= MOST_IMAGES if self.keep is None else self.keep
+
+
 class BaseTraining(Training):
-    """Clean training, once per sweep."""
+    """Clean training from scratch, once per sweep; without it, the detector starts from given weights."""
 
     seed: int = Field(default=0, ge=0)
 
@@ -53,17 +71,35 @@ class DetectionSettings(Settings):
     dataset: Dataset
     detector: DetectorSettings
     attack: AttackSettings = PgdSettings()
-    base: BaseTraining
+    base: BaseTraining | None = Field(default=None, validate_default=True)
     pretrain: Training
     finetune: Training
     initializers: InitializerSettings = InitializerSettings()  # type: ignore[valid-type]
     evaluation: Evaluation = Evaluation()
+    compute: Compute = Compute()
     loader: LoaderSettings = LoaderSettings()
+    detections: DetectionsSettings = DetectionsSettings()
     prune_heads: bool = False
     share_pretraining: bool = Field(
         default=True, description="one checkpoint per colour and seed; false trains one per trial"
     )
     threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")
+
+    @field_validator("base")
+    @classmethod
+    def _starts_somewhere(cls, base: BaseTraining | None, info: ValidationInfo) -> BaseTraining | None:
+        detector = info.data.get("detector")
+        if base is None and isinstance(detector, DetectorSettings) and detector.weights is None:
+            raise ValueError(
+                "found nothing, expected detector.weights to start from (--set detector.weights=FILE), "
+                "or a training from scratch"
+            )
+        return base
+
+    @property
+    def base_seed(self) -> int:
+        """The seed of what all trials start from, and so of baseline rows."""
+        return 0 if self.base is None else self.base.seed
 
 
 # Attack settings younger than the first results, with the value that does nothing: so results keep their keys.
@@ -83,7 +119,9 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
     if settings.detector.weights is not None:
         detector["weights"] = _file_sha256(settings.detector.weights)
     attack = {name: value for name, value in plain["attack"].items() if (name, value) not in _LATER}
-    common = {"detector": detector, "threads": plain["threads"]}
+    # Younger than the first results as well.
+    compute = {} if settings.compute == Compute() else {"compute": plain["compute"]}
+    common = {"detector": detector, "threads": plain["threads"], **compute}
     train, val = (settings.dataset.fingerprint(split) for split in ("train", "val"))
     own_training = {"training": plain["base"], "train": train} if settings.detector.weights is None else {}
     robust = common | {"attack": attack, "train": train}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 
 from sweeps import report as page
 from sweeps.analysis import contrasts
+from sweeps.errors import StorageError
 from sweeps.plan import Plan
 from sweeps.spec import Spec
 from sweeps.storage import Store
+from sweeps.study import Gallery, Lines
 from sweeps.summary import contrast_views, mean_table, mean_view
 from sweeps.sweep import Sweep, open_sweep
 
@@ -29,8 +33,7 @@ def show(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
         tests = contrasts(sweep.rows, metric=metric, **sweep.naming)
         for view in contrast_views(tests, **sweep.naming):
             console.print(view)
-        for path in write_report(location):
-            console.print(path, soft_wrap=True, markup=False)
+        write_report(location, console)
     console.print(store.describe(f"{spec.name}/results"), soft_wrap=True, markup=False)
     if plan.failed:
         console.print(
@@ -50,9 +53,12 @@ def exit_status(plan: Plan) -> int:
     return 0 if len(plan.finished) == plan.rows else 1
 
 
-def write_report(location: str) -> list[str]:
-    """Write figures and page into `<sweep>/report`, and return where they are."""
+def write_report(location: str, console: Console) -> None:
+    """Write figures and page into `<sweep>/report`; print where they are, and what is not in them."""
     sweep = open_sweep(location)
+    galleries, why_none = _galleries(sweep)
+    if why_none:
+        console.print(f"no pictures: {why_none}", soft_wrap=True, markup=False)
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as folder:
         files = page.write_report(
             Path(folder),
@@ -62,12 +68,28 @@ def write_report(location: str) -> list[str]:
             failures=pd.DataFrame(_flat(sweep)),
             spec_text=sweep.spec.to_yaml(),
             metrics=sweep.spec.study.metrics,
+            galleries=galleries,
+            no_galleries=why_none,
             **sweep.naming,
         )
         names = [f"{sweep.spec.name}/report/{file.name}" for file in files]
         for file, name in zip(files, names, strict=True):
             sweep.store.files.publish(name, file.read_bytes(), replace=True)
-    return [sweep.store.describe(name) for name in names]
+            console.print(sweep.store.describe(name), soft_wrap=True, markup=False)
+
+
+def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
+    """Return the study's pictures, and why there are none where they cannot be made."""
+
+    def lines(table: str, row_key: str) -> Lines | None:
+        found = sweep.store.read_table(sweep.spec.name, table, row_key)
+        return None if found is None else {column: found[column].to_numpy() for column in found.column_names}
+
+    rows = pa.Table.from_pandas(pd.concat([sweep.baseline, sweep.rows]), preserve_index=False)
+    try:
+        return sweep.spec.study.galleries(rows.to_pylist(), lines), ""
+    except (ValueError, StorageError) as error:
+        return (), str(error)
 
 
 def _flat(sweep: Sweep) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 _EXPECTED = {
@@ -23,7 +24,6 @@ _EXPECTED = {
     "less_than": "less than {lt:g}",
     "less_than_equal": "at most {le:g}",
     "literal_error": "{expected}",
-    "missing": "a value",
     "model_attributes_type": "a mapping of settings",
     "model_type": "a mapping of settings",
     "string_pattern_mismatch": "text that matches {pattern}",
@@ -46,9 +46,13 @@ def sentences(error: ValidationError, settings: Any, model: type[BaseModel]) -> 
     unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
     # A field that is missing may be one that is misspelt.
     for problem in unknown or problems:
-        field = _field(problem, settings)
+        field = _field(problem["loc"], settings, model)
         if unknown:
-            yield unknown_key(field, _known(problem["loc"][:-1], model))
+            yield _of_another(field, problem["loc"], model) or unknown_key(
+                field, [*_fields(problem["loc"][:-1], model)]
+            )
+        elif problem["type"] == "missing":
+            yield _missing(field, _fields(problem["loc"][:-1], model)[str(problem["loc"][-1])])
         else:
             yield _sentence(problem, field)
 
@@ -84,35 +88,55 @@ def _sentence(problem: ErrorDetails, field: str) -> str:
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tag = context["discriminator"].strip("'")
         field, given = f"{field}.{tag}", given.get(tag)
-    elif kind == "missing":
-        given = None
     expected = _EXPECTED[kind].format_map(context) if kind in _EXPECTED else problem["msg"]
     return f"{field}: found {found(given)}, expected {expected}"
 
 
-def _field(problem: ErrorDetails, settings: Any) -> str:
+def _missing(field: str, info: FieldInfo) -> str:
+    meaning = f" ({info.description})" if info.description else ""
+    return f"{field}: found nothing, expected a value{meaning}; give it with --set {field}=VALUE"
+
+
+def _of_another(field: str, location: Sequence[str | int], model: type[BaseModel]) -> str | None:
+    """Say that a key belongs to another option of a union than the one chosen, if so: its tag alone was changed."""
+    if len(location) < 2:
+        return None
+    *place, tag, key = location
+    options = _options(place, model)
+    chosen = next((each for each in options if tag in _tags(each)), None)
+    if chosen is None or not any(key in each.model_fields for each in options):
+        return None
+    discriminator = next(name for name, info in chosen.model_fields.items() if tag in typing.get_args(info.annotation))
+    mapping = f"{field.rpartition('.')[0]}={{{discriminator}: {tag}}}"
+    return f"{field}: {tag} has no such setting; replace the whole mapping (--set '{mapping}')"
+
+
+def _field(location: Sequence[str | int], settings: Any, model: type[BaseModel]) -> str:
     """Return where a mistake is as its author knows it: pydantic's location also has the tags of unions."""
     field, place = "", settings
-    for part in problem["loc"]:
+    for depth, part in enumerate(location):
         if isinstance(place, list) and isinstance(part, int):
             field, place = f"{field}[{part}]", place[part]
-        elif isinstance(place, dict) and part in place:
-            field, place = f"{field}.{part}", place[part]
-    if problem["type"] == "missing":
-        field += f".{problem['loc'][-1]}"
+        elif isinstance(place, dict) and (part in place or part in _fields(location[:depth], model)):
+            field, place = f"{field}.{part}", place.get(part)
     return field.removeprefix(".")
 
 
-def _known(location: Sequence[str | int], model: type[BaseModel]) -> list[str]:
-    """Return the names of the fields at a location."""
-    models = [model]
+def _fields(location: Sequence[str | int], model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the fields there may be at a location, by name."""
+    return {name: info for each in _options(location, model) for name, info in each.model_fields.items()}
+
+
+def _options(location: Sequence[str | int], model: type[BaseModel]) -> list[type[BaseModel]]:
+    """Return the models that settings at a location may have: several where a union's tag is not part of it."""
+    options = [model]
     for part in location:
-        fields = [each.model_fields[part] for each in models if part in each.model_fields]
+        fields = [each.model_fields[part] for each in options if part in each.model_fields]
         if fields:
-            models = [option for field in fields for option in _models(field.annotation)]
+            options = [option for field in fields for option in _models(field.annotation)]
         elif isinstance(part, str):
-            models = [each for each in models if part in _tags(each)]
-    return [name for each in models for name in each.model_fields]
+            options = [each for each in options if part in _tags(each)]
+    return options
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:

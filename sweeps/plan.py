@@ -12,7 +12,7 @@ from sweeps.errors import StorageError
 from sweeps.keys import Keys, RowKey, StageKey
 from sweeps.spec import Engine, Spec
 from sweeps.storage import Store
-from sweeps.study import Cell
+from sweeps.study import Cell, StageName
 
 State = Literal["finished", "missing", "failed", "changed"]
 """Where a row of the grid stands; `changed`: the storage has its cell, computed from other inputs."""
@@ -50,12 +50,12 @@ class Trial:
         """The stages whose results are published, in order. A row may do without one that others need."""
         return tuple(dict.fromkeys(stage for row in self.rows for stage in row.stages if stage.shared))
 
-    def missing(self, published: Collection[str]) -> dict[str, str]:
+    def missing(self, published: Collection[str]) -> dict[str, StageName]:
         """Return the shared results to compute for these rows, key to stage name.
 
         These are what rows read, and what comes before that, back to the last result that is published.
         """
-        missing: dict[str, str] = {}
+        missing: dict[str, StageName] = {}
         for row in self.rows:
             needed = {row.checkpoint, row.scores}
             for position, stage in reversed(list(enumerate(row.stages))):
@@ -91,7 +91,7 @@ class Plan:
         """Rows to compute now."""
         return sum(len(trial.rows) for trial in self.todo)
 
-    def checkpoints_to_train(self) -> dict[str, str]:
+    def checkpoints_to_train(self) -> dict[str, StageName]:
         """Return the shared results that the rows to compute still need, key to stage name."""
         return {key: name for trial in self.todo for key, name in trial.missing(self.checkpoints).items()}
 

@@ -18,6 +18,8 @@ import pandas as pd
 
 from sweeps.analysis import ALPHA, DEFAULT_AXES, contrasts, factor_axes
 from sweeps.figures import metric_against_ratio, save
+from sweeps.gallery import gallery_html
+from sweeps.study import Gallery
 from sweeps.summary import MISSING, STAR_MEANS, families, format_p, labelled, mean_table, notes, starred
 
 # Wide tables scroll in place, by keyboard too.
@@ -33,6 +35,8 @@ def write_report(
     failures: pd.DataFrame,
     spec_text: str,
     metrics: Mapping[str, str],
+    galleries: Sequence[Gallery] = (),
+    no_galleries: str = "",
     axes: Sequence[str] = DEFAULT_AXES,
     replicate: str = "seed",
     along: str = "ratio",
@@ -48,6 +52,8 @@ def write_report(
         spec_text: the resolved spec.
         metrics: columns to draw and their labels with units; the first is the primary one, which is tested
             in the paired design.
+        galleries: pictures beside the figures.
+        no_galleries: a sentence on why there are none, if there should be.
         axes: the grid axes.
         replicate: the axis whose values are repetitions, or blocks.
         along: the axis of the fraction of weights pruned, in [0, 1].
@@ -80,6 +86,8 @@ def write_report(
             lead=escape(_lead(rows, failures, naming)),
             results="".join(results),
             tests="".join(tests),
+            pictures=_pictures(galleries, no_galleries),
+            pictures_link='<a href="#pictures">Pictures</a>' if galleries or no_galleries else "",
             failures=_table(failures) if len(failures) else "<p>None.</p>",
             cost=_cost(rows),
             spec=escape(spec_text),
@@ -176,6 +184,13 @@ def _effect(g: float, low: float, high: float) -> str:
         return MISSING
     ends = (f"{end:.1f}" if abs(end) < 10 else f"{end:.0f}" for end in (low, high))
     return f'{g:+.1f} <span class="spread">[{", ".join(ends)}]</span>'
+
+
+def _pictures(galleries: Sequence[Gallery], why_none: str) -> str:
+    if not galleries and not why_none:
+        return ""
+    content = "".join(map(gallery_html, galleries)) if galleries else f"<p>None: {escape(why_none)}.</p>"
+    return f'<section id="pictures"><h2>Pictures</h2>{content}</section>'
 
 
 def _cost(rows: pd.DataFrame) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sweeps import lines
 from sweeps.errors import SpecError
 from sweeps.grid import expand
 from sweeps.mistakes import found, non_finite, sentences, unknown_key
@@ -137,6 +138,7 @@ def parse(text: str, source: str, changes: Sequence[str] = ()) -> Spec:
         _apply(raw, change)
     try:
         study_class = find(_study_name(raw))
+        lines.check(study_class)
         own = study_class.Settings.model_fields
         for key in raw:
             if key not in Engine.model_fields and key not in own:

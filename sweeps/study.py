@@ -49,6 +49,39 @@ class Stage(NamedTuple):
     version: int = 1
 
 
+class Workload(NamedTuple):
+    """A part of a stage's work: what it does, in a few words that are the same for like work, and what that takes.
+
+    `operations` are floating-point; a multiply-add is two.
+    """
+
+    description: str
+    operations: float
+
+
+class Picture(NamedTuple):
+    """An encoded image, small enough to be one of hundreds on a page, and what it shows in words."""
+
+    image: bytes
+    media_type: str
+    text: str
+
+
+class Gallery(NamedTuple):
+    """Pictures in rows and columns, with a sentence on what they are. Each of `lines` has a label and as many pictures
+    as there are `heads`.
+    """
+
+    title: str
+    explanation: str
+    heads: Sequence[str]
+    lines: Sequence[tuple[str, Sequence[Picture]]]
+
+
+Lines = Mapping[str, np.ndarray[Any, Any]]
+"""The columns of a row's table, each as long as the others."""
+
+
 class Progress(Protocol):
     """Where a long stage keeps how far it is, so that one whose process died goes on from there."""
 
@@ -87,6 +120,10 @@ class Study(Protocol):
     columns: ClassVar[Mapping[str, type]]
     """What `evaluate_row` returns: column name to str, int or float."""
 
+    tables: ClassVar[Mapping[str, Mapping[str, type]]]
+    """Tables of many lines that `evaluate_row` may return beside the columns: their names, and per column its name and
+    str, int, float, bool or a smaller type of numpy."""
+
     metrics: ClassVar[Mapping[str, str]]
     """Columns to draw and test, with their labels; the first is the study's main question."""
 
@@ -109,6 +146,13 @@ class Study(Protocol):
     def stage(self, name: StageName, cell: Cell) -> Stage | None:
         """Declare a stage for a cell; None where the cell does without it (never for `evaluate_row`)."""
 
+    def workloads(self, name: StageName, cell: Cell) -> Sequence[Workload]:
+        """Return the parts of a declared stage's work, by arithmetic; nothing where that is not known.
+
+        Raises:
+            ValueError: a user must mend something.
+        """
+
     def base(self, cell: Cell, progress: Progress) -> Checkpoint:
         """Return the starting point that trials share."""
 
@@ -121,7 +165,23 @@ class Study(Protocol):
     def evaluate_row(
         self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None, progress: Progress
     ) -> Mapping[str, Any]:
-        """Prune, fine-tune and measure; return a value for each of `columns`."""
+        """Prune, fine-tune and measure; return a value for each of `columns`.
+
+        Under the name of one of `tables`, `Lines` may be there too; they are kept beside the row.
+        """
+
+    def galleries(
+        self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]
+    ) -> Sequence[Gallery]:
+        """Return pictures for the report of a sweep.
+
+        Args:
+            rows: all that are finished; the baselines' first, then in the order of their keys.
+            lines: returns, for the name of one of `tables` and a `row_key`, what was kept; None where nothing was.
+
+        Raises:
+            ValueError: pictures are wanted and cannot be made.
+        """
 
 
 def find(name: str) -> type[Study]:

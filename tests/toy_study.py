@@ -10,7 +10,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from sweeps.study import Axis, Cell, Checkpoint, Progress, Stage
+from sweeps.study import Axis, Cell, Checkpoint, Gallery, Lines, Picture, Progress, Stage, Workload
 
 SPEC = """\
 name: toy
@@ -35,7 +35,7 @@ ROWS, PRETRAININGS, SHARED_SCORES = 25, 2, 2
 
 
 class ToySettings(BaseModel):
-    """`offset` changes results; everything else changes only what happens on the way to them.
+    """`offset` changes results; everything else changes only what happens on the way to them, or is said of it.
 
     `seconds` is what a stage takes, pretraining that long per epoch; `raise_in`, `kill_in`, `nan_in` and `crowded_in`
     are beginnings of diary entries, at which a stage raises, kills its process (once), returns NaN, or lacks memory
@@ -53,8 +53,16 @@ class ToySettings(BaseModel):
     nan_in: str | None = None
     crowded_in: str | None = None
     room: int = 1
+    operations: float | None = None
     missing_data: bool = False
     odd_data: bool = False
+    keep: bool = True
+
+
+def doses_seen(dose: float) -> Lines:
+    """Return what the table of a row holds: a dose in two halves."""
+    halves = np.array([True, False])
+    return {"dose": halves * dose, "half": halves, "step": np.array([1, 2]), "taste": np.array(["sweet", "bitter"])}
 
 
 class ToyStudy:
@@ -70,6 +78,7 @@ class ToyStudy:
     row_axis: ClassVar = "dose"
     replicate_axis: ClassVar = "seed"
     columns: ClassVar = {"outcome": float, "effort_s": float, "machine": str}
+    tables: ClassVar = {"doses_seen": {"dose": float, "half": bool, "step": np.int16, "taste": str}}
     metrics: ClassVar = {"outcome": "outcome"}
 
     def __init__(self, settings: ToySettings) -> None:
@@ -98,6 +107,17 @@ class ToyStudy:
             return Stage(("seed",), offset)
         per_row = tuple(axis.name for axis in self.axes)
         return Stage(("seed", "method") if cell["method"] == "quick" else per_row, offset)
+
+    def workloads(self, name: str, cell: Cell) -> list[Workload]:
+        unit = self.settings.operations
+        if unit is None:
+            return []
+        if name == "evaluate_row":
+            tasting = Workload("tasting [all]", unit)
+            return [tasting] if self.is_baseline(cell) else [Workload("dosing", 2 * unit), tasting]
+        if name == "score":
+            return [Workload(f"{cell['method']} scoring", unit * (4 if cell["method"] == "slow" else 3))]
+        return [Workload("rooting", 100 * unit) if name == "pretrain" else Workload("counting", 0.0)]
 
     def base(self, cell: Cell, progress: Progress) -> Checkpoint:
         with self._entry("base", cell):
@@ -129,7 +149,22 @@ class ToyStudy:
                 "outcome": float("nan") if nan else float(kept.sum()) + bonus + len(str(cell["shape"])),
                 "effort_s": self.settings.seconds,
                 "machine": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+                "doses_seen": doses_seen(float(cell["dose"])) if self.settings.keep else None,
             }
+
+    def galleries(
+        self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]
+    ) -> Sequence[Gallery]:
+        if not self.settings.keep:
+            return []
+        pictures = []
+        for key in (str(row["row_key"]) for row in rows):
+            kept = lines("doses_seen", key)
+            if kept is not None:
+                pictures.append((key, [Picture(b"<dose>", "image/gif", f"{len(kept['dose'])} doses")]))
+        if not pictures:
+            raise ValueError("found no [doses], expected some")
+        return [Gallery("Doses", "What was swallowed.", ["all"], pictures)]
 
     @contextmanager
     def _entry(self, stage: str, cell: Cell) -> Iterator[str]:

@@ -7,27 +7,30 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from robustprune.initializers.deeplift import DeepLiftSettings, deeplift
-from robustprune.initializers.hydra import HydraSettings, hydra
+from robustprune.initializers.deeplift import DeepLiftSettings, deeplift, deeplift_work
+from robustprune.initializers.hydra import HydraSettings, hydra, hydra_work
 from robustprune.initializers.problem import Problem
 from robustprune.settings import Settings
+from robustprune.workload import Workload
 
 
 class Initializer(NamedTuple):
     """A scoring method.
 
     `score(detector, problem, settings)` returns one importance tensor per prunable layer, higher is kept longer.
-    `per_ratio` says that scores depend on the structure and the ratio they are for.
+    `per_ratio` says that scores depend on the structure and the ratio they are for. `work(settings, forward=…,
+    images=…, attack=…)`, with arguments as in `workload.training`, tells what scoring takes, where that is known.
     """
 
     score: Callable[[Any, Problem, Any], dict[str, Tensor]]
     settings: type[Settings]
     per_ratio: bool
+    work: Callable[..., Workload] | None = None
 
 
 INITIALIZERS = {
-    "hydra": Initializer(hydra, HydraSettings, per_ratio=True),
-    "deeplift": Initializer(deeplift, DeepLiftSettings, per_ratio=False),
+    "hydra": Initializer(hydra, HydraSettings, per_ratio=True, work=hydra_work),
+    "deeplift": Initializer(deeplift, DeepLiftSettings, per_ratio=False, work=deeplift_work),
 }
 
 __all__ = ["INITIALIZERS", "Initializer", "Problem", "deeplift", "hydra"]

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
+from robustprune.attacks import AttackSettings
 from robustprune.darknet import Detector
 from robustprune.darknet.layers import Product
 from robustprune.errors import InputError
@@ -20,6 +21,7 @@ from robustprune.initializers.max_as_relu import replace_max_pools
 from robustprune.initializers.problem import Problem
 from robustprune.losses.assignment import Assignment, assign
 from robustprune.settings import Settings
+from robustprune.workload import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Workload
 
 # Captum knows a Rescale rule for these; through any other activation it would pass a plain gradient, silently.
 EXPLAINED = (nn.LeakyReLU, nn.ReLU, nn.Sigmoid, nn.Identity)
@@ -38,21 +40,27 @@ def deeplift(detector: Detector, problem: Problem, settings: DeepLiftSettings) -
     samples = problem.samples
     images_used = min(settings.images or len(samples), len(samples))
     device = next(detector.parameters()).device
-    indices = torch.arange(images_used).split(settings.batch_size)
+    chunks = [chunk.tolist() for chunk in torch.arange(images_used).split(settings.batch_size)]
     reference = torch.zeros(())
     if settings.reference == "mean":
-        sums = [samples.batch(chunk.tolist()).images.sum(dim=0) for chunk in indices]
+        sums = [batch.images.sum(dim=0) for batch in samples.stream(chunks)]
         reference = torch.stack(sums).sum(dim=0) / images_used
     names = problem.layers(detector)
     importance: dict[str, Tensor] = {}
-    for chunk in indices:
-        batch = samples.batch(chunk.tolist())
+    for batch in samples.stream(chunks):
         images, targets = batch.images.to(device), batch.targets.to(device)
         for name, contribution in contributions(
             detector, images, targets, reference=reference.to(device), layers=list(names)
         ).items():
-            importance[name] = importance.get(name, 0) + contribution.abs() / len(indices)
+            importance[name] = importance.get(name, 0) + contribution.abs() / len(chunks)
     return {name: total.float() for name, total in importance.items()}
+
+
+def deeplift_work(settings: DeepLiftSettings, *, forward: float, images: int, attack: AttackSettings) -> Workload:
+    """Return the work of `deeplift`, which attacks nothing: forward and back through images and references."""
+    used = min(settings.images or images, images)
+    passes = 2 * (FORWARD + INPUT_GRADIENT) + WEIGHT_GRADIENT
+    return Workload(f"deeplift's scores: {used:,} images, in float64", used * passes * forward)
 
 
 def contributions(

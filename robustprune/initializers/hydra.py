@@ -9,11 +9,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from robustprune.attacks import AttackSettings
 from robustprune.darknet import Detector
 from robustprune.initializers.problem import Problem
 from robustprune.settings import Settings
 from robustprune.training import DivergedError, batches
 from robustprune.training_state import TrainingState
+from robustprune.workload import Workload, training
 
 
 class HydraSettings(Settings):
@@ -79,6 +81,12 @@ def hydra(detector: Detector, problem: Problem, settings: HydraSettings) -> dict
             schedule.step()
         state.save(epoch)
     return {name: score.detach().abs() for name, score in scores.items()}
+
+
+def hydra_work(settings: HydraSettings, *, forward: float, images: int, attack: AttackSettings) -> Workload:
+    """Return the work of `hydra`: scores are trained as weights are."""
+    used = min(settings.images or images, images)
+    return training("hydra's scores", forward=forward, images=used, epochs=settings.epochs, attack=attack)
 
 
 def initial_scores(layer: nn.Conv2d) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a storage holds: checkpoints shared by every sweep in it, and per sweep its spec, rows and failures.
+"""What a storage holds: checkpoints shared by every sweep in it, and per sweep its spec, rows, tables and failures.
 
 A thing is there when it is published; what is read is checked against the checksum it was published with.
 """
@@ -16,9 +16,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from sweeps.errors import StorageError
 from sweeps.storage import compaction
 from sweeps.storage.files import Files
+from sweeps.storage.location import cause
 from sweeps.study import Checkpoint
+
+FOLDERS = frozenset({"results", "failures", "progress", "report", "cache"})
+"""What a sweep's folder has in it, besides one folder for each table of its study."""
 
 
 class Store:
@@ -118,6 +123,42 @@ class Store:
             StorageError: a row is damaged; the message names its file.
         """
         return compaction.read_rows(self.files, f"{sweep}/results", kept=f"{sweep}/cache/rows", most_unread=most_unread)
+
+    # Tables of many lines that belong to a row
+
+    def publish_table(self, sweep: str, table: str, row_key: str, lines: pa.Table) -> None:
+        """Publish lines of `table` that belong to a row, in place of earlier ones. To be done before the row itself."""
+        numbers = [field.name for field in lines.schema if pa.types.is_floating(field.type)]
+        sink = pa.BufferOutputStream()
+        # Measured on boxes: 17 bytes a line, where Parquet's defaults take 31.
+        pq.write_table(
+            lines,
+            sink,
+            write_page_checksum=True,
+            compression="zstd",
+            use_byte_stream_split=numbers,
+            use_dictionary=[name for name in lines.column_names if name not in numbers],
+        )
+        self.files.publish(f"{sweep}/{table}/{row_key}.parquet", sink.getvalue().to_pybytes(), replace=True)
+
+    def read_table(self, sweep: str, table: str, row_key: str) -> pa.Table | None:
+        """Return the lines of `table` that belong to a row; None where none were published.
+
+        Raises:
+            StorageError: they are damaged.
+        """
+        name = f"{sweep}/{table}/{row_key}.parquet"
+        try:
+            data = self.files.read(name)
+            lines = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
+            lines.validate(full=True)
+        except FileNotFoundError:
+            return None
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise StorageError(
+                f"{self.describe(name)}: found a damaged table ({cause(error)}), expected Parquet as it was published"
+            ) from error
+        return lines
 
     # Failures
 

@@ -68,11 +68,13 @@ def published(arrays: Arrays) -> Arrays:
 
 def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must not depend on the machine's mood."""
-    return {
+    untimed = {
         name: value
         for name, value in row.items()
         if not name.startswith("inference_ms") and not name.endswith("_s") and name != "speedup"
     }
+    detections = untimed.pop("detections")
+    return {**untimed, **{f"detections.{name}": column.tolist() for name, column in detections.items()}}
 
 
 def equal(first: Arrays, second: Arrays) -> bool:
@@ -144,13 +146,36 @@ def test_a_sound_study_passes_the_check() -> None:
     [
         ("dataset", {"name": "coco", "root": "nowhere"}, "nowhere/annotations/instances_train2017.json"),
         ("detector", {"config": "yolov3-nani", "image_size": 64}, "yolov3-nani"),
-        ("detector", {**SPEC["detector"], "weights": "nowhere.weights"}, "nowhere.weights"),
         ("detector", {**SPEC["detector"], "image_size": 72}, "image_size is 72, expected a multiple of 16"),
+        ("detector", {**SPEC["detector"], "weights": "x"}, "^base: found a training, but detector.weights too"),
+        ("detections", {"images": [99]}, "detections.images: found 99, expected ids of the 8 images"),
     ],
 )
 def test_the_check_names_what_is_wrong(section: str, value: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         study(**{section: value}).check([cell()])
+
+
+def test_the_check_names_missing_weights() -> None:
+    with pytest.raises(InputError, match="nowhere.weights"):
+        study(base=None, detector={**SPEC["detector"], "weights": "nowhere.weights"}).check([cell()])
+
+
+def test_each_stage_tells_its_own_work() -> None:
+    own = study()
+    (baseline,) = own.baselines([cell()])
+    said = {
+        name: [part.description.partition(":")[0] for part in own.workloads(name, each)]
+        for name, each in [("base", cell()), ("pretrain", cell()), ("score", cell()), ("evaluate_row", cell())]
+    }
+    assert said == {
+        "base": ["training"],
+        "pretrain": ["adversarial training"],
+        "score": ["hydra's scores"],
+        "evaluate_row": ["fine-tuning", "measuring"],
+    }
+    assert own.workloads("score", cell(initializer="deeplift")) != own.workloads("score", cell())
+    assert own.workloads("evaluate_row", baseline) == own.workloads("evaluate_row", cell())[1:]
 
 
 # What the stages compute
@@ -244,7 +269,8 @@ def test_a_row_has_the_declared_columns_and_leaves_its_inputs_alone(checkpoint: 
     before = published(checkpoint)
     row = study().evaluate_row(own, checkpoint, scores)
     assert equal(checkpoint, before)
-    assert row.keys() == DetectionStudy.columns.keys()
+    assert row.keys() == {*DetectionStudy.columns, "detections"}
+    assert row["detections"].keys() == DetectionStudy.tables["detections"].keys()
     for name, kind in DetectionStudy.columns.items():
         assert type(row[name]) is kind, name
     assert all(0 <= row[name] <= 1 for name in ("map_adv", "map50_adv", "map_clean", "map50_clean"))
@@ -310,9 +336,26 @@ def test_a_baseline_is_measured_as_it_is(monkeypatch: pytest.MonkeyPatch, checkp
     monkeypatch.setattr(study_module, "train", train)
     (baseline,) = study().baselines([cell()])
     row = study().evaluate_row(baseline, checkpoint, None)
-    assert row.keys() == DetectionStudy.columns.keys()
+    assert row.keys() == {*DetectionStudy.columns, "detections"}
     assert row["params_kept"] == row["params_total"]
     assert row["macs"] == row["macs_dense"]
+
+
+def test_the_report_shows_what_was_found_in_the_chosen_images(checkpoint: Arrays) -> None:
+    own = study(detections={"confidence": 0.01})
+    (baseline,) = own.baselines([cell()])
+    row = {**baseline, "row_key": "a-1"}
+    kept = {("detections", "a-1"): own.evaluate_row(baseline, checkpoint, None)["detections"]}
+    (gallery,) = own.galleries([row], lambda table, row_key: kept.get((table, row_key)))
+    assert [label for label, _ in gallery.lines] == ["ground truth", "baseline · rgb · 0% pruned"]
+    assert own.galleries([], lambda *_: None) == []
+    assert study(detections={"images": []}).galleries([row], lambda *_: None) == []
+
+
+def test_detections_are_not_kept_against_the_user_s_will(checkpoint: Arrays) -> None:
+    own = study(detections={"keep": False})
+    (baseline,) = own.baselines([cell()])
+    assert own.evaluate_row(baseline, checkpoint, None)["detections"] is None
 
 
 def test_weights_stand_in_for_base_training(tmp_path: Path) -> None:

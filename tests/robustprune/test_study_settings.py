@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from robustprune.darknet import Detector, save_weights
 from robustprune.darknet import cfg as darknet_cfg
 from robustprune.errors import InputError
-from robustprune.study_settings import DetectionSettings, stage_inputs
+from robustprune.study_settings import DetectionSettings, DetectionsSettings, stage_inputs
 
 BASE, PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE = STAGES = (
     "base",
@@ -55,6 +55,7 @@ def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
         ("dataset__train_images", 8, {BASE, PRETRAIN, HYDRA, DEEPLIFT, ROW}),
         ("dataset__val_images", 8, {ROW, BASELINE}),
         ("dataset__root", "elsewhere", {}),
+        ("detections", {"keep": False, "images": [3], "confidence": 0.1}, {}),
         ("detector__image_size", 96, STAGES),
         ("detector__config", "yolov3-tiny", STAGES),
         ("attack__epsilon", 0.1, {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
@@ -110,6 +111,22 @@ def test_given_weights_stand_in_for_the_base_training(tmp_path: Path) -> None:
     assert not changed(first, inputs(detector__weights=str(paths[0]), base__epochs=9))
 
 
+@pytest.mark.parametrize(("keep", "kept"), [(None, [5000]), (True, [5000, 5001]), (False, [])])
+def test_detections_are_kept_of_small_test_sets_or_as_asked_for(keep: bool | None, kept: list[int]) -> None:
+    settings = DetectionsSettings(keep=keep)
+    assert [images for images in (5000, 5001) if settings.kept_of(images)] == kept
+
+
+def test_a_detector_starts_from_weights_or_from_a_training(tmp_path: Path) -> None:
+    save_weights(Detector.from_cfg("yolov3-nano"), tmp_path / "given.weights")
+    weights = str(tmp_path / "given.weights")
+    with pytest.raises(
+        ValidationError, match=r"found nothing, expected detector\.weights .* or a training from scratch"
+    ):
+        inputs(base=None)
+    assert not changed(inputs(detector__weights=weights), inputs(detector__weights=weights, base=None))
+
+
 def test_missing_weights_are_named() -> None:
     with pytest.raises(InputError, match=r"detector\.weights: nowhere\.weights cannot be read"):
         inputs(detector__weights="nowhere.weights")
@@ -125,6 +142,7 @@ def test_missing_weights_are_named() -> None:
         ("initializers__l1", {}),
         ("detector__loss", "yolo"),
         ("evaluation__nms_iou", 1.5),
+        ("detections__images", ["1"]),
         ("thread", 1),
     ],
 )

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image
 
-from sweeps import cli, load_results, plan
+from robustprune.darknet import Detector, save_weights
+from sweeps import cli, load_results, plan, spec
 from sweeps.storage import Store
 from tests import toy_rows, toy_study
 
@@ -201,7 +202,7 @@ def test_status_is_1_until_all_rows_are_there(sweeps: Sweeps, tmp_path: Path) ->
 
 
 def test_the_bundled_specs_are_listed(sweeps: Sweeps) -> None:
-    assert sweeps("specs").output.startswith("demo ")
+    assert [line.split()[0] for line in sweeps("specs").output.splitlines()] == list(spec.bundled())
 
 
 @pytest.mark.parametrize("module", ["sweeps", "sweeps.cli"])
@@ -308,4 +309,19 @@ def test_a_wrong_cfg(text: str | None, words: list[str], detection: list[str], s
 
 def test_missing_weights(detection: list[str], sweeps: Sweeps, tmp_path: Path) -> None:
     weights = tmp_path / "gone.weights"
-    assert_refused(sweeps("plan", "demo", *detection, f"--set=detector.weights={weights}"), str(weights))
+    changes = [f"--set=detector.weights={weights}", "--set=base=null"]
+    assert_refused(sweeps("plan", "demo", *detection, *changes), str(weights))
+
+
+def test_the_reference_study_can_be_planned(detection: list[str], sweeps: Sweeps, tmp_path: Path) -> None:
+    weights = tmp_path / "nano.weights"
+    save_weights(Detector.from_cfg("yolov3-nano", classes=1), weights)
+    given = {"dataset.root": tmp_path / "coco", "dataset.train_images": 1, "detector.weights": weights}
+    smaller = {"detector.config": "yolov3-nano", "detector.image_size": 32}
+    changes = [f"--set={field}={value}" for field, value in (given | smaller).items()]
+    ran = sweeps("plan", "liu2024", *changes, "--teraflops", "1e-9")
+    assert (ran.status, ran.errors) == (0, "")
+    assert "liu2024: 52 trials, 452 rows" in ran.output
+    assert "pretrain checkpoints: 0 present, 20 to compute, not 50, since trials share them" in ran.output
+    assert "fine-tuning: 10 epochs of 1 image, 5 attack steps" in ran.output
+    assert "on GPUs that sustain 1e-09 teraflops" in ran.output

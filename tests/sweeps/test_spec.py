@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -100,9 +101,13 @@ def assert_reads_back_equal(loaded: spec.Spec) -> None:
     assert again.to_yaml() == loaded.to_yaml()
 
 
+GIVEN = {"liu2024": ["dataset.root=coco", "detector.weights=yolov3.weights"]}
+"""What a bundled spec leaves to its users."""
+
+
 @pytest.mark.parametrize("name", spec.bundled())
 def test_a_bundled_spec_reads_back_equal_and_describes_itself(name: str) -> None:
-    loaded = spec.load(name)
+    loaded = spec.load(name, GIVEN.get(name, []))
     assert loaded.name == name
     assert spec.descriptions()[name]
     assert_reads_back_equal(loaded)
@@ -133,8 +138,12 @@ def test_a_resolved_spec_reads_back_equal(offset: float, diary: str | None, dose
         ("? [a]\n: 1\n", "s.yaml, line 1, column 3: not valid YAML, a key is not plain text"),
         ("name: a\n", "s.yaml: study: found nothing, expected the name of a study"),
         ("study: 3\n", "s.yaml: study: found 3, expected the name of a study"),
-        (SPEC.replace("name: toy\n", ""), "s.yaml: name: found nothing, expected a value"),
-        (SPEC.split("grid")[0], "s.yaml: grid: found nothing, expected a value"),
+        (
+            SPEC.replace("name: toy\n", ""),
+            "s.yaml: name: found nothing, expected a value (folder of the sweep in the storage); "
+            "give it with --set name=VALUE",
+        ),
+        (SPEC.split("grid")[0], "s.yaml: grid: found nothing, expected a value (a list of values per axis, "),
         (SPEC + "3: 4\n", "s.yaml: 3: unknown key; expected one of name, study, "),
         (SPEC + "ofset: 4\n", "s.yaml: ofset: unknown key; did you mean 'offset'?"),
         (SPEC + "resources: {cpu: 1}\n", "s.yaml: resources.cpu: unknown key; did you mean 'cpus'?"),
@@ -189,10 +198,23 @@ def test_a_mistake_is_said_with_file_and_field(text: str, expected: str) -> None
     ("change", "expected"),
     [
         ("water.liters=3", "s.yaml: water.liters: unknown key; did you mean 'litres'?"),
-        ("water.staves=3", "s.yaml: water.staves: unknown key; expected one of kind, litres, name"),
+        ("water.stones=3", "s.yaml: water.stones: unknown key; expected one of kind, litres, name"),
+        (
+            "water.staves=3",
+            "s.yaml: water.staves: spring has no such setting; "
+            "replace the whole mapping (--set 'water={kind: spring}')",
+        ),
+        (
+            "water.kind=barrel",
+            "s.yaml: water.litres: barrel has no such setting; "
+            "replace the whole mapping (--set 'water={kind: barrel}')",
+        ),
         ("water={kind: barrel, stave: 3}", "s.yaml: water.stave: unknown key; did you mean 'staves'?"),
         ("water.litres=0", "s.yaml: water.litres: found 0, expected at least 1"),
-        ("water={kind: spring}", "s.yaml: water.litres: found nothing, expected a value"),
+        (
+            "water={kind: spring}",
+            "s.yaml: water.litres: found nothing, expected a value; give it with --set water.litres=VALUE",
+        ),
         ("water.kind=sprig", "s.yaml: water.kind: found 'sprig', expected one of 'spring', 'barrel'"),
         ("water={litres: 1}", "s.yaml: water.kind: found nothing, expected a value"),
         ("water=3", "s.yaml: water: found 3, expected a mapping of settings"),
@@ -214,10 +236,72 @@ def test_several_mistakes_are_a_line_each_but_a_misspelt_field_is_not_also_missi
     assert message(CELLAR, "water={kind: spring, liters: 3}").count("\n") == 0
 
 
-def test_a_data_set_of_the_detection_study_offers_its_own_fields() -> None:
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("dataset.train_image=3", "dataset.train_image: unknown key; did you mean 'train_images'?"),
+        (
+            "attack.name=fgsm",
+            "attack.steps: fgsm has no such setting; replace the whole mapping (--set 'attack={name: fgsm}')",
+        ),
+        (
+            "base=null",
+            "base: found nothing, expected detector.weights to start from (--set detector.weights=FILE), "
+            "or a training from scratch",
+        ),
+    ],
+)
+def test_a_mistake_in_the_detection_study_says_what_would_do(change: str, expected: str) -> None:
     with pytest.raises(SpecError) as caught:
-        spec.load("demo", ["dataset.train_image=3"])
-    assert str(caught.value) == "spec demo: dataset.train_image: unknown key; did you mean 'train_images'?"
+        spec.load("demo", [change])
+    assert str(caught.value) == f"spec demo: {expected}"
+
+
+def test_replacing_the_whole_mapping_does() -> None:
+    attack = spec.load("demo", ["attack={name: fgsm}"]).settings.model_dump()["attack"]
+    assert attack["name"] == "fgsm"
+    assert "steps" not in attack
+
+
+# The reference study, and what it leaves to its users
+
+
+def test_the_reference_study_asks_for_data_and_weights_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        spec.load("liu2024")
+    assert str(caught.value).splitlines() == [
+        "spec liu2024: dataset.root: found nothing, expected a value (folder in COCO's layout); "
+        "give it with --set dataset.root=VALUE",
+        "spec liu2024: base: found nothing, expected detector.weights to start from "
+        "(--set detector.weights=FILE), or a training from scratch",
+    ]
+
+
+def test_the_reference_study_is_as_published() -> None:
+    loaded = spec.load("liu2024", GIVEN["liu2024"])
+    trials = Counter((cell["structure"], cell["initializer"], cell["colour"], cell["seed"]) for cell in loaded.cells)
+    assert {trial[:3] for trial in trials} == {
+        ("unstructured", "hydra", "rgb"),
+        ("unstructured", "deeplift", "rgb"),
+        ("structured", "hydra", "rgb"),
+        ("structured", "deeplift", "rgb"),
+        ("unstructured", "deeplift", "greyscale"),
+    }
+    assert len(trials) == 5 * 10
+    assert {cell["ratio"] for cell in loaded.cells} == {0, 0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99}
+    assert len(loaded.cells) == 450
+    settings = loaded.settings.model_dump()
+    expected = {
+        "detector": {"config": "yolov3", "image_size": 416, "loss": "ciou"},
+        "attack": {"name": "pgd", "epsilon": 0.05, "step_size": 0.02, "steps": 5, "random_start": False, "restarts": 1},
+        "pretrain": {"epochs": 10, "learning_rate": 1e-4, "weight_decay": 5e-4, "schedule": "constant"},
+        "dataset": {"train": "train2017+val2017", "val": None, "train_images": 50_000, "val_images": None},
+        "evaluation": {"confidence": 0.005, "nms_iou": 0.45},
+    }
+    for section, values in expected.items():
+        assert {name: settings[section][name] for name in values} == values
+    assert not settings["prune_heads"]
+    assert settings["share_pretraining"]
 
 
 @pytest.mark.parametrize(

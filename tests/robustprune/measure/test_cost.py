@@ -76,10 +76,12 @@ def test_counts_are_those_of_the_masks(nano: Detector, structure: str) -> None:
     assert 0.2 < found.macs / found.macs_dense < 0.35
 
 
-def test_yolov3_tiny_multiplies_as_often_as_published() -> None:
-    # 5.56 billion operations at 416 pixels (pjreddie.com/darknet/yolo), two for each of ours.
-    macs = cost(Detector.from_cfg("yolov3-tiny").eval(), {}, image_size=416).macs_dense
-    assert 2 * macs / 1e9 == pytest.approx(5.56, abs=0.006)
+@pytest.mark.parametrize(("name", "billions"), [("yolov3-tiny", 5.56), ("yolov3", 65.86)])
+def test_bundled_detectors_multiply_as_often_as_published(name: str, billions: float) -> None:
+    # Operations at 416 pixels (pjreddie.com/darknet/yolo), two for each of ours.
+    with torch.device("meta"):
+        macs = cost(Detector.from_cfg(name).eval(), {}, image_size=416).macs_dense
+    assert 2 * macs / 1e9 == pytest.approx(billions, abs=0.006)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -27,6 +27,9 @@ def test_every_row_once_and_shared_work_once(toy: ToyRun) -> None:
         "evaluate_row": toy_study.ROWS,
     }
     assert f"rows {toy_study.ROWS}/{toy_study.ROWS}" in output
+    doses = pd.read_parquet(toy.storage / "toy" / "doses_seen").groupby("row_key", observed=True)["dose"].sum()
+    rows = load_results(str(toy.storage / "toy")).set_index("row_key")
+    assert doses.to_dict() == rows["dose"].to_dict()
     assert (toy.storage / "toy" / "report" / "report.html").exists()
 
     again = toy.run()

@@ -137,6 +137,18 @@ class TestContract:
         assert found is not None
         assert found["outcome"].to_pylist() == [0.1]
 
+    def test_the_last_writer_of_a_table_wins(self, store: Store) -> None:
+        keys = pa.array(["a-1", "a-1"]).dictionary_encode()
+        tables = [pa.table({"row_key": keys, "x": np.float32([value, 0.1])}) for value in (0.2, 0.3)]
+        assert store.read_table("toy", "boxes", "a-1") is None
+        for table in tables:
+            store.publish_table("toy", "boxes", "a-1", table)
+        found = store.read_table("toy", "boxes", "a-1")
+        assert found is not None
+        assert found.equals(tables[1])
+        assert store.row_keys("toy") == set()
+        assert store.read_table("toy", "boxes", "b-1") is None
+
     def test_sweeps_are_apart_and_share_checkpoints(self, store: Store) -> None:
         store.publish_row("one", "a-1", row(0.1))
         store.publish_checkpoint("base-1", CHECKPOINT, {})
@@ -231,6 +243,26 @@ class TestDamage:
         file.write_bytes(file.read_bytes()[:keep])
         with pytest.raises(StorageError, match=r"toy/results/b-1.parquet: found a damaged row .* run again"):
             local.read_rows("toy")
+
+    def test_a_damaged_table_is_named_or_shows_the_same_numbers(self, local: Store, tmp_path: Path) -> None:
+        table = pa.table({"x": np.float32([0.1, 0.2]), "name": pa.array(["one", "two"]).dictionary_encode()})
+        local.publish_table("toy", "boxes", "a-1", table)
+        file = tmp_path / "toy" / "boxes" / "a-1.parquet"
+        data = file.read_bytes()
+        flipped = [bytes(byte ^ 4 * (at == place) for at, byte in enumerate(data)) for place in range(4, len(data), 5)]
+        refused = []
+        for damaged in (b"", data[:100], data[:-1], *flipped):
+            file.write_bytes(damaged)
+            try:
+                found = local.read_table("toy", "boxes", "a-1")
+            except StorageError as error:
+                refused.append(str(error))
+                continue
+            assert found is not None
+            if found.schema.equals(table.schema):
+                assert found.equals(table)
+        assert all("toy/boxes/a-1.parquet: found a damaged table" in message for message in refused)
+        assert len(refused) > len(flipped) / 4
 
     def test_a_row_with_a_flipped_bit_never_shows_another_number(self, local: Store, tmp_path: Path) -> None:
         local.publish_row("toy", "a-1", row(0.1))

@@ -1,0 +1,90 @@
+"""What a worker publishes of a row, and in which order, without Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sweeps import plan
+from sweeps.engine import tasks
+from sweeps.engine.job import Job, job_of
+from sweeps.errors import StorageError
+from sweeps.storage import Store
+from tests import toy_rows
+
+FULL = StorageError("storage 'toy': cannot be written (No space left on device), expected a writable folder")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path))
+
+
+def compute(store: Store, *changes: str) -> tuple[Job, str, tasks.Outcome]:
+    """Compute the baseline row, which needs no scores."""
+    loaded = toy_rows.load(*changes)
+    job, row = job_of(loaded, store), toy_rows.all_rows(plan.make(loaded, store))[0]
+    weights = np.arange(4.0)
+    weights.flags.writeable = False
+    outcome = tasks.compute_row(job, row, {"weights": weights}, None, {}, attempt=1, alone=True)
+    return job, str(row.key), outcome
+
+
+def failing(*_: Any) -> None:
+    raise FULL
+
+
+def test_a_row_comes_with_its_table(store: Store) -> None:
+    _, key, outcome = compute(store)
+    assert outcome.failure is None
+    assert store.row_keys("toy") == {key}
+    table = store.read_table("toy", "doses_seen", key)
+    assert table is not None
+    assert table["row_key"].to_pylist() == [key, key]
+
+
+def test_no_table_is_no_failure(store: Store) -> None:
+    _, key, outcome = compute(store, "keep=false")
+    assert outcome.failure is None
+    assert store.row_keys("toy") == {key}
+    assert store.read_table("toy", "doses_seen", key) is None
+
+
+def test_a_row_whose_table_cannot_be_written_is_not_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "publish_table", failing)
+    with pytest.raises(StorageError, match="No space left"):
+        compute(store)
+    assert store.row_keys("toy") == store.failure_keys("toy") == set()
+
+
+def test_a_worker_that_dies_between_the_two_leaves_a_table_that_is_replaced(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "publish_row", failing)
+        with pytest.raises(StorageError):
+            compute(store)
+    assert store.row_keys("toy") == set()
+    ((name, _, _),) = store.files.list("toy/doses_seen")
+    store.files.publish(f"toy/doses_seen/{name}", b"half a table", replace=True)
+    _, key, outcome = compute(store)
+    assert outcome.failure is None
+    assert name == f"{key}.parquet"
+    assert store.read_table("toy", "doses_seen", key) is not None
+
+
+@pytest.mark.parametrize("wrong", [{"doses_seen": {"dose": [1.0]}}, {"surprise": 1}])
+def test_a_row_that_does_not_fit_leaves_nothing_but_its_failure(
+    wrong: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(toy_rows.load(), store)
+    evaluate_row = type(job.study).evaluate_row
+    monkeypatch.setattr(type(job.study), "evaluate_row", lambda *given: {**evaluate_row(*given), **wrong})
+    _, key, outcome = compute(store)
+    assert "ValueError" in str(outcome.failure)
+    assert store.failure_keys("toy") == {key}
+    assert store.row_keys("toy") == set()
+    assert store.files.list("toy/doses_seen") == []

@@ -1,0 +1,109 @@
+"""Time is told by what was measured, then by arithmetic at the rate of that, then by an assumption that is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sweeps import plan, work
+from sweeps.estimate import ASSUMED_TERAFLOPS, SAMPLE, Estimate, estimate
+from sweeps.spec import Spec
+from sweeps.storage import Store, compaction
+from tests import toy_rows
+
+LOADED = toy_rows.load()
+TOLD = toy_rows.load("operations=1e12")
+"""The operations ahead are 0 of the base, 200e12 of pretraining, 6e12 of shared scores, and 105e12 of rows."""
+
+HERE = "by what was measured here"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path))
+
+
+def time(store: Store, loaded: Spec = LOADED, teraflops: float | None = None) -> Estimate | str:
+    made = plan.make(loaded, store)
+    return estimate(loaded, store, made, work.ahead(loaded.study, made), teraflops=teraflops)
+
+
+def publish_first(store: Store, *names: str, seconds: float) -> None:
+    """Publish the first checkpoint of each of these stages."""
+    to_train = plan.make(LOADED, store).checkpoints_to_train()
+    first = {name: key for key, name in reversed(to_train.items())}
+    toy_rows.publish_checkpoints(store, [first[name] for name in names], seconds)
+
+
+def hours(found: Estimate | str, basis: str) -> float:
+    assert isinstance(found, Estimate), found
+    assert found.basis == basis
+    return found.hours
+
+
+def test_nothing_is_made_up_where_nothing_is_known(store: Store) -> None:
+    assert time(store) == "nothing measured yet for base, pretrain, score, rows in this storage"
+    publish_first(store, "base", "pretrain", seconds=1.0)
+    assert time(store) == time(store, teraflops=1) == "nothing measured yet for score, rows in this storage"
+
+
+def test_what_was_measured_counts(store: Store) -> None:
+    publish_first(store, "base", "pretrain", "score", seconds=3600)
+    toy_rows.publish(store, LOADED, toy_rows.all_rows(plan.make(LOADED, store))[:7])
+    # Left: a score and a pretraining of an hour, and 18 rows of 2 seconds.
+    assert hours(time(store), HERE) == pytest.approx(2 + 18 * 2 / 3600)
+    assert hours(time(store, toy_rows.load("resources.workers_per_gpu=2")), HERE) == pytest.approx(2 + 18 / 3600)
+    # The operations change nothing about that.
+    assert time(store, TOLD) == time(store)
+
+
+def test_without_any_measurement_a_rate_is_assumed_and_said(store: Store) -> None:
+    basis = "if a GPU sustains 20 teraflops: an assumption (--teraflops), far too high for a CPU or a small network"
+    assert ASSUMED_TERAFLOPS == 20
+    assert hours(time(store, TOLD), basis) == pytest.approx((200 + 6 + 105) / 20 / 3600)
+
+
+def test_what_was_not_measured_takes_as_long_for_its_operations_as_what_was(store: Store) -> None:
+    # 100e12 operations in 1000 s; left are a pretraining, and 111e12 operations of which none was measured.
+    publish_first(store, "base", seconds=5)
+    publish_first(store, "pretrain", seconds=1000)
+    basis = f"pretrain {HERE}; score, rows by arithmetic, at the 0.1 teraflops of what was measured here"
+    assert hours(time(store, TOLD), basis) == pytest.approx((1000 + 1110) / 3600)
+
+
+def test_rows_tell_a_rate_too(store: Store) -> None:
+    # Four rows of a trial with scores of their own: 1 + 3 + 7 + 7 operations, in 2 seconds each.
+    toy_rows.publish(store, TOLD, toy_rows.all_rows(plan.make(TOLD, store))[:4])
+    rate = (1 + 3 + 7 + 7) / 4 / 2
+    basis = f"rows {HERE}; base, pretrain, score by arithmetic, at the {rate:.3g} teraflops of what was measured here"
+    assert hours(time(store, TOLD), basis) == pytest.approx((206 / rate + 21 * 2) / 3600)
+
+
+def test_a_rate_that_is_given_counts_before_what_was_measured(store: Store) -> None:
+    publish_first(store, "pretrain", seconds=1e6)
+    expected = (100 + 6 + 105) / 50 / 3600
+    assert hours(time(store, TOLD, teraflops=50), "on GPUs that sustain 50 teraflops") == pytest.approx(expected)
+
+
+def test_other_grids_count_only_where_no_arithmetic_compares_them(store: Store) -> None:
+    others = [f"{name}-{number}" for name in ("base", "pretrain", "score") for number in range(100)]
+    toy_rows.publish_checkpoints(store, others, seconds=100)
+    publish_first(store, "base", seconds=3600)
+    toy_rows.publish(store, LOADED, toy_rows.all_rows(plan.make(LOADED, store))[:-1])
+    # Left: a row, and the pretraining and the scores that it needs.
+    assert hours(time(store), HERE) == pytest.approx((100 + 100 + 2) / 3600)
+    rate = (1 + 8 * 3 + 7 * 8 + 3 * 8 - 3) / 24 / 2
+    found = time(store, TOLD)
+    assert isinstance(found, Estimate)
+    assert found.hours == pytest.approx((103 / rate + 2) / 3600)
+
+
+def test_few_rows_are_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    toy_rows.publish(store, toy_rows.load(f"grid.seed={list(range(30))}"))
+    read: list[str] = []
+    parse = compaction._parse
+    monkeypatch.setattr(compaction, "_parse", lambda data, place: read.append(place) or parse(data, place))
+    time(store, toy_rows.load("grid.seed=[50]"))
+    assert len(read) == 10 * SAMPLE
