@@ -29,7 +29,8 @@ import pandas as pd
 from benchmarks.nodes import Nodes, kill
 from benchmarks.output import parser, write
 from benchmarks.simulated_study import SPEC, SimulatedSettings, SimulatedStudy
-from sweeps import plan, spec
+from sweeps import spec
+from sweeps.planning import plan
 from sweeps.study import Cell, Checkpoint, Progress
 from tests import processes
 

@@ -21,8 +21,8 @@ import numpy as np
 
 from benchmarks import simulated_study
 from benchmarks.output import parser, write
-from sweeps import plan as planning
 from sweeps import rows, spec
+from sweeps.planning import plan as planning
 from sweeps.spec import Spec
 from sweeps.storage import Store
 

@@ -111,6 +111,8 @@ def evaluate_(
     detector = open_detector(config, weights)
     size = square_side(detector, image_size)
     samples = open_samples(root, split, detector, image_size=size, images=images, colour=colour)
+    if samples.split.remark is not None:
+        click.echo(samples.split.remark, err=True)
     zeros = ZeroGradients()
     under_attack = None
     if settings is not None:

@@ -55,7 +55,7 @@ class Coco(Settings):
     """
 
     name: Literal["coco"]
-    root: str
+    root: str = Field(description="folder in COCO's layout")
     train: str = Field(default="train2017", min_length=1)
     val: str | None = Field(default="val2017", min_length=1, description="null: the images of `train` that are left")
     train_images: int | None = Field(default=None, ge=1, description="how many are drawn; null for all")

@@ -33,7 +33,10 @@ def square_side(detector: Detector, image_size: int | None) -> int:
     """
     height, width = detector.image_size
     if image_size is None and height != width:
-        raise InputError(f"the .cfg's images are {width}x{height} pixels, expected an image size, the side of squares")
+        raise InputError(
+            f"the .cfg's images are {width}x{height} pixels, expected an image size (--image-size), "
+            "the side of the squares to measure on"
+        )
     side = image_size or width
     if side % detector.stride:
         raise InputError(f"the image size is {side}, expected a multiple of the detector's stride, {detector.stride}")

@@ -108,12 +108,13 @@ def run(
 )
 def plan(spec_name: str, storage: str, changes: tuple[str, ...], retry_failed: bool, teraflops: float | None) -> None:
     """Say what `run` would compute, why, and what it costs, without computing it."""
-    from sweeps import plan_view, running
+    from sweeps import running
+    from sweeps.planning import view
 
     loaded, store = spec.load(spec_name, changes), Store(storage)
     planned = running.prepare(loaded, store, console, retry_failed=retry_failed)
     with running.said_by(loaded.name):
-        plan_view.show_plan(loaded, store, planned, console, teraflops=teraflops)
+        view.show_plan(loaded, store, planned, console, teraflops=teraflops)
 
 
 @cli.command("status")
@@ -139,7 +140,7 @@ def failures(sweep: str) -> None:
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 def results(sweep: str, form: str) -> None:
     """Print the rows of SWEEP. A table shows keys and metrics, csv and json every column."""
-    from sweeps import tables
+    from sweeps.reporting import tables
 
     tables.show_results(sweep, form, console)
 
@@ -158,7 +159,7 @@ def analyze(source: str, metric: str | None, design: str | None, form: str) -> N
 
     SWEEP_OR_FILE is a sweep's folder, a folder of Parquet files, or a Parquet or CSV file with the key columns.
     """
-    from sweeps import tables
+    from sweeps.reporting import tables
 
     tables.show_analysis(source, metric, design, form, console)
 

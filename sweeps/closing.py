@@ -11,14 +11,14 @@ import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 
-from sweeps import report as page
-from sweeps.analysis import contrasts
 from sweeps.errors import StorageError
-from sweeps.plan import Plan
+from sweeps.planning.plan import Plan
+from sweeps.reporting import page
+from sweeps.reporting.summary import contrast_views, mean_table, mean_view
 from sweeps.spec import Spec
+from sweeps.statistics.analysis import contrasts
 from sweeps.storage import Store
 from sweeps.study import Gallery, Lines
-from sweeps.summary import contrast_views, mean_table, mean_view
 from sweeps.sweep import Sweep, open_sweep
 
 

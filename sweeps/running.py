@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from sweeps import plan as planning
 from sweeps.errors import SpecError
-from sweeps.plan import Plan
+from sweeps.planning import plan as planning
+from sweeps.planning.plan import Plan
 from sweeps.spec import Spec
 from sweeps.storage import Store
 from sweeps.storage.leases import Leases

@@ -1,4 +1,4 @@
-"""Where a sweep stands, in words: what is done, what failed and why. What is planned is told in `plan_view`."""
+"""Where a sweep stands, in words: what is done, what failed and why. What is planned is told in `planning`."""
 
 from __future__ import annotations
 

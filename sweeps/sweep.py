@@ -28,7 +28,7 @@ class Sweep:
 
     @property
     def naming(self) -> dict[str, Any]:
-        """How the study names its axes, as `analysis`, `summary`, `figures` and `report` take it."""
+        """How the study names its axes, as `statistics` and `reporting` take it."""
         study = self.spec.study
         return {
             "axes": [axis.name for axis in study.axes],

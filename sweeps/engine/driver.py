@@ -16,7 +16,7 @@ from sweeps.engine.searcher import QueueSearcher
 from sweeps.engine.tail import Tail
 from sweeps.engine.trial import Share, run_trial
 from sweeps.errors import ClusterError, StoppedError
-from sweeps.plan import Plan, Trial
+from sweeps.planning.plan import Plan, Trial
 from sweeps.spec import Resources
 from sweeps.storage.leases import Leases
 

@@ -16,7 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from sweeps.engine.tasks import Outcome
-from sweeps.plan import Row
+from sweeps.planning.plan import Row
 
 ATTEMPTS = 5
 """How often a stage or row is tried when its worker process dies. Errors it raises itself are not tried again.

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from sweeps.engine.queue import Queue
 from sweeps.engine.tasks import cause
-from sweeps.plan import Plan
+from sweeps.planning.plan import Plan
 
 LINE_EVERY_S = 10.0
 """Seconds between plain lines, at least."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from sweeps.keys import digest
-from sweeps.plan import Trial
+from sweeps.planning.plan import Trial
 from sweeps.storage.leases import Run
 
 DEATHS = 5

@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from sweeps.engine.queue import Queue
-from sweeps.plan import Trial
+from sweeps.planning.plan import Trial
 
 
 class QueueSearcher(Searcher):

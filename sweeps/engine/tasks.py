@@ -15,7 +15,7 @@ from sweeps import lines, rows
 from sweeps.engine.job import Job
 from sweeps.engine.progress import KeptProgress
 from sweeps.errors import StorageError
-from sweeps.plan import Row
+from sweeps.planning.plan import Row
 from sweeps.study import Cell, Checkpoint, Progress, StageName
 
 

@@ -23,7 +23,7 @@ from sweeps.engine.job import Job
 from sweeps.engine.tail import bell
 from sweeps.errors import StorageError
 from sweeps.keys import StageKey
-from sweeps.plan import Row, Trial
+from sweeps.planning.plan import Row, Trial
 
 VISIBLE_WITHIN_S = 30.0
 """How long a network file system may take to show a node what another node published."""

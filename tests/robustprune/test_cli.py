@@ -1,6 +1,7 @@
 """`python -m robustprune evaluate`: its figures, and one sentence for every mistake."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,6 +91,19 @@ def test_a_table_says_the_same(command: Command, nano: list[object]) -> None:
     assert {line.split()[0] for line in ended.out.splitlines()} == KEYS
 
 
+def test_what_was_mended_in_the_data_is_said(
+    command: Command, nano: list[object], shapes_root: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(shapes_root, tmp_path / "shapes")
+    path = root / "annotations" / "instances_val.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["bbox"][2] = 640
+    path.write_text(json.dumps(content))
+    ended = command("evaluate", *nano, "--coco", root)
+    assert ended.status == 0
+    assert ended.err.startswith(f"{path}: 1 boxes that reach out of their image are cut at its edge, 0 ")
+
+
 def test_a_long_run_says_where_it_is(command: Command, nano: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "PATIENCE", 0.0)
     ended = command("evaluate", *nano, "--batch-size", 6)
@@ -149,7 +163,7 @@ def test_oblong_images_need_a_size(command: Command, nano: list[object], tmp_pat
     oblong = [*nano, "--config", tmp_path / "oblong.cfg", "--images", 1]
     ended = command("evaluate", *oblong)
     assert ended.status == 2
-    assert "the .cfg's images are 96x64 pixels, expected an image size" in ended.err
+    assert "the .cfg's images are 96x64 pixels, expected an image size (--image-size), the side of" in ended.err
     assert command.figures(*oblong, "--image-size", 96)["image_size"] == 96
 
 

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from robustprune.darknet import Detector, save_weights
-from sweeps import cli, load_results, plan, spec
+from sweeps import cli, load_results, spec
+from sweeps.planning import plan
 from sweeps.storage import Store
 from tests import toy_rows, toy_study
 

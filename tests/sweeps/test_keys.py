@@ -158,7 +158,7 @@ def test_the_name_of_a_row_begins_with_its_cell() -> None:
 
 def test_keys_are_the_same_in_every_process() -> None:
     program = (
-        "from sweeps import plan, spec; from tests.toy_study import SPEC\n"
+        "from sweeps import spec; from sweeps.planning import plan; from tests.toy_study import SPEC\n"
         "for trial in plan.trials(spec.parse(SPEC, 'toy')):\n"
         "    print([str(row.key) for row in trial.rows], [stage.key for stage in trial.shared])"
     )

@@ -11,8 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from sweeps import lines, load_results, plan
+from sweeps import lines, load_results
 from sweeps.errors import SpecError
+from sweeps.planning import plan
 from sweeps.storage import Store
 from tests import toy_rows
 from tests.toy_study import ToySettings, ToyStudy, doses_seen

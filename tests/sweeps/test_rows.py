@@ -9,8 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from sweeps import load_results, plan, rows
+from sweeps import load_results, rows
 from sweeps.errors import StorageError
+from sweeps.planning import plan
 from sweeps.storage import Store, compaction
 from tests import toy_rows, toy_study
 from tests.toy_study import ToyStudy

@@ -101,7 +101,10 @@ def assert_reads_back_equal(loaded: spec.Spec) -> None:
     assert again.to_yaml() == loaded.to_yaml()
 
 
-GIVEN = {"liu2024": ["dataset.root=coco", "detector.weights=yolov3.weights"]}
+GIVEN = {
+    "liu2024": ["dataset.root=coco", "detector.weights=yolov3.weights"],
+    "coco-small": ["dataset.root=coco", "detector.config=small.cfg", "detector.weights=small.weights"],
+}
 """What a bundled spec leaves to its users."""
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeps import plan, status
+from sweeps import status
 from sweeps.errors import StorageError
+from sweeps.planning import plan
 from sweeps.storage import Store
 from sweeps.storage.leases import Leases
 from tests import toy_rows

@@ -2,14 +2,17 @@
 
 import copy
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from robustprune.data.coco import load_split
-from robustprune.data.coco_json import AnnotationFile, parse
+from robustprune.data.coco_json import AnnotationFile, parse, without_polygons
 from robustprune.errors import InputError
 
 VALID = {
@@ -118,6 +121,56 @@ def test_what_is_right_is_read_as_it_is_written(
         assert (record.image_id, record.category_id, record.area, record.iscrowd) == tuple(
             written[field] for field in ("image_id", "category_id", "area", "iscrowd")
         )
+
+
+POLYGONS = st.lists(st.lists(st.floats(-1e9, 1e9) | st.integers(-(10**9), 10**9), max_size=6), max_size=3)
+CROWDS = st.fixed_dictionaries({"counts": st.lists(st.integers(0, 99), max_size=3), "size": st.just([9, 9])})
+
+
+@given(
+    outlines=st.lists(POLYGONS | CROWDS, min_size=1, max_size=4),
+    name=st.text() | st.sampled_from(['"segmentation": [1, 2]', '\\"segmentation": [[]]', "segmentation"]),
+    last=st.booleans(),
+    indent=st.none() | st.integers(0, 2),
+    separators=st.none() | st.just((",", ":")),
+)
+def test_nothing_is_lost_without_polygons(
+    outlines: list[Any], name: str, last: bool, indent: int | None, separators: tuple[str, str] | None
+) -> None:
+    def text(outlines: list[Any]) -> str:
+        record = VALID["annotations"][0]
+        content = VALID | {
+            "annotations": [
+                record | {"id": n, "segmentation": outline} if last else {"segmentation": outline} | record | {"id": n}
+                for n, outline in enumerate(outlines)
+            ],
+            "categories": [{"id": 90, "name": name}],
+        }
+        return json.dumps(content, indent=indent, separators=separators)
+
+    whole, less = text(outlines), without_polygons(text(outlines).encode())
+    assert json.loads(less) == json.loads(text([0 if isinstance(o, list) else o for o in outlines]))
+    assert parse(less, SOURCE) == parse(whole.encode(), SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not valid JSON, EOF while parsing a value at line 1 column 0"),
+        ('{"images":\n [}', "not valid JSON, expected value at line 2 column 3"),
+        ("[]", "found [], expected an object with the fields images, annotations and categories"),
+    ],
+)
+def test_a_file_that_is_not_the_format(text: str, message: str, write_coco: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match=re.escape(f"instances_train.json: {message}")):
+        load_split(write_coco(text), "train")
+
+
+def test_errors_are_told_of_the_file_as_it_is(coco_content: dict[str, Any], write_coco: Callable[..., Path]) -> None:
+    coco_content["annotations"][0]["segmentation"] = [[1.5, 2, 3, 4]]
+    text = json.dumps(coco_content, indent=1)
+    with pytest.raises(InputError, match=rf"not valid JSON, .* at line {text.count(chr(10)) + 1} column"):
+        load_split(write_coco(text[:-1]), "train")
 
 
 NAMES = st.text(alphabet=st.sampled_from("./\\:aC\0 é"), min_size=1, max_size=12) | st.text(min_size=1)

@@ -97,6 +97,15 @@ def test_agrees_with_pycocotools_on_real_coco(coco_root: Path) -> None:
     assert result == pytest.approx(by_pycocotools(split, found), abs=1e-12)
 
 
+@pytest.mark.parametrize("classes", [1, 2, 6])
+def test_agrees_with_pycocotools_where_scores_are_equal_and_many(classes: int, val: CocoSplit) -> None:
+    found = [
+        one._replace(scores=(one.scores * 3).ceil() / 3, classes=one.classes % classes)
+        for one in noisy(val, per_image=130)
+    ]
+    assert average_precision(val, found) == pytest.approx(by_pycocotools(val, found), abs=1e-12)
+
+
 def test_it_is_silent_and_repeatable(val: CocoSplit, capsys: pytest.CaptureFixture[str]) -> None:
     found = noisy(val, per_image=10)
     assert average_precision(val, found) == average_precision(val, found)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.ops import box_convert, nms
 
 from robustprune.measure.detections import MAX_DETECTIONS, detect
 
@@ -54,6 +55,37 @@ def test_no_more_than_a_hundred_the_best_first() -> None:
     many = [[4.0 * (i % 16), 4.0 * (i // 16), 1, 1, 1, (i + 1) / 256, 0] for i in range(MAX_DETECTIONS + 50)]
     _, scores, _ = found(*many, confidence=0.0)
     assert scores.tolist() == [(150 - rank) / 256 for rank in range(MAX_DETECTIONS)]
+
+
+def test_the_best_are_those_of_all_candidates() -> None:
+    # The best 1500 are of three objects, so that a hundred are left only after many more.
+    generator = torch.Generator().manual_seed(0)
+    many = 3000
+    centres = torch.where(torch.arange(many) < 1500, torch.arange(many) % 3, torch.arange(many) % 400).double()
+    boxes = torch.stack([20 * (centres % 20) + 10, 20 * (centres // 20) + 10, *torch.full((2, many), 16.0)], dim=1)
+    boxes[:, :2] += torch.rand(many, 2, generator=generator, dtype=torch.float64)
+    scores = torch.linspace(1, 0.2, many)[:, None] * torch.tensor([1.0, 0.5])
+    predictions = torch.cat([boxes.float(), torch.ones(many, 1), scores], dim=1)[torch.randperm(many)]
+    _, best_scores, best_classes = found(*predictions.tolist())
+
+    corners = box_convert(predictions[:, :4], "cxcywh", "xyxy")
+    left = [(score, class_) for class_ in (0, 1) for score in of_class(corners, predictions[:, 5 + class_])]
+    expected = sorted(left, reverse=True)[:MAX_DETECTIONS]
+    assert list(zip(best_scores.tolist(), best_classes.tolist(), strict=True)) == expected
+
+
+def of_class(corners: Tensor, scores: Tensor) -> list[float]:
+    """Return the scores above 0.1 that non-maximum suppression leaves of one class, all candidates at once."""
+    corners, scores = corners[scores > 0.1], scores[scores > 0.1]
+    kept: list[float] = scores[nms(corners, scores, 0.45)].tolist()
+    return kept
+
+
+def test_a_huge_box_does_not_blur_others() -> None:
+    huge = [0, 0, 2e7, 2e7, 1, 1, 0.0]
+    pair = [[10, 10, 8.5, 8, 1, 0, 0.5], [13, 10, 8.5, 8, 1, 0, 0.75]]  # IoU 5.5 / 11.5
+    assert found(huge, *pair, nms_iou=0.478)[1].tolist() == [1, 0.75]
+    assert found(huge, *pair, nms_iou=0.479)[1].tolist() == [1, 0.75, 0.5]
 
 
 def test_nan_is_no_silence() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweeps import plan, spec
+from sweeps import spec
+from sweeps.planning import plan
 from tests import processes, toy_study
 from tests.toy_run import ToyRun
 

@@ -14,10 +14,10 @@ from ray import cloudpickle
 from ray.exceptions import ActorUnavailableError, RayTaskError
 from rich.console import Console
 
-from sweeps import plan
 from sweeps.engine import live
 from sweeps.engine.live import Live
-from sweeps.plan import Plan
+from sweeps.planning import plan
+from sweeps.planning.plan import Plan
 from sweeps.storage import Store
 from sweeps.storage.leases import Run
 from tests import toy_rows, toy_study

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.search import Searcher
 
-from sweeps import plan
 from sweeps.engine.queue import DEATHS, LOOK_EVERY_S, Queue
 from sweeps.engine.searcher import QueueSearcher
 from sweeps.keys import RowKey, StageKey
-from sweeps.plan import Row, Trial
+from sweeps.planning import plan
+from sweeps.planning.plan import Row, Trial
 from sweeps.storage import Store
 from sweeps.storage.leases import Run
 from tests import toy_rows

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweeps import plan
 from sweeps.engine import tasks
 from sweeps.engine.job import Job, job_of
 from sweeps.errors import StorageError
+from sweeps.planning import plan
 from sweeps.storage import Store
 from tests import toy_rows
 

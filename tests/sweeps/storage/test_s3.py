@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from sweeps import load_results, plan
+from sweeps import load_results
+from sweeps.planning import plan
 from sweeps.storage import Store, compaction
 from tests import toy_rows, toy_study
 from tests.sweeps.conftest import Uri

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweeps.analysis import DEFAULT_AXES, contrasts
 from sweeps.errors import SweepError
+from sweeps.reporting.summary import contrast_views
 from sweeps.rows import split_location
+from sweeps.statistics.analysis import DEFAULT_AXES, contrasts
 from sweeps.storage import Store
-from sweeps.summary import contrast_views
 from sweeps.sweep import open_sweep
 
 

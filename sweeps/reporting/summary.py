@@ -1,4 +1,4 @@
-"""Means and p-values as tables for the terminal. The tests are in `analysis.py`, the page in `report.py`."""
+"""Means and p-values as tables for the terminal. The tests are in `statistics`, the page in `page.py`."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.analysis import ALPHA, DEFAULT_AXES, check_rows, factor_axes
+from sweeps.statistics.analysis import ALPHA, DEFAULT_AXES, check_rows, factor_axes
 
 MISSING = "-"
 STAR = "*"

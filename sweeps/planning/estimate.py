@@ -9,11 +9,11 @@ from statistics import fmean
 from typing import NamedTuple
 
 from sweeps.keys import ORDER
-from sweeps.plan import Plan
+from sweeps.planning.plan import Plan
+from sweeps.planning.work import Work, computed_with, operations
 from sweeps.spec import Spec
 from sweeps.storage import Store
 from sweeps.study import StageName
-from sweeps.work import Work, computed_with, operations
 
 ASSUMED_TERAFLOPS = 20.0
 """What a GPU sustains in training where nobody knows better; the help of `sweeps plan --teraflops` has a scale."""

@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from sweeps import load_results, tables
+from sweeps import load_results
 from sweeps.errors import SweepError
+from sweeps.reporting import tables
 from sweeps.storage import Store
 from tests import toy_rows
 
-DATA = Path(os.environ.get("ROBUSTPRUNE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("ROBUSTPRUNE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 AXES = ["structure", "initializer", "colour", "seed", "ratio"]
 
 
@@ -200,7 +201,7 @@ def test_the_p_values_of_the_reference_study_come_out_of_the_command_line() -> N
     source = str(DATA / "paper" / "appendix_map.csv")
     command = [sys.executable, "-m", "sweeps", "analyze", source, "--metric", "map", "--design", "independent"]
     ran = subprocess.run(
-        [*command, "--format", "csv"], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+        [*command, "--format", "csv"], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
     )
     found = pd.read_csv(io.StringIO(ran.stdout))
     printed = pd.read_csv(DATA / "paper" / "pvalues_map.csv", index_col=0)

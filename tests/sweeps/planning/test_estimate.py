@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import plan, work
-from sweeps.estimate import ASSUMED_TERAFLOPS, SAMPLE, Estimate, estimate
+from sweeps.planning import plan, work
+from sweeps.planning.estimate import ASSUMED_TERAFLOPS, SAMPLE, Estimate, estimate
 from sweeps.spec import Spec
 from sweeps.storage import Store, compaction
 from tests import toy_rows

@@ -1,7 +1,7 @@
 """Hypothesis tests on the rows of a sweep: which levels of a factor differ, at which ratio.
 
-Pure computation on a DataFrame with one row per pruned model. Tables for people are in `summary.py`,
-pictures in `figures.py`.
+Pure computation on a DataFrame with one row per pruned model. Tables and pictures for people are in
+`reporting`.
 """
 
 import difflib
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from sweeps.effect_size import hedges_g
+from sweeps.statistics.effect_size import hedges_g
 
 DEFAULT_AXES = ("structure", "initializer", "colour", "seed", "ratio")
 ALPHA = 0.05

@@ -3,8 +3,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.analysis import contrasts
-from sweeps.summary import contrast_views, format_p, mean_table, mean_view, starred
+from sweeps.reporting.summary import contrast_views, format_p, mean_table, mean_view, starred
+from sweeps.statistics.analysis import contrasts
 
 RATIOS = (0.0, 0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99)
 CONFIGURATIONS = (

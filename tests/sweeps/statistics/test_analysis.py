@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.analysis import Design, contrasts, holm
+from sweeps.statistics.analysis import Design, contrasts, holm
 
-DATA = Path(os.environ.get("ROBUSTPRUNE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("ROBUSTPRUNE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 AXES = ("method", "seed", "sparsity")
 DESIGNS: tuple[Design, ...] = ("paired", "independent")
 

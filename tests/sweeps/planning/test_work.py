@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import plan, work
+from sweeps.planning import plan, work
+from sweeps.planning.work import Kind
 from sweeps.storage import Store
-from sweeps.work import Kind
 from tests import toy_rows
 
 LOADED = toy_rows.load("operations=1e9")

@@ -1,4 +1,4 @@
-"""Pictures of a sweep: a metric against the ratio of pruned weights. The page around them is `report.py`."""
+"""Pictures of a sweep: a metric against the ratio of pruned weights. The page around them is `page.py`."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
-from sweeps.analysis import DEFAULT_AXES, check_rows, factor_axes
-from sweeps.summary import baseline_mean_sd, labelled, mean_sd
+from sweeps.reporting.summary import baseline_mean_sd, labelled, mean_sd
+from sweeps.statistics.analysis import DEFAULT_AXES, check_rows, factor_axes
 
 # Okabe & Ito's palette, safe under the common colour blindnesses; dark and light alternate for grey print.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00")

@@ -1,6 +1,6 @@
 """The page of a sweep: figures on disk and one self-contained HTML file that opens offline.
 
-What the page says is computed in `analysis.py` and `summary.py`; how it looks is `templates/report.html`.
+What the page says is computed in `statistics` and `summary.py`; how it looks is `templates/report.html`.
 """
 
 import base64
@@ -16,11 +16,11 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps.analysis import ALPHA, DEFAULT_AXES, contrasts, factor_axes
-from sweeps.figures import metric_against_ratio, save
-from sweeps.gallery import gallery_html
+from sweeps.reporting.figures import metric_against_ratio, save
+from sweeps.reporting.gallery import gallery_html
+from sweeps.reporting.summary import MISSING, STAR_MEANS, families, format_p, labelled, mean_table, notes, starred
+from sweeps.statistics.analysis import ALPHA, DEFAULT_AXES, contrasts, factor_axes
 from sweeps.study import Gallery
-from sweeps.summary import MISSING, STAR_MEANS, families, format_p, labelled, mean_table, notes, starred
 
 # Wide tables scroll in place, by keyboard too.
 _SCROLL = '<div class="scroll" tabindex="0" role="region" aria-label="{}">'
@@ -78,7 +78,7 @@ def write_report(
             results.append(_means(mean_table(rows, baseline, metric=metric, **naming), label, along))
         primary = next(iter(metrics))
         tests = _tests(contrasts(rows, metric=primary, design="paired", **naming), metrics[primary], naming)
-    template = resources.files("sweeps").joinpath("templates/report.html").read_text("utf-8")
+    template = resources.files("sweeps.reporting").joinpath("templates/report.html").read_text("utf-8")
     page = folder / "report.html"
     page.write_text(
         Template(template).substitute(

@@ -9,7 +9,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from PIL import Image
 
-from sweeps.figures import metric_against_ratio, save
+from sweeps.reporting.figures import metric_against_ratio, save
 
 AXES = ("method", "seed", "sparsity")
 SPARSITIES = (0.0, 0.5, 0.9, 0.99)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import plan
 from sweeps.errors import StorageError
+from sweeps.planning import plan
 from sweeps.storage import Store
 from sweeps.study import Cell, Stage
 from tests import toy_rows, toy_study

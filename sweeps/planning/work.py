@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sweeps.keys import ORDER
-from sweeps.plan import Plan, Row
+from sweeps.planning.plan import Plan, Row
 from sweeps.study import Cell, StageName, Study
 
 _STAGES = (*ORDER, "evaluate_row")

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sweeps.report import write_report
+from sweeps.reporting.page import write_report
 
 HOSTILE = "<script>alert('a')</script> & $$title"
 AXES = ("method", "seed", "sparsity")

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweeps.estimate import Estimate, estimate
 from sweeps.keys import ORDER, RowKey
-from sweeps.plan import Plan, State
+from sweeps.planning.estimate import Estimate, estimate
+from sweeps.planning.plan import Plan, State
+from sweeps.planning.work import Work, ahead
 from sweeps.spec import Spec
 from sweeps.status import show_causes
 from sweeps.storage import Store
-from sweeps.work import Work, ahead
 
 MOST_TRIALS = 60
 """Lines of the table of trials, at most."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeps import plan, plan_view
+from sweeps.planning import plan, view
 from sweeps.storage import Store
 from tests import toy_rows, toy_study
 from tests.toy_study import ToyStudy
@@ -41,7 +41,7 @@ def test_a_plan_counts_rows_checkpoints_and_causes(store: Store, console: Consol
     toy_rows.publish(store, LOADED, rows[:5])
     toy_rows.fail(store, LOADED, rows[5:8], "ValueError: [red]no[/red]")
     toy_rows.publish_checkpoints(store, [key for key, name in to_train.items() if name == "pretrain"][:1])
-    plan_view.show_plan(LOADED, store, plan.make(LOADED, store), console)
+    view.show_plan(LOADED, store, plan.make(LOADED, store), console)
     shown = text(console)
     assert f"toy: 9 trials, {toy_study.ROWS} rows, in {store.describe('toy')}\n" in shown
     assert "rows: 5 finished, 17 missing, 3 failed before (--retry-failed computes them too)" in shown
@@ -56,7 +56,7 @@ def test_a_plan_tells_per_trial_where_its_rows_stand(store: Store, console: Cons
     toy_rows.publish(store, LOADED, rows[:2])
     toy_rows.fail(store, LOADED, rows[2:3])
     toy_rows.publish(store, other, toy_rows.all_rows(plan.make(other, store))[4:7])
-    plan_view.show_plan(LOADED, store, plan.make(LOADED, store), console)
+    view.show_plan(LOADED, store, plan.make(LOADED, store), console)
     lines = [line.strip("│ ") for line in text(console).splitlines()]
     table = [[cell.strip() for cell in line.split("│")] for line in lines]
     assert ["none none 0", "1", "1", "0", "0", "0", "base"] in table
@@ -73,16 +73,16 @@ def test_a_plan_tells_per_trial_where_its_rows_stand(store: Store, console: Cons
 
 def test_a_large_plan_stays_readable(store: Store, console: Console) -> None:
     large = toy_rows.load(f"grid.seed={list(range(500))}")
-    plan_view.show_plan(large, store, plan.make(large, store), console)
+    view.show_plan(large, store, plan.make(large, store), console)
     assert text(console).count("\n") < 80
-    assert f"… and {2001 - plan_view.MOST_TRIALS} more trials" in text(console)
+    assert f"… and {2001 - view.MOST_TRIALS} more trials" in text(console)
 
 
 def told(store: Store, *changes: str, width: int = 120, teraflops: float | None = None) -> str:
     """Return what is said of a sweep whose study tells its work."""
     loaded = toy_rows.load("operations=1e15", *changes)
     console = Console(file=io.StringIO(), width=width, emoji=False)
-    plan_view.show_plan(loaded, store, plan.make(loaded, store), console, teraflops=teraflops)
+    view.show_plan(loaded, store, plan.make(loaded, store), console, teraflops=teraflops)
     return text(console)
 
 
@@ -111,7 +111,7 @@ def test_a_plan_says_which_work_is_not_known(store: Store, monkeypatch: pytest.M
 
 
 def test_a_plan_without_arithmetic_has_no_table_of_it(store: Store, console: Console) -> None:
-    plan_view.show_plan(LOADED, store, plan.make(LOADED, store), console)
+    view.show_plan(LOADED, store, plan.make(LOADED, store), console)
     assert "by arithmetic" not in text(console)
     assert "sharing checkpoints" not in text(console)
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from rich.console import Console
+from tests.sweeps.reporting.test_page import HOSTILE, Page
 
-from sweeps import closing, lines, plan
-from sweeps.report import write_report
+from sweeps import closing, lines
+from sweeps.planning import plan
+from sweeps.reporting.page import write_report
 from sweeps.storage import Store
 from sweeps.study import Gallery, Picture
 from tests import toy_rows
-from tests.sweeps.test_report import HOSTILE, Page
 from tests.toy_study import doses_seen
 
 GALLERY = Gallery(
