@@ -118,7 +118,8 @@ def _first(count: int | None, order: list[int], split: CocoSplit, field: str) ->
     if count is not None and count > len(order):
         left = " that are left" if len(order) < len(split) else ""
         raise InputError(
-            f"dataset.{field} is {count}, expected at most {len(order)}, the images of {split.source}{left}"
+            f"dataset.{field} is {count}, expected at most {len(order)}, the images of {split.source}{left} "
+            f"(--set dataset.{field}=N draws fewer)"
         )
     return take(split, sorted(order[:count]))
 

@@ -119,21 +119,25 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
     if settings.detector.weights is not None:
         detector["weights"] = _file_sha256(settings.detector.weights)
     attack = {name: value for name, value in plain["attack"].items() if (name, value) not in _LATER}
-    # Younger than the first results as well.
-    compute = {} if settings.compute == Compute() else {"compute": plain["compute"]}
-    common = {"detector": detector, "threads": plain["threads"], **compute}
+    trained, exact = (_unless_default(compute) for compute in (settings.compute, settings.compute.exactly()))
+    common = {"detector": detector, "threads": plain["threads"], **exact}
     train, val = (settings.dataset.fingerprint(split) for split in ("train", "val"))
-    own_training = {"training": plain["base"], "train": train} if settings.detector.weights is None else {}
-    robust = common | {"attack": attack, "train": train}
+    own_training = {"training": plain["base"], "train": train, **trained} if settings.detector.weights is None else {}
+    robust = common | {"attack": attack, "train": train, **trained}
     measured = common | {"attack": attack, "val": val, "evaluation": plain["evaluation"]}
     pruning = {"prune_heads": plain["prune_heads"]}
     return {
         "base": common | own_training,
         "pretrain": robust | {"training": plain["pretrain"]},
         **{name: robust | pruning | {"scores": own} for name, own in plain["initializers"].items()},
-        "evaluate_row": measured | pruning | {"train": train, "training": plain["finetune"]},
+        "evaluate_row": measured | pruning | {"train": train, "training": plain["finetune"], **trained},
         "baseline": measured,
     }
+
+
+def _unless_default(compute: Compute) -> dict[str, Any]:
+    """Return nothing for the default, which is younger than the first results too."""
+    return {} if compute == Compute() else {"compute": compute.model_dump(mode="json")}
 
 
 def _cfg_sha256(path_or_name: str) -> str:

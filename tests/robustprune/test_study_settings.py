@@ -72,6 +72,11 @@ def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
         ("evaluation__confidence", 0.1, {ROW, BASELINE}),
         ("prune_heads", True, {HYDRA, DEEPLIFT, ROW}),
         ("threads", 2, STAGES),
+        ("loader", {"workers": 1, "cache_gib": 0}, {}),
+        ("compute__channels_last", False, STAGES),
+        ("compute__channels_last", True, {}),
+        ("compute__precision", "bfloat16", {BASE, PRETRAIN, HYDRA, DEEPLIFT, ROW}),
+        ("compute__compile", True, {BASE, PRETRAIN, HYDRA, DEEPLIFT, ROW}),
     ],
 )
 def test_a_setting_changes_the_stages_it_determines(path: str, value: Any, stages: set[str]) -> None:

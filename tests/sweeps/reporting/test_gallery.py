@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from rich.console import Console
-from tests.sweeps.reporting.test_page import HOSTILE, Page
 
 from sweeps import closing, lines
 from sweeps.planning import plan
@@ -17,6 +16,7 @@ from sweeps.reporting.page import write_report
 from sweeps.storage import Store
 from sweeps.study import Gallery, Picture
 from tests import toy_rows
+from tests.sweeps.reporting.test_page import HOSTILE, Page
 from tests.toy_study import doses_seen
 
 GALLERY = Gallery(
