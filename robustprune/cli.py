@@ -15,6 +15,7 @@ from robustprune.attacks import FgsmSettings, PgdSettings, ZeroGradients, config
 from robustprune.darknet import Detector
 from robustprune.errors import InputError
 from robustprune.evaluation import Evaluation, evaluate
+from robustprune.host_memory import keep_freed
 from robustprune.inputs import open_detector, open_samples, square_side
 from robustprune.losses import LOSSES
 from robustprune.measure.cost import cost
@@ -104,6 +105,7 @@ def evaluate_(
 
     Figures go to stdout, progress and errors to stderr. Exit status: 0, or 2 if a file or an option is wrong.
     """
+    keep_freed()
     if threads is not None:
         torch.set_num_threads(threads)
     given = {"epsilon": epsilon, "step_size": step_size, "steps": steps, "restarts": restarts}
