@@ -152,7 +152,7 @@ def _ratio_axis(plot: Axes, ratios: Sequence[float]) -> None:
     kept = [1 - ratio for ratio in ratios]
     if kept and min(kept) > 0:
         plot.set_xscale("log")
-        margin = (max(kept) / min(kept)) ** 0.04
+        margin = max((max(kept) / min(kept)) ** 0.04, 1.01)  # of a single ratio, some room all the same
         plot.set_xlim(max(kept) * margin, min(kept) / margin)
         scale = ", log scale"
     else:

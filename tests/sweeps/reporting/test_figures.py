@@ -72,6 +72,12 @@ def test_curves_differ_in_marker_and_line_not_only_in_colour(rows: pd.DataFrame)
     assert len({str(line.get_color()) for line in lines}) == 4
 
 
+def test_a_single_ratio_as_while_a_sweep_begins(rows: pd.DataFrame, baseline: pd.DataFrame) -> None:
+    plot = draw(rows[rows["sparsity"] == 0], baseline).axes[0]
+    left, right = plot.get_xlim()
+    assert left > 1 > right
+
+
 def test_neighbouring_ticks_do_not_overlap(rows: pd.DataFrame) -> None:
     ratios = (0.0, 0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99)
     figure = draw(pd.concat([rows[:1].assign(sparsity=at) for at in ratios]), pd.DataFrame())
