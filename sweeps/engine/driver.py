@@ -12,7 +12,7 @@ from sweeps.engine.brakes import Brakes
 from sweeps.engine.job import Job
 from sweeps.engine.live import Live
 from sweeps.engine.queue import DEATHS, Queue
-from sweeps.engine.searcher import QueueSearcher
+from sweeps.engine.searcher import QueueSearcher, Search
 from sweeps.engine.tail import Tail
 from sweeps.engine.trial import Share, run_trial
 from sweeps.errors import ClusterError, StoppedError
@@ -69,12 +69,14 @@ def execute(
                 tasks.record_failure(job, row, stage="trial", error=error)
                 live.tell_row(trial.number, str(row.key), tasks.cause(error))
 
+    searcher = QueueSearcher(queue, {"job": job, "share": share}, give_up)
     with tempfile.TemporaryDirectory(prefix="sweeps-") as scratch:
         tuner = tune.Tuner(
             # The first bundle is the trial's own process, which only orchestrates; the second holds what computes.
             tune.with_resources(run_trial, tune.PlacementGroupFactory([{}, held], strategy="STRICT_PACK")),
             tune_config=tune.TuneConfig(
-                search_alg=QueueSearcher(queue, {"job": job, "share": share}, give_up),
+                # Tune limits the trials of a plain searcher alone; there, its idle places are not wanted anyway.
+                search_alg=Search(searcher) if max_concurrent is None else searcher,
                 num_samples=-1,
                 max_concurrent_trials=max_concurrent,
                 # A trial starts in the process of one that ended: no interpreter start, no imports.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ray.tune.search import Searcher
+from ray.tune.search import Searcher, SearchGenerator
 
 from sweeps.engine.queue import Queue
 from sweeps.planning.plan import Trial
@@ -23,6 +23,11 @@ class QueueSearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         """Leave nothing to pickle: Tune keeps its searcher for a restore that we do not use."""
         return {}
+
+    @property
+    def nothing_waits(self) -> bool:
+        """All trials have been started, though some may come back."""
+        return self._queue.nothing_waits
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the config of the next trial; None while all that are left wait."""
@@ -55,3 +60,16 @@ class QueueSearcher(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing."""
+
+
+class Search(SearchGenerator):
+    """Has ended whenever no trial waits: Tune then frees the place of a process that it would keep for the next one.
+
+    A trial that comes back waits, and Tune asks again.
+    """
+
+    searcher: QueueSearcher
+
+    def is_finished(self) -> bool:
+        """Say whether Tune need ask for no trial now."""
+        return bool(super().is_finished()) or self.searcher.nothing_waits

@@ -67,6 +67,14 @@ def test_idle_gpus_help_the_last_trial(tmp_path: Path) -> None:
     assert set(rows(tmp_path)["machine"]) == {"0", "1"}
 
 
+def test_the_place_of_a_trial_that_ended_helps_the_last_one(tmp_path: Path) -> None:
+    # Two trials side by side, then the third; Tune would hold the other place for a fourth.
+    execute(tmp_path, *ONE_TRIAL, "grid.seed=[0, 1, 2]", SIX, "seconds=0.5", gpus=2)
+    found = rows(tmp_path)
+    assert len(found) == tries(tmp_path) == 18
+    assert found.groupby("seed")["machine"].nunique().max() == 2
+
+
 def test_nobody_helps_where_the_user_limits_the_trials_at_a_time(tmp_path: Path) -> None:
     execute(tmp_path, *ONE_TRIAL, SIX, "seconds=0.5", gpus=2, max_concurrent=1)
     assert len(rows(tmp_path)) == 6
