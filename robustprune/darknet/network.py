@@ -6,7 +6,7 @@ Suppression of overlapping boxes, losses and attacks live elsewhere.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -44,9 +44,9 @@ class Detector(nn.Module):
         self.inputs = tuple(layer.inputs for layer in layers)
         self.image_size = (net.integer("height", minimum=1), net.integer("width", minimum=1))
         self.stride = int(max(layer.stride for layer in layers))
-        self._channels = net.integer("channels", minimum=1)
+        self.channels = net.integer("channels", minimum=1)
         self.weights_header = (0, 2, 5, 0)
-        self._last_reads = _last_reads(self.inputs)
+        self._last_reads = last_reads(self.inputs)
         for index in self._head_sources():
             _initialise_head(self.layers[index], self.layers[index + 1])
 
@@ -75,20 +75,8 @@ class Detector(nn.Module):
             - images: (N, 3, H, W) in [0, 1], H and W divisible by `stride`
             - returns: (N, anchors, grid_h, grid_w, 5 + classes) each; x, y, w, h, objectness, classes
         """
-        channels, height, width = images.shape[1:]
-        if channels != self._channels:
-            raise InputError(f"images have {channels} channels, the .cfg's [net] expects {self._channels}")
-        if height % self.stride or width % self.stride:
-            raise InputError(f"images are {width}x{height} pixels, expected multiples of {self.stride}")
-        heads = []
-        outputs = {IMAGE: images}
-        for index, (layer, inputs) in enumerate(zip(self.layers, self.inputs, strict=True)):
-            outputs[index] = layer(*(outputs[source] for source in inputs))
-            if isinstance(layer, Yolo):
-                heads.append(outputs[index])
-            for unread in self._last_reads[index]:
-                del outputs[unread]
-        return heads
+        check_images(images, channels=self.channels, stride=self.stride)
+        return run(self.layers, self.inputs, self._last_reads, images)
 
     def decode(self, outputs: Sequence[Tensor], image_size: int | tuple[int, int]) -> Tensor:
         """Boxes of all scales from `forward`'s outputs.
@@ -122,7 +110,34 @@ def build(sections: Sequence[Section]) -> Detector:
     return Detector(sections)
 
 
-def _last_reads(inputs: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+def check_images(images: Tensor, *, channels: int, stride: int) -> None:
+    """Raise `InputError` unless images, (N, C, H, W), have so many channels and sides divisible by `stride`."""
+    found, height, width = images.shape[1:]
+    if found != channels:
+        raise InputError(f"images have {found} channels, the .cfg's [net] expects {channels}")
+    if height % stride or width % stride:
+        raise InputError(f"images are {width}x{height} pixels, expected multiples of {stride}")
+
+
+def run(
+    layers: Iterable[nn.Module],
+    inputs: Sequence[tuple[int, ...]],
+    last_reads: Sequence[Sequence[int]],
+    images: Tensor,
+) -> list[Tensor]:
+    """The outputs of the `[yolo]` among `layers`, each of which reads those of `inputs`; see `last_reads`."""
+    heads = []
+    outputs = {IMAGE: images}
+    for index, (layer, sources) in enumerate(zip(layers, inputs, strict=True)):
+        outputs[index] = layer(*(outputs[source] for source in sources))
+        if isinstance(layer, Yolo):
+            heads.append(outputs[index])
+        for unread in last_reads[index]:
+            del outputs[unread]
+    return heads
+
+
+def last_reads(inputs: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
     """For each layer, the outputs that nobody reads after it has run."""
     last_reader = {index: index for index in range(len(inputs))}
     for index, sources in enumerate(inputs):

@@ -27,7 +27,7 @@ from robustprune.darknet import Detector
 from robustprune.darknet.folding import fold
 from robustprune.darknet.graph import IMAGE
 from robustprune.darknet.layers import AveragePool, Convolutional, MaxPool, Product, Route, Shortcut, Yolo
-from robustprune.errors import InputError
+from robustprune.darknet.network import check_images, last_reads, run
 from robustprune.inference.compact_layers import BorderedConvolution, Complete, Select, Sum
 from robustprune.inference.liveness import Liveness, keeps_constants
 
@@ -47,8 +47,7 @@ class CompactDetector(nn.Module):
         self.channels = channels
         self.stride = stride
         self.widths = widths
-        last_reader = {source: index for index, inputs in enumerate(self.inputs) for source in inputs}
-        self._last_reads = [[source for source, last in last_reader.items() if last == i] for i in range(len(steps))]
+        self._last_reads = last_reads(self.inputs)
         self.requires_grad_(False)
         self.eval()
 
@@ -59,18 +58,8 @@ class CompactDetector(nn.Module):
             - images: (N, channels, H, W) in [0, 1], H and W divisible by `stride`
             - returns: (N, anchors, grid_h, grid_w, 5 + classes) each; x, y, w, h, objectness, classes
         """
-        height, width = images.shape[2:]
-        if height % self.stride or width % self.stride:
-            raise InputError(f"images are {width}x{height} pixels, expected multiples of {self.stride}")
-        heads = []
-        outputs = {IMAGE: images}
-        for index, (layer, inputs) in enumerate(zip(self.layers, self.inputs, strict=True)):
-            outputs[index] = layer(*(outputs[source] for source in inputs))
-            if isinstance(layer, Yolo):
-                heads.append(outputs[index])
-            for unread in self._last_reads[index]:
-                del outputs[unread]
-        return heads
+        check_images(images, channels=self.channels, stride=self.stride)
+        return run(self.layers, self.inputs, self._last_reads, images)
 
     @property
     def parameters_left(self) -> int:

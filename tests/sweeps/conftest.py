@@ -1,8 +1,9 @@
-"""A real S3 server (SeaweedFS) on this machine, started once for the tests that ask for it."""
+"""What tests of the engine share: a storage, a console to read from, and a real S3 server (SeaweedFS), started once."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import subprocess
 import sysconfig
@@ -13,6 +14,9 @@ from pathlib import Path
 
 import pyarrow.fs
 import pytest
+from rich.console import Console
+
+from sweeps.storage import Store
 
 PATIENCE_S = 60
 ENVIRONMENT = {
@@ -25,6 +29,24 @@ ENVIRONMENT = {
 PORTS = [f"{part}.port{kind}" for part in ("s3", "master", "volume", "filer") for kind in ("", ".grpc")]
 
 Uri = Callable[..., str]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Return an empty storage, whose name is markup where it is not escaped."""
+    return Store(str(tmp_path / "runs [bold]"))
+
+
+@pytest.fixture
+def console() -> Console:
+    """Return a console that keeps what is printed."""
+    return Console(file=io.StringIO(), width=120, emoji=False)
+
+
+def text(console: Console) -> str:
+    """Return what was printed on `console`."""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 
@@ -15,23 +14,9 @@ from sweeps.planning import plan
 from sweeps.storage import Store
 from sweeps.storage.leases import Leases
 from tests import toy_rows
+from tests.sweeps.conftest import text
 
 LOADED = toy_rows.load()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "runs [bold]"))
-
-
-@pytest.fixture
-def console() -> Console:
-    return Console(file=io.StringIO(), width=120, emoji=False)
-
-
-def text(console: Console) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
 
 
 def grid_rows(store: Store) -> list[plan.Row]:

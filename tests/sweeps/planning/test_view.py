@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,24 +10,10 @@ from rich.console import Console
 from sweeps.planning import plan, view
 from sweeps.storage import Store
 from tests import toy_rows, toy_study
+from tests.sweeps.conftest import text
 from tests.toy_study import ToyStudy
 
 LOADED = toy_rows.load()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "runs [bold]"))
-
-
-@pytest.fixture
-def console() -> Console:
-    return Console(file=io.StringIO(), width=120, emoji=False)
-
-
-def text(console: Console) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
 
 
 def grid_rows(store: Store) -> list[plan.Row]:
