@@ -14,8 +14,8 @@ _NEVER = 2**31 - 1
 def keep_freed() -> None:
     """Let freed memory serve the next tensors of this process, where the C library is glibc.
 
-    By default it asks the system for every large tensor's pages anew, and the system clears them one by one: of an
-    adversarial training step at 416 pixels on a CPU, that is a third of the time. `hand_back_freed` returns them.
+    By default it asks the system for every large tensor's pages anew, and the system clears them one by one: more than
+    a quarter of an adversarial training step at 416 pixels on a CPU. `hand_back_freed` returns them.
     """
     if (libc := _glibc()) is not None:
         libc.mallopt(_M_MMAP_MAX, 0)
