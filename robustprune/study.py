@@ -28,9 +28,8 @@ from robustprune.galleries import Gallery, Lines, chosen_images, detection_galle
 from robustprune.host_memory import keep_freed
 from robustprune.initializers import INITIALIZERS, Problem
 from robustprune.losses import LOSSES
-from robustprune.measure.cost import cost
 from robustprune.measure.detection_table import COLUMNS, detection_table
-from robustprune.measure.timing import take_turns
+from robustprune.measure.pruned import measure_pruned
 from robustprune.objective import Objective
 from robustprune.progress import NOWHERE, Progress
 from robustprune.stage_work import stage_work
@@ -262,7 +261,14 @@ class DetectionStudy:
         kept = self.settings.detections.kept_of(len(samples))
         return {
             **_precisions(measured),
-            **self._measure(detector, masks, dense=self._restore(checkpoint)),
+            **measure_pruned(
+                detector,
+                masks,
+                dense=self._restore(checkpoint),
+                image_size=self.settings.detector.image_size,
+                repeats=self.settings.evaluation.timing_repeats,
+                warm_up=self.settings.evaluation.timing_warm_up,
+            ),
             "finetune_s": finetuned - start,
             "evaluate_s": time.perf_counter() - finetuned,
             "threads": torch.get_num_threads(),
@@ -340,29 +346,6 @@ class DetectionStudy:
 
     def _placed(self, detector: Detector) -> Detector:
         return detector.to(self._device, memory_format=self.settings.compute.memory_format)  # type: ignore[call-overload,no-any-return]
-
-    def _measure(self, detector: Detector, masks: Mapping[str, Tensor], *, dense: Detector) -> dict[str, Any]:
-        """Return sizes, and the time of one image alternated with the unpruned detector's."""
-        size = self.settings.detector.image_size
-        image = torch.rand(1, 3, size, size, generator=_generator(0, "timing"))
-        image = image.to(self._device, memory_format=self.settings.compute.memory_format)
-        with torch.inference_mode():
-            pruned_time, dense_time = take_turns(
-                [lambda: detector(image), lambda: dense(image)],
-                repeats=self.settings.evaluation.timing_repeats,
-                warm_up=self.settings.evaluation.timing_warm_up,
-                device=self._device,
-            )
-        return {
-            "inference_ms": pruned_time.mean,
-            "inference_ms_p50": pruned_time.p50,
-            "inference_ms_p95": pruned_time.p95,
-            "inference_ms_dense": dense_time.mean,
-            "speedup": dense_time.p50 / pruned_time.p50,
-            "engine": "dense",
-            "device": torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu",
-            **cost(detector, masks, image_size=size)._asdict(),
-        }
 
 
 def _precisions(measured: Measured) -> dict[str, float]:

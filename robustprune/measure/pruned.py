@@ -1,0 +1,45 @@
+"""What a pruned detector is beside the unpruned one: its sizes, and the time that one image takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustprune.darknet import Detector
+from robustprune.measure.cost import cost
+from robustprune.measure.timing import take_turns
+
+
+def measure_pruned(
+    detector: Detector, masks: Mapping[str, Tensor], *, dense: Detector, image_size: int, repeats: int, warm_up: int
+) -> dict[str, Any]:
+    """Return columns of a row.
+
+    Args:
+        detector: pruned by `masks`, and so is a layer that has none not pruned.
+        masks: of each pruned layer's weights, by name.
+        dense: the detector before it was pruned, on the same device.
+        image_size: side of the square image, in pixels.
+        repeats: how often each is timed.
+        warm_up: how often each is run before.
+    """
+    weight = next(detector.parameters())
+    image = torch.rand(1, detector.channels, image_size, image_size, generator=torch.Generator().manual_seed(0))
+    image = image.to(weight.device, memory_format=torch.channels_last)
+    with torch.inference_mode():
+        pruned_time, dense_time = take_turns(
+            [lambda: detector(image), lambda: dense(image)], repeats=repeats, warm_up=warm_up, device=weight.device
+        )
+    return {
+        "inference_ms": pruned_time.mean,
+        "inference_ms_p50": pruned_time.p50,
+        "inference_ms_p95": pruned_time.p95,
+        "inference_ms_dense": dense_time.mean,
+        "speedup": dense_time.p50 / pruned_time.p50,
+        "engine": "dense",
+        "device": torch.cuda.get_device_name(weight.device) if weight.is_cuda else "cpu",
+        **cost(detector, masks, image_size=image_size)._asdict(),
+    }
