@@ -58,6 +58,7 @@ class SimulatedStudy:
     replicate_axis: ClassVar = "seed"
     columns: ClassVar = {"kept": float}
     tables: ClassVar[dict[str, dict[str, type]]] = {}
+    files: ClassVar[dict[str, tuple[str, ...]]] = {}
     metrics: ClassVar = {"kept": "sum of kept weights"}
 
     def __init__(self, settings: SimulatedSettings) -> None:

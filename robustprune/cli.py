@@ -1,4 +1,7 @@
-"""The command line of the science: measure one detector, without Ray. Errors a user can mend end with status 2."""
+"""The command line of the science: measure one detector, without Ray. Errors a user can mend end with status 2.
+
+How a kept model is exported is told in `export`.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,12 @@ from robustprune.attacks import FgsmSettings, PgdSettings, ZeroGradients, config
 from robustprune.darknet import Detector
 from robustprune.errors import InputError
 from robustprune.evaluation import Evaluation, evaluate
+from robustprune.export import export
 from robustprune.host_memory import keep_freed
-from robustprune.inputs import open_detector, open_samples, square_side
+from robustprune.inference import dense_engine, fastest_engine
+from robustprune.inputs import open_detector, open_model, open_samples, square_side
 from robustprune.losses import LOSSES
-from robustprune.measure.cost import cost
+from robustprune.measure.cost import size
 from robustprune.measure.timing import take_turns
 from robustprune.objective import Objective
 
@@ -51,17 +56,24 @@ def cli() -> None:
     """Robust detectors, one at a time and without Ray. Whole studies are run by `sweeps`."""
 
 
+cli.add_command(export)
+
 _unit = click.FloatRange(min=0, max=1, min_open=True)
 
 
 @cli.command("evaluate")
-@click.option("--config", required=True, help="A Darknet .cfg, or the name of a bundled one.")
-@click.option("--weights", required=True, help="The .weights that belong to it.")
+@click.option("--config", help="A Darknet .cfg, or the name of a bundled one.")
+@click.option("--weights", help="The .weights that belong to it.")
+@click.option("--model", help="In place of both: the .safetensors of a model that a sweep has kept.")
 @click.option("--coco", "root", required=True, help="Folder with annotations/instances_SPLIT.json and SPLIT/.")
 @click.option("--split", default="val2017", show_default=True)
-@click.option("--image-size", type=click.IntRange(min=1), help="Side of the letterboxed squares. Default: the .cfg's.")
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=1),
+    help="Side of the letterboxed squares. Default: the .cfg's, or the model's.",
+)
 @click.option("--images", type=click.IntRange(min=1), help="Only the first so many images, by id.")
-@click.option("--colour", type=click.Choice(["rgb", "greyscale"]), default="rgb", show_default=True)
+@click.option("--colour", type=click.Choice(["rgb", "greyscale"]), help="Default: rgb, or the model's.")
 @click.option("--attack", type=click.Choice(["pgd", "fgsm"]), help="Measure under this attack too.")
 @click.option("--epsilon", type=_unit, help="Radius of the attack in pixel values, of [0, 1]. Default: 0.05.")
 @click.option("--step-size", type=_unit, help="Length of a step. Default: 0.02 for pgd, 0.0625 for fgsm.")
@@ -72,8 +84,9 @@ _unit = click.FloatRange(min=0, max=1, min_open=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: one per core.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def evaluate_(
-    config: str,
-    weights: str,
+    config: str | None,
+    weights: str | None,
+    model: str | None,
     root: str,
     split: str,
     image_size: int | None,
@@ -89,7 +102,7 @@ def evaluate_(
     threads: int | None,
     form: str,
 ) -> None:
-    """Measure one Darknet detector on COCO: average precision, clean and attacked, and time per image.
+    """Measure one detector on COCO: average precision, clean and attacked, and time per image.
 
     \b
     python -m robustprune evaluate --config yolov3-tiny.cfg --weights yolov3-tiny.weights \\
@@ -98,10 +111,12 @@ def evaluate_(
     `ap`, `ap50` and `ap75` are COCO's on clean images: pycocotools, scores above 0.005, NMS per class at IoU 0.45, the
     best 100 of an image. `ap_adv` and so on are the same under the attack, which ascends the detector's training
     loss, and `zero_gradients` is the share of pixels that had no gradient to go by. `inference_ms` is the mean time of
-    one image, a batch by itself, to raw outputs; the median and the 95th percentile are beside it.
+    one image, a batch by itself, to raw outputs; the median and the 95th percentile are beside it. `engine` is how it
+    was run, the fastest way found: all of it (dense), what pruning left (compact), or weight by weight (sparse).
 
     Images are letterboxed to squares, whatever the shape in the .cfg: any multiple of the detector's stride will do.
-    The detector's k-th class is taken for the k-th category by id, the order of all detectors trained on COCO.
+    The detector's k-th class is taken for the k-th category by id, the order of all detectors trained on COCO; a kept
+    model knows its classes' names, and they have to be those.
 
     Figures go to stdout, progress and errors to stderr. Exit status: 0, or 2 if a file or an option is wrong.
     """
@@ -110,9 +125,16 @@ def evaluate_(
         torch.set_num_threads(threads)
     given = {"epsilon": epsilon, "step_size": step_size, "steps": steps, "restarts": restarts}
     settings = _attack_settings(attack, {name: value for name, value in given.items() if value is not None})
-    detector = open_detector(config, weights)
-    size = square_side(detector, image_size)
-    samples = open_samples(root, split, detector, image_size=size, images=images, colour=colour)
+    classes = None
+    if model is not None and config is None and weights is None:
+        detector, spec = open_model(model)
+        classes, image_size, colour = spec.classes, image_size or spec.image_size, colour or spec.colour
+    elif model is None and config is not None and weights is not None:
+        detector = open_detector(config, weights)
+    else:
+        raise InputError("expected --config and --weights, or --model alone")
+    colour, size = colour or "rgb", square_side(detector, image_size)
+    samples = open_samples(root, split, detector, classes=classes, image_size=size, images=images, colour=colour)
     if samples.split.remark is not None:
         click.echo(samples.split.remark, err=True)
     zeros = ZeroGradients()
@@ -164,19 +186,20 @@ def _teller(total: int) -> Callable[[int], None]:
 
 def _size_and_time(detector: Detector, image_size: int) -> dict[str, Any]:
     device = next(detector.parameters()).device
-    image = torch.rand(1, 3, image_size, image_size).to(device, memory_format=torch.channels_last)
-    times = Evaluation()
+    image = torch.rand(1, detector.channels, image_size, image_size).to(device)
+    engine, times = fastest_engine(detector, image, dense=dense_engine(detector, image)), Evaluation()
     with torch.inference_mode():
         (timing,) = take_turns(
-            [lambda: detector(image)], repeats=times.timing_repeats, warm_up=times.timing_warm_up, device=device
+            [engine.on(image)], repeats=times.timing_repeats, warm_up=times.timing_warm_up, device=device
         )
-    counts = cost(detector, {}, image_size=image_size)
+    counts = size(detector, image_size=image_size)
     return {
         "inference_ms": timing.mean,
         "inference_ms_p50": timing.p50,
         "inference_ms_p95": timing.p95,
-        "params_total": counts.params_total,
-        "macs_dense": counts.macs_dense,
+        "engine": engine.name,
+        "params_total": counts.params,
+        "macs_dense": counts.macs,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "torch_version": str(torch.__version__),

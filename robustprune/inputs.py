@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from robustprune.data.coco import load_split
 from robustprune.data.samples import Colour, Samples
 from robustprune.data.subsets import take
 from robustprune.errors import InputError
+from robustprune.models import KeptModel, load_model
 
 
 def open_detector(config: str, weights: str) -> Detector:
@@ -21,8 +23,17 @@ def open_detector(config: str, weights: str) -> Detector:
     """
     detector = Detector.from_cfg(config)
     load_weights(detector, weights)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return detector.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+    return _placed(detector).eval()
+
+
+def open_model(path: str) -> KeptModel:
+    """Return a model that a sweep has kept, on the GPU if there is one.
+
+    Raises:
+        InputError: the file is missing or wrong.
+    """
+    detector, spec = load_model(path)
+    return KeptModel(_placed(detector), spec)
 
 
 def square_side(detector: Detector, image_size: int | None) -> int:
@@ -48,6 +59,7 @@ def open_samples(
     split: str,
     detector: Detector,
     *,
+    classes: Sequence[str] | None = None,
     image_size: int,
     images: int | None = None,
     colour: Colour = "rgb",
@@ -58,17 +70,26 @@ def open_samples(
         root: folder with annotations/instances_SPLIT.json and SPLIT/.
         split: such as val2017.
         detector: whose k-th class is the split's k-th category by id, as in all detectors trained on COCO.
+        classes: names of the detector's classes, where they are known.
         image_size: side of the squares in pixels.
         images: how many to take, the first by id; by default all.
         colour: "rgb" or "greyscale".
 
     Raises:
-        InputError: a file is missing or wrong, or the detector has another number of classes.
+        InputError: a file is missing or wrong, or the detector has another number of classes, or others.
     """
     found = load_split(Path(root), split)
-    classes = detector.heads[0].classes
-    if classes != len(found.categories):
-        raise InputError(f"{root}: {split} has {len(found.categories)} categories, the detector has {classes} classes")
+    count, names = detector.heads[0].classes, found.category_names
+    if count != len(names):
+        raise InputError(f"{root}: {split} has {len(names)} categories, the detector has {count} classes")
+    for name, own in zip(names, classes or names, strict=True):
+        if name != own:
+            raise InputError(f"{root}: {split} has the category {name!r}, the detector has the class {own!r} there")
     if images is not None:
         found = take(found, range(min(images, len(found))))
     return Samples(found, image_size=image_size, colour=colour)
+
+
+def _placed(detector: Detector) -> Detector:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return detector.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -6,7 +6,7 @@ import torch
 
 from robustprune.darknet import Detector
 from robustprune.initializers import INITIALIZERS
-from robustprune.measure.cost import cost
+from robustprune.measure.cost import size
 from robustprune.study_settings import DetectionSettings
 from robustprune.workload import Workload, measuring, training
 
@@ -23,7 +23,7 @@ def stage_work(settings: DetectionSettings) -> dict[str, list[Workload]]:
     # On the meta device: shapes without numbers.
     with torch.device("meta"):
         detector = Detector.from_cfg(settings.detector.config, classes=len(train.categories))
-    forward = 2.0 * cost(detector, {}, image_size=settings.detector.image_size).macs_dense
+    forward = 2.0 * size(detector, image_size=settings.detector.image_size).macs
     attack, images = settings.attack, len(train)
     scoring = {
         name: [method.work(getattr(settings.initializers, name), forward=forward, images=images, attack=attack)]

@@ -19,6 +19,7 @@ from robustprune import masks as masking
 from robustprune.arrays import Arrays, to_arrays
 from robustprune.attacks import configured
 from robustprune.darknet import Detector
+from robustprune.darknet.couplings import couplings
 from robustprune.darknet.weights import load_weights
 from robustprune.data.samples import Samples
 from robustprune.device_memory import hands_back_memory
@@ -30,6 +31,7 @@ from robustprune.initializers import INITIALIZERS, Problem
 from robustprune.losses import LOSSES
 from robustprune.measure.detection_table import COLUMNS, detection_table
 from robustprune.measure.pruned import measure_pruned
+from robustprune.models import ENDINGS, model_files
 from robustprune.objective import Objective
 from robustprune.progress import NOWHERE, Progress
 from robustprune.stage_work import stage_work
@@ -86,8 +88,12 @@ class DetectionStudy:
         "speedup": float,
         "params_total": int,
         "params_kept": int,
+        "params_compact": int,
         "macs_dense": int,
         "macs": int,
+        "macs_compact": int,
+        "weights_pruned": float,
+        "filters_pruned": float,
         "engine": str,
         "finetune_s": float,
         "evaluate_s": float,
@@ -108,6 +114,11 @@ class DetectionStudy:
         self._samples: dict[str, Samples] = {}
 
     # What the engine asks before anything runs
+
+    @property
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """What a row leaves beside it to take away: its model, where that is to be kept."""
+        return {"models": ENDINGS} if self.settings.keep_models else {}
 
     def check(self, cells: Sequence[Cell]) -> list[str]:
         """Read the data set's annotations, the .cfg and the weights; return what was mended in the data.
@@ -144,7 +155,8 @@ class DetectionStudy:
             return Stage((), self._inputs["base"])
         if name == "evaluate_row":
             unpruned = self.is_baseline(cell)
-            return Stage((*trial, "ratio"), self._inputs["baseline" if unpruned else "evaluate_row"])
+            # 2: coupled filters are pruned together, and every row is timed in its best engine.
+            return Stage((*trial, "ratio"), self._inputs["baseline" if unpruned else "evaluate_row"], version=2)
         if self.is_baseline(cell):
             return None
         if name == "pretrain":
@@ -153,8 +165,11 @@ class DetectionStudy:
         if cell["ratio"] == 0:
             return None
         initializer = str(cell["initializer"])
-        axes = (*trial, "ratio") if INITIALIZERS[initializer].per_ratio else ("initializer", "colour", "seed")
-        return Stage(axes, self._inputs[initializer])
+        if not INITIALIZERS[initializer].per_ratio:
+            return Stage(("initializer", "colour", "seed"), self._inputs[initializer])
+        # 2: coupled filters are masked together.
+        version = 2 if cell["structure"] == "structured" else 1
+        return Stage((*trial, "ratio"), self._inputs[initializer], version=version)
 
     def workloads(self, name: str, cell: Cell) -> list[Workload]:
         """Return the parts of a stage's work; nothing for an initializer that does not tell its own."""
@@ -226,14 +241,12 @@ class DetectionStudy:
     ) -> dict[str, Any]:
         """Prune, fine-tune under attack, and measure on the validation images."""
         detector = self._restore(checkpoint)
-        structure = STRUCTURES.get(str(cell["structure"]))
         masks: dict[str, Tensor] = {}
         if scores is not None:
-            assert structure is not None
-            masks = {
-                layer: structure(torch.tensor(importance), float(cell["ratio"])).to(self._device)
-                for layer, importance in scores.items()
-            }
+            importance = {layer: torch.tensor(array) for layer, array in scores.items()}
+            draw, groups = STRUCTURES[str(cell["structure"])], couplings(detector, importance)
+            drawn = draw(importance, float(cell["ratio"]), groups)
+            masks = {layer: mask.to(self._device) for layer, mask in drawn.items()}
         start = time.perf_counter()
         if not self.is_baseline(cell):
             masking.apply(masks, detector.prunable_layers(heads=True))
@@ -258,6 +271,7 @@ class DetectionStudy:
             settings=self.settings.evaluation,
         )
         found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
+        size, classes = self.settings.detector.image_size, samples.split.category_names
         kept = self.settings.detections.kept_of(len(samples))
         return {
             **_precisions(measured),
@@ -265,7 +279,7 @@ class DetectionStudy:
                 detector,
                 masks,
                 dense=self._restore(checkpoint),
-                image_size=self.settings.detector.image_size,
+                image_size=size,
                 repeats=self.settings.evaluation.timing_repeats,
                 warm_up=self.settings.evaluation.timing_warm_up,
             ),
@@ -274,6 +288,7 @@ class DetectionStudy:
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
             "detections": detection_table(samples.split, **found) if kept else None,
+            **{name: model_files(detector, cell=cell, image_size=size, classes=classes) for name in self.files},
         }
 
     # What the report shows

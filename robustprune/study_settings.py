@@ -79,6 +79,11 @@ class DetectionSettings(Settings):
     compute: Compute = Compute()
     loader: LoaderSettings = LoaderSettings()
     detections: DetectionsSettings = DetectionsSettings()
+    keep_models: bool = Field(
+        default=False,
+        description="keep each row's model in <sweep>/models, as large as its float32 weights; set it before rows are "
+        "computed: those that are finished get none",
+    )
     prune_heads: bool = False
     share_pretraining: bool = Field(
         default=True, description="one checkpoint per colour and seed; false trains one per trial"

@@ -34,7 +34,8 @@ def show(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
         for view in contrast_views(tests, **sweep.naming):
             console.print(view)
         write_report(location, console)
-    console.print(store.describe(f"{spec.name}/results"), soft_wrap=True, markup=False)
+    for folder in ("results", *spec.study.files):
+        console.print(store.describe(f"{spec.name}/{folder}"), soft_wrap=True, markup=False)
     if plan.failed:
         console.print(
             f"[bold]{len(plan.failed)} rows failed[/bold]; `sweeps failures {escape(location)}` tells why, "

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from sweeps import row_files
 from sweeps.errors import SpecError
 from sweeps.planning import plan as planning
 from sweeps.planning.plan import Plan
@@ -25,7 +26,10 @@ def prepare(spec: Spec, store: Store, console: Console, *, retry_failed: bool = 
     with said_by(spec.name):
         for remark in spec.study.check(spec.cells):
             console.print(remark, markup=False, soft_wrap=True)
-        return planning.make(spec, store, retry_failed=retry_failed)
+        plan = planning.make(spec, store, retry_failed=retry_failed)
+        for remark in row_files.remarks(spec.name, spec.study, store, plan.finished):
+            console.print(remark, markup=False, soft_wrap=True)
+        return plan
 
 
 def run(

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sweeps import lines
+from sweeps import lines, row_files
 from sweeps.errors import SpecError
 from sweeps.grid import expand
 from sweeps.mistakes import found, non_finite, sentences, unknown_key
@@ -149,6 +149,7 @@ def parse(text: str, source: str, changes: Sequence[str] = ()) -> Spec:
         settings = _validated(study_class.Settings, {k: v for k, v in raw.items() if k in own})
         cells = expand(engine.grid, study_class.axes)
         study = study_class(settings)
+        row_files.check(study)
     except (SpecError, ValueError) as error:
         raise SpecError("\n".join(f"{source}: {line}" for line in str(error).splitlines())) from error
     return Spec(engine=engine, study=study, settings=settings, cells=cells)

@@ -81,6 +81,9 @@ class Gallery(NamedTuple):
 Lines = Mapping[str, np.ndarray[Any, Any]]
 """The columns of a row's table, each as long as the others."""
 
+Files = Mapping[str, bytes]
+"""What a user can take away of a row: the contents of files, by the endings of their names, such as `.txt`."""
+
 
 class Progress(Protocol):
     """Where a long stage keeps how far it is, so that one whose process died goes on from there."""
@@ -123,6 +126,12 @@ class Study(Protocol):
     tables: ClassVar[Mapping[str, Mapping[str, type]]]
     """Tables of many lines that `evaluate_row` may return beside the columns: their names, and per column its name and
     str, int, float, bool or a smaller type of numpy."""
+
+    @property
+    def files(self) -> Mapping[str, Sequence[str]]:
+        """Files that `evaluate_row` returns beside the columns, as set: what they are called together, and their
+        endings in the order in which they are published.
+        """
 
     metrics: ClassVar[Mapping[str, str]]
     """Columns to draw and test, with their labels; the first is the study's main question."""
@@ -167,7 +176,8 @@ class Study(Protocol):
     ) -> Mapping[str, Any]:
         """Prune, fine-tune and measure; return a value for each of `columns`.
 
-        Under the name of one of `tables`, `Lines` may be there too; they are kept beside the row.
+        Under the name of one of `tables`, `Lines` may be there too, and under that of each of `files`, `Files` must
+        be; they are kept beside the row.
         """
 
     def galleries(

@@ -57,6 +57,7 @@ class ToySettings(BaseModel):
     missing_data: bool = False
     odd_data: bool = False
     keep: bool = True
+    souvenirs: bool = False
 
 
 def doses_seen(dose: float) -> Lines:
@@ -83,6 +84,10 @@ class ToyStudy:
 
     def __init__(self, settings: ToySettings) -> None:
         self.settings = settings
+
+    @property
+    def files(self) -> dict[str, tuple[str, ...]]:
+        return {"souvenirs": (".txt", ".bin")} if self.settings.souvenirs else {}
 
     def check(self, cells: Sequence[Cell]) -> list[str]:
         if self.settings.missing_data:
@@ -150,6 +155,7 @@ class ToyStudy:
                 "effort_s": self.settings.seconds,
                 "machine": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
                 "doses_seen": doses_seen(float(cell["dose"])) if self.settings.keep else None,
+                **{name: {".bin": b"\0" * 9, ".txt": str(cell["dose"]).encode()} for name in self.files},
             }
 
     def galleries(

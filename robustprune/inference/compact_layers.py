@@ -30,17 +30,32 @@ class BorderedConvolution(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, filters, H', W')."""
+        output: Tensor = self.conv(x)
         if self._map_size != x.shape[2:]:
-            self.map, self._map_size = self._draw_map(x), x.shape[2:]
-        output: Tensor = self.activation(self.conv(x).add_(self.map))
-        return output
+            self.map, self._map_size = self._draw_map(x, like=output), x.shape[2:]
+        activated: Tensor = self.activation(output.add_(self.map))
+        return activated
 
     @torch.no_grad()
-    def _draw_map(self, x: Tensor) -> Tensor:
+    def _draw_map(self, x: Tensor, *, like: Tensor) -> Tensor:
         ones = x.new_ones(1, 1, *x.shape[2:])
         drawn = nn.functional.conv2d(ones, self.taps, self.bias, self.conv.stride, self.conv.padding)
-        last = x.is_contiguous(memory_format=torch.channels_last)
+        last = like.is_contiguous(memory_format=torch.channels_last)
         return drawn.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+class ChannelsLast(nn.Module):
+    """A layer that takes its input in channels-last memory."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        """`layer` has one input."""
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `layer`."""
+        output: Tensor = self.layer(x.contiguous(memory_format=torch.channels_last))
+        return output
 
 
 class Select(nn.Module):

@@ -61,28 +61,6 @@ class CompactDetector(nn.Module):
         check_images(images, channels=self.channels, stride=self.stride)
         return run(self.layers, self.inputs, self._last_reads, images)
 
-    @property
-    def parameters_left(self) -> int:
-        """How many numbers it has learnt, or folded what was learnt into: weights, biases, taps of constants."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
-    @torch.no_grad()
-    def macs(self, image_size: int) -> int:
-        """Multiply–accumulates of its convolutions for one image, a square of `image_size` pixels."""
-        counts: list[int] = []
-        handles = [
-            layer.register_forward_hook(
-                lambda conv, _, output: counts.append(conv.weight.numel() * output.shape[2:].numel())
-            )
-            for layer in self.modules()
-            if isinstance(layer, nn.Conv2d)
-        ]
-        parameter = next(self.parameters())
-        self(parameter.new_zeros(1, self.channels, image_size, image_size))
-        for handle in handles:
-            handle.remove()
-        return sum(counts)
-
 
 class Step(NamedTuple):
     """A module and the steps it reads, by number."""

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from robustprune.darknet import Detector
+from robustprune.darknet.channels import origins
 from robustprune.darknet.graph import IMAGE
-from robustprune.darknet.layers import Convolutional, Product, Route, Shortcut, Yolo
+from robustprune.darknet.layers import Convolutional, Product, Shortcut, Yolo
 
 
 class Channels(NamedTuple):
@@ -72,18 +73,6 @@ class Filters:
             width = -(-width // round_to) * round_to
         missing = torch.where(counts > 0, width - counts, 0)
         return (~by_group & ((~by_group).cumsum(dim=1) <= missing)).flatten()
-
-
-def origins(layer: nn.Module, widths: list[int]) -> list[Tensor]:
-    """For each input of a layer without weights, (channels,): which of its channels each output channel takes in.
-
-    -1 stands for none. `widths` are the inputs' numbers of channels.
-    """
-    if isinstance(layer, Route):
-        spans = [torch.arange(width).chunk(layer.groups)[layer.group_id] for width in widths]
-        return [torch.cat([span if other is span else torch.full_like(other, -1) for other in spans]) for span in spans]
-    channel = torch.arange(widths[0])
-    return [torch.where(channel < width, channel, -1) for width in widths]
 
 
 class Liveness:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from robustprune.attacks import AttackSettings
 from robustprune.darknet import Detector
+from robustprune.darknet.couplings import couplings
 from robustprune.initializers.problem import Problem
 from robustprune.settings import Settings
 from robustprune.training import DivergedError, batches
@@ -32,13 +33,14 @@ class HydraSettings(Settings):
 def hydra(detector: Detector, problem: Problem, settings: HydraSettings) -> dict[str, Tensor]:
     """Return importance |s| per prunable layer, of the shape of its weights, for one structure and ratio.
 
-    The weights stay fixed; each step draws the mask anew from the scores.
+    The weights stay fixed; each step draws the masks anew from the scores.
 
     Raises:
         DivergedError: the robust loss became NaN or infinite.
     """
     detector = copy.deepcopy(detector).requires_grad_(False).train()
     layers = problem.layers(detector)
+    groups = couplings(detector, layers)
     scores = {name: initial_scores(layer).requires_grad_() for name, layer in layers.items()}
     optimizer = torch.optim.SGD(
         list(scores.values()),
@@ -68,9 +70,9 @@ def hydra(detector: Detector, problem: Problem, settings: HydraSettings) -> dict
             device=device,
             count=images_used,
         ):
+            masks = problem.masks({name: score.detach().abs() for name, score in scores.items()}, groups)
             weights = {
-                f"{name}.weight": masked(layer.weight, scores[name], problem.mask(scores[name].abs()))
-                for name, layer in layers.items()
+                f"{name}.weight": masked(layer.weight, scores[name], masks[name]) for name, layer in layers.items()
             }
             optimizer.zero_grad(set_to_none=True)
             loss = problem.objective(detector, images, targets, weights)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from robustprune.darknet import Detector
+from robustprune.darknet.couplings import Group
 from robustprune.data.samples import Samples
+from robustprune.masks import Masks
 from robustprune.objective import Objective
 from robustprune.progress import NOWHERE, Progress
 from robustprune.registry import lookup
@@ -36,8 +38,8 @@ class Problem:
         """Return the layers to score, by name."""
         return detector.prunable_layers(heads=self.prune_heads)
 
-    def mask(self, importance: Tensor) -> Tensor:
-        """Return the mask that `structure` draws from one layer's importance at `ratio`."""
+    def masks(self, importance: Mapping[str, Tensor], groups: Sequence[Group]) -> Masks:
+        """Return the masks that `structure` draws at `ratio`; `groups` are the couplings of the layers scored."""
         assert self.structure is not None
         assert self.ratio is not None
-        return partial(lookup(STRUCTURES, self.structure, kind="structure"), ratio=self.ratio)(importance)
+        return lookup(STRUCTURES, self.structure, kind="structure")(importance, self.ratio, groups)

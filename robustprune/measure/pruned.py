@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustprune.darknet import Detector
+from robustprune.inference import compact, dense_engine, fastest_engine
 from robustprune.measure.cost import cost
 from robustprune.measure.timing import take_turns
 
@@ -16,7 +17,7 @@ from robustprune.measure.timing import take_turns
 def measure_pruned(
     detector: Detector, masks: Mapping[str, Tensor], *, dense: Detector, image_size: int, repeats: int, warm_up: int
 ) -> dict[str, Any]:
-    """Return columns of a row.
+    """Return columns of a row; times are of the fastest engine, in turns with the unpruned detector in its own.
 
     Args:
         detector: pruned by `masks`, and so is a layer that has none not pruned.
@@ -28,10 +29,12 @@ def measure_pruned(
     """
     weight = next(detector.parameters())
     image = torch.rand(1, detector.channels, image_size, image_size, generator=torch.Generator().manual_seed(0))
-    image = image.to(weight.device, memory_format=torch.channels_last)
+    image = image.to(weight.device)
+    unpruned = dense_engine(dense, image)
+    engine = fastest_engine(detector, image, dense=unpruned)
     with torch.inference_mode():
         pruned_time, dense_time = take_turns(
-            [lambda: detector(image), lambda: dense(image)], repeats=repeats, warm_up=warm_up, device=weight.device
+            [engine.on(image), unpruned.on(image)], repeats=repeats, warm_up=warm_up, device=weight.device
         )
     return {
         "inference_ms": pruned_time.mean,
@@ -39,7 +42,7 @@ def measure_pruned(
         "inference_ms_p95": pruned_time.p95,
         "inference_ms_dense": dense_time.mean,
         "speedup": dense_time.p50 / pruned_time.p50,
-        "engine": "dense",
+        "engine": engine.name,
         "device": torch.cuda.get_device_name(weight.device) if weight.is_cuda else "cpu",
-        **cost(detector, masks, image_size=image_size)._asdict(),
+        **cost(detector, masks, compacted=compact(detector), image_size=image_size)._asdict(),
     }

@@ -1,8 +1,17 @@
-"""What is pruned together, by name: from a layer's importance scores to its mask."""
+"""What is pruned together, by name: from the importance scores of all layers to their masks."""
 
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from robustprune.darknet.couplings import Group
+from robustprune.masks import Masks
 from robustprune.structures.structured import structured
 from robustprune.structures.unstructured import unstructured
 
-STRUCTURES = {"unstructured": unstructured, "structured": structured}
+Structure = Callable[[Mapping[str, Tensor], float, Sequence[Group]], Masks]
+"""(importance, ratio, groups) to masks, by layer; `groups` are the `couplings` of the layers of `importance`."""
 
-__all__ = ["STRUCTURES", "structured", "unstructured"]
+STRUCTURES: dict[str, Structure] = {"unstructured": unstructured, "structured": structured}
+
+__all__ = ["STRUCTURES", "Structure", "structured", "unstructured"]

@@ -1,15 +1,19 @@
 """Prune single weights."""
 
+from collections.abc import Mapping, Sequence
+
 from torch import Tensor
 
-from robustprune.masks import keep_count, largest
+from robustprune.darknet.couplings import Group
+from robustprune.masks import Masks, keep_count, largest
 
 
-def unstructured(importance: Tensor, ratio: float) -> Tensor:
-    """Return the mask that keeps the most important weights of a layer.
+def unstructured(importance: Mapping[str, Tensor], ratio: float, groups: Sequence[Group]) -> Masks:
+    """Return masks that keep the most important weights of each layer.
 
     Args:
-        importance: (out, in, height, width), one score per weight.
-        ratio: fraction of the layer's weights to prune, in [0, 1]; at least one weight stays.
+        importance: per layer (out, in, height, width), one score per weight.
+        ratio: fraction of each layer's weights to prune, in [0, 1]; at least one weight stays.
+        groups: of no account, since single weights are not coupled.
     """
-    return largest(importance, keep_count(ratio, importance.numel()))
+    return {name: largest(scores, keep_count(ratio, scores.numel())) for name, scores in importance.items()}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import ray
 
-from sweeps import lines, rows
+from sweeps import lines, row_files, rows
 from sweeps.engine.job import Job
 from sweeps.engine.progress import KeptProgress
 from sweeps.errors import StorageError
@@ -65,7 +65,7 @@ def compute_row(
     attempt: int,
     alone: bool,
 ) -> Outcome:
-    """Compute a row and publish it, after the tables that belong to it: where a row is, they are.
+    """Compute a row and publish it, after the files and tables that belong to it: where a row is, they are.
 
     A failure is recorded in the storage with its traceback; it never ends the worker or its trial.
 
@@ -108,10 +108,14 @@ def compute_row(
             "ray_version": ray.__version__,
             "schema_version": rows.SCHEMA_VERSION,
         }
-        columns = {name: value for name, value in values.items() if name not in job.study.tables}
+        beside = job.study.tables.keys() | job.study.files.keys()
+        columns = {name: value for name, value in values.items() if name not in beside}
         finished = rows.table({**row.cell, **columns, **provenance}, job.study)
+        files = row_files.files(values, job.study)
         for name, table in lines.tables(values, str(row.key), job.study).items():
             job.store.publish_table(job.sweep, name, str(row.key), table)
+        for folder, ending, data in files:
+            job.store.publish_file(job.sweep, folder, str(row.key), ending, data)
         job.store.publish_row(job.sweep, str(row.key), finished)
         job.store.forget_progress(places)
     except StorageError:

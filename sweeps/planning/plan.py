@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from sweeps.errors import StorageError
+from sweeps.errors import SpecError, StorageError
 from sweeps.keys import Keys, RowKey, StageKey
-from sweeps.spec import Engine, Spec
+from sweeps.spec import Engine, Spec, parse
 from sweeps.storage import Store
 from sweeps.study import Cell, StageName
 
@@ -173,7 +173,7 @@ def make(spec: Spec, store: Store, *, retry_failed: bool = False) -> Plan:
 
 def _changes(before: str, after: str) -> str:
     """Return which fields of a spec differ, and how, of those that results depend on."""
-    old, new = _flat(yaml.safe_load(before) or {}), _flat(yaml.safe_load(after))
+    old, new = _flat(yaml.safe_load(_completed(before)) or {}), _flat(yaml.safe_load(after))
     only_the_engines = Engine.model_fields.keys() - {"study"}
     changes = [
         f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
@@ -181,6 +181,14 @@ def _changes(before: str, after: str) -> str:
         if old.get(key) != new.get(key) and key.split(".")[0] not in only_the_engines
     ]
     return ", ".join(changes) or "the data or a stage version changed"
+
+
+def _completed(text: str) -> str:
+    """Return a stored spec with the fields that are younger than it, at their defaults; as it is if it is none now."""
+    try:
+        return parse(text, "spec.yaml").to_yaml()
+    except SpecError:
+        return text
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

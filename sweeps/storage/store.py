@@ -1,4 +1,5 @@
-"""What a storage holds: checkpoints shared by every sweep in it, and per sweep its spec, rows, tables and failures.
+"""What a storage holds: checkpoints shared by every sweep in it, and per sweep its spec, rows, what belongs to a row
+(tables and whole files), and failures.
 
 A thing is there when it is published; what is read is checked against the checksum it was published with.
 """
@@ -23,7 +24,7 @@ from sweeps.storage.location import cause
 from sweeps.study import Checkpoint
 
 FOLDERS = frozenset({"results", "failures", "progress", "report", "cache"})
-"""What a sweep's folder has in it, besides one folder for each table of its study."""
+"""What a sweep's folder has in it, besides one folder for each table and each sort of files of its study."""
 
 
 class Store:
@@ -159,6 +160,19 @@ class Store:
                 f"{self.describe(name)}: found a damaged table ({cause(error)}), expected Parquet as it was published"
             ) from error
         return lines
+
+    # Whole files that belong to a row
+
+    def publish_file(self, sweep: str, folder: str, row_key: str, ending: str, data: bytes) -> bool:
+        """Publish a file that belongs to a row, before the row itself; return False, and change nothing, where it was
+        there already: whoever takes it away finds what belongs to it unchanged.
+        """
+        return self.files.publish(f"{sweep}/{folder}/{row_key}{ending}", data)
+
+    def file_keys(self, sweep: str, folder: str, ending: str) -> set[str]:
+        """Return the keys of the rows for which such a file is published."""
+        names = (file.name for file in self.files.list(f"{sweep}/{folder}"))
+        return {name.removesuffix(ending) for name in names if name.endswith(ending)}
 
     # Failures
 

@@ -68,11 +68,21 @@ def trained(_trained: Detector) -> Detector:
 @pytest.fixture(scope="session")
 def coco_root() -> Path:
     """Folder of a few real COCO images."""
+    return _data_at_hand("coco")
+
+
+@pytest.fixture(scope="session")
+def darknet_data() -> Path:
+    """Folder of published .cfg and .weights files."""
+    return _data_at_hand("darknet")
+
+
+def _data_at_hand(name: str) -> Path:
     default = Path(__file__).parents[3] / "shared" / "data"
-    root = Path(os.environ.get("ROBUSTPRUNE_DATA", default)) / "coco"
-    if not root.is_dir():
-        pytest.skip(f"no COCO data at {root}; ROBUSTPRUNE_DATA names the folder above it")
-    return root
+    folder = Path(os.environ.get("ROBUSTPRUNE_DATA", default)) / name
+    if not folder.is_dir():
+        pytest.skip(f"no data at {folder}; ROBUSTPRUNE_DATA names the folder above it")
+    return folder
 
 
 @pytest.fixture

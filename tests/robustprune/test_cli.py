@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from robustprune import cli
-from robustprune.darknet import Detector, cfg, save_weights
+from robustprune.darknet import Detector, cfg, load_weights, save_weights
+from robustprune.models import model_files
 
 KEYS = {
     *["ap", "ap50", "ap75", "inference_ms", "inference_ms_p50", "inference_ms_p95", "params_total", "macs_dense"],
-    *["images", "image_size", "colour", "device", "threads", "torch_version"],
+    *["engine", "images", "image_size", "colour", "device", "threads", "torch_version"],
 }
 ATTACK_KEYS = {"ap_adv", "ap50_adv", "ap75_adv", "zero_gradients", "attack", "epsilon", "step_size", "random_start"}
 
@@ -65,6 +66,7 @@ def test_figures_of_clean_images(command: Command, nano: list[object]) -> None:
     assert (figures["images"], figures["image_size"], figures["threads"]) == (12, 64, 1)
     assert 0 <= figures["ap"] <= figures["ap50"] <= 1
     assert 0 < figures["inference_ms_p50"] <= figures["inference_ms_p95"]
+    assert figures["engine"] == "dense"
 
 
 @pytest.mark.parametrize(
@@ -126,6 +128,7 @@ def test_a_long_run_says_where_it_is(command: Command, nano: list[object], monke
         (["--attack", "ddn"], "Invalid value for '--attack': 'ddn' is not one of 'pgd', 'fgsm'."),
         (["--attack", "pgd", "--epsilon", 0], "Invalid value for '--epsilon': 0.0 is not in the range 0<x<=1."),
         (["--imags", 1], "No such option"),
+        (["--model", "kept.safetensors"], "expected --config and --weights, or --model alone"),
     ],
 )
 def test_mistakes_are_said_in_one_sentence(
@@ -145,6 +148,41 @@ def test_other_classes_are_refused(command: Command, nano: list[object], tmp_pat
     ended = command("evaluate", *nano, "--config", tmp_path / "twenty.cfg", "--weights", tmp_path / "twenty.weights")
     assert ended.status == 2
     assert "val has 6 categories, the detector has 20 classes" in ended.err
+
+
+def kept_model(folder: Path, nano: list[object], classes: list[str], colour: str = "rgb") -> Path:
+    """Return the file of a kept model that is the detector of `nano`."""
+    detector = Detector.from_cfg("yolov3-nano")
+    load_weights(detector, str(nano[3]))
+    cell = {"structure": "none", "initializer": "none", "colour": colour, "seed": 0, "ratio": 0.0}
+    path = folder / "kept.safetensors"
+    path.write_bytes(model_files(detector, cell=cell, image_size=64, classes=classes)[".safetensors"])
+    return path
+
+
+def class_names(root: Path) -> list[str]:
+    categories = json.loads((root / "annotations" / "instances_val.json").read_text())["categories"]
+    return [category["name"] for category in sorted(categories, key=lambda category: category["id"])]
+
+
+def test_a_kept_model_is_measured_as_its_darknet_files_are(
+    command: Command, nano: list[object], shapes_root: Path, tmp_path: Path
+) -> None:
+    model = kept_model(tmp_path, nano, class_names(shapes_root), colour="greyscale")
+    found = command.figures("--model", model, *nano[4:])
+    expected = command.figures(*nano, "--colour", "greyscale", "--image-size", 64)
+    assert {name: found[name] for name in found if not name.startswith("inference")} == {
+        name: expected[name] for name in expected if not name.startswith("inference")
+    }
+
+
+def test_a_kept_model_of_other_classes_is_refused(
+    command: Command, nano: list[object], shapes_root: Path, tmp_path: Path
+) -> None:
+    names = class_names(shapes_root)
+    ended = command("evaluate", "--model", kept_model(tmp_path, nano, names[::-1]), *nano[4:])
+    assert ended.status == 2
+    assert f"val has the category {names[0]!r}, the detector has the class {names[-1]!r} there" in ended.err
 
 
 def test_a_detector_that_answers_with_nan_is_refused(command: Command, nano: list[object], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from robustprune.darknet import Detector
 from robustprune.initializers import INITIALIZERS
-from robustprune.measure.cost import cost
+from robustprune.measure.cost import size
 from robustprune.stage_work import stage_work
 from robustprune.study_settings import DetectionSettings
 
@@ -31,7 +31,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 def passes(**changes: Any) -> dict[str, list[float]]:
     """Return the parts of each stage in forward passes of one image."""
     work = stage_work(DetectionSettings.model_validate({**SPEC, **changes}))
-    forward = 2 * cost(Detector.from_cfg("yolov3-nano", classes=6), {}, image_size=96).macs_dense
+    forward = 2 * size(Detector.from_cfg("yolov3-nano", classes=6), image_size=96).macs
     return {stage: [part.operations / forward for part in parts] for stage, parts in work.items()}
 
 

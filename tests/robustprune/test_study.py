@@ -71,7 +71,7 @@ def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
     untimed = {
         name: value
         for name, value in row.items()
-        if not name.startswith("inference_ms") and not name.endswith("_s") and name != "speedup"
+        if not name.startswith("inference_ms") and not name.endswith("_s") and name not in ("engine", "speedup")
     }
     detections = untimed.pop("detections")
     return {**untimed, **{f"detections.{name}": column.tolist() for name, column in detections.items()}}
@@ -104,6 +104,17 @@ def test_a_row_depends_on_its_whole_cell(share: bool) -> None:
 def test_hydra_scores_for_one_ratio_and_deeplift_for_all_structures_and_ratios() -> None:
     assert axes("score", initializer="hydra") == (*TRIAL, "ratio")
     assert axes("score", initializer="deeplift") == ("initializer", "colour", "seed")
+
+
+def test_what_masks_of_coupled_filters_changed_has_a_new_version() -> None:
+    def version(stage: str, **changes: Any) -> int | None:
+        declared = study().stage(stage, cell(**changes))
+        return declared and declared.version
+
+    assert [version("score", structure=name) for name in ("unstructured", "structured")] == [1, 2]
+    assert version("score", structure="structured", initializer="deeplift") == 1
+    assert version("pretrain", structure="structured") == version("base", structure="structured") == 1
+    assert version("evaluate_row") == version("evaluate_row", **study().baselines([cell()])[0]) == 2
 
 
 @pytest.mark.parametrize("initializer", ["hydra", "deeplift"])
@@ -277,6 +288,7 @@ def test_a_row_has_the_declared_columns_and_leaves_its_inputs_alone(checkpoint: 
     pruned = sum(scores[name].size - keep_count(0.75, scores[name].size) for name in scores)
     assert row["params_total"] - row["params_kept"] == pruned
     assert row["macs"] < row["macs_dense"]
+    assert row["weights_pruned"] == pytest.approx(0.75, abs=0.001)
     assert set(DetectionStudy.metrics) <= DetectionStudy.columns.keys()
 
 
@@ -338,7 +350,8 @@ def test_a_baseline_is_measured_as_it_is(monkeypatch: pytest.MonkeyPatch, checkp
     row = study().evaluate_row(baseline, checkpoint, None)
     assert row.keys() == {*DetectionStudy.columns, "detections"}
     assert row["params_kept"] == row["params_total"]
-    assert row["macs"] == row["macs_dense"]
+    assert row["macs"] == row["macs_dense"] == row["macs_compact"]
+    assert row["weights_pruned"] == row["filters_pruned"] == 0
 
 
 def test_the_report_shows_what_was_found_in_the_chosen_images(checkpoint: Arrays) -> None:

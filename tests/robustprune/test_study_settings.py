@@ -70,6 +70,7 @@ def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
         ("initializers__hydra__epochs", 2, {HYDRA}),
         ("initializers__deeplift__reference", "mean", {DEEPLIFT}),
         ("evaluation__confidence", 0.1, {ROW, BASELINE}),
+        ("keep_models", True, {}),
         ("prune_heads", True, {HYDRA, DEEPLIFT, ROW}),
         ("threads", 2, STAGES),
         ("loader", {"workers": 1, "cache_gib": 0}, {}),

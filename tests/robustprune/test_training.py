@@ -15,8 +15,9 @@ from robustprune.darknet import Detector
 from robustprune.data.samples import Samples, flip_horizontally
 from robustprune.losses import ciou
 from robustprune.objective import Objective
-from robustprune.structures import structured, unstructured
+from robustprune.structures import STRUCTURES
 from robustprune.training import DivergedError, Training, batches, one_cycle, train
+from tests.robustprune.pruned import drawn_masks
 
 ROBUST = Objective(loss=ciou, attack=partial(pgd, epsilon=0.05, step_size=0.05, steps=1))
 CLEAN = Objective(loss=ciou)
@@ -50,12 +51,12 @@ def same(first: Detector, second: Detector) -> bool:
     return all(torch.equal(tensor, second.state_dict()[name]) for name, tensor in first.state_dict().items())
 
 
-@pytest.mark.parametrize("structure", [unstructured, structured])
+@pytest.mark.parametrize("structure", STRUCTURES)
 def test_pruned_weights_stay_exactly_zero_and_the_others_train(
-    nano: Detector, samples: Samples, structure: object
+    nano: Detector, samples: Samples, structure: str
 ) -> None:
     layers = nano.prunable_layers()
-    masks = {name: structure(layer.weight.detach().abs(), 0.75) for name, layer in layers.items()}
+    masks = drawn_masks(nano, structure)
     masking.apply(masks, layers)
     finetuned = trained(nano, samples, masks=masks)
     for name, layer in finetuned.prunable_layers(heads=True).items():

@@ -1,7 +1,6 @@
 """Trainings that are killed: whatever epoch they had reached, they end with the bits of an undisturbed one."""
 
 import copy
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -18,10 +17,10 @@ from robustprune.data.samples import Samples
 from robustprune.losses import ciou
 from robustprune.objective import Objective
 from robustprune.progress import NOWHERE, Progress
-from robustprune.structures import structured, unstructured
 from robustprune.training import Training, train
 from robustprune.training_state import TrainingState
 from tests.robustprune.keeper import Keeper, KilledError, killed_after
+from tests.robustprune.pruned import drawn_masks
 
 ROBUST = Objective(loss=ciou, attack=partial(pgd, epsilon=0.05, step_size=0.05, steps=1))
 EPOCHS = 3
@@ -63,23 +62,22 @@ def assert_same(first: Detector, second: Detector) -> None:
     ("memory_format", "structure", "settings"),
     [
         (torch.channels_last, None, {"schedule": "one-cycle"}),
-        (torch.channels_last, unstructured, {"schedule": "one-cycle"}),
-        (torch.channels_last, structured, {"schedule": "constant"}),
+        (torch.channels_last, "unstructured", {"schedule": "one-cycle"}),
+        (torch.channels_last, "structured", {"schedule": "constant"}),
         (torch.channels_last, None, {"flip": False, "clip_norm": None, "weight_decay": 0.0, "learning_rate": 0.001}),
         (torch.contiguous_format, None, {"schedule": "constant"}),
-        (torch.contiguous_format, unstructured, {"flip": False}),
+        (torch.contiguous_format, "unstructured", {"flip": False}),
     ],
 )
 def test_a_killed_training_ends_as_an_undisturbed_one(
     nano: Detector,
     samples: Samples,
     memory_format: torch.memory_format,
-    structure: Callable[[Tensor, float], Tensor] | None,
+    structure: str | None,
     settings: dict[str, Any],
 ) -> None:
     start = nano.to(memory_format=memory_format)
-    layers = start.prunable_layers().items()
-    masks = structure and {name: structure(layer.weight.detach().abs(), 0.75) for name, layer in layers}
+    masks = structure and drawn_masks(start, structure)
     work = partial(trained, start, samples, masks=masks, **settings)
     undisturbed = work(NOWHERE)
     for epoch in range(1, EPOCHS + 1):

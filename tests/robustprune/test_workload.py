@@ -16,7 +16,7 @@ from robustprune.initializers import Problem
 from robustprune.initializers.deeplift import DeepLiftSettings, deeplift, deeplift_work
 from robustprune.initializers.hydra import HydraSettings, hydra, hydra_work
 from robustprune.losses import ciou
-from robustprune.measure.cost import cost
+from robustprune.measure.cost import size
 from robustprune.objective import Objective
 from robustprune.training import Training, train
 from robustprune.workload import measuring, training
@@ -28,7 +28,7 @@ IMAGES, SIZE = 6, 64
 @pytest.fixture
 def forward(nano: Detector) -> float:
     """Operations of a forward pass of one image."""
-    return 2.0 * cost(nano, {}, image_size=SIZE).macs_dense
+    return 2.0 * size(nano, image_size=SIZE).macs
 
 
 class Counter(TorchDispatchMode):
@@ -56,10 +56,8 @@ def heads(detector: Detector) -> list[int]:
 
 def operations(detector: Detector, *layers: int) -> float:
     """Return what these convolutions take in a forward pass of one image."""
-    weights = {f"layers.{index}.conv": detector.get_submodule(f"layers.{index}.conv").weight for index in layers}
-    masks = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in weights.items()}
-    found = cost(detector, masks, image_size=SIZE)
-    return 2.0 * (found.macs_dense - found.macs)
+    macs = size(detector, image_size=SIZE).layer_macs
+    return 2.0 * sum(macs[f"layers.{index}.conv"] for index in layers)
 
 
 def objective(attack: Any) -> Objective:

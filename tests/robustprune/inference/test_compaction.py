@@ -10,17 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from robustprune import masks as masking
 from robustprune.darknet import Detector, build, cfg
 from robustprune.errors import InputError
 from robustprune.inference import CompactDetector, compact
-from robustprune.structures import STRUCTURES
+from robustprune.inference.compact_layers import Complete, Select, Sum
+from robustprune.measure.cost import size
 from tests.robustprune.darknet import published
 from tests.robustprune.inference.random_cfg import cfg_texts
+from tests.robustprune.pruned import HEAD, assert_same, conv, detector_of, prune, randomised, zero_filters
 
 RATIOS = (0.0, 0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99)
-
-HEAD = "[convolutional]\nfilters=14\nsize=1\nactivation=linear\n[yolo]\nmask=0,1\nanchors=8,8,16,16\nclasses=2\nnum=2\n"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,56 +31,8 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def conv(filters: int, *options: str, size: int = 3, activation: str = "leaky") -> str:
-    own = "".join(f"{option}\n" for option in options)
-    return f"[convolutional]\nbatch_normalize=1\nfilters={filters}\nsize={size}\npad=1\n{own}activation={activation}\n"
-
-
-def detector_of(*sections: str) -> Detector:
-    torch.manual_seed(0)
-    return randomised(build(cfg.parse("[net]\nwidth=32\nheight=32\nchannels=3\n" + "".join(sections))))
-
-
-def randomised(detector: Detector, seed: int = 0) -> Detector:
-    """Give every layer, heads included, weights and constants that show in the outputs."""
-    generator = torch.Generator().manual_seed(seed)
-    for module in detector.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
-            nn.init.uniform_(module.running_var, 0.5, 1.5, generator=generator)
-            nn.init.normal_(module.bias, generator=generator)
-            nn.init.normal_(module.running_mean, generator=generator)
-        elif isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, generator=generator)
-            if module.bias is not None:
-                nn.init.normal_(module.bias, generator=generator)
-    return detector.eval()
-
-
-def prune(detector: Detector, structure: str, ratio: float, *, heads: bool = False, seed: int = 0) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    layers = detector.prunable_layers(heads=heads)
-    masks = {
-        name: STRUCTURES[structure](torch.rand(layer.weight.shape, generator=generator), ratio)
-        for name, layer in layers.items()
-    }
-    masking.apply(masks, layers)
-
-
-@torch.no_grad()
-def zero_filters(detector: Detector, layer: int, *filters: int) -> None:
-    detector.get_submodule(f"layers.{layer}.conv").weight[list(filters)] = 0
-
-
 def images_of(height: int = 64, width: int = 96, count: int = 2) -> Tensor:
     return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(1))
-
-
-@torch.no_grad()
-def assert_same(network: nn.Module, detector: Detector, images: Tensor) -> None:
-    for output, expected in zip(network(images), detector(images), strict=True):
-        assert output.shape == expected.shape
-        torch.testing.assert_close(output, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
 
 
 def widths(network: CompactDetector) -> list[tuple[int, int]]:
@@ -162,8 +113,9 @@ def test_a_chain_shrinks_to_what_its_masks_keep() -> None:
     assert widths(network) == [(3, 2), (2, 5), (5, 9), (9, 14)]
     weights = 9 * (3 * 2 + 2 * 5 + 5 * 9) + 9 * 14
     taps = 9 * (5 + 9)  # of the constants that the second and the third layer read
-    assert network.parameters_left == weights + taps + 2 + 5 + 9 + 14
-    assert network.macs(32) == 32**2 * 9 * (3 * 2 + 2 * 5) + 16**2 * (9 * 5 * 9 + 9 * 14)
+    found = size(network, image_size=32)
+    assert found.params == weights + taps + 2 + 5 + 9 + 14
+    assert found.macs == 32**2 * 9 * (3 * 2 + 2 * 5) + 16**2 * (9 * 5 * 9 + 9 * 14)
     assert_same(network, detector, images_of(32, 32))
 
 
@@ -171,7 +123,7 @@ def test_nothing_but_batch_norms_goes_where_nothing_is_zero() -> None:
     detector = detector_of(conv(8), conv(16), HEAD)
     network = compact(detector)
     assert widths(network) == [(3, 8), (8, 16), (16, 14)]
-    assert network.parameters_left == sum(p.numel() for p in detector.parameters()) - 8 - 16
+    assert size(network, image_size=32).params == size(detector, image_size=32).params - 8 - 16
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
@@ -192,6 +144,22 @@ def test_a_residual_sum_is_as_wide_as_its_inputs_together_and_each_of_them_is_no
     network = compact(detector)
     assert widths(network) == [(3, 3), (3, 2), (5, 4), (4, 14)]
     assert_same(network, detector, images_of(32, 32))
+
+
+@pytest.mark.parametrize("name", ["yolov3-nano", "yolov3-tiny", "yolov3"])
+@pytest.mark.parametrize("ratio", [0.25, 0.75, 0.99])
+def test_what_couplings_keep_needs_no_bookkeeping(name: str, ratio: float) -> None:
+    detector = Detector.from_cfg(name)
+    prune(detector, "structured", ratio)
+    network = compact(detector)
+    assert not any(isinstance(module, Select | Complete) for module in network.modules())
+    for module in network.modules():
+        if isinstance(module, Sum):
+            assert not module.missing
+            assert not list(module.buffers())
+    # Filters and their inputs both fall with the ratio; the image and the heads do not.
+    left = size(network, image_size=64).params / size(detector, image_size=64).params
+    assert (1 - ratio) ** 2 - 0.01 < left < (1 - ratio) ** 2 + 0.04
 
 
 def test_depthwise_filters_go_with_their_inputs() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from robustprune.attacks import pgd
 from robustprune.darknet import Detector
+from robustprune.darknet.couplings import couplings
 from robustprune.data.samples import Samples
 from robustprune.initializers import INITIALIZERS, Problem, hydra
 from robustprune.initializers.hydra import HydraSettings, initial_scores, masked
@@ -145,11 +146,20 @@ def test_every_step_sees_exactly_the_weights_that_the_ratio_keeps(trained: Detec
         assert (scores[name] >= 0).all()
 
 
-def test_a_filter_is_kept_or_pruned_whole(trained: Detector, problem: Ask) -> None:
-    question = problem(structure="structured", ratio=0.75)
-    for name, importance in hydra(trained, question, settings()).items():
-        filters = question.mask(importance).flatten(1)
-        assert torch.equal(filters.all(dim=1), filters.any(dim=1)), name
+def test_every_step_sees_coupled_filters_kept_or_pruned_together(trained: Detector, problem: Ask) -> None:
+    groups = couplings(trained, trained.prunable_layers())
+    seen = []
+
+    def watched(detector: Detector, images: Tensor, targets: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        for group in groups:
+            kept = [weights[f"{name}.weight"][rows[:, 0]].flatten(1).any(dim=1) for name, rows in group.items()]
+            assert all(int(filters.sum()) == keep_count(0.75, len(filters)) for filters in kept)
+            assert all(torch.equal(kept[0], other) for other in kept)
+        seen.append(weights)
+        return ROBUST(detector, images, targets, weights)
+
+    hydra(trained, problem(structure="structured", ratio=0.75, objective=watched), settings(epochs=2))
+    assert len(seen) == 4
 
 
 def test_heads_are_scored_on_request(trained: Detector, problem: Ask) -> None:
@@ -163,13 +173,12 @@ def test_optimised_scores_lose_less_than_initial_and_random_ones(
     trained: Detector, samples: Samples, problem: Ask
 ) -> None:
     question = problem(ratio=0.5)
+    groups = couplings(trained, trained.prunable_layers())
     batch = samples.batch(range(len(samples)))
 
     def robust_loss(scores: Mapping[str, Tensor]) -> float:
-        weights = {
-            f"{name}.weight": (layer.weight * question.mask(scores[name])).detach()
-            for name, layer in trained.prunable_layers().items()
-        }
+        masks, layers = question.masks(scores, groups), trained.prunable_layers()
+        weights = {f"{name}.weight": (layer.weight * masks[name]).detach() for name, layer in layers.items()}
         return ROBUST(copy.deepcopy(trained).train(), batch.images, batch.targets, weights).item()
 
     initial = hydra(trained, question, settings(epochs=0))

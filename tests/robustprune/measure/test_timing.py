@@ -45,3 +45,22 @@ def test_the_figures_are_those_of_the_calls_after_the_warm_up(monkeypatch: pytes
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     (timing,) = take_turns([work], repeats=3, warm_up=2, device=CPU)
     assert timing == pytest.approx((3000, 2000, 5600))
+
+
+def test_drift_makes_no_difference_between_equals(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, speed = 0.0, 1.0
+
+    def work() -> None:
+        """Take 1% longer each time."""
+        nonlocal now, speed
+        speed *= 1.01
+        now += speed
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    turns = {"repeats": 40, "warm_up": 5, "device": CPU}
+    first, second = take_turns([work, work], **turns)  # type: ignore[arg-type]
+    assert first.p50 == pytest.approx(second.p50, rel=1e-3)
+    assert first.mean == pytest.approx(second.mean, rel=1e-3)
+    # One after the other, they would differ.
+    (before,), (after,) = take_turns([work], **turns), take_turns([work], **turns)  # type: ignore[arg-type]
+    assert after.p50 > 1.3 * before.p50

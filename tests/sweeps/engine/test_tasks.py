@@ -76,6 +76,33 @@ def test_a_worker_that_dies_between_the_two_leaves_a_table_that_is_replaced(
     assert store.read_table("toy", "doses_seen", key) is not None
 
 
+def test_a_row_comes_with_its_files(store: Store) -> None:
+    _, key, outcome = compute(store, "souvenirs=true")
+    assert outcome.failure is None
+    assert {file.name for file in store.files.list("toy/souvenirs")} == {f"{key}.txt", f"{key}.bin"}
+    assert store.files.read(f"toy/souvenirs/{key}.txt") == b"0.0"
+
+
+def test_a_row_whose_files_cannot_be_written_is_not_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "publish_file", failing)
+    with pytest.raises(StorageError, match="No space left"):
+        compute(store, "souvenirs=true")
+    assert store.row_keys("toy") == store.failure_keys("toy") == set()
+
+
+def test_files_without_their_row_do_no_harm(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "publish_row", failing)
+        with pytest.raises(StorageError):
+            compute(store, "souvenirs=true")
+    before = store.files.list("toy/souvenirs")
+    assert len(before) == 2
+    _, key, outcome = compute(store, "souvenirs=true")
+    assert outcome.failure is None
+    assert store.row_keys("toy") == {key}
+    assert store.files.list("toy/souvenirs") == before
+
+
 @pytest.mark.parametrize("wrong", [{"doses_seen": {"dose": [1.0]}}, {"surprise": 1}])
 def test_a_row_that_does_not_fit_leaves_nothing_but_its_failure(
     wrong: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch

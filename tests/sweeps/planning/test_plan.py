@@ -121,6 +121,25 @@ def test_rows_from_other_settings_are_refused_with_what_changed(store: Store) ->
     )
 
 
+def test_a_setting_younger_than_the_rows_is_no_change_at_its_default(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = toy_rows.load("offset=0.5")
+    toy_rows.publish(store, loaded)
+    older = loaded.to_yaml().replace("seconds: 0.0\n", "")
+    monkeypatch.setattr(Store, "read_spec", lambda self, name: older)
+    assert plan.make(toy_rows.load("offset=1"), store).changes == "offset was 0.5, is 1.0"
+    changed = plan.make(toy_rows.load("offset=1", "seconds=0.25"), store)
+    assert changed.changes == "offset was 0.5, is 1.0, seconds was 0.0, is 0.25"
+
+
+def test_a_setting_that_is_no_more_is_a_change(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = toy_rows.load("offset=0.5")
+    toy_rows.publish(store, loaded)
+    monkeypatch.setattr(Store, "read_spec", lambda self, name: loaded.to_yaml() + "speed: 3\n")
+    assert plan.make(toy_rows.load("offset=1"), store).changes == "offset was 0.5, is 1.0, speed was 3, is None"
+
+
 def test_a_row_is_finished_changed_failed_or_missing(store: Store) -> None:
     loaded, other = toy_rows.load(), toy_rows.load("offset=1")
     rows, others = (toy_rows.all_rows(plan.make(each, store)) for each in (loaded, other))

@@ -149,6 +149,19 @@ class TestContract:
         assert store.row_keys("toy") == set()
         assert store.read_table("toy", "boxes", "b-1") is None
 
+    def test_the_first_writer_of_a_file_wins(self, store: Store) -> None:
+        assert store.file_keys("toy", "souvenirs", ".bin") == set()
+        for key, ending, data, won in (
+            ("a-1", ".txt", b"0", True),
+            ("a-1", ".bin", b"1", True),
+            ("a-1", ".bin", b"2", False),
+        ):
+            assert store.publish_file("toy", "souvenirs", key, ending, data) is won
+        assert store.publish_file("toy", "souvenirs", "b-1", ".txt", b"")
+        assert store.files.read("toy/souvenirs/a-1.bin") == b"1"
+        assert store.file_keys("toy", "souvenirs", ".bin") == {"a-1"}
+        assert store.file_keys("toy", "souvenirs", ".txt") == {"a-1", "b-1"}
+
     def test_sweeps_are_apart_and_share_checkpoints(self, store: Store) -> None:
         store.publish_row("one", "a-1", row(0.1))
         store.publish_checkpoint("base-1", CHECKPOINT, {})

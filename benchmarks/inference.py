@@ -1,0 +1,141 @@
+"""Inference with pruned detectors: one image in the fastest engine, and in the unpruned detector's, in turns.
+
+The unpruned detector has its batch norms folded and runs in the memory format in which it is faster. The pruned ones
+are of the same random weights, masked by random scores: trained scores leave more channels without any weight. Batch
+norms shift what they normalise, so that pruned filters leave constants behind, as trained ones do. `speedup` is the
+ratio of median times, `reference_speedup` that of the reference study's published mean times where it gives them,
+`max_abs_difference` that of raw outputs from the masked detector's.
+
+With `--protocol`, what the reference study found a significant difference between: an unpruned detector and itself,
+repeatedly timed in turns as every row of a sweep is, and one after the other; p-values are of a one-way ANOVA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from scipy.stats import f_oneway
+from torch import Tensor, nn
+
+from benchmarks.output import parser, write
+from robustprune.darknet import Detector
+from robustprune.darknet.couplings import couplings
+from robustprune.host_memory import keep_freed
+from robustprune.inference import Engine, dense_engine, fastest_engine
+from robustprune.masks import apply
+from robustprune.measure.timing import take_turns
+from robustprune.structures import STRUCTURES
+
+RATIOS = (0.0, 0.25, 0.50, 0.65, 0.75, 0.85, 0.90, 0.95, 0.99)
+REFERENCE = {
+    "structured": dict(zip(RATIOS[1:], (1.1, 1.5, 2.3, 3.2, 4.3, 4.7, 5.0, 5.4), strict=True)),
+    "unstructured": {0.90: 2.4, 0.99: 2.8},
+}
+
+
+def main() -> None:
+    """Time pruned detectors and print a row for each, or check the protocol."""
+    arguments = _command_line().parse_args()
+    torch.set_num_threads(arguments.threads)
+    keep_freed()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    image = torch.rand(1, 3, arguments.image_size, arguments.image_size, generator=torch.Generator().manual_seed(0))
+    image = image.to(device)
+    rows = _protocol(arguments, image) if arguments.protocol else _speedups(arguments, image)
+    write(list(rows), arguments.format)
+
+
+def _speedups(arguments: argparse.Namespace, image: Tensor) -> Iterator[dict[str, Any]]:
+    dense = dense_engine(_detector(arguments.detector, image), image)
+    for structure in arguments.structures:
+        for ratio in arguments.ratios:
+            detector = _detector(arguments.detector, image)
+            _prune(detector, structure, ratio)
+            engine = fastest_engine(detector, image, dense=dense, round_to=arguments.round_to)
+            with torch.inference_mode():
+                pruned_time, dense_time = take_turns(
+                    [engine.on(image), dense.on(image)], repeats=arguments.repeats, warm_up=3, device=image.device
+                )
+            yield {
+                "structure": structure,
+                "ratio": ratio,
+                "engine": engine.name,
+                "inference_ms": pruned_time.p50,
+                "inference_ms_dense": dense_time.p50,
+                "speedup": dense_time.p50 / pruned_time.p50,
+                "reference_speedup": REFERENCE[structure].get(ratio),
+                "max_abs_difference": _difference(detector, engine, image),
+                "device": _name(image),
+                "threads": arguments.threads,
+            }
+            print(f"{structure} {ratio}: done", file=sys.stderr)
+
+
+def _protocol(arguments: argparse.Namespace, image: Tensor) -> Iterator[dict[str, Any]]:
+    first, second = (dense_engine(_detector(arguments.detector, image), image).on(image) for _ in range(2))
+    settings = {"repeats": arguments.repeats, "warm_up": 3, "device": image.device}
+    with torch.inference_mode():
+        pairs = [take_turns([first, second], **settings) for _ in range(arguments.protocol)]
+        groups = [[take_turns([run], **settings)[0] for _ in range(arguments.protocol)] for run in (first, second)]
+    for protocol, (ours, theirs) in {"in turns": zip(*pairs, strict=True), "one after the other": groups}.items():
+        times = [[timing.p50 for timing in timings] for timings in (ours, theirs)]
+        yield {
+            "protocol": protocol,
+            "repeats": arguments.protocol,
+            "inference_ms": sum(times[0]) / arguments.protocol,
+            "inference_ms_again": sum(times[1]) / arguments.protocol,
+            "p_value": float(f_oneway(*times).pvalue),
+            "device": _name(image),
+            "threads": arguments.threads,
+        }
+
+
+@torch.no_grad()
+def _detector(config: str, image: Tensor) -> Detector:
+    """The same detector each time: random weights, and batch norms that have seen the image."""
+    torch.manual_seed(0)
+    detector = Detector.from_cfg(config)
+    for layer in detector.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 1.0
+            layer.weight.uniform_(0.5, 1.5)
+            layer.bias.normal_(std=0.3)
+    detector.to(image.device).train()(image)
+    return detector.eval()
+
+
+def _prune(detector: Detector, structure: str, ratio: float) -> None:
+    layers = detector.prunable_layers()
+    importance = {name: torch.rand_like(layer.weight) for name, layer in layers.items()}
+    apply(STRUCTURES[structure](importance, ratio, couplings(detector, importance)), layers)
+
+
+@torch.inference_mode()
+def _difference(detector: Detector, engine: Engine, image: Tensor) -> float:
+    outputs = zip(detector(image), engine.on(image)(), strict=True)
+    return max(float((masked - pruned).abs().max()) for masked, pruned in outputs)
+
+
+def _name(image: Tensor) -> str:
+    return torch.cuda.get_device_name(image.device) if image.is_cuda else "cpu"
+
+
+def _command_line() -> argparse.ArgumentParser:
+    command_line = parser(__doc__)
+    command_line.add_argument("--detector", default="yolov3-tiny", help="a Darknet .cfg, or the name of a bundled one")
+    command_line.add_argument("--image-size", type=int, default=416, help="side of the image in pixels")
+    command_line.add_argument("--structures", nargs="+", choices=list(STRUCTURES), default=list(STRUCTURES))
+    command_line.add_argument("--ratios", nargs="+", type=float, default=RATIOS, help="of filters or weights pruned")
+    command_line.add_argument("--round-to", nargs="+", type=int, help="multiples of filters to try; 1 rounds nothing")
+    command_line.add_argument("--repeats", type=int, default=20, help="turns of each")
+    command_line.add_argument("--threads", type=int, default=1, help="of the CPU")
+    command_line.add_argument("--protocol", type=int, metavar="N", help="compare the unpruned detector with itself")
+    return command_line
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Whole files that a study leaves beside its rows for users to take away: their names, and what is refused before
+publishing. What is in them is the study's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sweeps.errors import SpecError
+from sweeps.storage.store import FOLDERS, Store
+from sweeps.study import Study
+
+
+class RowFile(NamedTuple):
+    """A file to publish: its folder, the ending of its name, and its bytes."""
+
+    folder: str
+    ending: str
+    data: bytes
+
+
+def check(study: Study) -> None:
+    """See that a study's files can be told from its columns and tables, and from what else a sweep's folder has in it.
+
+    Raises:
+        SpecError: they cannot.
+    """
+    taken = FOLDERS | study.columns.keys() | study.tables.keys()
+    for name in study.files:
+        if name in taken or not name.isidentifier() or name.startswith("_"):
+            raise SpecError(
+                f"study: {type(study).__name__}.files has {name!r}, expected a word that is neither one of its columns "
+                f"or tables nor one of {', '.join(sorted(FOLDERS))}"
+            )
+
+
+def files(values: Mapping[str, Any], study: Study) -> list[RowFile]:
+    """Return the files among what `evaluate_row` returned, in the order in which they are published.
+
+    Raises:
+        ValueError: they are not those that the study says it returns.
+    """
+    for name, endings in study.files.items():
+        found = sorted(values.get(name, ()))
+        if found != sorted(endings):
+            raise ValueError(f"{name}: found files {found}, expected {sorted(endings)}")
+    return [RowFile(name, ending, values[name][ending]) for name, endings in study.files.items() for ending in endings]
+
+
+def remarks(sweep: str, study: Study, store: Store, finished: Collection[str]) -> Iterator[str]:
+    """Yield a sentence per sort of files that some finished rows are without.
+
+    Args:
+        finished: keys of rows.
+    """
+    for name, endings in study.files.items():
+        without = set(finished) - store.file_keys(sweep, name, endings[-1])
+        if without:
+            yield (
+                f"{name}: {len(without)} of the {len(finished)} finished rows have none and will get none, since "
+                f"finished rows are not computed again; another name for the sweep (--set name=...) computes them anew"
+            )
