@@ -28,10 +28,10 @@ def show(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
     sweep = open_sweep(location)
     if len(sweep.rows):
         metric, label = next(iter(spec.study.metrics.items()))
-        means = mean_table(sweep.rows, sweep.baseline, metric=metric, **sweep.naming)
+        means = mean_table(sweep.rows, sweep.baseline, metric=metric, roles=sweep.roles)
         console.print(mean_view(means, title=label, along=spec.study.row_axis))
-        tests = contrasts(sweep.rows, metric=metric, **sweep.naming)
-        for view in contrast_views(tests, **sweep.naming):
+        tests = contrasts(sweep.rows, metric=metric, roles=sweep.roles)
+        for view in contrast_views(tests, roles=sweep.roles):
             console.print(view)
         write_report(location, console)
     for folder in ("results", *spec.study.files):
@@ -71,7 +71,7 @@ def write_report(location: str, console: Console) -> None:
             metrics=sweep.spec.study.metrics,
             galleries=galleries,
             no_galleries=why_none,
-            **sweep.naming,
+            roles=sweep.roles,
         )
         names = [f"{sweep.spec.name}/report/{file.name}" for file in files]
         for file, name in zip(files, names, strict=True):

@@ -12,6 +12,7 @@ from sweeps import spec as specs
 from sweeps.errors import StorageError
 from sweeps.rows import load_results, schema, split_location
 from sweeps.spec import Spec
+from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
 
 
@@ -27,14 +28,10 @@ class Sweep:
     failures: list[dict[str, Any]]
 
     @property
-    def naming(self) -> dict[str, Any]:
-        """How the study names its axes, as `statistics` and `reporting` take it."""
+    def roles(self) -> Roles:
+        """The parts that the study's axes play in an analysis."""
         study = self.spec.study
-        return {
-            "axes": [axis.name for axis in study.axes],
-            "replicate": study.replicate_axis,
-            "along": study.row_axis,
-        }
+        return Roles(tuple(axis.name for axis in study.axes), replicate=study.replicate_axis, along=study.row_axis)
 
 
 def find_sweep(location: str) -> tuple[Store, str, Spec]:

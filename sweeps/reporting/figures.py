@@ -14,7 +14,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from sweeps.reporting.summary import baseline_mean_sd, labelled, mean_sd
-from sweeps.statistics.analysis import DEFAULT_AXES, check_rows, factor_axes
+from sweeps.statistics.analysis import check_rows
+from sweeps.statistics.roles import DEFAULT_ROLES, Roles
 
 # Okabe & Ito's palette, safe under the common colour blindnesses; dark and light alternate for grey print.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00")
@@ -41,9 +42,7 @@ def metric_against_ratio(
     *,
     metric: str,
     label: str,
-    axes: Sequence[str] = DEFAULT_AXES,
-    replicate: str = "seed",
-    along: str = "ratio",
+    roles: Roles = DEFAULT_ROLES,
 ) -> Figure:
     """One curve per configuration: mean, standard deviation as bars, every model as a faint dot.
 
@@ -56,19 +55,17 @@ def metric_against_ratio(
         baseline: rows of the unpruned, unprotected model, drawn as dashed lines; may be empty.
         metric: the column drawn upwards.
         label: its name and unit for the axis.
-        axes: the grid axes.
-        replicate: the axis whose values are repetitions.
-        along: the axis of the fraction of weights pruned, in [0, 1].
+        roles: of the key columns; curves run along the fraction of weights pruned, in [0, 1].
 
     Raises:
         ValueError: a key or metric column is missing or unfit.
     """
-    check_rows(rows, metric=metric, axes=axes)
-    factors = factor_axes(axes, replicate=replicate, along=along)
+    check_rows(rows, metric=metric, axes=roles.axes)
+    factors, along = roles.factors, roles.along
     models = labelled(rows, factors)
     means = mean_sd(models, metric=metric, along=along)
     names = list(models["configuration"].unique())
-    unpruned = baseline_mean_sd(baseline, rows, metric=metric, axes=axes, replicate=replicate, along=along)
+    unpruned = baseline_mean_sd(baseline, rows, metric=metric, roles=roles)
     legend_columns = 2 if max(map(len, [*names, *unpruned["configuration"]]), default=0) <= 45 else 1
     legend_lines = -(-(len(names) + len(unpruned)) // legend_columns)
     with matplotlib.rc_context(_STYLE):

@@ -19,7 +19,8 @@ import pandas as pd
 from sweeps.reporting.figures import metric_against_ratio, save
 from sweeps.reporting.gallery import gallery_html
 from sweeps.reporting.summary import MISSING, STAR_MEANS, families, format_p, labelled, mean_table, notes, starred
-from sweeps.statistics.analysis import ALPHA, DEFAULT_AXES, contrasts, factor_axes
+from sweeps.statistics.analysis import ALPHA, contrasts
+from sweeps.statistics.roles import DEFAULT_ROLES, Roles
 from sweeps.study import Gallery
 
 # Wide tables scroll in place, by keyboard too.
@@ -37,9 +38,7 @@ def write_report(
     metrics: Mapping[str, str],
     galleries: Sequence[Gallery] = (),
     no_galleries: str = "",
-    axes: Sequence[str] = DEFAULT_AXES,
-    replicate: str = "seed",
-    along: str = "ratio",
+    roles: Roles = DEFAULT_ROLES,
 ) -> list[Path]:
     """Write `report.html` and, per metric, `METRIC_against_ALONG.png` and `.svg` into the folder.
 
@@ -54,9 +53,7 @@ def write_report(
             in the paired design.
         galleries: pictures beside the figures.
         no_galleries: a sentence on why there are none, if there should be.
-        axes: the grid axes.
-        replicate: the axis whose values are repetitions, or blocks.
-        along: the axis of the fraction of weights pruned, in [0, 1].
+        roles: of the key columns; curves run along the fraction of weights pruned, in [0, 1].
 
     Returns:
         The files written, `report.html` last.
@@ -65,25 +62,24 @@ def write_report(
         ValueError: a key or metric column is missing or unfit.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    naming: dict[str, Any] = {"axes": axes, "replicate": replicate, "along": along}
     written: list[Path] = []
     results, tests = ["<p>No model has finished.</p>"], ["<p>No model has finished.</p>"]
     if len(rows):
         results = []
         for metric, label in metrics.items():
-            figure = metric_against_ratio(rows, baseline, metric=metric, label=label, **naming)
-            png, svg = save(figure, folder, f"{metric}_against_{along}")
+            figure = metric_against_ratio(rows, baseline, metric=metric, label=label, roles=roles)
+            png, svg = save(figure, folder, f"{metric}_against_{roles.along}")
             written += [png, svg]
             results.append(_figure(svg.read_bytes(), label))
-            results.append(_means(mean_table(rows, baseline, metric=metric, **naming), label, along))
+            results.append(_means(mean_table(rows, baseline, metric=metric, roles=roles), label, roles.along))
         primary = next(iter(metrics))
-        tests = _tests(contrasts(rows, metric=primary, design="paired", **naming), metrics[primary], naming)
+        tests = _tests(contrasts(rows, metric=primary, design="paired", roles=roles), metrics[primary], roles)
     template = resources.files("sweeps.reporting").joinpath("templates/report.html").read_text("utf-8")
     page = folder / "report.html"
     page.write_text(
         Template(template).substitute(
             title=escape(title),
-            lead=escape(_lead(rows, failures, naming)),
+            lead=escape(_lead(rows, failures, roles)),
             results="".join(results),
             tests="".join(tests),
             pictures=_pictures(galleries, no_galleries),
@@ -98,11 +94,11 @@ def write_report(
     return [*written, page]
 
 
-def _lead(rows: pd.DataFrame, failures: pd.DataFrame, naming: Mapping[str, Any]) -> str:
+def _lead(rows: pd.DataFrame, failures: pd.DataFrame, roles: Roles) -> str:
     grid = ""
     if len(rows):
-        configurations = labelled(rows, factor_axes(**naming))["configuration"].nunique()
-        replicate, along = naming["replicate"], naming["along"]
+        configurations = labelled(rows, roles.factors)["configuration"].nunique()
+        replicate, along = roles.replicate, roles.along
         grid = f" of {_count(configurations, 'configuration')}, {_count(rows[replicate].nunique(), replicate)}"
         grid += f" and {_count(rows[along].nunique(), along)}"
     return f"{_count(len(rows), 'pruned model')}{grid}; {_count(len(failures), 'failure')}."
@@ -145,17 +141,17 @@ def _ratio_head(first: str, ratios: Sequence[Any], *, second: str = "") -> str:
     return f'<thead><tr><th scope="col">{escape(first)} →</th>{second}{heads}</tr></thead>'
 
 
-def _tests(tests: pd.DataFrame, label: str, naming: Mapping[str, Any]) -> list[str]:
+def _tests(tests: pd.DataFrame, label: str, roles: Roles) -> list[str]:
     """One table per factor, three lines per contrast, and below them every number of every test."""
     if tests.empty:
         return ["<p>No factor has two levels to compare.</p>"]
     parts = [
-        f"<p>{escape(label)}: {escape(tests['test'].iloc[0])} at each {escape(naming['along'])}, "
-        f"blocked by {escape(naming['replicate'])}. {escape(STAR_MEANS)}; in brackets its 95% interval.</p>"
+        f"<p>{escape(label)}: {escape(tests['test'].iloc[0])} at each {escape(roles.along)}, "
+        f"blocked by {escape(roles.replicate)}. {escape(STAR_MEANS)}; in brackets its 95% interval.</p>"
     ]
-    for factor, pairs in families(tests, **naming):
+    for factor, pairs in families(tests, roles=roles):
         ratios = sorted({at for _, lines in pairs for at in lines.index})
-        head = _ratio_head(naming["along"], ratios, second="<td></td>")
+        head = _ratio_head(roles.along, ratios, second="<td></td>")
         bodies = "".join(_contrast(name, lines.reindex(ratios)) for name, lines in pairs)
         said = "".join(f"<li>{escape(note)}</li>" for note in notes(pairs))
         parts.append(f"<h3>{escape(factor)}</h3>{_SCROLL.format('Tests of ' + escape(factor))}")

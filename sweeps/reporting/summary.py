@@ -9,7 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.statistics.analysis import ALPHA, DEFAULT_AXES, check_rows, factor_axes
+from sweeps.statistics.analysis import ALPHA, check_rows
+from sweeps.statistics.roles import DEFAULT_ROLES, Roles
 
 MISSING = "-"
 STAR = "*"
@@ -40,15 +41,13 @@ def baseline_mean_sd(
     rows: pd.DataFrame,
     *,
     metric: str,
-    axes: Sequence[str] = DEFAULT_AXES,
-    replicate: str = "seed",
-    along: str = "ratio",
+    roles: Roles = DEFAULT_ROLES,
 ) -> pd.DataFrame:
     """`mean_sd` of the baseline, `configuration` naming only the levels it shares with the pruned models."""
     if baseline.empty:
-        return pd.DataFrame({"configuration": [], along: [], "n": [], "mean": [], "sd": []})
-    check_rows(baseline, metric=metric, axes=axes)
-    factors = factor_axes(axes, replicate=replicate, along=along)
+        return pd.DataFrame({"configuration": [], roles.along: [], "n": [], "mean": [], "sd": []})
+    check_rows(baseline, metric=metric, axes=roles.axes)
+    factors, along = roles.factors, roles.along
     known = [set(rows[factor]) for factor in factors]
     words = [
         in_words(["baseline", *(level for level, levels in zip(row, known, strict=True) if level in levels)])
@@ -62,20 +61,18 @@ def mean_table(
     baseline: pd.DataFrame,
     *,
     metric: str,
-    axes: Sequence[str] = DEFAULT_AXES,
-    replicate: str = "seed",
-    along: str = "ratio",
+    roles: Roles = DEFAULT_ROLES,
 ) -> pd.DataFrame:
     """Mean ± sample standard deviation as text, one line per configuration, one column per ratio.
 
     A cell with fewer values than the fullest says how many: `0.412 ± 0.013 (n=2)`; without a value it is a
     dash. The baseline's lines come last. The numbers themselves are given by `mean_sd`.
     """
-    check_rows(rows, metric=metric, axes=axes)
-    factors = factor_axes(axes, replicate=replicate, along=along)
+    check_rows(rows, metric=metric, axes=roles.axes)
+    factors, along = roles.factors, roles.along
     models = labelled(rows, factors)
     cells = mean_sd(models, metric=metric, along=along)
-    unpruned = baseline_mean_sd(baseline, rows, metric=metric, axes=axes, replicate=replicate, along=along)
+    unpruned = baseline_mean_sd(baseline, rows, metric=metric, roles=roles)
     most = cells["n"].max()
     digits = _decimals(cells["mean"].abs().max())
     texts: dict[str, dict[float, str]] = {name: {} for name in models["configuration"]}
@@ -108,10 +105,10 @@ def starred(p_holm: float) -> str:
 
 
 def families(
-    tests: pd.DataFrame, *, axes: Sequence[str] = DEFAULT_AXES, replicate: str = "seed", along: str = "ratio"
+    tests: pd.DataFrame, *, roles: Roles = DEFAULT_ROLES
 ) -> Iterator[tuple[str, list[tuple[str, pd.DataFrame]]]]:
     """The lines of `contrasts` by factor, and in it by pair of levels: `hydra vs l1 (rgb)`."""
-    factors = factor_axes(axes, replicate=replicate, along=along)
+    factors, along = roles.factors, roles.along
     for factor, of_factor in tests.groupby("factor", sort=False):
         pairs = of_factor.groupby(["level_a", "level_b", *factors], sort=False)
         named = []
@@ -133,16 +130,14 @@ def mean_view(table: pd.DataFrame, *, title: str, along: str = "ratio") -> Table
     return view
 
 
-def contrast_views(
-    tests: pd.DataFrame, *, axes: Sequence[str] = DEFAULT_AXES, replicate: str = "seed", along: str = "ratio"
-) -> list[Table]:
+def contrast_views(tests: pd.DataFrame, *, roles: Roles = DEFAULT_ROLES) -> list[Table]:
     """What `contrasts` returns, as one table per factor: p, Holm's p and Hedges' g at each ratio."""
     views = []
-    for factor, pairs in families(tests, axes=axes, replicate=replicate, along=along):
+    for factor, pairs in families(tests, roles=roles):
         ratios = sorted({at for _, lines in pairs for at in lines.index})
         first = pairs[0][1].iloc[0]
         view = _view(f"{factor}: {first['metric']}, {first['test']}", "\n".join([STAR_MEANS, *notes(pairs)]))
-        view.add_column(Text(f"{along} →"), ratio=1)
+        view.add_column(Text(f"{roles.along} →"), ratio=1)
         view.add_column("", no_wrap=True)
         for at in ratios:
             view.add_column(f"{at:g}", justify="right", no_wrap=True)

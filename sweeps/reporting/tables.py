@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -16,7 +15,8 @@ from rich.table import Table
 from sweeps.errors import SweepError
 from sweeps.reporting.summary import contrast_views
 from sweeps.rows import split_location
-from sweeps.statistics.analysis import DEFAULT_AXES, contrasts
+from sweeps.statistics.analysis import contrasts
+from sweeps.statistics.roles import DEFAULT_ROLES
 from sweeps.storage import Store
 from sweeps.sweep import open_sweep
 
@@ -28,7 +28,7 @@ def show_results(location: str, form: str, console: Console) -> None:
     if form != "table":
         _write(frame, form)
         return
-    columns = [*sweep.naming["axes"], *sweep.spec.study.metrics]
+    columns = [*sweep.roles.axes, *sweep.spec.study.metrics]
     view = Table(*columns, title=f"{len(frame)} rows")
     for values in frame[columns].itertuples(index=False):
         view.add_row(*(f"{value:.4g}" if isinstance(value, float) else escape(str(value)) for value in values))
@@ -37,23 +37,22 @@ def show_results(location: str, form: str, console: Console) -> None:
 
 def show_analysis(source: str, metric: str | None, design: str | None, form: str, console: Console) -> None:
     """Print hypothesis tests on a sweep or on a file of rows."""
-    naming: dict[str, Any]
     storage, name = split_location(source)
     if not Path(source).is_file() and Store(storage).read_spec(name) is not None:
         sweep = open_sweep(source)
-        rows, naming = sweep.rows, sweep.naming
+        rows, roles = sweep.rows, sweep.roles
         metric, design = metric or next(iter(sweep.spec.study.metrics)), design or "paired"
     else:
-        rows, naming = _read(source), {"axes": DEFAULT_AXES}
+        rows, roles = _read(source), DEFAULT_ROLES
         metric, design = metric or _only_metric(rows, source), design or "independent"
     try:
-        tests = contrasts(rows, metric=metric, design="paired" if design == "paired" else "independent", **naming)
+        tests = contrasts(rows, metric=metric, design="paired" if design == "paired" else "independent", roles=roles)
     except ValueError as error:
         raise SweepError(f"{source}: {error}") from error
     if form != "table":
         _write(tests, form)
         return
-    for view in contrast_views(tests, **naming):
+    for view in contrast_views(tests, roles=roles):
         console.print(view)
     if not len(tests):
         console.print("nothing to compare: no factor has two levels with the others fixed")
@@ -72,7 +71,7 @@ def _read(source: str) -> pd.DataFrame:
 
 
 def _only_metric(rows: pd.DataFrame, source: str) -> str:
-    numeric = [str(name) for name in rows.select_dtypes("number").columns if name not in DEFAULT_AXES]
+    numeric = [str(name) for name in rows.select_dtypes("number").columns if name not in DEFAULT_ROLES.axes]
     if len(numeric) != 1:
         columns = ", ".join(numeric) or "no numeric column besides the keys"
         raise SweepError(f"{source}: found {columns}, expected --metric to name one of them")

@@ -15,8 +15,8 @@ import pandas as pd
 from scipy import stats
 
 from sweeps.statistics.effect_size import hedges_g
+from sweeps.statistics.roles import DEFAULT_ROLES, Roles
 
-DEFAULT_AXES = ("structure", "initializer", "colour", "seed", "ratio")
 ALPHA = 0.05
 
 Design = Literal["paired", "independent"]
@@ -31,13 +31,11 @@ def contrasts(
     *,
     metric: str,
     design: Design = "paired",
-    axes: Sequence[str] = DEFAULT_AXES,
-    replicate: str = "seed",
-    along: str = "ratio",
+    roles: Roles = DEFAULT_ROLES,
 ) -> pd.DataFrame:
     """Compare every two levels of one factor, the other factors fixed, at each ratio.
 
-    Factors are the axes other than `replicate` and `along`. A contrast is made where both levels have rows,
+    Factors are the axes that are neither repeated over nor run along. A contrast is made where both levels have rows,
     with one line per ratio at which either has some. Levels are in sorted order, `level_a` before `level_b`;
     lines are ordered by factor, fixed levels, pair of levels, ratio.
 
@@ -56,12 +54,10 @@ def contrasts(
     Journal of Statistics 6) needs no independence, which tests at ratios pruned from one checkpoint lack.
 
     Args:
-        rows: one row per model, without baseline rows; the columns of `axes` are its key.
+        rows: one row per model, without baseline rows.
         metric: the numeric column to compare.
         design: `paired` or `independent`.
-        axes: the grid axes.
-        replicate: the axis whose values are repetitions, or blocks.
-        along: the axis along which the curves run.
+        roles: of the key columns.
 
     Returns:
         Columns `factor, level_a, level_b`, the factors (empty for the one that varies), `along`, then
@@ -71,9 +67,9 @@ def contrasts(
     Raises:
         ValueError: a key or metric column is missing or unfit, or a key occurs twice.
     """
-    check_rows(rows, metric=metric, axes=axes)
-    factors = factor_axes(axes, replicate=replicate, along=along)
-    cells = _cells(rows, metric=metric, factors=factors, replicate=replicate, along=along)
+    check_rows(rows, metric=metric, axes=roles.axes)
+    factors, replicate, along = roles.factors, roles.replicate, roles.along
+    cells = _cells(rows, metric=metric, roles=roles)
     lines: list[dict[str, Any]] = []
     for position, factor in enumerate(factors):
         questions: dict[Levels, list[Levels]] = {}
@@ -101,13 +97,6 @@ def contrasts(
     columns += ["mean_a", "mean_b", "sd_a", "sd_b", "statistic", "p_value", "p_holm"]
     columns += ["effect_size", "effect_low", "effect_high", "test", "note"]
     return pd.DataFrame(lines, columns=columns)
-
-
-def factor_axes(axes: Sequence[str], *, replicate: str, along: str) -> list[str]:
-    """The grid axes that are neither repeated over nor run along."""
-    assert replicate in axes
-    assert along in axes
-    return [axis for axis in axes if axis not in (replicate, along)]
 
 
 def check_rows(rows: pd.DataFrame, *, metric: str, axes: Sequence[str]) -> None:
@@ -143,12 +132,10 @@ def holm(p_values: Sequence[float]) -> npt.NDArray[np.float64]:
 _NO_RUNS = pd.Series(dtype=float)
 
 
-def _cells(
-    rows: pd.DataFrame, *, metric: str, factors: Sequence[str], replicate: str, along: str
-) -> dict[Levels, dict[float, "pd.Series[float]"]]:
+def _cells(rows: pd.DataFrame, *, metric: str, roles: Roles) -> dict[Levels, dict[float, "pd.Series[float]"]]:
     """Per configuration and ratio, the metric indexed by replicate; NaN where it is not finite."""
     values = rows[metric].to_numpy(dtype=float, na_value=np.nan)
-    keys = zip(*(rows[axis].tolist() for axis in (*factors, along, replicate)), strict=True)
+    keys = zip(*(rows[axis].tolist() for axis in (*roles.factors, roles.along, roles.replicate)), strict=True)
     cells: dict[Levels, dict[float, dict[Any, float]]] = {}
     for (*levels, ratio, block), value in zip(keys, values, strict=True):
         cell = cells.setdefault(tuple(levels), {}).setdefault(ratio, {})

@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sweeps.reporting.figures import metric_against_ratio, save
+from sweeps.statistics.roles import Roles
 
 AXES = ("method", "seed", "sparsity")
+ROLES = Roles(AXES, "seed", "sparsity")
 SPARSITIES = (0.0, 0.5, 0.9, 0.99)
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -30,7 +32,7 @@ def baseline() -> pd.DataFrame:
 
 
 def draw(rows: pd.DataFrame, baseline: pd.DataFrame) -> Figure:
-    return metric_against_ratio(rows, baseline, metric="accuracy", label="accuracy (%)", axes=AXES, along="sparsity")
+    return metric_against_ratio(rows, baseline, metric="accuracy", label="accuracy (%)", roles=ROLES)
 
 
 def curves(figure: Figure) -> list[ErrorbarContainer]:
@@ -122,4 +124,4 @@ def test_files_are_sound_and_the_same_every_time(rows: pd.DataFrame, baseline: p
 
 def test_a_misspelt_metric_is_refused(rows: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="did you mean 'accuracy'"):
-        metric_against_ratio(rows, pd.DataFrame(), metric="acuracy", label="", axes=AXES, along="sparsity")
+        metric_against_ratio(rows, pd.DataFrame(), metric="acuracy", label="", roles=ROLES)

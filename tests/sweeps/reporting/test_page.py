@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from sweeps.reporting.page import write_report
+from sweeps.statistics.roles import Roles
 
 HOSTILE = "<script>alert('a')</script> & $$title"
 AXES = ("method", "seed", "sparsity")
@@ -64,8 +65,7 @@ def write(folder: Path, rows: pd.DataFrame, **changed: Any) -> tuple[list[Path],
         "failures": pd.DataFrame(),
         "spec_text": "name: toy",
         "metrics": {"accuracy": "robust accuracy"},
-        "axes": AXES,
-        "along": "sparsity",
+        "roles": Roles(AXES, "seed", "sparsity"),
     }
     written = write_report(folder, rows=rows, **(settings | changed))
     return written, Page(written[-1].read_text("utf-8"))

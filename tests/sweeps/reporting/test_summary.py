@@ -5,6 +5,7 @@ from rich.table import Table
 
 from sweeps.reporting.summary import contrast_views, format_p, mean_table, mean_view, starred
 from sweeps.statistics.analysis import contrasts
+from sweeps.statistics.roles import Roles
 
 RATIOS = (0.0, 0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99)
 CONFIGURATIONS = (
@@ -70,7 +71,7 @@ def test_a_cell_with_fewer_runs_says_how_many_and_an_empty_one_is_a_dash(rows: p
 )
 def test_decimals_follow_the_largest_mean(value: float, text: str) -> None:
     rows = pd.DataFrame({"seed": [0, 0], "ratio": [0.0, 0.9], "metric": [max(value, 0.1), value]})
-    table = mean_table(rows, pd.DataFrame(), metric="metric", axes=("seed", "ratio"))
+    table = mean_table(rows, pd.DataFrame(), metric="metric", roles=Roles(("seed", "ratio"), "seed", "ratio"))
     assert cell(table, "all", 0.9) == text
 
 

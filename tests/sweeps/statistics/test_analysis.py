@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sweeps.statistics.analysis import Design, contrasts, holm
+from sweeps.statistics.roles import Roles
 
 DATA = Path(os.environ.get("ROBUSTPRUNE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 AXES = ("method", "seed", "sparsity")
+ROLES = Roles(AXES, "seed", "sparsity")
 DESIGNS: tuple[Design, ...] = ("paired", "independent")
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -28,7 +30,7 @@ def two_groups(a: list[float], b: list[float], sparsity: float = 0.5) -> pd.Data
 
 
 def compare(rows: pd.DataFrame, design: Design) -> pd.DataFrame:
-    return contrasts(rows, metric="accuracy", design=design, axes=AXES, along="sparsity")
+    return contrasts(rows, metric="accuracy", design=design, roles=ROLES)
 
 
 def test_independent_f_of_a_table_computed_by_hand() -> None:
@@ -91,7 +93,7 @@ def test_the_family_of_holm_is_all_levels_and_ratios_of_one_question() -> None:
     rng = np.random.default_rng(2)
     rows = pd.DataFrame(product("abc", "vw", range(4), (0.0, 0.5)), columns=["m", "n", "seed", "ratio"])
     rows["accuracy"] = rng.normal(size=len(rows))
-    found = contrasts(rows, metric="accuracy", axes=("m", "n", "seed", "ratio"))
+    found = contrasts(rows, metric="accuracy", roles=Roles(("m", "n", "seed", "ratio"), "seed", "ratio"))
     question = found[(found["factor"] == "m") & (found["n"] == "v")]
     assert len(question) == 6
     assert question["p_holm"].to_numpy() == pytest.approx(holm(question["p_value"].tolist()))
@@ -159,7 +161,7 @@ def test_unfit_tables_are_refused_in_one_sentence(spoil: Callable[[pd.DataFrame]
 
 def test_a_study_without_factors_has_nothing_to_compare() -> None:
     rows = pd.DataFrame({"seed": [0, 1], "ratio": [0.5, 0.5], "map": [0.1, 0.2]})
-    assert contrasts(rows, metric="map", axes=("seed", "ratio")).empty
+    assert contrasts(rows, metric="map", roles=Roles(("seed", "ratio"), "seed", "ratio")).empty
 
 
 measurements = st.lists(
