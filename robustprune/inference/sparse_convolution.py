@@ -46,12 +46,11 @@ class SparseConvolution(nn.Module):
         self._inputs = conv.in_channels
         self._shape: _Shape | None = None
 
-    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, filters, H', W'), contiguous."""
+        """(N, inputs, H, W) -> (N, filters, H', W'), contiguous and without gradient."""
         if self._shape is None or self._shape.image != x.shape[2:]:
             self._shape = self._settle(*x.shape[2:])
-        return self._convolved(self._planes(x).flatten(2), self._shape)
+        return self._convolved(self._planes(x.detach()).flatten(2), self._shape)
 
     def _convolved(self, planes: Tensor, shape: _Shape) -> Tensor:
         """(N, inputs · stride², rows · columns) -> (N, filters, H', W')."""
@@ -110,47 +109,44 @@ class CpuSparseConvolution(SparseConvolution):
     def __init__(self, layer: nn.Module, *, pool: bool = False) -> None:
         """`pool` is for layers whose output has even sides."""
         super().__init__(layer)
-        # The kernel knows the leaky ReLU, and so what is no activation. What else there is may not be monotonic, and
-        # cannot wait until after the pool.
-        self._slope, self.activation = _slope(self.activation)
-        self._pool = pool and isinstance(self.activation, nn.Identity)
-        self._pool_after = nn.MaxPool2d(2) if pool and not self._pool else nn.Identity()
+        slope = _slope(self.activation)
+        # What is no leaky ReLU may not be monotonic, and cannot wait until after the pool.
+        self._slope, self._pool = np.float32(1 if slope is None else slope), pool and slope is not None
+        self._after = nn.Sequential(self.activation, nn.MaxPool2d(2) if pool else nn.Identity())
+        self._all_done = slope is not None
         counts = self._filter.bincount(minlength=len(self._bias))
         self._starts = nn.functional.pad(counts.cumsum(0), (1, 0)).numpy()
 
     def _settle(self, height: int, width: int) -> _Shape:
+        from robustprune.inference.sparse_kernel import convolve  # its compiler takes half a second to import
+
         shape = super()._settle(height, width)
-        self._offsets = (shape.plane * shape.plane_size + shape.shift).numpy()
         # Few rows differ, those at the border.
         rows, kinds = shape.bias.unique(dim=1, return_inverse=True)
-        self._rows = nn.functional.pad(rows, (0, shape.width - rows.shape[2])).numpy()
-        self._kinds = kinds.numpy()
+        self._kernel = partial(
+            convolve,
+            starts=self._starts,
+            offsets=(shape.plane * shape.plane_size + shape.shift).numpy(),
+            values=self._values.numpy(),
+            bias=nn.functional.pad(rows, (0, shape.width - rows.shape[2])).numpy(),
+            kinds=kinds.numpy(),
+            slope=self._slope,
+            pool=self._pool,
+        )
         return shape
 
     def _convolved(self, planes: Tensor, shape: _Shape) -> Tensor:
-        from robustprune.inference.sparse_kernel import convolve  # its compiler takes half a second to import
-
         filters, height, width = shape.bias.shape
         if self._pool:
             assert height % 2 == width % 2 == 0
             height, width = height // 2, width // 2
         output = planes.new_empty(len(planes), filters, height, width)
         for image, result in zip(planes.flatten(1).numpy(), output.numpy(), strict=True):
-            convolved = partial(
-                convolve,
-                planes=image,
-                starts=self._starts,
-                offsets=self._offsets,
-                values=self._values.numpy(),
-                bias=self._rows,
-                kinds=self._kinds,
-                slope=self._slope,
-                pool=self._pool,
-                output=result,
-            )
-            self._by_threads(convolved)
-        pooled: Tensor = self._pool_after(self.activation(output))
-        return pooled
+            self._by_threads(partial(self._kernel, planes=image, output=result))
+        if self._all_done:
+            return output
+        finished: Tensor = self._after(output)
+        return finished
 
     def _by_threads(self, convolved: Callable[..., None]) -> None:
         """Call a function with ranges of filters, one for each of PyTorch's threads, that take equally long."""
@@ -230,10 +226,8 @@ def _csr(rows: Tensor, columns: Tensor, values: Tensor, size: tuple[int, int]) -
         return torch.sparse_coo_tensor(places, values, size, check_invariants=False).to_sparse_csr()
 
 
-def _slope(activation: nn.Module) -> tuple[np.float32, nn.Module]:
-    """What of an activation is a leaky ReLU, by its slope (1 is none), and what is left to do."""
+def _slope(activation: nn.Module) -> float | None:
+    """The slope of an activation that is a leaky ReLU, or a special case of one."""
     if isinstance(activation, nn.LeakyReLU):
-        return np.float32(activation.negative_slope), nn.Identity()
-    if isinstance(activation, nn.ReLU):
-        return np.float32(0), nn.Identity()
-    return np.float32(1), activation
+        return activation.negative_slope
+    return {nn.ReLU: 0.0, nn.Identity: 1.0}.get(type(activation))
