@@ -1,7 +1,6 @@
 """A compacted detector computes what the masked one computes in eval mode, and less of it."""
 
 import copy
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,15 +19,6 @@ from tests.robustprune.inference.random_cfg import cfg_texts
 from tests.robustprune.pruned import HEAD, assert_same, conv, detector_of, prune, randomised, zero_filters
 
 RATIOS = (0.0, 0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other at tiny operations take most of the time on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def images_of(height: int = 64, width: int = 96, count: int = 2) -> Tensor:
