@@ -135,7 +135,7 @@ def test_any_graph(text: str, heads: bool) -> None:
 
 def linked(detector: Detector) -> set[frozenset[Filter]]:
     """Return what belongs together as gradients tell: one channel of a sum or product may depend on many filters."""
-    images = torch.rand(1, 3, *detector.image_size, requires_grad=True)
+    images = torch.rand(1, 3, *detector.image_size, dtype=torch.float64, requires_grad=True)
     leaves = {IMAGE: images}
     together: list[set[Filter]] = []
 
@@ -153,8 +153,8 @@ def linked(detector: Detector) -> set[frozenset[Filter]]:
             if isinstance(layer, Product | Shortcut):
                 together.extend(depends(output[:, channel]) for channel in range(output.shape[1]))
                 return None
-            # Positive, so that no activation swallows the gradient; no path leads through a convolution.
-            leaf = leaves[index] = (torch.rand_like(output) + 0.5).requires_grad_()
+            # Positive and small, so that no activation swallows the gradient; no path leads through a convolution.
+            leaf = leaves[index] = (0.1 * (torch.rand_like(output) + 0.5)).requires_grad_()
             assert isinstance(layer, Convolutional)
             groups, count = layer.conv.groups, leaf.shape[1]
             for number in range(count):
@@ -168,7 +168,7 @@ def linked(detector: Detector) -> set[frozenset[Filter]]:
     for index, layer in enumerate(detector.layers):
         if isinstance(layer, Convolutional | Product | Shortcut):
             watch(index, layer)
-    detector.eval()(images)
+    detector.double().eval()(images)
     merged: list[set[Filter]] = []
     for filters in together:
         apart = [other for other in merged if not other & filters]
