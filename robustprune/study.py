@@ -37,6 +37,7 @@ from robustprune.progress import NOWHERE, Progress
 from robustprune.stage_work import stage_work
 from robustprune.structures import STRUCTURES
 from robustprune.study_settings import DetectionSettings, stage_inputs
+from robustprune.trade_off import ACCURACY_AGAINST_TIME
 from robustprune.training import train
 from robustprune.workload import Workload
 
@@ -107,6 +108,7 @@ class DetectionStudy:
         # Not milliseconds: those drift with the machine, the ratio to the same process's dense detector does not.
         "speedup": "speed-up over the unpruned detector (×)",
     }
+    trade_off: ClassVar = ACCURACY_AGAINST_TIME
 
     def __init__(self, settings: DetectionSettings) -> None:
         """Take validated settings; reads no data."""

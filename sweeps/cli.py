@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from sweeps import spec
+from sweeps.cli_statistics import analyze, power
 from sweeps.errors import StoppedError, SweepError
 from sweeps.storage import Store
 
@@ -23,7 +24,7 @@ FAILED, WRONG, INTERRUPTED = 1, 2, 130
 def main() -> None:
     """Run the command line; the console script `sweeps`."""
     try:
-        sys.exit(cli(standalone_mode=False))
+        sys.exit(cli(standalone_mode=False, obj=console))
     except SweepError as error:
         errors.print(f"Error: {error}", markup=False)
         sys.exit(FAILED if isinstance(error, StoppedError) else WRONG)
@@ -146,31 +147,50 @@ def results(sweep: str, form: str) -> None:
 
 
 @cli.command()
-@click.argument("source", metavar="SWEEP_OR_FILE")
-@click.option("--metric", help="Column to compare. Default: the study's main metric.")
+@click.argument("sweeps", metavar="SWEEP [OTHER]...", nargs=-1, required=True)
+@click.option("--against", metavar="NAME|FILE.csv", help="Put published values beside the sweep's, in the same page.")
 @click.option(
-    "--design",
-    type=click.Choice(["independent", "paired"]),
-    help="Are trials of one seed blocks? Default: paired for a sweep, independent for a file.",
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="METRIC=NAME",
+    help="A column of the sweep's rows, and what FILE.csv calls it. Repeatable.",
 )
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
-def analyze(source: str, metric: str | None, design: str | None, form: str) -> None:
-    """Test every pair of levels of one factor, the others fixed, at each ratio.
+def report(sweeps: tuple[str, ...], against: str | None, columns: tuple[str, ...]) -> None:
+    """Write figures and one self-contained HTML page into SWEEP/report.
 
-    SWEEP_OR_FILE is a sweep's folder, a folder of Parquet files, or a Parquet or CSV file with the key columns.
+    With OTHER sweeps of the same study, the page compares SWEEP with them instead: settings that differ, means and
+    tests at each ratio, cost.
+
+    --against takes the name of a study whose values are bundled, of which an unknown name gives the list, or a CSV
+    file. Its columns are keys and metrics as in the rows; a key that is missing or empty stands for every level, and
+    lines that begin with # say where the values are from:
+
+    \b
+    # Table 2 of that paper
+    structure,initializer,ratio,map_adv,speedup
+    unstructured,hydra,0,0.41,
+    structured,,0.9,,4.7
     """
-    from sweeps.reporting import tables
+    from sweeps import closing, comparing
 
-    tables.show_analysis(source, metric, design, form, console)
+    first, *others = sweeps
+    if not others:
+        closing.write_report(first, console, against=against, named=_named(columns, against))
+    elif against or columns:
+        raise click.UsageError(f"--against takes one sweep, found {len(sweeps)}")
+    else:
+        comparing.write_comparison(sweeps, console)
 
 
-@cli.command()
-@click.argument("sweep")
-def report(sweep: str) -> None:
-    """Write figures and one self-contained HTML page into SWEEP/report."""
-    from sweeps import closing
-
-    closing.write_report(sweep, console)
+def _named(columns: tuple[str, ...], against: str | None) -> dict[str, str]:
+    """Return the columns of a file of published values by metric."""
+    pairs = [column.partition("=") for column in columns]
+    if any(not (metric and equals and name) for metric, equals, name in pairs):
+        raise click.UsageError(f"--column takes METRIC=NAME, found {' '.join(columns)}")
+    if columns and against is None:
+        raise click.UsageError("--column says how to read the file of --against, found no --against")
+    return {metric: name for metric, _, name in pairs}
 
 
 @cli.command()
@@ -179,6 +199,9 @@ def specs() -> None:
     for name, description in spec.descriptions().items():
         console.print(f"{name:12} {description}", soft_wrap=True)
 
+
+cli.add_command(analyze)
+cli.add_command(power)
 
 if __name__ == "__main__":
     main()

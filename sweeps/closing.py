@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,10 +11,14 @@ import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 
-from sweeps.errors import StorageError
+from sweeps.errors import StorageError, SweepError
 from sweeps.planning.plan import Plan
+from sweeps.published import load_published
 from sweeps.reporting import page
+from sweeps.reporting.against import against_section
+from sweeps.reporting.section import Section
 from sweeps.reporting.summary import contrast_views, mean_table, mean_view
+from sweeps.rows import COSTS
 from sweeps.spec import Spec
 from sweeps.statistics.analysis import contrasts
 from sweeps.storage import Store
@@ -54,29 +58,79 @@ def exit_status(plan: Plan) -> int:
     return 0 if len(plan.finished) == plan.rows else 1
 
 
-def write_report(location: str, console: Console) -> None:
-    """Write figures and page into `<sweep>/report`; print where they are, and what is not in them."""
+def write_report(
+    location: str, console: Console, *, against: str | None = None, named: Mapping[str, str] | None = None
+) -> None:
+    """Write figures and page into `<sweep>/report`; print where they are, and what is not in them.
+
+    Args:
+        location: `<storage>/<name>`.
+        console: to print on.
+        against: published values to put beside the sweep's, see `published.py`.
+        named: columns of that file that have another name, by metric.
+
+    Raises:
+        SweepError: there is no such sweep, or the published values cannot be put beside it.
+    """
     sweep = open_sweep(location)
-    galleries, why_none = _galleries(sweep)
-    if why_none:
-        console.print(f"no pictures: {why_none}", soft_wrap=True, markup=False)
-    with tempfile.TemporaryDirectory(prefix="sweeps-report-") as folder:
+    study, engine = sweep.spec.study, sweep.spec.engine
+    with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
+        folder = Path(scratch)
+        sections, drawn = _published(folder, sweep, against, named or {}) if against else ([], [])
+        galleries, why_none = _galleries(sweep)
+        if why_none:
+            console.print(f"no pictures: {why_none}", soft_wrap=True, markup=False)
         files = page.write_report(
-            Path(folder),
+            folder,
             title=sweep.spec.name,
             rows=sweep.rows,
             baseline=sweep.baseline,
             failures=pd.DataFrame(_flat(sweep)),
+            cells=sweep.spec.cells,
+            baselines=study.baselines(sweep.spec.cells),
             spec_text=sweep.spec.to_yaml(),
-            metrics=sweep.spec.study.metrics,
+            metrics=study.metrics,
+            description=engine.description,
+            trade_off=study.trade_off,
             galleries=galleries,
             no_galleries=why_none,
+            base_seconds=base_seconds(sweep),
+            rows_at_a_time=engine.resources.workers_per_gpu,
+            sections=sections,
             roles=sweep.roles,
         )
-        names = [f"{sweep.spec.name}/report/{file.name}" for file in files]
-        for file, name in zip(files, names, strict=True):
-            sweep.store.files.publish(name, file.read_bytes(), replace=True)
-            console.print(sweep.store.describe(name), soft_wrap=True, markup=False)
+        publish(sweep, [*drawn, *files], console)
+
+
+def publish(sweep: Sweep, files: Sequence[Path], console: Console) -> None:
+    """Copy files into `<sweep>/report`; print where they are."""
+    names = [f"{sweep.spec.name}/report/{file.name}" for file in files]
+    for file, name in zip(files, names, strict=True):
+        sweep.store.files.publish(name, file.read_bytes(), replace=True)
+        console.print(sweep.store.describe(name), soft_wrap=True, markup=False)
+
+
+def _published(
+    folder: Path, sweep: Sweep, against: str, named: Mapping[str, str]
+) -> tuple[Sequence[Section], Sequence[Path]]:
+    """Return the section on published values, and the files of its figures in `folder`."""
+    study = sweep.spec.study
+    measured = [name for name, kind in {**study.columns, **COSTS}.items() if kind is not str]
+    known = [*study.metrics, *(name for name in measured if name not in study.metrics)]
+    published = load_published(against, roles=sweep.roles, known=known, named=named)
+    try:
+        section, files = against_section(
+            folder,
+            name=sweep.spec.name,
+            rows=sweep.rows,
+            baseline=sweep.baseline,
+            published=published,
+            metrics=study.metrics,
+            roles=sweep.roles,
+        )
+    except ValueError as error:
+        raise SweepError(f"{against}: {error}") from error
+    return [section], files
 
 
 def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
@@ -91,6 +145,12 @@ def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
         return sweep.spec.study.galleries(rows.to_pylist(), lines), ""
     except (ValueError, StorageError) as error:
         return (), str(error)
+
+
+def base_seconds(sweep: Sweep) -> dict[str, float]:
+    """Return what the starting points of the baselines took, by checkpoint; no row tells that."""
+    metas = {key: sweep.store.checkpoint_meta(key) for key in sweep.baseline["checkpoint_key"].unique()}
+    return {key: meta["seconds"] for key, meta in metas.items() if meta is not None and meta["stage"] == "base"}
 
 
 def _flat(sweep: Sweep) -> list[dict[str, object]]:

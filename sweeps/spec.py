@@ -6,11 +6,9 @@ The top level holds the engine's own fields (`Engine` below), the grid, and the 
 from __future__ import annotations
 
 import difflib
-import importlib.resources
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sweeps import lines, row_files
+from sweeps.bundled import bundled_files
 from sweeps.errors import SpecError
 from sweeps.grid import expand
 from sweeps.mistakes import found, non_finite, sentences, unknown_key
@@ -100,13 +99,8 @@ _Loader.add_implicit_resolver(
 
 
 def bundled() -> dict[str, Traversable]:
-    """Return the specs that installed packages bundle, by name: entry points of the group `sweeps.specs`."""
-    found: dict[str, Traversable] = {}
-    for point in entry_points(group="sweeps.specs"):
-        for file in importlib.resources.files(point.value).iterdir():
-            if file.name.endswith(".yaml"):
-                found[file.name.removesuffix(".yaml")] = file
-    return dict(sorted(found.items()))
+    """Return the specs that installed packages bundle, by name."""
+    return bundled_files(".yaml")
 
 
 def descriptions() -> dict[str, str]:

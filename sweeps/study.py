@@ -78,6 +78,18 @@ class Gallery(NamedTuple):
     lines: Sequence[tuple[str, Sequence[Picture]]]
 
 
+class TradeOff(NamedTuple):
+    """Two of a study's `metrics`, of both of which more is better, and that can rarely be had together.
+
+    `explanation` says what a reader of the report should know of them; `against` is drawn to the right, `metric` up.
+    """
+
+    title: str
+    explanation: str
+    against: str
+    metric: str
+
+
 Lines = Mapping[str, np.ndarray[Any, Any]]
 """The columns of a row's table, each as long as the others."""
 
@@ -135,6 +147,9 @@ class Study(Protocol):
 
     metrics: ClassVar[Mapping[str, str]]
     """Columns to draw and test, with their labels; the first is the study's main question."""
+
+    trade_off: ClassVar[TradeOff | None]
+    """The metrics to draw against each other, if any."""
 
     def __init__(self, settings: BaseModel) -> None:
         """Take validated settings; cheap, reads nothing."""

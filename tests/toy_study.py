@@ -81,6 +81,7 @@ class ToyStudy:
     columns: ClassVar = {"outcome": float, "effort_s": float, "machine": str}
     tables: ClassVar = {"doses_seen": {"dose": float, "half": bool, "step": np.int16, "taste": str}}
     metrics: ClassVar = {"outcome": "outcome"}
+    trade_off: ClassVar = None
 
     def __init__(self, settings: ToySettings) -> None:
         self.settings = settings

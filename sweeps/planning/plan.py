@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
-import yaml
-
-from sweeps.errors import SpecError, StorageError
+from sweeps.errors import StorageError
 from sweeps.keys import Keys, RowKey, StageKey
-from sweeps.spec import Engine, Spec, parse
+from sweeps.spec import Engine, Spec
+from sweeps.spec_differences import differences
 from sweeps.storage import Store
 from sweeps.study import Cell, StageName
 
@@ -173,29 +172,10 @@ def make(spec: Spec, store: Store, *, retry_failed: bool = False) -> Plan:
 
 def _changes(before: str, after: str) -> str:
     """Return which fields of a spec differ, and how, of those that results depend on."""
-    old, new = _flat(yaml.safe_load(_completed(before)) or {}), _flat(yaml.safe_load(after))
     only_the_engines = Engine.model_fields.keys() - {"study"}
     changes = [
-        f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and key.split(".")[0] not in only_the_engines
+        f"{field} was {was!r}, is {now!r}"
+        for field, (was, now) in differences([before, after]).items()
+        if field.split(".")[0] not in only_the_engines
     ]
     return ", ".join(changes) or "the data or a stage version changed"
-
-
-def _completed(text: str) -> str:
-    """Return a stored spec with the fields that are younger than it, at their defaults; as it is if it is none now."""
-    try:
-        return parse(text, "spec.yaml").to_yaml()
-    except SpecError:
-        return text
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -1,4 +1,4 @@
-"""Pictures of a sweep: a metric against the ratio of pruned weights. The page around them is `page.py`."""
+"""Figures of a sweep: a metric against the ratio of pruned weights. The page around them is `page.py`."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -13,27 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
+from sweeps.reporting import look
 from sweeps.reporting.summary import baseline_mean_sd, labelled, mean_sd
-from sweeps.statistics.analysis import check_rows
+from sweeps.statistics.cells import check_rows
 from sweeps.statistics.roles import DEFAULT_ROLES, Roles
 
-# Okabe & Ito's palette, safe under the common colour blindnesses; dark and light alternate for grey print.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
-# Plain dashes are kept for the baseline.
-_LINES = ("-", (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (5, 1, 1, 1, 1, 1)))
-_BASELINE_DASHES = ((0, (5, 4)), (0, (2, 3)))
 _DODGE_POINTS = 3.2
-
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "legend.frameon": False,
-    "svg.hashsalt": "sweeps",
-    # A level named with dollars is a name, not a formula.
-    "text.parse_math": False,
-}
 
 
 def metric_against_ratio(
@@ -60,15 +45,15 @@ def metric_against_ratio(
     Raises:
         ValueError: a key or metric column is missing or unfit.
     """
-    check_rows(rows, metric=metric, axes=roles.axes)
+    check_rows(rows, metric=metric, roles=roles)
     factors, along = roles.factors, roles.along
     models = labelled(rows, factors)
     means = mean_sd(models, metric=metric, along=along)
     names = list(models["configuration"].unique())
     unpruned = baseline_mean_sd(baseline, rows, metric=metric, roles=roles)
-    legend_columns = 2 if max(map(len, [*names, *unpruned["configuration"]]), default=0) <= 45 else 1
+    legend_columns = look.columns_of([*names, *unpruned["configuration"]])
     legend_lines = -(-(len(names) + len(unpruned)) // legend_columns)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(look.STYLE):
         figure = Figure(figsize=(7.2, 4.2 + 0.19 * legend_lines), layout="constrained")
         plot = figure.add_subplot()
         handles: list[Any] = [
@@ -83,12 +68,12 @@ def metric_against_ratio(
             for index, name in enumerate(names)
         ]
         handles += [
-            plot.axhline(mean, color="#555555", linewidth=1.2, linestyle=dashes, zorder=1)
-            for mean, dashes in zip(unpruned["mean"], cycle(_BASELINE_DASHES))
+            plot.axhline(mean, linestyle=dashes, **look.BASELINE)
+            for mean, dashes in zip(unpruned["mean"], cycle(look.BASELINE_DASHES))
         ]
-        _ratio_axis(plot, sorted(rows[along].unique()))
+        ratio_axis(plot, sorted(rows[along].unique()))
         drawn = pd.concat([models[metric], means["mean"] + means["sd"], means["mean"], unpruned["mean"]])
-        _metric_axis(plot, label, low=drawn.min(), high=drawn.max())
+        look.metric_axis(plot, label, low=drawn.min(), high=drawn.max())
         figure.legend(
             handles,
             [*names, *unpruned["configuration"]],
@@ -103,7 +88,7 @@ def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """Write the figure as `stem.png` (150 dpi) and `stem.svg`, the same bytes for the same figure."""
     folder.mkdir(parents=True, exist_ok=True)
     png, svg = folder / f"{stem}.png", folder / f"{stem}.svg"
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(look.STYLE):
         figure.savefig(png, dpi=150)
         figure.savefig(svg, metadata={"Date": None})
     return [png, svg]
@@ -124,28 +109,24 @@ def _draw_configuration(
     assert figure is not None
     # Dodged on paper, not in the data: the same distance at every ratio, whatever the scale.
     shift = plot.transData + ScaledTranslation(dodge / 72, 0, figure.dpi_scale_trans)
-    look: dict[str, Any] = {"color": _COLOURS[index % len(_COLOURS)], "transform": shift}
-    look["marker"] = _MARKERS[index % len(_MARKERS)]
-    dots: dict[str, Any] = {"linestyle": "none", "alpha": 0.35, "markersize": 3, "markeredgewidth": 0}
-    plot.plot(1 - models[along], models[metric], zorder=2, **look, **dots)
+    shared: dict[str, Any] = {"transform": shift, **look.colour_and_marker(index)}
+    plot.plot(1 - models[along], models[metric], zorder=2, **shared, **look.DOTS)
     return plot.errorbar(
         1 - means[along],
         means["mean"],
         yerr=means["sd"],
-        linestyle=_LINES[index % len(_LINES)],
+        linestyle=look.line(index),
         linewidth=1.3,
-        markersize=5,
-        markeredgecolor="white",
-        markeredgewidth=0.5,
         elinewidth=0.9,
         capsize=2,
         zorder=3,
-        **look,
+        **shared,
+        **look.MEANS,
     )
 
 
-def _ratio_axis(plot: Axes, ratios: Sequence[float]) -> None:
-    """Ticks at the ratios, pruned below and kept above, from nothing pruned at the left to the right."""
+def ratio_axis(plot: Axes, ratios: Sequence[float], *, titled: bool = True) -> None:
+    """Ticks at the ratios from nothing pruned at the left to the right; with titles, pruned below and kept above."""
     kept = [1 - ratio for ratio in ratios]
     if kept and min(kept) > 0:
         plot.set_xscale("log")
@@ -155,20 +136,13 @@ def _ratio_axis(plot: Axes, ratios: Sequence[float]) -> None:
     else:
         plot.set_xlim(1.04, -0.04)
         scale = ""
-    plot.set_xlabel("weights pruned (%)")
-    above = plot.secondary_xaxis("top")
-    above.set_xlabel(f"weights kept (%{scale})")
-    for axis, fractions in ((plot.xaxis, ratios), (above.xaxis, kept)):
+    axes = {plot.xaxis: ratios}
+    if titled:
+        plot.set_xlabel("weights pruned (%)")
+        above = plot.secondary_xaxis("top")
+        above.set_xlabel(f"weights kept (%{scale})")
+        axes[above.xaxis] = kept
+    for axis, fractions in axes.items():
         axis.set_major_locator(FixedLocator(kept))
         axis.set_major_formatter(FixedFormatter([f"{100 * fraction:.3g}" for fraction in fractions]))
         axis.set_minor_locator(NullLocator())
-
-
-def _metric_axis(plot: Axes, label: str, *, low: float, high: float) -> None:
-    plot.set_ylabel(label)
-    plot.grid(axis="y", color="#dddddd", linewidth=0.6)
-    plot.set_axisbelow(True)
-    if high > low or high > 0:
-        # From zero, so that differences show in proportion; a little under, so that a marker there is whole.
-        low, high = min(low, 0), max(high, 0)
-        plot.set_ylim(low - 0.02 * (high - low), high + 0.04 * (high - low))

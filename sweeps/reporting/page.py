@@ -1,13 +1,13 @@
 """The page of a sweep: figures on disk and one self-contained HTML file that opens offline.
 
-What the page says is computed in `statistics` and `summary.py`; how it looks is `templates/report.html`.
+This module puts parts together; each is computed in a module of its own, and how they look is in `templates`.
 """
 
+from __future__ import annotations
+
 import base64
-import math
-import numbers
+import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -16,15 +16,19 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps.reporting.figures import metric_against_ratio, save
+from sweeps.reporting.cost import cost, cost_html
+from sweeps.reporting.curves import curves_html
+from sweeps.reporting.front import front_html
 from sweeps.reporting.gallery import gallery_html
-from sweeps.reporting.summary import MISSING, STAR_MEANS, families, format_p, labelled, mean_table, notes, starred
-from sweeps.statistics.analysis import ALPHA, contrasts
+from sweeps.reporting.html_tables import filters, sortable_table
+from sweeps.reporting.progress import progress_html, progress_of
+from sweeps.reporting.provenance import provenance_html
+from sweeps.reporting.section import Section, links_html, section_html
+from sweeps.reporting.significance import significance_html
 from sweeps.statistics.roles import DEFAULT_ROLES, Roles
-from sweeps.study import Gallery
+from sweeps.study import Gallery, TradeOff
 
-# Wide tables scroll in place, by keyboard too.
-_SCROLL = '<div class="scroll" tabindex="0" role="region" aria-label="{}">'
+_NOTHING = "<p>No model has finished.</p>"
 
 
 def write_report(
@@ -34,25 +38,40 @@ def write_report(
     rows: pd.DataFrame,
     baseline: pd.DataFrame,
     failures: pd.DataFrame,
+    cells: Sequence[Mapping[str, Any]],
+    baselines: Sequence[Mapping[str, Any]],
     spec_text: str,
     metrics: Mapping[str, str],
+    description: str = "",
+    trade_off: TradeOff | None = None,
     galleries: Sequence[Gallery] = (),
     no_galleries: str = "",
+    base_seconds: Mapping[str, float] | None = None,
+    rows_at_a_time: int = 1,
+    sections: Sequence[Section] = (),
     roles: Roles = DEFAULT_ROLES,
 ) -> list[Path]:
-    """Write `report.html` and, per metric, `METRIC_against_ALONG.png` and `.svg` into the folder.
+    """Write `report.html` and its figures, each as `.png` and `.svg`, into the folder.
 
     Args:
         folder: made if it does not exist.
         title: the sweep's name.
         rows: one row per pruned model; may be empty.
         baseline: rows of the unpruned, unprotected model; may be empty.
-        failures: one row per failure, whatever its columns; text of several lines is folded.
+        failures: one row per failure: the axes, `stage`, `cause` and what else is known; text of several lines is
+            folded.
+        cells: of the grid, finished or not.
+        baselines: the cells of what they are compared with.
         spec_text: the resolved spec.
         metrics: columns to draw and their labels with units; the first is the primary one, which is tested
             in the paired design.
+        description: what the sweep is for.
+        trade_off: two of the metrics to draw against each other.
         galleries: pictures beside the figures.
         no_galleries: a sentence on why there are none, if there should be.
+        base_seconds: as for `cost`.
+        rows_at_a_time: as for `cost`.
+        sections: further ones, which come after the tests.
         roles: of the key columns; curves run along the fraction of weights pruned, in [0, 1].
 
     Returns:
@@ -62,172 +81,77 @@ def write_report(
         ValueError: a key or metric column is missing or unfit.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    every = pd.concat([part for part in (baseline, rows) if len(part)] or [rows])
+    progress = progress_of([*baselines, *cells], rows=every, failures=failures, roles=roles)
     written: list[Path] = []
-    results, tests = ["<p>No model has finished.</p>"], ["<p>No model has finished.</p>"]
-    if len(rows):
-        results = []
-        for metric, label in metrics.items():
-            figure = metric_against_ratio(rows, baseline, metric=metric, label=label, roles=roles)
-            png, svg = save(figure, folder, f"{metric}_against_{roles.along}")
-            written += [png, svg]
-            results.append(_figure(svg.read_bytes(), label))
-            results.append(_means(mean_table(rows, baseline, metric=metric, roles=roles), label, roles.along))
-        primary = next(iter(metrics))
-        tests = _tests(contrasts(rows, metric=primary, design="paired", roles=roles), metrics[primary], roles)
-    template = resources.files("sweeps.reporting").joinpath("templates/report.html").read_text("utf-8")
+    shown: list[Section] = []
+
+    def add(name: str, heading: str, content: str, *, on_paper: bool = True) -> None:
+        shown.append(Section(name, heading, content, on_paper))
+
+    curves = []
+    for metric, label in metrics.items() if len(rows) else ():
+        html, files = curves_html(folder, rows, baseline, metric=metric, label=label, roles=roles)
+        curves.append(html)
+        written += files
+    add("results", "Results", "".join(curves) or _NOTHING)
+    if trade_off is not None and len(rows):
+        against, metric = trade_off.against, trade_off.metric
+        labels = (metrics[against], metrics[metric])
+        html, files = front_html(folder, rows, baseline, against=against, metric=metric, labels=labels, roles=roles)
+        add("trade-off", trade_off.title, f"<p>{escape(trade_off.explanation)}</p>{html}")
+        written += files
+    primary = next(iter(metrics), "")
+    tests = significance_html(rows, metric=primary, label=metrics[primary], roles=roles) if len(rows) else _NOTHING
+    add("tests", "Tests", tests)
+    shown += sections
+    if galleries or no_galleries:
+        add("pictures", "Pictures", "".join(map(gallery_html, galleries)) or f"<p>None: {escape(no_galleries)}.</p>")
+    add("progress", "Progress and failures", progress_html(progress, failures, roles=roles))
+    costs = cost(every, roles=roles, base_seconds=base_seconds or {}, rows_at_a_time=rows_at_a_time)
+    add("cost", "Cost", cost_html(costs, rows=len(every), rows_at_a_time=rows_at_a_time))
+    add("provenance", "Provenance", provenance_html(every) if len(every) else _NOTHING)
+    add("spec", "Spec", f'<pre tabindex="0" aria-label="The resolved spec">{escape(spec_text)}</pre>')
+    add("rows", "All rows", _all_rows(every, roles) if len(every) else _NOTHING, on_paper=False)
+
     page = folder / "report.html"
-    page.write_text(
-        Template(template).substitute(
-            title=escape(title),
-            lead=escape(_lead(rows, failures, roles)),
-            results="".join(results),
-            tests="".join(tests),
-            pictures=_pictures(galleries, no_galleries),
-            pictures_link='<a href="#pictures">Pictures</a>' if galleries or no_galleries else "",
-            failures=_table(failures) if len(failures) else "<p>None.</p>",
-            cost=_cost(rows),
-            spec=escape(spec_text),
-            rows=_table(rows),
-        ),
-        "utf-8",
-    )
+    about = f"<p>{escape(description)}</p>" if description else ""
+    lead = f"{about}<p>{escape(progress.sentence)}</p>{_swept(cells, roles)}"
+    page.write_text(page_html(title, lead, shown), "utf-8")
     return [*written, page]
 
 
-def _lead(rows: pd.DataFrame, failures: pd.DataFrame, roles: Roles) -> str:
-    grid = ""
-    if len(rows):
-        configurations = labelled(rows, roles.factors)["configuration"].nunique()
-        replicate, along = roles.replicate, roles.along
-        grid = f" of {_count(configurations, 'configuration')}, {_count(rows[replicate].nunique(), replicate)}"
-        grid += f" and {_count(rows[along].nunique(), along)}"
-    return f"{_count(len(rows), 'pruned model')}{grid}; {_count(len(failures), 'failure')}."
-
-
-def _count(number: int, of_what: str) -> str:
-    return f"{number} {of_what}" + ("" if number == 1 else "s")
-
-
-def _figure(svg: bytes, label: str) -> str:
-    alternative = (
-        f"{label} against the weights pruned, one curve per configuration with standard deviations, "
-        "every model a dot, the baseline dashed. The table below holds the same numbers."
-    )
-    source = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
-    return f'<h3>{escape(label)}</h3><figure><img src="{source}" alt="{escape(alternative)}"></figure>'
-
-
-def _means(table: pd.DataFrame, label: str, along: str) -> str:
-    lines = [
-        f'<tr><th scope="row">{escape(str(name))}</th>{"".join(map(_mean_cell, cells))}</tr>'
-        for name, cells in zip(table.index, table.to_numpy().tolist(), strict=True)
-    ]
-    return (
-        f'{_SCROLL.format(escape(label))}<table class="lines">'
-        f"<caption>{escape(label)}: mean ± standard deviation</caption>"
-        f"{_ratio_head(along, list(table.columns))}<tbody>{''.join(lines)}</tbody></table></div>"
+def page_html(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """Return a page of sections, with links to them below the title and `lead`, which is HTML."""
+    templates = resources.files("sweeps.reporting").joinpath("templates")
+    html, style, script = (templates.joinpath(f"report.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    return Template(html).substitute(
+        title=escape(title),
+        lead=lead,
+        links=links_html(sections),
+        sections="".join(map(section_html, sections)),
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
     )
 
 
-def _mean_cell(text: str) -> str:
-    """The text of a cell of `mean_table`, its spread and its count each on a line below the mean."""
-    mean, *below = text.replace(" ± ", "|± ").replace(" (", "|(").split("|")
-    spans = "".join(f' <span class="spread">{escape(line)}</span>' for line in below)
-    return f'<td class="number">{escape(mean)}{spans}</td>'
+def _hash(source: str) -> str:
+    """Return what a content security policy admits this very source by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
-def _ratio_head(first: str, ratios: Sequence[Any], *, second: str = "") -> str:
-    heads = "".join(f'<th scope="col" class="number">{at:g}</th>' for at in ratios)
-    return f'<thead><tr><th scope="col">{escape(first)} →</th>{second}{heads}</tr></thead>'
+def _swept(cells: Sequence[Mapping[str, Any]], roles: Roles) -> str:
+    """Return the levels of each axis, in the order of the grid."""
+    lines = []
+    for axis in roles.axes:
+        levels = dict.fromkeys(cell[axis] for cell in cells)
+        said = ", ".join(f"{level:g}" if isinstance(level, float) else str(level) for level in levels)
+        lines.append(f"<div><dt>{escape(axis)}</dt><dd>{escape(said)}</dd></div>")
+    return f'<dl class="axes">{"".join(lines)}</dl>'
 
 
-def _tests(tests: pd.DataFrame, label: str, roles: Roles) -> list[str]:
-    """One table per factor, three lines per contrast, and below them every number of every test."""
-    if tests.empty:
-        return ["<p>No factor has two levels to compare.</p>"]
-    parts = [
-        f"<p>{escape(label)}: {escape(tests['test'].iloc[0])} at each {escape(roles.along)}, "
-        f"blocked by {escape(roles.replicate)}. {escape(STAR_MEANS)}; in brackets its 95% interval.</p>"
-    ]
-    for factor, pairs in families(tests, roles=roles):
-        ratios = sorted({at for _, lines in pairs for at in lines.index})
-        head = _ratio_head(roles.along, ratios, second="<td></td>")
-        bodies = "".join(_contrast(name, lines.reindex(ratios)) for name, lines in pairs)
-        said = "".join(f"<li>{escape(note)}</li>" for note in notes(pairs))
-        parts.append(f"<h3>{escape(factor)}</h3>{_SCROLL.format('Tests of ' + escape(factor))}")
-        parts.append(f"<table>{head}{bodies}</table></div>")
-        parts.append(f'<ul class="quiet">{said}</ul>' if said else "")
-    parts.append(f'<details class="screen"><summary>Every number</summary>{_table(tests)}</details>')
-    return parts
-
-
-def _contrast(name: str, lines: pd.DataFrame) -> str:
-    p = "".join(f'<td class="number">{format_p(value)}</td>' for value in lines["p_value"])
-    holm = "".join(
-        f'<td class="number{" significant" if value < ALPHA else ""}">{starred(value)}</td>'
-        for value in lines["p_holm"]
-    )
-    effects = zip(lines["effect_size"], lines["effect_low"], lines["effect_high"], strict=True)
-    g = "".join(f'<td class="number">{_effect(*effect)}</td>' for effect in effects)
-    return (
-        f'<tbody><tr><th scope="rowgroup" rowspan="3">{escape(name)}</th><th scope="row">p</th>{p}</tr>'
-        f'<tr><th scope="row">Holm</th>{holm}</tr><tr><th scope="row">g</th>{g}</tr></tbody>'
-    )
-
-
-def _effect(g: float, low: float, high: float) -> str:
-    if math.isnan(g):
-        return MISSING
-    ends = (f"{end:.1f}" if abs(end) < 10 else f"{end:.0f}" for end in (low, high))
-    return f'{g:+.1f} <span class="spread">[{", ".join(ends)}]</span>'
-
-
-def _pictures(galleries: Sequence[Gallery], why_none: str) -> str:
-    if not galleries and not why_none:
-        return ""
-    content = "".join(map(gallery_html, galleries)) if galleries else f"<p>None: {escape(why_none)}.</p>"
-    return f'<section id="pictures"><h2>Pictures</h2>{content}</section>'
-
-
-def _cost(rows: pd.DataFrame) -> str:
-    seconds = [column for column in rows.columns if str(column).endswith("_s")]
-    if not seconds:
-        return "<p>No durations are recorded.</p>"
-    totals = rows[seconds].sum()
-    lines = "".join(
-        f'<tr><th scope="row">{escape(str(stage).removesuffix("_s"))}</th>'
-        f'<td class="number">{timedelta(seconds=round(total))}</td></tr>'
-        for stage, total in totals.items()
-    )
-    head = '<tr><th scope="col">stage</th><th scope="col" class="number">h:mm:ss</th></tr>'
-    return (
-        f'<table class="lines"><thead>{head}</thead><tbody>{lines}</tbody></table>'
-        '<p class="quiet">Summed over the rows. A stage that several rows share counts in each of them: '
-        "this is the cost had nothing been shared.</p>"
-    )
-
-
-def _table(frame: pd.DataFrame) -> str:
-    """A sortable table of anything; `data-value` holds the full value, the text may be rounded."""
-    heads = "".join(
-        f'<th scope="col"><button type="button">{escape(str(column))}</button></th>' for column in frame.columns
-    )
-    lines = (f"<tr>{''.join(map(_cell, cells))}</tr>\n" for cells in frame.itertuples(index=False, name=None))
-    table = f"<thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody>"
-    return f'{_SCROLL.format("Sortable table")}<table class="sortable lines">{table}</table></div>'
-
-
-def _cell(value: Any) -> str:
-    if pd.isna(value) or value == "":
-        return f"<td>{MISSING}</td>"
-    text = escape(str(value))
-    if isinstance(value, numbers.Integral):
-        return f'<td class="number" data-value="{text}">{text}</td>'
-    if isinstance(value, numbers.Real):
-        return f'<td class="number" data-value="{text}">{value:.4g}</td>'
-    if "\n" in text.strip():
-        first, last = text.strip().splitlines()[0], text.strip().splitlines()[-1]
-        summary = last if first.startswith("Traceback") else first
-        folded = f"<details><summary>{summary}</summary><pre>{text}</pre></details>"
-        return f'<td data-value="{summary}">{folded}</td>'
-    return f'<td data-value="{text}">{text}</td>'
+def _all_rows(rows: pd.DataFrame, roles: Roles) -> str:
+    controls = filters(rows, key="all-rows", columns=roles.axes)
+    return controls + sortable_table(rows, caption="Every column of every row, baselines first", key="all-rows")

@@ -9,7 +9,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.statistics.analysis import ALPHA, check_rows
+from sweeps.statistics.analysis import ALPHA
+from sweeps.statistics.assumptions import read_doubt
+from sweeps.statistics.cells import check_rows
 from sweeps.statistics.roles import DEFAULT_ROLES, Roles
 
 MISSING = "-"
@@ -46,7 +48,7 @@ def baseline_mean_sd(
     """`mean_sd` of the baseline, `configuration` naming only the levels it shares with the pruned models."""
     if baseline.empty:
         return pd.DataFrame({"configuration": [], roles.along: [], "n": [], "mean": [], "sd": []})
-    check_rows(baseline, metric=metric, axes=roles.axes)
+    check_rows(baseline, metric=metric, roles=roles)
     factors, along = roles.factors, roles.along
     known = [set(rows[factor]) for factor in factors]
     words = [
@@ -68,13 +70,13 @@ def mean_table(
     A cell with fewer values than the fullest says how many: `0.412 ± 0.013 (n=2)`; without a value it is a
     dash. The baseline's lines come last. The numbers themselves are given by `mean_sd`.
     """
-    check_rows(rows, metric=metric, axes=roles.axes)
+    check_rows(rows, metric=metric, roles=roles)
     factors, along = roles.factors, roles.along
     models = labelled(rows, factors)
     cells = mean_sd(models, metric=metric, along=along)
     unpruned = baseline_mean_sd(baseline, rows, metric=metric, roles=roles)
     most = cells["n"].max()
-    digits = _decimals(cells["mean"].abs().max())
+    digits = decimals(cells["mean"].abs().max())
     texts: dict[str, dict[float, str]] = {name: {} for name in models["configuration"]}
     for name, at, n, mean, sd in [*cells.to_numpy().tolist(), *unpruned.assign(n=most).to_numpy().tolist()]:
         spread = "" if math.isnan(sd) else f" ± {sd:.{digits}f}"
@@ -84,7 +86,7 @@ def mean_table(
     return pd.DataFrame.from_dict(texts, orient="index", columns=ratios).fillna(MISSING)
 
 
-def _decimals(largest: float) -> int:
+def decimals(largest: float) -> int:
     """Three significant digits of the largest number, and at least one decimal below a thousand."""
     if not largest > 0:
         return 3
@@ -120,7 +122,7 @@ def families(
 
 def mean_view(table: pd.DataFrame, *, title: str, along: str = "ratio") -> Table:
     """What `mean_table` returns, for a terminal of 100 columns or more: spread below mean."""
-    view = _view(title, "mean ± standard deviation")
+    view = plain_view(title, "mean ± standard deviation")
     view.add_column(Text(f"{along} →"), ratio=1)
     for at in table.columns:
         view.add_column(f"{at:g}", justify="right", no_wrap=True)
@@ -136,7 +138,7 @@ def contrast_views(tests: pd.DataFrame, *, roles: Roles = DEFAULT_ROLES) -> list
     for factor, pairs in families(tests, roles=roles):
         ratios = sorted({at for _, lines in pairs for at in lines.index})
         first = pairs[0][1].iloc[0]
-        view = _view(f"{factor}: {first['metric']}, {first['test']}", "\n".join([STAR_MEANS, *notes(pairs)]))
+        view = plain_view(f"{factor}: {first['metric']}, {first['test']}", "\n".join([STAR_MEANS, *notes(pairs)]))
         view.add_column(Text(f"{roles.along} →"), ratio=1)
         view.add_column("", no_wrap=True)
         for at in ratios:
@@ -151,12 +153,36 @@ def contrast_views(tests: pd.DataFrame, *, roles: Roles = DEFAULT_ROLES) -> list
 
 
 def notes(pairs: Sequence[tuple[str, pd.DataFrame]]) -> list[str]:
-    """What was dropped or not tested in one of the `families`: `not tested: … — hydra vs l1 at 0`."""
-    where: dict[str, list[str]] = {}
+    """What was dropped, not tested or doubted in one of the `families`: `not tested: … — hydra vs l1 at 0`.
+
+    A doubt is put in words that many lines share: whether the robust tests, whose p-values are in the note, agree with
+    the test made.
+    """
+    where: dict[str, dict[str, list[str]]] = {}
     for name, lines in pairs:
-        for note, noted in lines[lines["note"] != ""].groupby("note", sort=False):
-            where.setdefault(str(note), []).append(f"{name} at {', '.join(f'{at:g}' for at in noted.index)}")
-    return [f"{note} — {'; '.join(places)}" for note, places in where.items()]
+        for at, note, p in zip(lines.index, lines["note"], lines["p_value"], strict=True):
+            # A ratio at which this pair was not compared has no note.
+            for clause in note.split("; ") if isinstance(note, str) and note else ():
+                places = where.setdefault(_briefly(clause, p), {}).setdefault(name, [])
+                places += [] if math.isnan(at) else [f"{at:g}"]
+    return [
+        f"{said} — " + "; ".join(" at ".join(filter(None, [name, ", ".join(at)])) for name, at in named.items())
+        for said, named in where.items()
+    ]
+
+
+def _briefly(clause: str, p: float) -> str:
+    doubt = read_doubt(clause)
+    if doubt is None:
+        return clause
+    doubted = f"{doubt.what} ({doubt.check})"
+    if not doubt.robust:
+        return doubted
+    robust = " and ".join(doubt.robust)
+    if all((other < ALPHA) == (p < ALPHA) for other in doubt.robust.values()):
+        return f"{doubted}: {robust} {'agrees' if len(doubt.robust) == 1 else 'agree'}"
+    others = ", ".join(f"{test} p={format_p(other)}" for test, other in doubt.robust.items())
+    return f"{doubted}: p={format_p(p)}, but {others}"
 
 
 def _contrast_cell(p: float, p_holm: float, effect: float) -> Text:
@@ -165,7 +191,8 @@ def _contrast_cell(p: float, p_holm: float, effect: float) -> Text:
     return Text("\n").join([Text(format_p(p)), holm, Text(g)])
 
 
-def _view(title: str, caption: str) -> Table:
+def plain_view(title: str, caption: str) -> Table:
+    """A table without columns or lines, as wide as the terminal; its texts are no markup."""
     return Table(
         title=Text(title),
         caption=Text(caption),

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from sweeps.errors import SweepError
+from sweeps.reporting.analysis_views import equivalence_views, power_views, two_way_view
+from sweeps.reporting.source import open_source
 from sweeps.reporting.summary import contrast_views
-from sweeps.rows import split_location
 from sweeps.statistics.analysis import contrasts
-from sweeps.statistics.roles import DEFAULT_ROLES
-from sweeps.storage import Store
+from sweeps.statistics.equivalence import equivalence
+from sweeps.statistics.power import power_analysis
+from sweeps.statistics.samples import Design
+from sweeps.statistics.two_way import two_way
 from sweeps.sweep import open_sweep
 
 
@@ -35,47 +39,102 @@ def show_results(location: str, form: str, console: Console) -> None:
     console.print(view)
 
 
-def show_analysis(source: str, metric: str | None, design: str | None, form: str, console: Console) -> None:
-    """Print hypothesis tests on a sweep or on a file of rows."""
-    storage, name = split_location(source)
-    if not Path(source).is_file() and Store(storage).read_spec(name) is not None:
-        sweep = open_sweep(source)
-        rows, roles = sweep.rows, sweep.roles
-        metric, design = metric or next(iter(sweep.spec.study.metrics)), design or "paired"
-    else:
-        rows, roles = _read(source), DEFAULT_ROLES
-        metric, design = metric or _only_metric(rows, source), design or "independent"
+def show_analysis(
+    location: str,
+    console: Console,
+    *,
+    metric: str | None = None,
+    design: Design | None = None,
+    factors: tuple[str, str] | None = None,
+    margin: str | None = None,
+    form: str = "table",
+) -> None:
+    """Print hypothesis tests on a sweep or on a file of rows.
+
+    Args:
+        location: of either.
+        console: for people; csv and json go to standard output.
+        metric, design: see `open_source`.
+        factors: to be tested for main effects and interaction, instead of level against level.
+        margin: in percent, such as `5%`, within which levels are tested to be equivalent instead.
+        form: `table`, `csv` or `json`.
+    """
+    source = open_source(location, metric=metric, design=design)
+    asked: dict[str, Any] = {"metric": source.metric, "design": source.design, "roles": source.roles}
+    with _said_of(location):
+        if factors is not None:
+            tests = two_way(source.rows, factors=factors, **asked)
+            _show(tests, form, console, lambda: [two_way_view(tests, roles=source.roles)])
+        elif margin is not None:
+            tests = equivalence(source.rows, margin_percent=_percent("--equivalence", margin), **asked)
+            _show(tests, form, console, lambda: equivalence_views(tests, roles=source.roles))
+        else:
+            tests = contrasts(source.rows, **asked)
+            _show(tests, form, console, lambda: contrast_views(tests, roles=source.roles))
+
+
+def show_power(
+    location: str,
+    console: Console,
+    *,
+    metric: str | None = None,
+    design: Design | None = None,
+    difference: str | None = None,
+    ratio: float | None = None,
+    power: float,
+    alpha: float,
+    form: str = "table",
+) -> None:
+    """Print how many replicates see a difference, such as `0.02` or `10%`, at a ratio or at all of them."""
+    source = open_source(location, metric=metric, design=design)
+    with _said_of(location):
+        found = power_analysis(
+            source.rows,
+            metric=source.metric,
+            difference=None if difference is None else _amount("--difference", difference),
+            in_percent=difference is not None and difference.endswith("%"),
+            at=ratio,
+            design=source.design,
+            power=power,
+            alpha=alpha,
+            roles=source.roles,
+        )
+    _show(found, form, console, lambda: power_views(found, roles=source.roles))
+
+
+@contextmanager
+def _said_of(location: str) -> Iterator[None]:
     try:
-        tests = contrasts(rows, metric=metric, design="paired" if design == "paired" else "independent", roles=roles)
+        yield
     except ValueError as error:
-        raise SweepError(f"{source}: {error}") from error
-    if form != "table":
-        _write(tests, form)
-        return
-    for view in contrast_views(tests, roles=roles):
-        console.print(view)
-    if not len(tests):
-        console.print("nothing to compare: no factor has two levels with the others fixed")
+        raise SweepError(f"{location}: {error}") from error
 
 
-def _read(source: str) -> pd.DataFrame:
+def _amount(option: str, text: str) -> float:
+    """The number in `0.02` or `5%`."""
     try:
-        rows = pd.read_csv(source) if source.endswith(".csv") else pd.read_parquet(source)
-    except FileNotFoundError:
-        raise SweepError(f"{source}: found nothing there, expected a sweep, or Parquet or CSV rows") from None
-    except (ValueError, pa.ArrowException, OSError) as error:
-        raise SweepError(f"{source}: cannot be read as rows ({error}), expected Parquet or CSV") from error
-    if rows.empty:
-        raise SweepError(f"{source}: found no rows, expected a sweep, or Parquet or CSV rows")
-    return rows
+        return float(text.removesuffix("%"))
+    except ValueError:
+        raise SweepError(
+            f"{option}: found {text!r}, expected a number such as 0.02, or a percentage such as 5%"
+        ) from None
 
 
-def _only_metric(rows: pd.DataFrame, source: str) -> str:
-    numeric = [str(name) for name in rows.select_dtypes("number").columns if name not in DEFAULT_ROLES.axes]
-    if len(numeric) != 1:
-        columns = ", ".join(numeric) or "no numeric column besides the keys"
-        raise SweepError(f"{source}: found {columns}, expected --metric to name one of them")
-    return numeric[0]
+def _percent(option: str, text: str) -> float:
+    if not text.endswith("%"):
+        raise SweepError(f"{option}: found {text!r}, expected a percentage such as 5%")
+    return _amount(option, text)
+
+
+def _show(frame: pd.DataFrame, form: str, console: Console, views: Callable[[], list[Table]]) -> None:
+    if frame.empty:
+        # Not among the lines that a program reads.
+        print("nothing to compare: no factor has two levels with the others fixed", file=sys.stderr)
+    if form != "table":
+        _write(frame, form)
+    elif len(frame):
+        for view in views():
+            console.print(view)
 
 
 def _write(frame: pd.DataFrame, form: str) -> None:

@@ -4,25 +4,23 @@ Pure computation on a DataFrame with one row per pruned model. Tables and pictur
 `reporting`.
 """
 
-import difflib
 from collections.abc import Sequence
-from itertools import combinations
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from sweeps.statistics.assumptions import doubts
+from sweeps.statistics.cells import Pair, questions
 from sweeps.statistics.effect_size import hedges_g
 from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+from sweeps.statistics.samples import Design, Values, samples, t_test, untestable
 
 ALPHA = 0.05
 
-Design = Literal["paired", "independent"]
-Levels = tuple[Any, ...]
-
-_TESTS = {"paired": "repeated-measures one-way ANOVA", "independent": "one-way ANOVA"}
+TESTS: dict[Design, str] = {"paired": "repeated-measures one-way ANOVA", "independent": "one-way ANOVA"}
 _RESULTS = ("statistic", "p_value", "effect_size", "effect_low", "effect_high")
 
 
@@ -39,11 +37,12 @@ def contrasts(
     with one line per ratio at which either has some. Levels are in sorted order, `level_a` before `level_b`;
     lines are ordered by factor, fixed levels, pair of levels, ratio.
 
-    `independent` is the one-way ANOVA. `paired` treats every replicate as a block, for models that share a
-    checkpoint: on the blocks complete in both levels, the repeated-measures one-way ANOVA, whose F for two
-    levels is t² of the paired t test. Means, standard deviations (of the sample) and counts are those of the
-    values tested, and `note` says what was dropped. A test that cannot be made has a NaN p-value and the
-    reason in `note`.
+    `independent` is the one-way ANOVA, whose F for two levels is t² of the t test. `paired` treats every replicate as
+    a block, for models that share a checkpoint: on the blocks complete in both levels, the repeated-measures one-way
+    ANOVA, whose F is t² of the paired t test. Means, standard deviations (of the sample) and counts are those of the
+    values tested, and `note` says what was dropped. A test that cannot be made has a NaN p-value and the reason in
+    `note`. Where an assumption of the test is in doubt, `note` says so, with robust tests beside it (see
+    `assumptions.py`).
 
     `effect_size` is Hedges' g (see `effect_size.py`), positive where `level_a` is larger, in units of the
     pooled standard deviation (`paired`: of that of the differences).
@@ -67,56 +66,18 @@ def contrasts(
     Raises:
         ValueError: a key or metric column is missing or unfit, or a key occurs twice.
     """
-    check_rows(rows, metric=metric, axes=roles.axes)
-    factors, replicate, along = roles.factors, roles.replicate, roles.along
-    cells = _cells(rows, metric=metric, roles=roles)
     lines: list[dict[str, Any]] = []
-    for position, factor in enumerate(factors):
-        questions: dict[Levels, list[Levels]] = {}
-        for levels in sorted(cells):
-            fixed = (*levels[:position], "", *levels[position + 1 :])
-            questions.setdefault(fixed, []).append(levels)
-        for fixed, configurations in questions.items():
-            family = [
-                {"factor": factor, "level_a": a[position], "level_b": b[position]}
-                | dict(zip(factors, fixed, strict=True))
-                | {along: ratio, "metric": metric, "design": design, "test": _TESTS[design]}
-                | _compare(
-                    cells[a].get(ratio, _NO_RUNS),
-                    cells[b].get(ratio, _NO_RUNS),
-                    names=(str(a[position]), str(b[position])),
-                    design=design,
-                    replicate=replicate,
-                )
-                for a, b in combinations(configurations, 2)
-                for ratio in sorted(cells[a].keys() | cells[b].keys())
-            ]
-            corrected = holm([line["p_value"] for line in family])
-            lines += [line | {"p_holm": p} for line, p in zip(family, corrected, strict=True)]
-    columns = ["factor", "level_a", "level_b", *factors, along, "metric", "design", "n_a", "n_b"]
+    for pairs in questions(rows, metric=metric, roles=roles):
+        family = [_compare(pair, design=design, replicate=roles.replicate) for pair in pairs]
+        corrected = holm([line["p_value"] for line in family])
+        lines += [
+            pair.keys | {"metric": metric, "design": design, "test": TESTS[design]} | line | {"p_holm": p}
+            for pair, line, p in zip(pairs, family, corrected, strict=True)
+        ]
+    columns = ["factor", "level_a", "level_b", *roles.factors, roles.along, "metric", "design", "n_a", "n_b"]
     columns += ["mean_a", "mean_b", "sd_a", "sd_b", "statistic", "p_value", "p_holm"]
     columns += ["effect_size", "effect_low", "effect_high", "test", "note"]
     return pd.DataFrame(lines, columns=columns)
-
-
-def check_rows(rows: pd.DataFrame, *, metric: str, axes: Sequence[str]) -> None:
-    """Raise `ValueError` unless `rows` has a complete, unique key and a numeric column `metric`."""
-    for axis in axes:
-        if axis not in rows:
-            raise ValueError(f"key column {axis!r} is missing from the rows, expected {', '.join(axes)}")
-        if rows[axis].isna().any():
-            raise ValueError(f"key column {axis!r} is empty in {rows[axis].isna().sum()} of {len(rows)} rows")
-    if metric not in rows:
-        measured = [str(column) for column in rows.columns if column not in axes]
-        nearest = difflib.get_close_matches(metric, measured, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(measured) or 'none'}"
-        raise ValueError(f"metric {metric!r} is not a column of the rows; {hint}")
-    if len(rows) and not pd.api.types.is_numeric_dtype(rows[metric]):
-        raise ValueError(f"metric {metric!r} holds {rows[metric].dtype} values, expected numbers")
-    twice = rows.duplicated(list(axes))
-    if twice.any():
-        key = ", ".join(f"{axis} {rows[axis][twice].iloc[0]}" for axis in axes)
-        raise ValueError(f"{twice.sum()} of {len(rows)} rows repeat the key of another, the first is {key}")
 
 
 def holm(p_values: Sequence[float]) -> npt.NDArray[np.float64]:
@@ -129,23 +90,6 @@ def holm(p_values: Sequence[float]) -> npt.NDArray[np.float64]:
     return corrected
 
 
-_NO_RUNS = pd.Series(dtype=float)
-
-
-def _cells(rows: pd.DataFrame, *, metric: str, roles: Roles) -> dict[Levels, dict[float, "pd.Series[float]"]]:
-    """Per configuration and ratio, the metric indexed by replicate; NaN where it is not finite."""
-    values = rows[metric].to_numpy(dtype=float, na_value=np.nan)
-    keys = zip(*(rows[axis].tolist() for axis in (*roles.factors, roles.along, roles.replicate)), strict=True)
-    cells: dict[Levels, dict[float, dict[Any, float]]] = {}
-    for (*levels, ratio, block), value in zip(keys, values, strict=True):
-        cell = cells.setdefault(tuple(levels), {}).setdefault(ratio, {})
-        cell[block] = value if np.isfinite(value) else np.nan
-    return {
-        levels: {ratio: pd.Series(cell, dtype=float).sort_index() for ratio, cell in by_ratio.items()}
-        for levels, by_ratio in cells.items()
-    }
-
-
 class _Test(NamedTuple):
     statistic: float
     p_value: float
@@ -154,64 +98,38 @@ class _Test(NamedTuple):
     n_effective: float
 
 
-def _compare(
-    a: "pd.Series[float]", b: "pd.Series[float]", *, names: tuple[str, str], design: Design, replicate: str
-) -> dict[str, Any]:
-    """One cell of a contrast: sizes, means, the test and its effect size, or why there is none."""
-    if design == "paired":
-        blocks = pd.DataFrame({"a": a, "b": b})
-        notes = _dropped(blocks.isna().any(axis=1), f"dropped {replicate}", "without a value in both")
-        a, b = blocks.dropna()["a"], blocks.dropna()["b"]
-        test = _paired(a, b)
+def _compare(pair: Pair, *, design: Design, replicate: str) -> dict[str, Any]:
+    """One line of a contrast: sizes, means, the test and its effect size, or why there is none."""
+    a, b, notes = samples(pair, design=design, replicate=replicate)
+    line = dict.fromkeys(_RESULTS, np.nan) | describe(a, b)
+    reason = untestable(a, b, design=design)
+    if reason:
+        notes.append(f"not tested: {reason}")
     else:
-        notes = [
-            note
-            for name, group in zip(names, (a, b), strict=True)
-            for note in _dropped(group.isna(), f"{name}: dropped {replicate}", "without a finite value")
-        ]
-        a, b = a.dropna(), b.dropna()
-        test = _independent(a, b)
-    line: dict[str, Any] = {"n_a": len(a), "n_b": len(b), "mean_a": a.mean(), "mean_b": b.mean()}
-    line |= {"sd_a": a.std(), "sd_b": b.std()}
-    if isinstance(test, str):
-        notes.append(f"not tested: {test}")
-    else:
+        test = _paired(a, b) if design == "paired" else _independent(a, b)
         line |= {"statistic": test.statistic, "p_value": test.p_value}
         if test.df >= 2:
             effect = hedges_g(test.t, df=test.df, n_effective=test.n_effective)
             line |= {"effect_size": effect.g, "effect_low": effect.low, "effect_high": effect.high}
         else:
             notes.append("no effect size: 2 complete blocks, it needs 3")
-    return dict.fromkeys(_RESULTS, np.nan) | line | {"note": "; ".join(notes)}
+        notes += doubts(a, b, design=design)
+    return line | {"note": "; ".join(notes)}
 
 
-def _dropped(missing: "pd.Series[bool]", what: str, why: str) -> list[str]:
-    names = ", ".join(str(block) for block in missing.index[missing])
-    return [f"{what} {names} {why}"] if names else []
+def describe(a: Values, b: Values) -> dict[str, Any]:
+    """Return `n_a, n_b, mean_a, mean_b, sd_a, sd_b`, NaN where there are too few values."""
+    first, second = pd.Series(a, dtype=float), pd.Series(b, dtype=float)
+    sizes = {"n_a": len(a), "n_b": len(b), "mean_a": first.mean(), "mean_b": second.mean()}
+    return sizes | {"sd_a": first.std(), "sd_b": second.std()}
 
 
-def _paired(a: "pd.Series[float]", b: "pd.Series[float]") -> _Test | str:
-    """The test on complete blocks, or the reason why it cannot be made."""
-    if len(a) < 2:
-        return f"{len(a)} complete blocks, a test needs 2"
-    if np.ptp(a - b) <= _rounding(a, b):
-        return "the differences do not vary"
+def _paired(a: Values, b: Values) -> _Test:
     t, p = stats.ttest_rel(a, b)
     return _Test(statistic=t**2, p_value=p, t=t, df=len(a) - 1, n_effective=len(a))
 
 
-def _independent(a: "pd.Series[float]", b: "pd.Series[float]") -> _Test | str:
-    """The test on two groups, or the reason why it cannot be made."""
-    if min(len(a), len(b)) < 2:
-        return f"groups of {len(a)} and {len(b)}, a test needs 2 in each"
-    if max(np.ptp(a), np.ptp(b)) <= _rounding(a, b):
-        return "neither group varies"
-    f, p = stats.f_oneway(a, b)
-    t = float(np.copysign(np.sqrt(f), a.mean() - b.mean()))
+def _independent(a: Values, b: Values) -> _Test:
+    t, p = t_test(a, b)
     n_effective = len(a) * len(b) / (len(a) + len(b))
-    return _Test(statistic=f, p_value=p, t=t, df=len(a) + len(b) - 2, n_effective=n_effective)
-
-
-def _rounding(a: "pd.Series[float]", b: "pd.Series[float]") -> float:
-    """The spread that decimals such as 0.3 - 0.2 and 0.2 - 0.1 show though they are equal."""
-    return float(64 * np.finfo(float).eps * max(a.abs().max(), b.abs().max()))
+    return _Test(statistic=t**2, p_value=p, t=t, df=len(a) + len(b) - 2, n_effective=n_effective)

@@ -1,4 +1,4 @@
-"""What tests of the engine share: a storage, a console to read from, and a real S3 server (SeaweedFS), started once."""
+"""What tests share: the command line, a storage, a console to read from, and a real S3 server (SeaweedFS)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import io
 import socket
 import subprocess
+import sys
 import sysconfig
 import time
 import uuid
@@ -16,7 +17,9 @@ import pyarrow.fs
 import pytest
 from rich.console import Console
 
+from sweeps import cli
 from sweeps.storage import Store
+from tests.command_line import Ran, Sweeps
 
 PATIENCE_S = 60
 ENVIRONMENT = {
@@ -29,6 +32,23 @@ ENVIRONMENT = {
 PORTS = [f"{part}.port{kind}" for part in ("s3", "master", "volume", "filer") for kind in ("", ".grpc")]
 
 Uri = Callable[..., str]
+
+
+@pytest.fixture
+def sweeps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Sweeps:
+    """Run the command line in this process, in an empty folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def run(*arguments: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["sweeps", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        output, errors = capsys.readouterr()
+        return Ran(int(ended.value.code or 0), output, errors)
+
+    return run
 
 
 @pytest.fixture

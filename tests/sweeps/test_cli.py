@@ -6,57 +6,20 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from robustprune.darknet import Detector, save_weights
-from sweeps import cli, load_results, spec
+from sweeps import load_results, spec
 from sweeps.planning import plan
 from sweeps.storage import Store
 from tests import toy_rows, toy_study
+from tests.command_line import Ran, Sweeps, assert_refused
 
 ROOT = Path(__file__).parents[2]
-
-
-class Ran(NamedTuple):
-    status: int
-    output: str
-    errors: str
-
-
-Sweeps = Callable[..., Ran]
-
-
-@pytest.fixture
-def sweeps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Sweeps:
-    """Run the command line in this process, in an empty folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-
-    def run(*arguments: str) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["sweeps", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        output, errors = capsys.readouterr()
-        return Ran(int(ended.value.code or 0), output, errors)
-
-    return run
-
-
-def assert_refused(ran: Ran, *words: str) -> None:
-    """One sentence on standard error that has these words, nothing else said, exit status 2."""
-    assert ran.status == 2
-    assert ran.output == ""
-    assert ran.errors.startswith("Error: ")
-    assert ran.errors.count("\n") == 1
-    assert "Traceback" not in ran.errors
-    for word in words:
-        assert word in ran.errors
 
 
 # Toy sweeps
@@ -209,7 +172,7 @@ def test_the_bundled_specs_are_listed(sweeps: Sweeps) -> None:
 @pytest.mark.parametrize("module", ["sweeps", "sweeps.cli"])
 def test_it_runs_as_a_module(module: str) -> None:
     ran = subprocess.run([sys.executable, "-m", module, "-h"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for command in ("run", "plan", "status", "failures", "results", "analyze", "report", "specs"):
+    for command in ("run", "plan", "status", "failures", "results", "analyze", "power", "report", "specs"):
         assert f"\n  {command} " in ran.stdout
 
 

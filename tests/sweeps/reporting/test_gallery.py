@@ -38,6 +38,8 @@ def page(folder: Path, **pictures: object) -> Page:
         rows=nothing,
         baseline=nothing,
         failures=nothing,
+        cells=[],
+        baselines=[],
         spec_text="",
         metrics={},
         **pictures,  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from rich.console import Console
 from sweeps import load_results
 from sweeps.errors import SweepError
 from sweeps.reporting import tables
+from sweeps.statistics.samples import Design
 from sweeps.storage import Store
 from tests import toy_rows
 
@@ -54,9 +55,9 @@ def detector_rows(metric: str = "map_adv") -> pd.DataFrame:
 
 
 def analysed(
-    source: str | Path, capsys: pytest.CaptureFixture[str], metric: str | None = None, design: str | None = None
+    source: str | Path, capsys: pytest.CaptureFixture[str], metric: str | None = None, design: Design | None = None
 ) -> pd.DataFrame:
-    tables.show_analysis(str(source), metric, design, "csv", Console())
+    tables.show_analysis(str(source), Console(), metric=metric, design=design, form="csv")
     return pd.read_csv(io.StringIO(capsys.readouterr().out))
 
 
@@ -114,14 +115,14 @@ def test_a_sweep_is_analysed_by_its_own_axes_and_paired(sweep: str, capsys: pyte
 
 def test_tests_as_json_and_csv_are_the_same_numbers(sweep: str, capsys: pytest.CaptureFixture[str]) -> None:
     expected = analysed(sweep, capsys)
-    tables.show_analysis(sweep, None, None, "json", Console())
+    tables.show_analysis(sweep, Console(), form="json")
     found = pd.DataFrame(json.loads(capsys.readouterr().out, parse_constant=pytest.fail))
     for column in ("p_value", "statistic", "mean_a", "effect_size"):
         np.testing.assert_array_equal(found[column].to_numpy(dtype=float), expected[column])
 
 
 def test_tests_as_a_table_name_what_is_compared(sweep: str, printed: Console) -> None:
-    tables.show_analysis(sweep, None, None, "table", printed)
+    tables.show_analysis(sweep, printed)
     for word in ("quick", "slow", "round", "flat"):
         assert word in text(printed)
 
@@ -142,11 +143,28 @@ def test_csv_parquet_and_a_folder_of_parquet_give_the_same_tests(
         pd.testing.assert_frame_equal(other, found[0])
 
 
-def test_rows_that_nothing_can_be_compared_in_say_so(tmp_path: Path, printed: Console) -> None:
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_rows_that_nothing_can_be_compared_in_say_so_beside_the_output(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], printed: Console
+) -> None:
     rows = detector_rows()
     rows[rows["initializer"] == "hydra"].to_csv(tmp_path / "rows.csv", index=False)
-    tables.show_analysis(str(tmp_path / "rows.csv"), None, None, "table", printed)
-    assert "nothing to compare" in text(printed)
+    tables.show_analysis(str(tmp_path / "rows.csv"), printed, form=form)
+    output, errors = capsys.readouterr()
+    assert "nothing to compare" in errors
+    assert output.count("\n") == (1 if form == "csv" else 0)
+    assert text(printed) == ""
+
+
+def test_levels_may_have_the_names_that_pandas_reads_as_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = detector_rows().replace({"initializer": {"hydra": "None", "deeplift": "NA"}})
+    rows.loc[0, "map_adv"] = np.nan
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    found = analysed(tmp_path / "rows.csv", capsys, "map_adv", "paired")
+    assert found["note"].tolist()[0].startswith("dropped seed 0")
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize(
@@ -164,6 +182,10 @@ def test_rows_that_nothing_can_be_compared_in_say_so(tmp_path: Path, printed: Co
         ("two.csv", None, "two.csv: found map_adv, map_clean, expected --metric to name one of them"),
         ("none.csv", None, "none.csv: found no numeric column besides the keys, expected --metric to name one of them"),
         ("keyless.csv", None, "keyless.csv: key column 'colour' is missing from the rows, expected structure, "),
+        ("rows.csv", "seed", "rows.csv: metric 'seed' is a key column, expected one that was measured"),
+        ("words.csv", "map_adv", "words.csv: metric 'map_adv' holds 'high', expected numbers"),
+        ("percent.csv", None, "percent.csv: key column 'ratio' holds '50%', expected numbers"),
+        ("hole.csv", None, "hole.csv: key column 'colour' is empty in 1 of 16 rows"),
         ("twice.csv", None, "twice.csv: 16 of 32 rows repeat the key of another, the first is structure unstructured"),
     ],
 )
@@ -175,6 +197,9 @@ def test_a_source_that_is_no_rows_is_refused(name: str, metric: str | None, mess
         "two.csv": rows.assign(map_clean=1.0),
         "none.csv": rows[AXES],
         "keyless.csv": rows.drop(columns="colour"),
+        "words.csv": rows.assign(map_adv=["high", *rows["map_adv"][1:]]),
+        "percent.csv": rows.assign(ratio="50%"),
+        "hole.csv": rows.assign(colour=[None, *rows["colour"][1:]]),
         "twice.csv": pd.concat([rows, rows]),
     }
     if name in frames:
@@ -182,18 +207,18 @@ def test_a_source_that_is_no_rows_is_refused(name: str, metric: str | None, mess
     (tmp_path / "empty.csv").touch()
     (tmp_path / "text.parquet").write_text("not Parquet")
     with pytest.raises(SweepError) as caught:
-        tables.show_analysis(str(tmp_path / name), metric, None, "csv", Console())
+        tables.show_analysis(str(tmp_path / name), Console(), metric=metric)
     assert str(caught.value).startswith(f"{tmp_path}/{message}")
 
 
 def test_a_misspelt_metric_of_a_sweep_offers_the_nearest(sweep: str) -> None:
     with pytest.raises(SweepError, match="metric 'outcom' is not a column of the rows; did you mean 'outcome'"):
-        tables.show_analysis(sweep, "outcom", None, "csv", Console())
+        tables.show_analysis(sweep, Console(), metric="outcom")
 
 
 def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match="found no rows, expected a sweep, or Parquet or CSV rows"):
-        tables.show_analysis(str(tmp_path), None, None, "csv", Console())
+        tables.show_analysis(str(tmp_path), Console())
 
 
 @pytest.mark.skipif(not (DATA / "paper").is_dir(), reason="the reference study's tables are not at ROBUSTPRUNE_DATA")

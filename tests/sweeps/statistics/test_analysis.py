@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.statistics.analysis import Design, contrasts, holm
+from sweeps.statistics.analysis import contrasts, holm
 from sweeps.statistics.roles import Roles
+from sweeps.statistics.samples import Design
 
 DATA = Path(os.environ.get("ROBUSTPRUNE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 AXES = ("method", "seed", "sparsity")
@@ -150,13 +151,71 @@ def test_two_blocks_have_a_p_value_and_no_effect_size() -> None:
         (lambda rows: rows.rename(columns={"accuracy": "acuracy"}), "did you mean 'acuracy'"),
         (lambda rows: rows.drop(columns="seed"), "key column 'seed' is missing .* method, seed, sparsity"),
         (lambda rows: rows.assign(seed=[None, *range(5)]), "key column 'seed' is empty in 1 of 6 rows"),
-        (lambda rows: rows.assign(accuracy="high"), "'accuracy' holds .* values, expected numbers"),
+        (lambda rows: rows.assign(accuracy="high"), "'accuracy' holds 'high', expected numbers"),
+        (lambda rows: rows.assign(accuracy=None), "'accuracy' holds no value, expected numbers"),
+        (lambda rows: rows.assign(accuracy=[1e200, *range(5)]), "'accuracy' holds 1e.200, expected 0 or a size from"),
+        (lambda rows: rows.assign(accuracy=[1e-200, *range(5)]), "'accuracy' holds 1e-200, expected 0 or a size from"),
+        (lambda rows: rows.assign(sparsity="50%"), "key column 'sparsity' holds '50%', expected numbers"),
+        (lambda rows: rows.assign(method=[1, 1, 1, "b", "b", "b"]), "key column 'method' mixes numbers with 'b'"),
         (lambda rows: pd.concat([rows, rows[:1]]), "1 of 7 rows repeat .* method a, seed 0, sparsity 0.5"),
     ],
 )
 def test_unfit_tables_are_refused_in_one_sentence(spoil: Callable[[pd.DataFrame], pd.DataFrame], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compare(spoil(two_groups([1, 2, 3], [4, 5, 6])), "paired")
+
+
+def test_a_key_is_no_metric() -> None:
+    with pytest.raises(ValueError, match="metric 'seed' is a key column"):
+        contrasts(two_groups([1, 2], [3, 4]), metric="seed", roles=ROLES)
+
+
+def test_levels_and_replicates_may_be_numbers_or_words() -> None:
+    rows = two_groups([1, 2, 4], [4, 5, 3])
+    named = rows.replace({"method": {"a": 1, "b": 2}}).assign(seed=[f"seed {seed}" for seed in rows["seed"]])
+    found = compare(named, "paired")
+    assert found["p_value"].tolist() == compare(rows, "paired")["p_value"].tolist()
+    assert found[["level_a", "level_b"]].to_numpy().tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1 / 3])
+def test_one_constant_group_is_tested_without_a_warning(constant: float) -> None:
+    varied = [0.1, 0.3, 0.2, 0.4, 0.2, 0.5]
+    line = compare(two_groups([constant] * 6, varied), "independent").iloc[0]
+    assert line["p_value"] == pytest.approx(stats.f_oneway([constant] * 6, varied).pvalue)
+    assert np.isfinite(line[["p_value", "effect_size", "effect_low", "effect_high"]].astype(float)).all()
+
+
+def test_a_doubted_assumption_is_a_clause_of_the_note() -> None:
+    skewed = two_groups([0.0, 0.1, 0.2, 0.3, 0.4, 9.0, 1.0], [2.0, 2.1, 2.2, 2.3, 2.4, 2.6])
+    note = compare(skewed, "paired")["note"].iloc[0]
+    assert note.startswith("dropped seed 6 without a value in both; differences not normal (Shapiro-Wilk p=")
+    assert "Wilcoxon p=" in note
+    assert "values not normal (Shapiro-Wilk p=" in compare(skewed, "independent")["note"].iloc[0]
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_errors_are_as_rare_as_promised_and_differences_as_often_found(design: Design) -> None:
+    rng = np.random.default_rng(3)
+    blocks = 5 * rng.normal(size=(600, 1, 6)) * (design == "paired")
+    noise = rng.normal(size=(600, 2, 6)) + blocks
+    index = pd.MultiIndex.from_product([range(600), ("a", "b"), range(6)], names=["sparsity", "method", "seed"])
+    for shift, share in ((0.0, 0.05), (2.0, _power(2.0, design))):
+        values = noise + np.array([[shift], [0.0]])
+        rows = pd.DataFrame({"accuracy": values.ravel()}, index=index).reset_index()
+        found = compare(rows, design)
+        assert (found["p_value"] < 0.05).mean() == pytest.approx(share, abs=0.035)
+        effect = shift / (np.sqrt(2) if design == "paired" else 1)
+        assert ((found["effect_low"] < effect) & (effect < found["effect_high"])).mean() == pytest.approx(
+            0.95, abs=0.025
+        )
+        assert found["effect_size"].mean() == pytest.approx(effect, abs=0.1)
+
+
+def _power(shift: float, design: Design) -> float:
+    """Of the F test of six values with unit variance beside six, by the noncentral F."""
+    df, noncentrality = (5, 6 * shift**2 / 2) if design == "paired" else (10, 3 * shift**2)
+    return float(stats.ncf.sf(stats.f.isf(0.05, 1, df), 1, df, noncentrality))
 
 
 def test_a_study_without_factors_has_nothing_to_compare() -> None:
@@ -184,6 +243,25 @@ def test_swapping_the_labels_turns_the_effect_and_nothing_else(
     assert other == pytest.approx(line[effect].to_numpy(dtype=float), nan_ok=True, rel=1e-3, abs=1e-6)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    pairs=measurements,
+    design=st.sampled_from(DESIGNS),
+    shift=st.integers(-9, 9),
+    factor=st.sampled_from([0.25, -2, 64]),
+)
+def test_neither_the_unit_nor_its_zero_matter(
+    pairs: list[tuple[float, float]], design: Design, shift: int, factor: float
+) -> None:
+    # Sums of such numbers are exact, so that nothing but the unit differs.
+    a, b = np.array(pairs).T
+    line = compare(two_groups([*a], [*b]), design).iloc[0]
+    other = compare(two_groups([*(factor * (a + shift))], [*(factor * (b + shift))]), design).iloc[0]
+    assert other["p_value"] == pytest.approx(line["p_value"], nan_ok=True, rel=1e-6)
+    assert other["effect_size"] == pytest.approx(np.sign(factor) * line["effect_size"], nan_ok=True, rel=1e-6, abs=1e-9)
+    assert other["note"] == line["note"]
+
+
 @settings(max_examples=30, deadline=None)
 @given(pairs=measurements, design=st.sampled_from(DESIGNS), order=st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(pairs: list[tuple[float, float]], design: Design, order: Random) -> None:
@@ -194,17 +272,20 @@ def test_the_order_of_rows_does_not_matter(pairs: list[tuple[float, float]], des
 
 
 @pytest.mark.skipif(not (DATA / "paper").is_dir(), reason="ROBUSTPRUNE_DATA holds no paper/")
-def test_the_reference_study_is_reproduced() -> None:
-    rows = pd.read_csv(DATA / "paper" / "appendix_map.csv")
+@pytest.mark.parametrize("metric", ["map", "seconds"])
+def test_the_reference_study_is_reproduced_in_whatever_form(metric: str) -> None:
+    rows = pd.read_csv(DATA / "paper" / "appendix_map.csv").sample(frac=1, random_state=0)
+    rows = rows.assign(seconds=rows["map"], note="a word", other=1.5)[::-1]
+    rows = rows.replace({"deeplift": "a ; b", "hydra": "NaN", "rgb": "ü", "structured": "x"}).rename(index=str)
     printed = pd.read_csv(DATA / "paper" / "pvalues_map.csv", index_col=0)
-    found = contrasts(rows, metric="map", design="independent")
+    found = contrasts(rows, metric=metric, design="independent")
     factors = found[["factor", "structure", "initializer"]].agg(" ".join, axis=1)
     lines = {
         "DeepLIFT vs. HYDRA (Unstructured)": "initializer unstructured ",
-        "DeepLIFT vs. HYDRA (Structured)": "initializer structured ",
-        "Unstructured vs. Structured (DeepLIFT)": "structure  deeplift",
-        "Unstructured vs. Structured (HYDRA)": "structure  hydra",
-        "Greyscale vs Colour (Unstructured DeepLIFT)": "colour unstructured deeplift",
+        "DeepLIFT vs. HYDRA (Structured)": "initializer x ",
+        "Unstructured vs. Structured (DeepLIFT)": "structure  a ; b",
+        "Unstructured vs. Structured (HYDRA)": "structure  NaN",
+        "Greyscale vs Colour (Unstructured DeepLIFT)": "colour unstructured a ; b",
     }
     assert len(found) == printed.size
     for name, key in lines.items():

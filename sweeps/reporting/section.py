@@ -1,0 +1,37 @@
+"""A section of the page: where links lead to, what it is called, and what it says, in HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+
+class Section(NamedTuple):
+    """A section. Its `content` is HTML, in which everything that comes from a sweep is escaped already.
+
+    Attributes:
+        name: letters, digits and dashes, for the links to it; no other section of the page has it.
+        title: plain text, for the heading and the link to it.
+        content: headings in it begin at `h3`.
+        on_paper: whether it is printed too.
+    """
+
+    name: str
+    title: str
+    content: str
+    on_paper: bool = True
+
+
+def section_html(section: Section) -> str:
+    """Return a section under its heading."""
+    screen = "" if section.on_paper else ' class="screen"'
+    heading = f'<h2 id="{section.name}-heading">{escape(section.title)}</h2>'
+    labelled = f'id="{section.name}" aria-labelledby="{section.name}-heading"'
+    return f"<section {labelled}{screen}>{heading}{section.content}</section>\n"
+
+
+def links_html(sections: Sequence[Section]) -> str:
+    """Return a link to each section."""
+    links = (f'<li><a href="#{section.name}">{escape(section.title)}</a></li>' for section in sections)
+    return f"<ul>{''.join(links)}</ul>"

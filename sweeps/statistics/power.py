@@ -1,0 +1,173 @@
+"""How many seeds an experiment needs to see a difference, judged by the variance of the runs at hand.
+
+Power is that of the two-sided t test of two levels, by the noncentral t distribution; for two levels it is also that of
+the ANOVA in `analysis.py`, whose F is t².
+"""
+
+import math
+from bisect import bisect_left
+from functools import cache
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, special, stats
+
+from sweeps.statistics.analysis import ALPHA, describe
+from sweeps.statistics.cells import Pair, questions
+from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+from sweeps.statistics.samples import Design, Values, samples, untestable
+
+POWER = 0.8
+CONFIDENCE = 0.95
+"""Of the interval of a standard deviation."""
+
+MOST = 10_000
+"""Runs per level, above which their number is not looked for."""
+
+_Z = np.linspace(-8, 8, 2001)
+_WEIGHTS = stats.norm.pdf(_Z) * (_Z[1] - _Z[0])
+
+_RESULTS = ("sd", "sd_low", "sd_high", "smallest_difference", "difference", "power", "n_needed", "n_low", "n_high")
+
+
+def power_analysis(
+    rows: pd.DataFrame,
+    *,
+    metric: str,
+    difference: float | None = None,
+    in_percent: bool = False,
+    at: float | None = None,
+    design: Design = "paired",
+    power: float = POWER,
+    alpha: float = ALPHA,
+    roles: Roles = DEFAULT_ROLES,
+) -> pd.DataFrame:
+    """Say, of every pair of levels at every ratio, how many runs see a difference, and what the runs at hand see.
+
+    `sd` is the standard deviation of the differences of blocks (`paired`) or within groups (`independent`). It is
+    itself an estimate, and a rough one from few runs: `sd_low` and `sd_high` are its 95% interval, by the chi-squared
+    distribution, and `n_low` and `n_high` what is needed if these were the truth.
+
+    Args:
+        rows: one row per model, without baseline rows.
+        metric: the numeric column to compare.
+        difference: of means, to be seen, above 0. Without one there is no power and no number needed: the difference
+            found cannot stand in for it, as the power to see that only restates the p-value (Hoenig & Heisey 2001, The
+            American Statistician 55).
+        in_percent: `difference` is in percent of the mean of both levels, not in the unit of the metric.
+        at: the ratio to look at; None for all.
+        design: `paired` or `independent`.
+        power: to be reached, above `alpha` and below 1.
+        alpha: of the two-sided test. Holm's correction of m tests at worst asks for alpha / m.
+        roles: of the key columns.
+
+    Returns:
+        The key columns of `analysis.contrasts`, then `metric, design, alpha, target_power, n_a, n_b, mean_a, mean_b,
+        sd, sd_low, sd_high, smallest_difference` (that the runs at hand see with `target_power`), `difference, power`
+        (of the runs at hand), `n_needed, n_low, n_high` (runs per level), `note`.
+
+    Raises:
+        ValueError: a key or metric column is missing or unfit, or a number is out of its range.
+    """
+    if difference is not None and not 0 < difference < math.inf:
+        raise ValueError(f"difference: found {difference:g}, expected a number above 0")
+    if not 0 < alpha < power < 1:
+        raise ValueError(f"found alpha {alpha:g} and power {power:g}, expected 0 < alpha < power < 1")
+    same = {"metric": metric, "design": design, "alpha": alpha, "target_power": power}
+    lines = []
+    for pair in _pairs(rows, metric=metric, at=at, roles=roles):
+        a, b, notes = samples(pair, design=design, replicate=roles.replicate)
+        sizes = {name: value for name, value in describe(a, b).items() if not name.startswith("sd")}
+        line = pair.keys | same | dict.fromkeys(_RESULTS, np.nan) | sizes
+        reason = untestable(a, b, design=design)
+        if reason:
+            notes.append(f"no standard deviation: {reason}")
+        else:
+            spread = _spread(a, b, design=design)
+            df, root = _freedom(len(a), len(b), design=design)
+            line |= spread | {"smallest_difference": spread["sd"] * noncentrality_for(power, df=df, alpha=alpha) / root}
+            wanted = difference
+            if wanted is not None and in_percent:
+                wanted *= abs(float(a.mean() + b.mean())) / 200
+            if wanted == 0:
+                notes.append("no difference to see: the mean is zero, of which nothing is a percentage")
+            elif wanted is not None:
+                line |= {"difference": wanted, "power": power_of_t(wanted / spread["sd"] * root, df=df, alpha=alpha)}
+                needed = [runs_for(wanted / sd, design=design, power=power, alpha=alpha) for sd in spread.values()]
+                line |= dict(zip(("n_needed", "n_low", "n_high"), needed, strict=True))
+                if np.isnan(needed).any():
+                    notes.append(f"where no number is given, more than {MOST} runs are needed")
+        lines.append(line | {"note": "; ".join(notes)})
+    columns = ["factor", "level_a", "level_b", *roles.factors, roles.along, *same, "n_a", "n_b", "mean_a", "mean_b"]
+    return pd.DataFrame(lines, columns=[*columns, *_RESULTS, "note"])
+
+
+def _pairs(rows: pd.DataFrame, *, metric: str, at: float | None, roles: Roles) -> list[Pair]:
+    pairs = list(chain.from_iterable(questions(rows, metric=metric, roles=roles)))
+    if at is None:
+        return pairs
+    known = sorted({float(level) for level in rows[roles.along]})
+    if at not in known:
+        raise ValueError(
+            f"found no rows at {roles.along} {at:g}; there are {', '.join(f'{level:g}' for level in known)}"
+        )
+    return [pair for pair in pairs if pair.keys[roles.along] == at]
+
+
+def power_of_t(noncentrality: float, *, df: int, alpha: float) -> float:
+    """Probability that a two-sided t test rejects at `alpha`, to 1e-6.
+
+    T = (Z + noncentrality) / sqrt(V / df), with Z unit normal and V chi-squared, is beyond the critical value where V
+    is small enough; the mean of that probability over Z is taken by the trapezoidal rule. The noncentral t and F of
+    scipy 1.17 are NaN at places in the range that a search passes through.
+    """
+    critical = stats.t.isf(alpha / 2, df)
+    beyond = special.chdtr(df, df * np.square((_Z + noncentrality) / critical))
+    return float(beyond @ _WEIGHTS)
+
+
+@cache
+def noncentrality_for(power: float, *, df: int, alpha: float) -> float:
+    """The noncentrality at which a two-sided t test at `alpha` has this power, above `alpha`."""
+
+    def lacking(noncentrality: float) -> float:
+        return power_of_t(noncentrality, df=df, alpha=alpha) - power
+
+    most = 1.0
+    while lacking(most) < 0:
+        most *= 2
+    return float(optimize.brentq(lacking, 0.0, most))
+
+
+def runs_for(effect: float, *, design: Design, power: float, alpha: float) -> float:
+    """The least number of runs per level that sees a difference of `effect` standard deviations; NaN above `MOST`."""
+
+    def enough(n: int) -> bool:
+        df, root = _freedom(n, n, design=design)
+        return power_of_t(effect * root, df=df, alpha=alpha) >= power
+
+    most = 2
+    while not enough(most):
+        most *= 2
+        if most > MOST:
+            return math.nan
+    return bisect_left(range(most + 1), True, lo=2, key=enough)
+
+
+def _freedom(n_a: int, n_b: int, *, design: Design) -> tuple[int, float]:
+    """Degrees of freedom, and the noncentrality of a difference of one standard deviation."""
+    if design == "paired":
+        return n_a - 1, math.sqrt(n_a)
+    return n_a + n_b - 2, math.sqrt(n_a * n_b / (n_a + n_b))
+
+
+def _spread(a: Values, b: Values, *, design: Design) -> dict[str, float]:
+    """The standard deviation that the noncentrality is in units of, and its interval."""
+    df, _ = _freedom(len(a), len(b), design=design)
+    if design == "paired":
+        sd = float(np.std(a - b, ddof=1))
+    else:
+        sd = math.sqrt((np.square(a - a.mean()).sum() + np.square(b - b.mean()).sum()) / df)
+    low, high = stats.chi2.interval(CONFIDENCE, df)
+    return {"sd": sd, "sd_low": sd * math.sqrt(df / high), "sd_high": sd * math.sqrt(df / low)}
