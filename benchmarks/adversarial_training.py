@@ -29,6 +29,7 @@ from robustprune.attacks import pgd
 from robustprune.compute import Compute
 from robustprune.darknet import Detector
 from robustprune.darknet.folding import fold
+from robustprune.devices import device_name
 from robustprune.host_memory import keep_freed
 from robustprune.losses import ciou
 from robustprune.losses.assignment import assign
@@ -84,7 +85,7 @@ def _measured(
         "batch": arguments.batch,
         "attack_steps": steps,
         "settings": _name(compute),
-        "device": torch.cuda.get_device_name() if images.is_cuda else "cpu",
+        "device": device_name(images.device),
         "threads": arguments.threads,
         "images_per_s": 1000 * arguments.batch / mine.p50,
         "textbook_images_per_s": 1000 * arguments.batch / theirs.p50,

@@ -27,6 +27,7 @@ from robustprune.darknet import Detector
 from robustprune.data.coco import CocoSplit, load_split
 from robustprune.data.letterbox import Pixels, letterbox
 from robustprune.data.samples import Samples
+from robustprune.devices import device_name
 from robustprune.losses import ciou
 from robustprune.objective import Objective
 from robustprune.training import batches
@@ -97,7 +98,7 @@ def measure(
         "images": len(split),
         "workers": workers,
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device_name(device),
     }
 
 

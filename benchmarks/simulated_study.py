@@ -60,6 +60,7 @@ class SimulatedStudy:
     tables: ClassVar[dict[str, dict[str, type]]] = {}
     files: ClassVar[dict[str, tuple[str, ...]]] = {}
     metrics: ClassVar = {"kept": "sum of kept weights"}
+    trade_off: ClassVar = None
 
     def __init__(self, settings: SimulatedSettings) -> None:
         """Take validated settings."""

@@ -16,6 +16,7 @@ import torch
 
 from robustprune.attacks import FgsmSettings, PgdSettings, ZeroGradients, configured
 from robustprune.darknet import Detector
+from robustprune.devices import device_name
 from robustprune.errors import InputError
 from robustprune.evaluation import Evaluation, evaluate
 from robustprune.export import export
@@ -187,10 +188,10 @@ def _teller(total: int) -> Callable[[int], None]:
 def _size_and_time(detector: Detector, image_size: int) -> dict[str, Any]:
     device = next(detector.parameters()).device
     image = torch.rand(1, detector.channels, image_size, image_size).to(device)
-    engine, times = fastest_engine(detector, image, dense=dense_engine(detector, image)), Evaluation()
+    engine, settings = fastest_engine(detector, image, dense=dense_engine(detector, image)), Evaluation()
     with torch.inference_mode():
         (timing,) = take_turns(
-            [engine.on(image)], repeats=times.timing_repeats, warm_up=times.timing_warm_up, device=device
+            [engine.on(image)], repeats=settings.timing_repeats, warm_up=settings.timing_warm_up, device=device
         )
     counts = size(detector, image_size=image_size)
     return {
@@ -200,7 +201,7 @@ def _size_and_time(detector: Detector, image_size: int) -> dict[str, Any]:
         "engine": engine.name,
         "params_total": counts.params,
         "macs_dense": counts.macs,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "torch_version": str(torch.__version__),
     }

@@ -86,6 +86,7 @@ class DetectionStudy:
         "inference_ms_p50": float,
         "inference_ms_p95": float,
         "inference_ms_dense": float,
+        "inference_ms_dense_p50": float,
         "speedup": float,
         "params_total": int,
         "params_kept": int,

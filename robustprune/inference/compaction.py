@@ -88,9 +88,21 @@ def compact(detector: Detector, *, round_to: int = 1) -> CompactDetector:
         round_to: compute so many idle filters besides that the number of filters of a layer is a multiple of this, or
             all the layer had; grouped convolutions are left alone.
     """
-    # Thousands of tiny operations, which a GPU would only slow down.
-    weights = {name: tensor.cpu() for name, tensor in fold(detector).tensors.items()}
-    liveness = Liveness(detector, weights, round_to=round_to)
+    return _built(detector, Liveness(detector, _folded(detector), round_to=round_to))
+
+
+@torch.no_grad()
+def whole(detector: Detector) -> CompactDetector:
+    """Return `detector` with its batch norms folded and nothing else left out, whatever its zeros; see `compact`."""
+    return _built(detector, Liveness(detector, _folded(detector), everything=True))
+
+
+def _folded(detector: Detector) -> dict[str, Tensor]:
+    # On the CPU: what follows is thousands of tiny operations, which a GPU would only slow down.
+    return {name: tensor.cpu() for name, tensor in fold(detector).tensors.items()}
+
+
+def _built(detector: Detector, liveness: Liveness) -> CompactDetector:
     builder = _Builder(liveness)
     for index, (layer, inputs) in enumerate(zip(detector.layers, detector.inputs, strict=True)):
         builder.build(index, layer, inputs)

@@ -22,7 +22,7 @@ from robustprune.darknet.graph import IMAGE
 from robustprune.darknet.layers import MaxPool
 from robustprune.darknet.network import last_reads
 from robustprune.inference.compact_layers import ChannelsLast
-from robustprune.inference.compaction import CompactDetector, compact
+from robustprune.inference.compaction import CompactDetector, compact, whole
 from robustprune.inference.sparse_convolution import (
     CpuSparseConvolution,
     CsrConvolution,
@@ -34,9 +34,6 @@ from robustprune.measure.timing import take_turns
 ROUND_TO = {"cpu": (1,), "cuda": (1, 8)}
 """Multiples of filters that are tried on a device. On a CPU rounding up cost more than it gave at every ratio
 (`benchmarks.inference --round-to 8`)."""
-
-ALL = 2**31
-"""Rounded up to a multiple of that, a layer computes all of its filters."""
 
 GAIN = 0.97
 """Share of the dense detector's time that a network must stay below to be called faster: the rest is noise."""
@@ -53,7 +50,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class Engine(NamedTuple):
-    """A network that computes what a detector computes, and how.
+    """A network that computes what a detector computes, and how. It runs on the device that it was made on.
 
     Attributes:
         name: `dense`, all of it; `compact`, without what zeros made idle; `sparse`, where some convolutions besides
@@ -73,10 +70,10 @@ class Engine(NamedTuple):
 
 @torch.inference_mode()
 def dense_engine(detector: Detector, image: Tensor) -> Engine:
-    """Return a detector with its batch norms folded, in the memory format in which it is faster.
+    """Return a whole detector, its batch norms folded, in the memory format in which it is faster.
 
     Args:
-        detector: to compare with, not pruned.
+        detector: what zeros it has are made no use of.
         image: (1, channels, H, W), what is timed with, on the detector's device.
     """
     engines = [_dense(detector, memory_format) for memory_format in _FORMATS]
@@ -112,7 +109,7 @@ def fastest_engine(
 
 
 def _dense(detector: Detector, memory_format: torch.memory_format) -> Engine:
-    return _in_format("dense", compact(detector, round_to=ALL), memory_format)
+    return _in_format("dense", whole(detector), memory_format)
 
 
 def _in_format(name: str, network: CompactDetector, memory_format: torch.memory_format) -> Engine:
@@ -159,15 +156,19 @@ def _ways(layer: nn.Module, pool: nn.Module | None = None) -> list[list[nn.Modul
     """Return the ways to run a layer, and the pool that alone reads it; each in as many modules."""
     if is_convolution(layer):
         layers = [layer, _converted(layer, torch.channels_last)]
-        on_cpu = next(layer.parameters()).device.type == "cpu"
-        sparse = CpuSparseConvolution(layer) if on_cpu else CsrConvolution(layer)
-        if pool is None:
-            return [[each] for each in [*layers, sparse]]
-        pooled = [CpuSparseConvolution(layer, pool=True), nn.Identity()] if on_cpu else [sparse, pool]
-        return [*([each, ChannelsLast(pool)] for each in layers), pooled]
+        plain = [[each] if pool is None else [each, ChannelsLast(pool)] for each in layers]
+        return [*plain, _sparse_way(layer, pool)]
     if isinstance(layer, MaxPool):
         return [[layer], [ChannelsLast(layer)]]
     return [[layer]]
+
+
+def _sparse_way(layer: nn.Module, pool: nn.Module | None) -> list[nn.Module]:
+    """Return a convolution without its zeros, and its pool."""
+    on_cpu = next(layer.parameters()).device.type == "cpu"
+    if pool is None:
+        return [CpuSparseConvolution(layer) if on_cpu else CsrConvolution(layer)]
+    return [CpuSparseConvolution(layer, pool=True), nn.Identity()] if on_cpu else [CsrConvolution(layer), pool]
 
 
 def _halves(pool: nn.Module, x: Tensor) -> bool:

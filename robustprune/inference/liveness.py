@@ -84,8 +84,10 @@ class Liveness:
         channels: of every layer and of the image, by index.
     """
 
-    def __init__(self, detector: Detector, weights: Mapping[str, Tensor], *, round_to: int) -> None:
-        """`weights` are those of the folded detector, by name."""
+    def __init__(
+        self, detector: Detector, weights: Mapping[str, Tensor], *, round_to: int = 1, everything: bool = False
+    ) -> None:
+        """`weights` are those of the folded detector, by name; with `everything`, all is computed."""
         self._layers = list(zip(detector.layers, detector.inputs, strict=True))
         self.filters: dict[int, Filters] = {}
         self.origins: dict[int, list[Tensor]] = {}
@@ -99,7 +101,7 @@ class Liveness:
                 self.origins[index] = origins(layer, [widths[source] for source in inputs])
                 widths[index] = len(self.origins[index][0])
         # What is computed although it is constant or unread.
-        self._forced = {index: torch.zeros(width, dtype=torch.bool) for index, width in widths.items()}
+        self._forced = {index: torch.full((width,), everything) for index, width in widths.items()}
         for layer, inputs in self._layers:
             if isinstance(layer, Yolo):
                 self._forced[inputs[0]][:] = True

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ _COST_OF_A_FILTER = 4
 class SparseConvolution(nn.Module):
     """A convolution, its bias and its activation, in time that follows from the number of its weights.
 
-    Any stride, zero padding and groups. `zeros` weights are left out; the others are copied.
+    Any stride, zero padding and groups. `zeros` weights are left out; the others are copied, for use where they are:
+    as a module it has no parameters, and stays on its device.
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -44,15 +45,22 @@ class SparseConvolution(nn.Module):
         self._values = weight[self._filter, channel, self._row, self._column]
         self.zeros = weight.numel() - len(self._values)
         self._inputs = conv.in_channels
-        self._shape: _Shape | None = None
+        self._settled: tuple[_Shape, Any] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, filters, H', W'), contiguous and without gradient."""
-        if self._shape is None or self._shape.image != x.shape[2:]:
-            self._shape = self._settle(*x.shape[2:])
-        return self._convolved(self._planes(x.detach()).flatten(2), self._shape)
+        # One name for both: other threads may come with images of another size.
+        settled = self._settled
+        if settled is None or settled[0].image != x.shape[2:]:
+            shape = self._shape(*x.shape[2:])
+            settled = self._settled = shape, self._prepared(shape)
+        return self._convolved(self._planes(x.detach()).flatten(2), *settled)
 
-    def _convolved(self, planes: Tensor, shape: _Shape) -> Tensor:
+    def _prepared(self, shape: _Shape) -> Any:
+        """Return what need not be done again for images of the same size."""
+        raise NotImplementedError
+
+    def _convolved(self, planes: Tensor, shape: _Shape, prepared: Any) -> Tensor:
         """(N, inputs · stride², rows · columns) -> (N, filters, H', W')."""
         raise NotImplementedError
 
@@ -67,19 +75,17 @@ class SparseConvolution(nn.Module):
         padded[:, :, before : before + height, before : before + width] = x
         return padded if step == 1 else nn.functional.pixel_unshuffle(padded, step)
 
-    def _settle(self, height: int, width: int) -> _Shape:
+    def _shape(self, height: int, width: int) -> _Shape:
         step = self._stride
         rows, columns = (_padded(side, self._padding, step) // step for side in (height, width))
-        plane = (self._input * step + self._row % step) * step + self._column % step
         ones = self._bias.new_ones(1, 1, height, width)
-        bias = nn.functional.conv2d(ones, self._border, self._bias, step, self._padding)[0]
         return _Shape(
             image=torch.Size((height, width)),
             width=columns,
-            plane=plane,
-            shift=self._row // step * columns + self._column // step,
             plane_size=rows * columns,
-            bias=bias,
+            plane=(self._input * step + self._row % step) * step + self._column % step,
+            shift=self._row // step * columns + self._column // step,
+            bias=nn.functional.conv2d(ones, self._border, self._bias, step, self._padding)[0],
         )
 
 
@@ -117,13 +123,12 @@ class CpuSparseConvolution(SparseConvolution):
         counts = self._filter.bincount(minlength=len(self._bias))
         self._starts = nn.functional.pad(counts.cumsum(0), (1, 0)).numpy()
 
-    def _settle(self, height: int, width: int) -> _Shape:
+    def _prepared(self, shape: _Shape) -> Callable[..., None]:
         from robustprune.inference.sparse_kernel import convolve  # its compiler takes half a second to import
 
-        shape = super()._settle(height, width)
         # Few rows differ, those at the border.
         rows, kinds = shape.bias.unique(dim=1, return_inverse=True)
-        self._kernel = partial(
+        return partial(
             convolve,
             starts=self._starts,
             offsets=(shape.plane * shape.plane_size + shape.shift).numpy(),
@@ -133,16 +138,15 @@ class CpuSparseConvolution(SparseConvolution):
             slope=self._slope,
             pool=self._pool,
         )
-        return shape
 
-    def _convolved(self, planes: Tensor, shape: _Shape) -> Tensor:
+    def _convolved(self, planes: Tensor, shape: _Shape, prepared: Callable[..., None]) -> Tensor:
         filters, height, width = shape.bias.shape
         if self._pool:
             assert height % 2 == width % 2 == 0
             height, width = height // 2, width // 2
         output = planes.new_empty(len(planes), filters, height, width)
         for image, result in zip(planes.flatten(1).numpy(), output.numpy(), strict=True):
-            self._by_threads(partial(self._kernel, planes=image, output=result))
+            self._by_threads(partial(prepared, planes=image, output=result))
         if self._all_done:
             return output
         finished: Tensor = self._after(output)
@@ -168,22 +172,20 @@ class CpuSparseConvolution(SparseConvolution):
 class CsrConvolution(SparseConvolution):
     """On any device, by PyTorch's products of a sparse and a dense matrix: one per tap, its matrix in CSR format."""
 
-    def _settle(self, height: int, width: int) -> _Shape:
-        shape = super()._settle(height, width)
+    def _prepared(self, shape: _Shape) -> list[tuple[int, Tensor]]:
         size = len(self._bias), self._inputs * self._stride**2
-        self._taps = [
+        return [
             (int(shift), _csr(self._filter[at], shape.plane[at], self._values[at], size))
             for shift in shape.shift.unique()
             for at in [shape.shift == shift]
         ]
-        return shape
 
-    def _convolved(self, planes: Tensor, shape: _Shape) -> Tensor:
+    def _convolved(self, planes: Tensor, shape: _Shape, prepared: list[tuple[int, Tensor]]) -> Tensor:
         filters, height, width = shape.bias.shape
         pixels = (height - 1) * shape.width + width
         total = planes.new_zeros(len(planes), filters, height * shape.width)
         for image, result in zip(planes, total, strict=True):
-            for shift, matrix in self._taps:
+            for shift, matrix in prepared:
                 result[:, :pixels] += matrix @ image[:, shift : shift + pixels]
         output = total.view(len(planes), filters, height, shape.width)[..., :width] + shape.bias
         activated: Tensor = self.activation(output)
@@ -227,7 +229,7 @@ def _csr(rows: Tensor, columns: Tensor, values: Tensor, size: tuple[int, int]) -
 
 
 def _slope(activation: nn.Module) -> float | None:
-    """The slope of an activation that is a leaky ReLU, or a special case of one."""
+    """The slope of an activation that is a leaky ReLU, or none at all."""
     if isinstance(activation, nn.LeakyReLU):
         return activation.negative_slope
-    return {nn.ReLU: 0.0, nn.Identity: 1.0}.get(type(activation))
+    return 1.0 if isinstance(activation, nn.Identity) else None

@@ -60,7 +60,7 @@ def convolve(
         values: (weights,).
         bias: (filters, kinds of rows, width), `width` being that of a row of `planes`.
         kinds: (H',), the kind of each row.
-        slope: of the leaky ReLU, from 0 to 1, which is none.
+        slope: of the leaky ReLU, in (0, 1]; 1 is none.
         pool: write the largest of every 2 × 2 pixels; H' and W' are even.
         first: of the filters to compute.
         last: the one before which to stop.
@@ -132,13 +132,15 @@ def _copy(row: Floats, total: Floats) -> None:
 def _activate(total: Floats, slope: np.float32, line: Floats) -> None:
     for p in range(len(line)):
         value = total[p]
-        line[p] = max(value, slope * value)
+        line[p] = slope * value if value < 0 else value
 
 
 @_compiled
 def _pool(upper: Floats, lower: Floats, slope: np.float32, line: Floats) -> None:
-    """Pool, then activate: the same as the other way round, with a quarter of the work."""
+    """Pool, then activate: the same as the other way round, with a quarter of the work. NaN is the largest."""
     for p in range(len(line)):
-        left, right = max(upper[2 * p], lower[2 * p]), max(upper[2 * p + 1], lower[2 * p + 1])
-        value = max(left, right)
-        line[p] = max(value, slope * value)
+        a, b, c, d = upper[2 * p], lower[2 * p], upper[2 * p + 1], lower[2 * p + 1]
+        left = b if b > a or b != b else a
+        right = d if d > c or d != d else c
+        value = right if right > left or right != right else left
+        line[p] = slope * value if value < 0 else value

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustprune.darknet import Detector
+from robustprune.devices import device_name
 from robustprune.inference import compact, dense_engine, fastest_engine
 from robustprune.measure.cost import cost
 from robustprune.measure.timing import take_turns
@@ -18,6 +19,8 @@ def measure_pruned(
     detector: Detector, masks: Mapping[str, Tensor], *, dense: Detector, image_size: int, repeats: int, warm_up: int
 ) -> dict[str, Any]:
     """Return columns of a row; times are of the fastest engine, in turns with the unpruned detector in its own.
+
+    `speedup` is the ratio of medians: a mean would remember every hiccup of the machine.
 
     Args:
         detector: pruned by `masks`, and so is a layer that has none not pruned.
@@ -41,8 +44,9 @@ def measure_pruned(
         "inference_ms_p50": pruned_time.p50,
         "inference_ms_p95": pruned_time.p95,
         "inference_ms_dense": dense_time.mean,
+        "inference_ms_dense_p50": dense_time.p50,
         "speedup": dense_time.p50 / pruned_time.p50,
         "engine": engine.name,
-        "device": torch.cuda.get_device_name(weight.device) if weight.is_cuda else "cpu",
+        "device": device_name(weight.device),
         **cost(detector, masks, compacted=compact(detector), image_size=image_size)._asdict(),
     }

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from robustprune.darknet import Detector, build, cfg
+from robustprune.darknet import Detector, build, cfg, load_weights
+from robustprune.data.coco import load_split
+from robustprune.data.samples import Samples
 from robustprune.errors import InputError
 from robustprune.inference import CompactDetector, compact
 from robustprune.inference.compact_layers import Complete, Select, Sum
@@ -61,6 +63,20 @@ def test_published_detectors(darknet_data: Path, name: str, structure: str, rati
     detector = randomised(Detector.from_cfg(darknet_data / f"{name}.cfg"))
     prune(detector, structure, ratio)
     assert_same(compact(detector), detector, images_of(count=1))
+
+
+@pytest.mark.parametrize("structure", ["structured", "unstructured"])
+def test_trained_weights_on_real_images(darknet_data: Path, coco_root: Path, structure: str) -> None:
+    trained = Detector.from_cfg(darknet_data / "yolo-fastest-1.1.cfg").eval()
+    load_weights(trained, darknet_data / "yolo-fastest-1.1.weights")
+    samples = Samples(load_split(coco_root, "val2017"), image_size=320, cache_bytes=0)
+    (batch,) = samples.stream(iter([[0, 1]]))
+    for ratio in RATIOS:
+        detector = copy.deepcopy(trained)
+        prune(detector, structure, ratio)
+        with torch.inference_mode():
+            for output, expected in zip(compact(detector)(batch.images), detector(batch.images), strict=True):
+                torch.testing.assert_close(output, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 0.9])

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from robustprune.darknet import Detector
 from robustprune.inference import Engine, compact, dense_engine, engine, fastest_engine
+from robustprune.inference.compaction import whole
 from robustprune.inference.sparse_convolution import CsrConvolution, SparseConvolution
-from tests.robustprune.pruned import assert_same, prune, randomised
+from tests.robustprune.pruned import HEAD, assert_same, conv, detector_of, prune, randomised
 
 CPU = torch.device("cpu")
 Runs = Sequence[Callable[[], object]]
@@ -62,10 +63,8 @@ def test_every_way_to_run_a_layer_computes_the_same(
     monkeypatch: pytest.MonkeyPatch, name: str, structure: str, way: int
 ) -> None:
     detector = pruned(randomised(Detector.from_cfg(name)), structure, 0.9)
-    dense = dense_engine(detector, images())
 
     def prefer(candidates: Runs, device: torch.device) -> list[float]:
-        """Of a layer's ways, that one; of whole networks the first that was put together."""
         return [0.0 if index == min(way, len(candidates) - 1) else 1.0 for index, _ in enumerate(candidates)]
 
     monkeypatch.setattr(engine, "_milliseconds", prefer)
@@ -74,15 +73,13 @@ def test_every_way_to_run_a_layer_computes_the_same(
     assert bool(sparse) == (way == 2)
     assert_same(tuned.network, detector, images())
     assert_same(tuned.network, detector, images(96, count=2))
-    assert dense.name == "dense"
 
 
 def test_other_devices_multiply_matrices_in_csr_format(monkeypatch: pytest.MonkeyPatch, nano: Detector) -> None:
-    monkeypatch.setattr(engine, "CpuSparseConvolution", lambda layer, pool=False: CsrConvolution(layer))
+    monkeypatch.setattr(engine, "_sparse_way", lambda layer, pool: [CsrConvolution(layer), *([pool] if pool else [])])
     monkeypatch.setattr(
         engine, "_milliseconds", lambda candidates, device: [-float(i) for i, _ in enumerate(candidates)]
     )
-    monkeypatch.setattr(engine, "_halves", lambda pool, x: False)
     detector = pruned(nano, "unstructured", 0.9)
     tuned = engine._tuned(compact(detector), images())
     assert sum(isinstance(layer, CsrConvolution) for layer in tuned.network.layers) > 10
@@ -141,6 +138,19 @@ def test_it_does_not_change_the_detector(nano: Detector) -> None:
     engine_of(detector, nano)
     assert all(torch.equal(tensor, before[name]) for name, tensor in detector.state_dict().items())
     assert next(detector.parameters()).requires_grad
+
+
+def test_a_dense_engine_leaves_nothing_out_even_of_depthwise_convolutions() -> None:
+    convolutions = conv(8), conv(8, "groups=8"), conv(8, size=1), "[shortcut]\nfrom=-3\nactivation=linear\n", conv(6)
+    detector = detector_of(*convolutions, HEAD)
+    expected = whole(detector)
+    for structure in ("structured", "unstructured"):
+        less = pruned(detector, structure, 0.9)
+        found = whole(less)
+        assert found.widths == expected.widths
+        assert [type(layer) for layer in found.layers] == [type(layer) for layer in expected.layers]
+        assert_same(found, less, images(32))
+        assert compact(less).widths != expected.widths
 
 
 @pytest.mark.parametrize("structure", ["structured", "unstructured"])

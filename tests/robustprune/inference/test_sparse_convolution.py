@@ -95,11 +95,17 @@ def test_weights_are_counted_and_copied(kind: type[SparseConvolution]) -> None:
     torch.testing.assert_close(output.flatten(), torch.tensor([1.5, -0.2]))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_number_stays_none(kind: type[SparseConvolution]) -> None:
-    layer = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.LeakyReLU(0.1))
-    x = torch.zeros(1, 1, 6, 40)
-    x[0, 0, 2, 3] = torch.nan
-    x[0, 0, 2, 30] = torch.inf
-    with torch.no_grad():
-        assert torch.equal(kind(layer)(x).isfinite(), layer(x).isfinite())
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("place", range(4))
+def test_what_is_no_number_stays_none(place: int, value: float, activation: nn.Module) -> None:
+    layer = nn.Sequential(nn.Conv2d(1, 1, 1), activation)
+    x = torch.ones(1, 1, 4, 40)
+    x[0, 0, place // 2, 6 + place % 2] = value
+    for made, expected in [
+        (CpuSparseConvolution(layer), layer),
+        (CpuSparseConvolution(layer, pool=True), nn.Sequential(layer, nn.MaxPool2d(2))),
+        (CsrConvolution(layer), layer),
+    ]:
+        with torch.no_grad():
+            torch.testing.assert_close(made(x), expected(x), equal_nan=True)

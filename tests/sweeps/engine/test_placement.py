@@ -68,8 +68,9 @@ def test_idle_gpus_help_the_last_trial(tmp_path: Path) -> None:
 
 
 def test_the_place_of_a_trial_that_ended_helps_the_last_one(tmp_path: Path) -> None:
-    # Two trials side by side, then the third; Tune would hold the other place for a fourth.
-    execute(tmp_path, *ONE_TRIAL, "grid.seed=[0, 1, 2]", SIX, "seconds=0.5", gpus=2)
+    # Two trials side by side, then the third; Tune would hold the other place for a fourth. Rows take so long that the
+    # second trial ends well before the third, though its process may be seconds late.
+    execute(tmp_path, *ONE_TRIAL, "grid.seed=[0, 1, 2]", SIX, "seconds=1.2", gpus=2)
     found = rows(tmp_path)
     assert len(found) == tries(tmp_path) == 18
     assert found.groupby("seed")["machine"].nunique().max() == 2
