@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from sweeps.errors import StorageError, SweepError
-from sweeps.planning.plan import Plan
+from sweeps.planning.plan import Plan, Row, trials
 from sweeps.published import load_published
 from sweeps.reporting import page
-from sweeps.reporting.against import against_section
+from sweeps.reporting.against import BesideError, against_section, unmatched
 from sweeps.reporting.section import Section
 from sweeps.reporting.summary import contrast_views, mean_table, mean_view
 from sweeps.rows import COSTS
@@ -76,7 +76,7 @@ def write_report(
     study, engine = sweep.spec.study, sweep.spec.engine
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
         folder = Path(scratch)
-        sections, drawn = _published(folder, sweep, against, named or {}) if against else ([], [])
+        sections, drawn = _published(folder, sweep, against, named or {}, console) if against else ([], [])
         galleries, why_none = _galleries(sweep)
         if why_none:
             console.print(f"no pictures: {why_none}", soft_wrap=True, markup=False)
@@ -96,6 +96,7 @@ def write_report(
             no_galleries=why_none,
             base_seconds=base_seconds(sweep),
             rows_at_a_time=engine.resources.workers_per_gpu,
+            own_scores=own_scores(sweep),
             sections=sections,
             roles=sweep.roles,
         )
@@ -111,9 +112,9 @@ def publish(sweep: Sweep, files: Sequence[Path], console: Console) -> None:
 
 
 def _published(
-    folder: Path, sweep: Sweep, against: str, named: Mapping[str, str]
+    folder: Path, sweep: Sweep, against: str, named: Mapping[str, str], console: Console
 ) -> tuple[Sequence[Section], Sequence[Path]]:
-    """Return the section on published values, and the files of its figures in `folder`."""
+    """Return the section on published values, and the files of its figures in `folder`; print what is not in it."""
     study = sweep.spec.study
     measured = [name for name, kind in {**study.columns, **COSTS}.items() if kind is not str]
     known = [*study.metrics, *(name for name in measured if name not in study.metrics)]
@@ -128,8 +129,12 @@ def _published(
             metrics=study.metrics,
             roles=sweep.roles,
         )
-    except ValueError as error:
+    except BesideError as error:
         raise SweepError(f"{against}: {error}") from error
+    left_out = unmatched(sweep.rows, sweep.baseline, published, roles=sweep.roles)
+    if left_out:
+        said = f"{against}: {left_out} of {len(published.values)} lines are of no configuration of {sweep.spec.name}"
+        console.print(said, soft_wrap=True, markup=False)
     return [section], files
 
 
@@ -148,9 +153,23 @@ def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
 
 
 def base_seconds(sweep: Sweep) -> dict[str, float]:
-    """Return what the starting points of the baselines took, by checkpoint; no row tells that."""
-    metas = {key: sweep.store.checkpoint_meta(key) for key in sweep.baseline["checkpoint_key"].unique()}
+    """Return what the starting points of a sweep took, by checkpoint; no row tells that."""
+    planned = {stage.key for row in _planned(sweep) for stage in row.stages if stage.name == "base"}
+    metas = {key: sweep.store.checkpoint_meta(key) for key in sorted(planned | {*sweep.baseline["checkpoint_key"]})}
     return {key: meta["seconds"] for key, meta in metas.items() if meta is not None and meta["stage"] == "base"}
+
+
+def own_scores(sweep: Sweep) -> set[str]:
+    """Return the keys of the rows whose scores are computed with them, not shared."""
+    return {str(row.key) for row in _planned(sweep) if row.scores is not None and not row.scores.shared}
+
+
+def _planned(sweep: Sweep) -> list[Row]:
+    """Return the rows of a sweep, finished or not; none where its data are not here, which their keys depend on."""
+    try:
+        return [row for trial in trials(sweep.spec) for row in trial.rows]
+    except ValueError:
+        return []
 
 
 def _flat(sweep: Sweep) -> list[dict[str, object]]:

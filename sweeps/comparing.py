@@ -12,12 +12,14 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from sweeps.closing import base_seconds, publish
+from sweeps.closing import base_seconds, own_scores, publish
 from sweeps.errors import SweepError
 from sweeps.reporting.comparison import comparison_html, costs_html, origins_html, settings_html
 from sweeps.reporting.cost import cost
+from sweeps.reporting.file_names import file_stem
 from sweeps.reporting.page import page_html
 from sweeps.reporting.section import Section
+from sweeps.rows import split_location
 from sweeps.spec_differences import differences
 from sweeps.sweep import Sweep, open_sweep
 
@@ -33,7 +35,7 @@ def write_comparison(locations: Sequence[str], console: Console) -> None:
     """
     sweeps = _opened(locations)
     first, *others = sweeps
-    stem = f"compared-with-{'-and-'.join(sweeps[name].spec.name for name in others)}"
+    stem = _stem(sweeps[first], [sweeps[name] for name in others])
     rows = {name: sweep.rows for name, sweep in sweeps.items()}
     study, roles = sweeps[first].spec.study, sweeps[first].roles
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
@@ -82,6 +84,14 @@ def _opened(locations: Sequence[str]) -> dict[str, Sweep]:
     return {sweep.spec.name if names[sweep.spec.name] == 1 else sweep.location: sweep for sweep in opened}
 
 
+def _stem(first: Sweep, others: Sequence[Sweep]) -> str:
+    """Return the page's name: that of the other sweeps, and for those of another storage, which one."""
+    places = [_place(sweep.location) for sweep in others]
+    here, _ = split_location(_place(first.location))
+    elsewhere = [place for place in places if split_location(place)[0] != here]
+    return file_stem(f"compared-with-{'-and-'.join(sweep.spec.name for sweep in others)}", told_by=elsewhere)
+
+
 def _place(location: str) -> str:
     return location.rstrip("/") if "://" in location else os.path.realpath(location)
 
@@ -94,7 +104,13 @@ def _settings(sweeps: dict[str, Sweep]) -> str:
 def _cost(sweep: Sweep) -> pd.DataFrame:
     every = pd.concat([sweep.baseline, sweep.rows])
     at_a_time = sweep.spec.engine.resources.workers_per_gpu
-    return cost(every, roles=sweep.roles, base_seconds=base_seconds(sweep), rows_at_a_time=at_a_time)
+    return cost(
+        every,
+        roles=sweep.roles,
+        base_seconds=base_seconds(sweep),
+        rows_at_a_time=at_a_time,
+        own_scores=own_scores(sweep),
+    )
 
 
 def _lead(sweeps: dict[str, Sweep]) -> str:

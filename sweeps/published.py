@@ -1,12 +1,13 @@
 """Values that a study has published, to put beside a sweep of one's own: a CSV file, read and checked.
 
 Its columns are axes of the sweep and columns of its rows, one line per cell. An axis that is not there, or empty,
-stands for every level. Lines that begin with `#` say where the values come from. How they are shown is told in
-`reporting/against.py`.
+stands for every level; a metric that is empty, `NA` or the like is not known. Lines that begin with `#` say where the
+values come from. How they are shown is told in `reporting/against.py`.
 """
 
 from __future__ import annotations
 
+import csv
 import difflib
 import io
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sweeps.bundled import bundled_files
@@ -21,6 +23,9 @@ from sweeps.errors import SweepError
 from sweeps.statistics.roles import Roles
 
 _EVERY = ""
+_NO_NUMBER = ["NA", "N/A", "NaN", "nan", "None", "null"]
+_CLOSE = 0.75
+"""How alike a column and an axis are, of 1, for the one to be taken for a misspelling of the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +76,8 @@ def load_published(
         SweepError: the file is not there, or is none of that form; the message says what was found and expected.
     """
     name, text = _read(name_or_path)
-    table = _renamed(_table(text, name_or_path), named or {}, name_or_path, known)
+    table = _renamed(_table(text, name_or_path), named or {}, name_or_path, known, roles)
+    _check_keys(table, known, roles, name_or_path)
     metrics = [str(column) for column in table.columns if column in known]
     if not metrics:
         others = ", ".join(str(column) for column in table.columns if column not in roles.axes) or "no metric"
@@ -99,7 +105,7 @@ def _read(name_or_path: str) -> tuple[str, str]:
         return name_or_path, bundled[name_or_path].read_text(encoding="utf-8")
     path = Path(name_or_path)
     try:
-        return path.stem, path.read_text(encoding="utf-8")
+        return path.stem, path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise SweepError(
             f"--against {name_or_path!r}: found neither a file nor published values of that name, "
@@ -112,28 +118,62 @@ def _read(name_or_path: str) -> tuple[str, str]:
 
 
 def _table(text: str, source: str) -> pd.DataFrame:
-    lines = (line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+    # Blank lines are none, and keep the numbers of the others.
+    lines = ["\n" if line.startswith("#") else line for line in text.splitlines(keepends=True)]
     try:
-        table = pd.read_csv(io.StringIO("".join(lines)), dtype=str, index_col=False)
-    except ValueError as error:
+        _check_widths(lines, source)
+        table = pd.read_csv(
+            io.StringIO("".join(lines)), dtype=str, index_col=False, keep_default_na=False, na_values=[_EVERY]
+        )
+    except (ValueError, csv.Error) as error:
         raise SweepError(f"{source}: cannot be read as CSV ({' '.join(str(error).split())})") from error
     if table.empty:
         raise SweepError(f"{source}: found no lines, expected published values")
     return table
 
 
-def _renamed(table: pd.DataFrame, named: Mapping[str, str], source: str, known: Sequence[str]) -> pd.DataFrame:
+def _check_widths(lines: Sequence[str], source: str) -> None:
+    reader = csv.reader(lines)
+    header = next(filter(None, reader), [])
+    for fields in reader:
+        if len(fields) > len(header):
+            raise SweepError(
+                f"{source}: line {reader.line_num}: found {len(fields)} fields, "
+                f"expected at most {len(header)} as in the header"
+            )
+
+
+def _renamed(
+    table: pd.DataFrame, named: Mapping[str, str], source: str, known: Sequence[str], roles: Roles
+) -> pd.DataFrame:
     for metric, column in named.items():
         if metric not in known:
             raise SweepError(f"--column {metric}={column}: found no {metric!r} in the rows{_hint(metric, known)}")
         if column not in table:
             raise SweepError(f"{source}: found no column {column!r}, expected one of {', '.join(table.columns)}")
+        if column in roles.axes:
+            raise SweepError(f"--column {metric}={column}: found the key {column!r}, expected a column of numbers")
+        if metric in table and metric != column:
+            raise SweepError(
+                f"--column {metric}={column}: found a column {metric!r} in {source} too, expected one of the two"
+            )
     return table.rename(columns={column: metric for metric, column in named.items()})
+
+
+def _check_keys(table: pd.DataFrame, known: Sequence[str], roles: Roles, source: str) -> None:
+    """Refuse a misspelled key, which would stand for every level of its axis."""
+    missing = [axis for axis in roles.axes if axis not in table]
+    for column in table.columns:
+        near = difflib.get_close_matches(str(column).strip().lower(), missing, n=1, cutoff=_CLOSE)
+        if near and column not in known and column not in roles.axes:
+            raise SweepError(
+                f"{source}: found a column {column!r}, expected a key by its name; did you mean {near[0]!r}?"
+            )
 
 
 def _numbers(column: pd.Series[str], where: str) -> pd.Series[float]:
     numbers = pd.to_numeric(column, errors="coerce").astype(float)
-    wrong = column[numbers.isna() & column.notna()]
+    wrong = column[~np.isfinite(numbers) & column.notna() & ~column.isin(_NO_NUMBER)]
     if len(wrong):
         raise SweepError(f"{where}: found {wrong.iloc[0]!r}, expected a number")
     return numbers

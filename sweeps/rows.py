@@ -95,6 +95,13 @@ def load_results(sweep: str) -> pd.DataFrame:
     return frame.sort_values(keys, ignore_index=True)
 
 
+def completed(rows: pd.DataFrame, expected: pa.Schema) -> pd.DataFrame:
+    """Return rows with all columns of `expected`, first and in its order; those younger than the rows are null."""
+    younger = {field.name: field.type for field in expected if field.name not in rows}
+    columns = {name: pa.nulls(len(rows), kind).to_pandas() for name, kind in younger.items()}
+    return rows.assign(**columns)[[*expected.names, *(name for name in rows if name not in expected.names)]]
+
+
 def split_location(sweep: str) -> tuple[str, str]:
     """Split `<storage>/<name>` into storage and name."""
     if "://" not in sweep:

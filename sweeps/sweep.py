@@ -10,7 +10,7 @@ import pandas as pd
 
 from sweeps import spec as specs
 from sweeps.errors import StorageError
-from sweeps.rows import load_results, schema, split_location
+from sweeps.rows import completed, load_results, schema, split_location
 from sweeps.spec import Spec
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
@@ -55,9 +55,7 @@ def open_sweep(location: str) -> Sweep:
         StorageError: there is no sweep, or its rows are damaged.
     """
     store, name, loaded = find_sweep(location)
-    frame = load_results(location)
-    if frame.empty:
-        frame = schema(loaded.study).empty_table().to_pandas()
+    frame = completed(load_results(location), schema(loaded.study))
     axes = [axis.name for axis in loaded.study.axes]
     cells = [dict(zip(axes, values, strict=True)) for values in frame[axes].itertuples(index=False)]
     is_baseline = np.array([loaded.study.is_baseline(cell) for cell in cells], dtype=bool)

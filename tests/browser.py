@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import select
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +62,8 @@ class Browser:
         try:
             self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            # Its own session: what it started must end too.
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._answers.close()
 

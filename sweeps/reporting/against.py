@@ -9,19 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from sweeps.published import Published
 from sweeps.reporting.curves import figure_html
 from sweeps.reporting.figures import save
+from sweeps.reporting.file_names import file_stem
 from sweeps.reporting.grouped_table import grouped_table, line
-from sweeps.reporting.panels import Curves, panels
+from sweeps.reporting.panels import Curves, panels, shared
 from sweeps.reporting.section import Section
 from sweeps.reporting.summary import decimals, in_words, labelled
 from sweeps.statistics.roles import Roles
 
 _SIDES = ("ours", "published")
+
+
+class BesideError(ValueError):
+    """The published values cannot be put beside the sweep; the message says what was found and expected."""
 
 
 def against_section(
@@ -46,7 +52,7 @@ def against_section(
         roles: of the key columns.
 
     Raises:
-        ValueError: nothing published is of a configuration of the sweep, or two values are of one cell.
+        BesideError: nothing published is of a configuration of the sweep, or two values are of one cell.
     """
     names = (name, f"{published.name}, published")
     said = f"{published.remark} A difference is that of {name} from what was published."
@@ -62,16 +68,16 @@ def against_section(
             sources = [
                 Curves(source, _curves(values, f"{side}{kind}")) for source, side in zip(names, _SIDES, strict=True)
             ]
-            if not set(sources[0].means["configuration"]) & set(sources[1].means["configuration"]):
+            if not shared(sources):
                 continue
             figure = panels(sources, configurations=configurations, label=of_what, along=roles.along)
-            drawn = save(figure, folder, f"{metric}{kind}_against_{published.name}")
+            drawn = save(figure, folder, f"{metric}{kind}_against_{file_stem(published.name)}")
             gist = f"{of_what}, against the weights pruned, a panel per configuration: {name} solid, published dashed."
             parts.append(figure_html(drawn[1].read_bytes(), f"{gist} The table below holds all values."))
             files += drawn
         parts.append(_table(values, names=names, label=label, along=roles.along))
     if len(parts) == 1:
-        raise ValueError("found no value of a configuration of the sweep, expected some to compare")
+        raise BesideError("found no value of a configuration of the sweep, expected some to compare")
     return Section("published", f"Beside {published.name}", "".join(parts)), files
 
 
@@ -86,16 +92,14 @@ def beside(
         too; `published` and so on. NaN where there is no value.
 
     Raises:
-        ValueError: two published values are of one cell.
+        BesideError: two published values are of one cell.
     """
     cells = [pd.DataFrame(columns=["configuration", "baseline", roles.along])]
     for configuration, models, is_baseline in _configurations(rows, baseline, roles):
         # A value for every level is not one for the unpruned, unprotected model.
-        theirs = published.of(
-            dict(zip(roles.factors, models[roles.factors].iloc[0], strict=True)), metric, exactly=is_baseline
-        )
+        theirs = published.of(_levels(models, roles), metric, exactly=is_baseline)
         if theirs.duplicated([roles.along, roles.replicate]).any():
-            raise ValueError(f"found two values of {metric} for {configuration} at one {roles.along}, expected one")
+            raise BesideError(f"found two values of {metric} for {configuration} at one {roles.along}, expected one")
         if len(theirs):
             sides = [
                 _means(each, metric, roles.along, side) for each, side in zip((models, theirs), _SIDES, strict=True)
@@ -103,6 +107,19 @@ def beside(
             both = sides[0].join(sides[1], how="outer").rename_axis(roles.along).reset_index()
             cells.append(both.assign(configuration=configuration, baseline=is_baseline))
     return pd.concat([each for each in cells if len(each)] or cells, ignore_index=True)
+
+
+def unmatched(rows: pd.DataFrame, baseline: pd.DataFrame, published: Published, *, roles: Roles) -> int:
+    """Return how many lines with a published value are of no configuration of the sweep."""
+    left = published.values.dropna(subset=published.metrics, how="all")
+    for _, models, is_baseline in _configurations(rows, baseline, roles):
+        for metric in published.metrics:
+            left = left.drop(published.of(_levels(models, roles), metric, exactly=is_baseline).index, errors="ignore")
+    return len(left)
+
+
+def _levels(models: pd.DataFrame, roles: Roles) -> dict[str, Any]:
+    return dict(zip(roles.factors, models[roles.factors].iloc[0], strict=True))
 
 
 def _configurations(

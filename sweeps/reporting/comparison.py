@@ -17,7 +17,7 @@ from sweeps.reporting.curves import figure_html
 from sweeps.reporting.figures import save
 from sweeps.reporting.grouped_table import grouped_table, line
 from sweeps.reporting.html_tables import small_table, sortable_table
-from sweeps.reporting.panels import Curves, panels
+from sweeps.reporting.panels import Curves, panels, shared
 from sweeps.reporting.provenance import FIELDS
 from sweeps.reporting.summary import STAR, decimals, format_p, labelled, mean_sd, notes, starred
 from sweeps.statistics.analysis import ALPHA, contrasts
@@ -59,18 +59,28 @@ def comparison_html(
 ) -> tuple[str, list[Path]]:
     """Return a metric of sweeps by name, the first against each other one, and the files of its figure in `folder`.
 
+    A sweep without a value of the metric is left out, and that is said.
+
     Raises:
         ValueError: a key or metric column is missing or unfit.
     """
     models = {name: labelled(each, roles.factors) for name, each in rows.items()}
     sources = [Curves(name, mean_sd(each, metric=metric, along=roles.along)) for name, each in models.items()]
+    without = [name for name, means in sources if means.empty]
+    sources = [source for source in sources if source.source not in without]
+    parts, files = [f"<h3>{escape(label)}</h3>"], list[Path]()
+    parts += [f"<p>{escape(name)} has no values of {escape(label)}.</p>" for name in without]
+    if shared(sources):
+        configurations = list(dict.fromkeys(name for each in models.values() for name in each["configuration"]))
+        figure = panels(sources, configurations=configurations, label=label, along=roles.along)
+        files = save(figure, folder, f"{stem}_{metric}")
+        drawn = ", ".join(source.source for source in sources)
+        gist = f"{label} against the weights pruned, a panel per configuration, a curve each for {drawn}. "
+        parts.append(figure_html(files[1].read_bytes(), gist + "The tables below hold all means."))
     first, *others = rows
-    configurations = list(models[first]["configuration"].unique())
-    figure = panels(sources, configurations=configurations, label=label, along=roles.along)
-    files = save(figure, folder, f"{stem}_{metric}")
-    gist = f"{label} against the weights pruned, a panel per configuration, a curve each for {', '.join(rows)}. "
-    parts = [f"<h3>{escape(label)}</h3>", figure_html(files[1].read_bytes(), gist + "The tables below hold all means.")]
     for other in others:
+        if {first, other} & set(without):
+            continue
         tests = compare(rows[first], rows[other], names=(first, other), metric=metric, roles=roles)
         parts.append(_tests_html(tests, names=(first, other), label=label, roles=roles))
     return "".join(parts), files
@@ -100,7 +110,8 @@ def costs_html(costs: Mapping[str, pd.DataFrame]) -> str:
     hours = every.pivot_table("seconds", ["stage", "device"], SWEEP, aggfunc="sum", sort=False) / 3600
     hours = hours.reindex(columns=list(costs))
     lines = [(stage, device, *map(_hours, values)) for (stage, device), *values in hours.itertuples(name=None)]
-    lines.append(("all", "", *map(_hours, hours.sum())))
+    for device, stages in hours.groupby("device", sort=False):
+        lines.append(("all", device, *map(_hours, stages.sum())))
     return small_table(["stage", "device", *costs], lines, caption="Hours, what rows share counted once")
 
 

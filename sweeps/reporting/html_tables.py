@@ -72,9 +72,10 @@ def filters(frame: pd.DataFrame, *, key: str, columns: Sequence[str]) -> str:
         f"{''.join(map(_option, sorted(frame[column].unique().tolist())))}</select></label>\n"
         for column in columns
     )
-    words = '<label>words in any column <input type="search" size="24" autocomplete="off"></label>\n'
+    words = '<label>words in any column <input type="search" size="24"></label>\n'
     return (
-        f'<form class="filter" role="search" aria-label="Filter the rows" data-table="{key}" hidden>{words}{choices}'
+        f'<form class="filter" role="search" aria-label="Filter the rows" data-table="{key}" autocomplete="off" hidden>'
+        f"{words}{choices}"
         '<button type="button">show all</button><p role="status" class="quiet"></p></form>'
     )
 

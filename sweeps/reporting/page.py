@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -48,6 +48,7 @@ def write_report(
     no_galleries: str = "",
     base_seconds: Mapping[str, float] | None = None,
     rows_at_a_time: int = 1,
+    own_scores: Collection[str] = (),
     sections: Sequence[Section] = (),
     roles: Roles = DEFAULT_ROLES,
 ) -> list[Path]:
@@ -71,6 +72,7 @@ def write_report(
         no_galleries: a sentence on why there are none, if there should be.
         base_seconds: as for `cost`.
         rows_at_a_time: as for `cost`.
+        own_scores: as for `cost`.
         sections: further ones, which come after the tests.
         roles: of the key columns; curves run along the fraction of weights pruned, in [0, 1].
 
@@ -108,7 +110,13 @@ def write_report(
     if galleries or no_galleries:
         add("pictures", "Pictures", "".join(map(gallery_html, galleries)) or f"<p>None: {escape(no_galleries)}.</p>")
     add("progress", "Progress and failures", progress_html(progress, failures, roles=roles))
-    costs = cost(every, roles=roles, base_seconds=base_seconds or {}, rows_at_a_time=rows_at_a_time)
+    costs = cost(
+        every,
+        roles=roles,
+        base_seconds=base_seconds or {},
+        rows_at_a_time=rows_at_a_time,
+        own_scores=own_scores,
+    )
     add("cost", "Cost", cost_html(costs, rows=len(every), rows_at_a_time=rows_at_a_time))
     add("provenance", "Provenance", provenance_html(every) if len(every) else _NOTHING)
     add("spec", "Spec", f'<pre tabindex="0" aria-label="The resolved spec">{escape(spec_text)}</pre>')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -33,12 +34,12 @@ def panels(sources: Sequence[Curves], *, configurations: Sequence[str], label: s
 
     Args:
         sources: at least one.
-        configurations: all that the first one has, so that each has the colour of that one's own figures; drawn are
-            those that every source has.
+        configurations: all that any source has. Those of the first one come first, so that each has the colour of that
+            one's own figures; drawn are those that are `shared`, of which there is one at least.
         label: of the metric, for the axis.
         along: the fraction of weights pruned, in [0, 1].
     """
-    common = set.intersection(*(set(means["configuration"]) for _, means in sources))
+    common = shared(sources)
     shown = [name for name in configurations if name in common]
     every = pd.concat([means[means["configuration"].isin(common)] for _, means in sources])
     ratios = sorted(every[along].unique())
@@ -53,7 +54,8 @@ def panels(sources: Sequence[Curves], *, configurations: Sequence[str], label: s
             for index, (_, means) in enumerate(sources):
                 # A ratio without a value is a gap: nothing is known to lie on a line across it.
                 at = means[means["configuration"] == name].set_index(along).reindex(ratios)
-                _draw(plot, at, configurations.index(name), index)
+                if at["mean"].notna().any():
+                    _draw(plot, at, configurations.index(name), index)
             ratio_axis(plot, ratios, titled=False)
             look.metric_axis(plot, "", low=every["mean"].min(), high=(every["mean"] + every["sd"].fillna(0)).max())
         figure.supxlabel("weights pruned (%)", fontsize=9)
@@ -61,6 +63,12 @@ def panels(sources: Sequence[Curves], *, configurations: Sequence[str], label: s
         handles = [Line2D([], [], color=_QUIET, marker="o", **_line(index, _QUIET)) for index in range(len(sources))]
         figure.legend(handles, [source for source, _ in sources], loc="outside upper center", ncols=2, handlelength=3.6)
     return figure
+
+
+def shared(sources: Sequence[Curves]) -> set[str]:
+    """Return the configurations that at least two sources have."""
+    times = Counter(name for _, means in sources for name in means["configuration"].unique())
+    return {name for name, count in times.items() if count >= 2}
 
 
 def _draw(plot: Axes, means: pd.DataFrame, configuration: int, source: int) -> None:

@@ -50,6 +50,6 @@ def _span(start: str, finish: str) -> str:
 
 
 def _line(words: str, values: list[str]) -> str:
-    differ = f'<strong class="differ">{len(values)} different</strong><br>' if len(values) > 1 else ""
+    differ = f"<strong>{len(values)} different</strong><br>" if len(values) > 1 else ""
     shown = "<br>".join(map(escape, values))
     return f'<tr><th scope="row">{escape(words)}</th><td>{differ}{shown}</td></tr>\n'

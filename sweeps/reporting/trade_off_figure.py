@@ -59,7 +59,7 @@ def trade_off_figure(
             plot.axhline(mean, linestyle=dashes, **look.BASELINE)
             for mean, dashes in zip(unpruned["mean"], cycle(look.BASELINE_DASHES))
         ]
-        if (models[against] > 0).all():
+        if models[against].min() > 0:
             _factor_axis(plot, labels[0])
         else:
             plot.set_xlabel(labels[0])
@@ -70,11 +70,11 @@ def trade_off_figure(
 
 
 def _draw_front(plot: Axes, front: pd.DataFrame) -> Any:
-    """Draw steps through the front: to the lower left of them, every model is dominated."""
+    """Draw steps through the front, the fastest first: to the lower left of them, every mean is dominated."""
     (drawn,) = plot.plot(
         front["against"],
         front["metric"],
-        drawstyle="steps-pre",
+        drawstyle="steps-post",
         color=_FRONT,
         linewidth=0.9,
         marker="o",

@@ -52,7 +52,7 @@ def doubts(a: Values, b: Values, *, design: Design) -> list[str]:
     values (see `permutation.py`).
     """
     if design == "paired":
-        return doubts_of_differences(a - b)
+        return doubts_of_differences((a - b)[:, None])
     found = []
     unequal = variances_differ([a, b])
     if unequal:
@@ -66,12 +66,18 @@ def doubts(a: Values, b: Values, *, design: Design) -> list[str]:
 
 
 def doubts_of_differences(differences: Values) -> list[str]:
-    """Return the doubt, if any, about testing by t whether the mean of differences that vary is zero."""
-    skewed = not_normal([differences], "differences")
+    """Return the doubt, if any, about testing by t or F whether the means of differences that vary are zero.
+
+    Args:
+        differences: shape (blocks, k), of each block k contrasts of its values. Signed ranks are for one alone.
+    """
+    skewed = not_normal(list(differences.T), "differences")
     if not skewed:
         return []
-    ranks = stats.wilcoxon(differences).pvalue
-    return [f"{skewed}: Wilcoxon p={ranks:.3g}, sign flips p={sign_flip_p(differences[:, None]):.3g}"]
+    robust = {"sign flips": sign_flip_p(differences)}
+    if differences.shape[1] == 1:
+        robust = {"Wilcoxon": float(stats.wilcoxon(differences[:, 0]).pvalue)} | robust
+    return [f"{skewed}: {', '.join(f'{test} p={p:.3g}' for test, p in robust.items())}"]
 
 
 def variances_differ(groups: Sequence[Values]) -> str:

@@ -14,6 +14,7 @@ from scipy import stats
 from sweeps.statistics.analysis import ALPHA, describe, holm
 from sweeps.statistics.assumptions import not_normal, variances_differ
 from sweeps.statistics.cells import Pair, questions
+from sweeps.statistics.permutation import sign_flip_p
 from sweeps.statistics.roles import DEFAULT_ROLES, Roles
 from sweeps.statistics.samples import Design, Values, constant, samples, t_test
 
@@ -86,6 +87,9 @@ def _compare(pair: Pair, *, margin: float, design: Design, replicate: str) -> di
         return line | {"note": "; ".join([*notes, f"not tested: {reason}"])}
     if b.mean() < 0:
         a, b = -a, -b
+    # The interval multiplies four of them.
+    largest = max(float(np.abs(a).max()), float(np.abs(b).max()))
+    a, b = a / largest, b / largest
     means = _means(a, b, design=design)
     line["p_value"] = means.p_value(margin)
     interval = means.interval()
@@ -116,7 +120,10 @@ def _doubts(a: Values, b: Values, *, margin: float, design: Design) -> list[str]
     """As `assumptions.doubts` says them."""
     if design == "paired":
         skewed = not_normal([a - b], "differences")
-        return [skewed] if skewed else []
+        if not skewed:
+            return []
+        flips = max(_sign_flips(a - (1 - margin) * b), _sign_flips((1 + margin) * b - a))
+        return [f"{skewed}: sign flips p={flips:.3g}"]
     unequal, skewed = variances_differ([a, b]), not_normal([a, b])
     found = []
     if unequal:
@@ -129,8 +136,16 @@ def _welch(larger: Values, smaller: Values) -> float:
     return t_test(larger, smaller, equal_variances=False, alternative="greater")[1]
 
 
+def _sign_flips(differences: Values) -> float:
+    """One-sided p of their mean being at most zero."""
+    half = sign_flip_p(differences[:, None]) / 2
+    return half if differences.mean() > 0 else 1 - half
+
+
 class _Means(NamedTuple):
-    """Two means, the second not negative, with the covariance matrix of these means and its degrees of freedom."""
+    """Two means of values in [-1, 1], the second not negative; the covariance matrix of these means, and its degrees of
+    freedom.
+    """
 
     a: float
     b: float
@@ -159,7 +174,7 @@ class _Means(NamedTuple):
     def _t(self, ratio: float) -> float:
         variance = self.var_a - 2 * ratio * self.cov + ratio**2 * self.var_b
         # Where `a` is `ratio` times `b` in every block, both numerator and denominator are zero.
-        least = (np.finfo(float).eps * self.b) ** 2
+        least = float(np.finfo(float).eps) ** 2
         return (self.a - ratio * self.b) / math.sqrt(max(variance, least))
 
 

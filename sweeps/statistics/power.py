@@ -147,12 +147,7 @@ def runs_for(effect: float, *, design: Design, power: float, alpha: float) -> fl
         df, root = _freedom(n, n, design=design)
         return power_of_t(effect * root, df=df, alpha=alpha) >= power
 
-    most = 2
-    while not enough(most):
-        most *= 2
-        if most > MOST:
-            return math.nan
-    return bisect_left(range(most + 1), True, lo=2, key=enough)
+    return bisect_left(range(MOST + 1), True, lo=2, key=enough) if enough(MOST) else math.nan
 
 
 def _freedom(n_a: int, n_b: int, *, design: Design) -> tuple[int, float]:

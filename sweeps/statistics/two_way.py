@@ -178,7 +178,6 @@ def _effect_in_blocks(values: Values, scores: Values, notes: list[str]) -> Resul
     covariance = deviations.T @ deviations / error  # of trace one
     epsilon = 1 / (k * float(np.square(covariance).sum()))
     f, df, df_error = effect / error * (blocks - 1), epsilon * k, epsilon * k * (blocks - 1)
-    doubts = doubts_of_differences(scores[:, 0]) if k == 1 else []
     return {
         "n": values.size,
         "statistic": f,
@@ -186,7 +185,7 @@ def _effect_in_blocks(values: Values, scores: Values, notes: list[str]) -> Resul
         "df_error": df_error,
         "p_value": stats.f.sf(f, df, df_error),
         "partial_eta_squared": effect / (effect + error),
-        "note": "; ".join([*notes, *doubts]),
+        "note": "; ".join([*notes, *doubts_of_differences(scores)]),
     }
 
 

@@ -53,9 +53,24 @@ def test_sweeps_of_one_name_are_told_apart_by_their_place(
 ) -> None:
     other = publish(Store(str(tmp_path / "<elsewhere>")))
     write_comparison([toy, other], console)
-    html = Path(toy, "report", "compared-with-toy.html").read_text()
+    (page,) = Path(toy, "report").glob("compared-with-toy-*.html")
+    html = page.read_text()
     assert "elsewhere&gt;/toy" in html
     assert "<elsewhere>" not in html
+
+
+def test_pages_on_different_sweeps_do_not_overwrite_each_other(
+    store: Store, toy: str, tmp_path: Path, console: Console
+) -> None:
+    for storage in ("here", "there"):
+        write_comparison([toy, publish(Store(str(tmp_path / storage)))], console)
+    assert len(list(Path(toy, "report").glob("*.html"))) == 2
+
+
+def test_long_names_are_no_trouble(store: Store, toy: str, console: Console) -> None:
+    long = [publish(store, f"name={letter * 90}") for letter in "abc"]
+    write_comparison([toy, *long], console)
+    assert len(list(Path(toy, "report").glob("compared-with-aaa*.html"))) == 1
 
 
 def test_what_cannot_be_compared(store: Store, toy: str, console: Console) -> None:

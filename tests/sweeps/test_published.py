@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from sweeps.closing import write_report
 from sweeps.errors import SweepError
 from sweeps.published import Published, load_published
+from sweeps.reporting import against
 from sweeps.statistics.roles import DEFAULT_ROLES, Roles
 from sweeps.storage import Store
 from tests import toy_rows
@@ -51,6 +55,23 @@ def test_a_column_of_another_name_can_be_named(file: Path) -> None:
     assert load(str(file), {"map_adv": "map"}).values["map_adv"].tolist() == [0.4, 0.5]
 
 
+def test_only_an_empty_key_stands_for_every_level_and_a_metric_need_not_be_known(file: Path) -> None:
+    file.write_text("colour,ratio,map_adv\nNone,0,1\nNA,0,NA\nnull,0.5,\n,0.9,4\n")
+    values = load(str(file)).values
+    assert values["colour"].tolist() == ["None", "NA", "null", ""]
+    assert values["map_adv"].isna().tolist() == [False, True, True, False]
+
+
+def test_a_spreadsheets_mark_of_utf_8_is_no_part_of_the_first_column(file: Path) -> None:
+    file.write_text("ratio,map_adv\n0,1\n", encoding="utf-8-sig")
+    assert load(str(file)).values["ratio"].tolist() == [0.0]
+
+
+def test_further_columns_beside_all_keys_are_welcome(file: Path) -> None:
+    file.write_text("seed,seeds,ratio,rate,map_adv\n0,3,0,0.1,1\n")
+    assert load(str(file)).metrics == ["map_adv"]
+
+
 @pytest.mark.parametrize(
     ("text", "named", "message"),
     [
@@ -73,6 +94,14 @@ def test_a_column_of_another_name_can_be_named(file: Path) -> None:
             {"map_avd": "map"},
             "--column map_avd=map: found no 'map_avd' in the rows; did you mean 'map_adv'",
         ),
+        ("ratio,map_adv\n0,inf\n", {}, "column map_adv: found 'inf', expected a number"),
+        ("ratio,map_adv\n0,1\n0.5,1,2\n", {}, "table.csv: line 3: found 3 fields, expected at most 2"),
+        ("# One.\nratio,map_adv\n0,0.1,2\n", {}, "table.csv: line 3: found 3 fields, expected at most 2"),
+        ("ratio,initialiser,map_adv\n0,hydra,1\n", {}, "found a column 'initialiser', .* did you mean 'initializer'"),
+        ("ratio,color,map_adv\n0,rgb,1\n", {}, "found a column 'color', .* did you mean 'colour'"),
+        ("ratio,Seed,map_adv\n0,1,1\n", {}, "found a column 'Seed', .* did you mean 'seed'"),
+        ("ratio,map,map_adv\n0,1,1\n", {"map_adv": "map"}, "--column map_adv=map: found a column 'map_adv' in .* too"),
+        ("ratio,map\n0,1\n", {"map_adv": "ratio"}, "--column map_adv=ratio: found the key 'ratio'"),
         ("ratio,map_adv\n", {}, "found no lines, expected published values"),
         ("", {}, "cannot be read as CSV"),
         ('ratio,map_adv\n0,"1\n', {}, "cannot be read as CSV"),
@@ -100,13 +129,27 @@ def test_no_such_values(file: Path) -> None:
 def test_the_report_shows_them_beside_the_sweep(sweeps: Sweeps, store: Store, file: Path) -> None:
     toy_rows.publish(store, toy_rows.load())
     toy = store.describe("toy")
-    file.write_text("# <b>Some</b> paper.\nshape,dose,result\nround,0,0.30\n,0.5,0.25\n")
+    file.write_text("# <b>Some</b> paper.\nshape,dose,result\nround,0,0.30\n,0.5,0.25\noval,0,0.1\n")
     ran = sweeps("report", toy, "--against", str(file), "--column", "outcome=result")
     assert ran.status == 0
-    assert f"{toy}/report/outcome_relative_against_a $table.svg" in ran.output
+    assert f"{file}: 1 of 3 lines are of no configuration of toy\n" in ran.output
+    assert re.search(r"/report/outcome_relative_against_a-table-\w{8}\.svg\n", ran.output)
     html = Path(toy, "report", "report.html").read_text()
     assert 'href="#published">Beside a $table</a>' in html
     assert "&lt;b&gt;Some&lt;/b&gt; paper." in html
+
+
+def test_only_what_is_wrong_with_the_values_is_the_users_mistake(
+    store: Store, file: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a figure of -1 inches")
+
+    toy_rows.publish(store, toy_rows.load())
+    file.write_text("shape,dose,outcome\nround,0,0.30\n")
+    monkeypatch.setattr(against, "panels", fail)
+    with pytest.raises(ValueError, match="-1 inches"):
+        write_report(store.describe("toy"), console, against=str(file))
 
 
 def test_what_cannot_be_put_beside_a_sweep(sweeps: Sweeps, store: Store, file: Path) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 import pyarrow.fs
 import pytest
 
+from sweeps.reporting.cost import cost
+from sweeps.statistics.roles import DEFAULT_ROLES
 from sweeps.storage import Store
 from tests import demo_sweep
 
@@ -41,15 +43,17 @@ def storage(tmp_path: Path, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.usefixtures("storage")
 def test_every_output_is_what_the_lines_above_it_print() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    printed = BLOCK.sub(printing(), page)
+    namespace: dict[str, Any] = {}
+    printed = BLOCK.sub(printing(namespace), page)
     if os.environ.get("WRITE_OUTPUTS"):
         PAGE.write_text(printed, encoding="utf-8")
     assert printed == page
+    costs = cost(namespace["models"], roles=DEFAULT_ROLES, base_seconds={})
+    assert [namespace["paid"], namespace["alone"]] == pytest.approx(costs[["seconds", "alone"]].sum().tolist())
 
 
-def printing() -> Callable[[re.Match[str]], str]:
+def printing(namespace: dict[str, Any]) -> Callable[[re.Match[str]], str]:
     """Return a function that runs a block, after those it ran before, and returns it with what it printed."""
-    namespace: dict[str, Any] = {}
 
     def run(block: re.Match[str]) -> str:
         line = block.string.count("\n", 0, block.start("code"))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from sweeps import load_results, rows
+from sweeps.closing import show
 from sweeps.errors import StorageError
 from sweeps.planning import plan
 from sweeps.storage import Store, compaction
+from sweeps.sweep import open_sweep
 from tests import toy_rows, toy_study
+from tests.command_line import Sweeps
 from tests.toy_study import ToyStudy
 
 AXES = ["shape", "method", "seed", "dose"]
@@ -134,3 +139,19 @@ def test_a_column_added_later_is_null_in_earlier_rows(sweep: str, store: Store) 
     found = load_results(sweep)
     assert len(found) == toy_study.ROWS
     assert found["machine"].isna().sum() == 1
+
+
+@pytest.mark.parametrize("arguments", [["old"], ["toy", "old"], ["old", "toy"]])
+def test_a_sweep_older_than_its_columns_is_reported(sweeps: Sweeps, tmp_path: Path, arguments: list[str]) -> None:
+    here = Store(str(tmp_path / "runs"))
+    for name in ("toy", "old"):
+        toy_rows.publish(here, toy_rows.load(f"name={name}"))
+    for file in Path(here.describe("old"), "results").glob("*.parquet"):
+        earlier = pa.parquet.read_table(file).drop_columns(["outcome", "machine", "score_s"])
+        pa.parquet.write_table(earlier, file)
+    ran = sweeps("report", *(here.describe(name) for name in arguments))
+    assert (ran.status, ran.errors) == (0, "")
+    old = open_sweep(here.describe("old"))
+    show(old.spec, here, plan.make(old.spec, here), Console(file=io.StringIO()))
+    assert old.rows[["outcome", "machine", "score_s"]].isna().all(axis=None)
+    assert list(old.rows) == rows.schema(ToyStudy).names

@@ -1,6 +1,8 @@
+import re
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -72,6 +74,27 @@ def test_a_difference_is_of_the_second_from_the_first_whatever_they_are_called(
     assert [file.name for file in files] == ["compared_accuracy.png", "compared_accuracy.svg"]
 
 
+def test_the_first_is_compared_with_sweeps_that_share_nothing_with_each_other(tmp_path: Path) -> None:
+    rows = {"a": sweep(0, methods=("l1", "l2")), "b": sweep(0.1, methods=("l1",)), "c": sweep(0.2, methods=("l2",))}
+    html, files = comparison_html(tmp_path, rows, stem="compared", metric="accuracy", label="Accuracy", roles=ROLES)
+    assert files
+    assert "b against a: " in html
+    assert "c against a: " in html
+
+
+@pytest.mark.parametrize("lacking", ["a", "b", "ab"])
+def test_a_sweep_without_values_is_left_out_and_that_is_said(lacking: str, tmp_path: Path) -> None:
+    rows = {name: sweep(0) for name in "abc"}
+    for name in lacking:
+        rows[name] = rows[name].assign(accuracy=np.nan)
+    html, files = comparison_html(tmp_path, rows, stem="compared", metric="accuracy", label="Accuracy", roles=ROLES)
+    for name in "abc":
+        assert (f"<p>{name} has no values of Accuracy.</p>" in html) == (name in lacking)
+    assert bool(files) == (lacking != "ab")
+    assert ("c against a: " in html) == (lacking == "b")
+    assert "b against a: " not in html
+
+
 def test_what_differs_is_told_and_nothing_else() -> None:
     html = settings_html({"finetune.epochs": [1, 2], "attack": [None, HOSTILE]}, ["a", HOSTILE])
     assert ">1</td>" in html.replace(' data-value="1"', "")
@@ -82,6 +105,12 @@ def test_what_differs_is_told_and_nothing_else() -> None:
     assert "device" in html
     assert "host" not in html
     assert "<script>" not in html
+
+
+def test_hours_of_unlike_devices_are_not_added() -> None:
+    stages = pd.DataFrame({"device": ["cpu", "cpu", "GPU"], "stage": ["train", "score", "score"], "times": 1})
+    html = costs_html({"a": stages.assign(seconds=[7200.0, 3600.0, 18000.0], alone=0.0)})
+    assert re.findall(r"all</th><td[^>]*>(\w+)</td><td[^>]*>(\d+)</td>", html) == [("cpu", "3"), ("GPU", "5")]
 
 
 def test_hours_of_a_stage_stand_beside_each_other() -> None:

@@ -207,6 +207,9 @@ def test_what_a_screen_reader_finds_has_names_and_order(tab: Tab) -> None:
     assert {roles.count(role) for role in ("main", "banner", "navigation", "search", "status")} == {1}
     named = ("image", "region", "button", "combobox", "searchbox", "link", "table", "heading")
     assert not [role for role, name in found if role in named and not name]
+    # What sorts a column is called as the column; its arrow is for the eye, the state is `aria-sort`.
+    heads = tab.evaluate('Array.from(document.querySelectorAll("#all-rows th"), (each) => each.textContent)')
+    assert set(heads) <= {name for role, name in found if role == "button"}
     levels: list[int] = tab.evaluate('Array.from(document.querySelectorAll("h1, h2, h3, h4"), (h) => +h.localName[1])')
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))

@@ -158,6 +158,18 @@ def test_only_the_scripts_and_styles_of_the_page_itself_are_admitted(rows: pd.Da
         assert f"{kind}-src 'sha256-{digest}'" in policy
 
 
+def test_every_class_on_the_page_is_one_that_its_styles_or_its_script_know(rows: pd.DataFrame, tmp_path: Path) -> None:
+    rows["torch_version"] = ["2.9", "2.10"] * (len(rows) // 2)
+    _, page = write(tmp_path, rows)
+    classes = {name for _, attributes in page.elements for name in (attributes.get("class") or "").split()}
+    assert [name for name in classes if f".{name}" not in "".join(page.texts["style"] + page.texts["script"])] == []
+
+
+def test_a_browser_does_not_fill_in_the_filters_of_a_page_seen_before(rows: pd.DataFrame, tmp_path: Path) -> None:
+    _, page = write(tmp_path, rows)
+    assert [form["autocomplete"] for form in page.all("form")] == ["off"]
+
+
 def test_two_metrics_are_drawn_against_each_other(rows: pd.DataFrame, tmp_path: Path) -> None:
     rows["gain"] = 1 + rows["sparsity"]
     settings = {"metrics": {"accuracy": "accuracy", "gain": "gain (×)"}, "baseline": pd.DataFrame()}

@@ -29,3 +29,16 @@ def test_a_panel_for_each_configuration_of_both_with_gaps_where_nothing_is_known
     assert solid.get_color() == dashed.get_color() != drawn["b"][0].get_color()
     assert dashed.get_markerfacecolor() == "white"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours", "theirs"]
+
+
+def test_what_two_of_three_sources_share_is_drawn() -> None:
+    sources = [
+        curves("a", ("x", 0.0, 1.0), ("y", 0.0, 0.9)),
+        curves("b", ("x", 0.0, 0.8), ("only b", 0.0, 0.1)),
+        curves("c", ("y", 0.0, 0.7)),
+    ]
+    figure = panels(sources, configurations=["x", "y", "only b"], label="accuracy", along="sparsity")
+    drawn = {
+        plot.get_title(): sum(isinstance(each, ErrorbarContainer) for each in plot.containers) for plot in figure.axes
+    }
+    assert drawn == {"x": 2, "y": 2}

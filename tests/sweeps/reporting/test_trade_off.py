@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.cbook import STEP_LOOKUP_MAP
 from matplotlib.lines import Line2D
 
 from sweeps.reporting.trade_off import mean_trade_off, pareto_front
@@ -71,7 +72,15 @@ def test_every_model_is_a_dot_and_the_front_is_ringed(rows: pd.DataFrame) -> Non
     assert sorted(dots) == sorted(rows["gain"])
     (front,) = [line for line in drawn if line.get_markerfacecolor() == "none"]
     assert np.asarray(front.get_xdata()) == pytest.approx([2.005, 1.605, 1.005, 1.005])
-    assert front.get_drawstyle() == "steps-pre"
+
+
+def test_no_step_of_the_front_leaves_what_models_reach(rows: pd.DataFrame) -> None:
+    (front,) = [line for line in lines(rows) if line.get_markerfacecolor() == "none"]
+    points = np.column_stack([np.asarray(each, dtype=float) for each in front.get_data()])
+    corners = np.column_stack(STEP_LOOKUP_MAP[front.get_drawstyle()](*points.T))
+    assert len(corners) > len(points)
+    reached = (corners[:, None] <= points[None]).all(axis=2).any(axis=1)
+    assert reached.all()
 
 
 def test_a_configuration_looks_as_it_does_against_the_ratio(rows: pd.DataFrame) -> None:
@@ -84,6 +93,15 @@ def test_the_baseline_is_dashed(rows: pd.DataFrame) -> None:
     baseline = pd.DataFrame([{"method": "none", "seed": 0, "sparsity": 0.0, "accuracy": 0.3, "gain": 1.0}])
     (level,) = [line for line in lines(rows, baseline) if np.all(np.asarray(line.get_ydata()) == 0.3)]
     assert level.is_dashed()
+
+
+def test_equal_factors_are_equally_far_apart_though_one_is_not_known(rows: pd.DataFrame) -> None:
+    rows.loc[0, "gain"] = np.nan
+    means = mean_trade_off(rows, against="gain", metric="accuracy", roles=ROLES)
+    figure = trade_off_figure(
+        rows, means, pd.DataFrame(), against="gain", metric="accuracy", labels=LABELS, roles=ROLES
+    )
+    assert figure.axes[0].get_xscale() == "log"
 
 
 @pytest.mark.parametrize("gain", [np.nan, 0.0, -1.0])

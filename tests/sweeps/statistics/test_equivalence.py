@@ -90,7 +90,7 @@ def test_five_in_a_hundred_differences_at_the_margin_pass_for_equivalent(design:
 def test_neither_unit_nor_sign_of_the_metric_matters(design: Design) -> None:
     expected = compare(*TIMES, design)
     columns = ["difference_percent", "low_percent", "high_percent", "p_value"]
-    for factor in (1000, -0.5):
+    for factor in (1000, -0.5, 1e90, 1e-90):
         found = compare(factor * TIMES[0], factor * TIMES[1], design)
         assert found[columns].to_numpy() == pytest.approx(expected[columns].to_numpy())
 
@@ -117,6 +117,24 @@ def test_a_constant_ratio_at_the_edge_of_the_margin_is_not_equivalent() -> None:
     line = compare(1.5 * b, b, "paired", margin=50).iloc[0]
     assert line["p_value"] >= 0.05
     assert compare(b, b, "paired").iloc[0]["verdict"] == "equivalent"
+
+
+def test_a_reference_of_mean_zero_is_no_hundred_percent_though_a_is_a_multiple_of_it() -> None:
+    b = np.array([-1.0, 0.0, 1.0])
+    line = compare(0.5 * b, b, "paired", margin=50).iloc[0]
+    assert line["note"].startswith("no interval: the mean of b may be zero")
+    assert line["verdict"] == "undecided"
+    assert line["p_value"] >= 0.05
+
+
+def test_skewed_differences_are_said_with_sign_flips_beside() -> None:
+    b = np.array([9.0, 10, 11, 12, 13, 14])
+    a = b + np.array([0.1, -0.1, 0.2, -0.2, 0.1, 4.0])
+    note = compare(a, b, "paired", margin=50).iloc[0]["note"]
+    assert note.startswith("differences not normal (Shapiro-Wilk p=")
+    # In all blocks `a` is above half of `b` and below one and a half: the sign that was found is one of 64.
+    assert note.endswith(": sign flips p=0.0156")
+    assert compare(a, b, "paired", margin=1).iloc[0]["note"].partition("flips p=")[2] > "0.05"
 
 
 def test_unequal_variances_are_said_with_welch_beside() -> None:

@@ -62,6 +62,14 @@ def test_power_is_the_tails_of_the_noncentral_t(df: int, noncentrality: float) -
     assert power_of_t(noncentrality, df=df, alpha=0.05) == pytest.approx(tails, abs=1e-6)
 
 
+@pytest.mark.parametrize("design", ["paired", "independent"])
+def test_the_most_runs_are_searched_to_the_end(design: Design) -> None:
+    # Between the last power of two and the most, by the normal approximation (1.96 + 0.84)² / effect² in one sample.
+    effect = math.sqrt((2 if design == "independent" else 1) * 7.849 / 9000)
+    assert runs_for(effect, design=design, power=0.8, alpha=0.05) == pytest.approx(9000, abs=5)
+    assert math.isnan(runs_for(0.9 * effect, design=design, power=0.8, alpha=0.05))
+
+
 @pytest.mark.parametrize("size", [1e3, 1e6, 1e9])
 def test_a_huge_effect_needs_two_runs(size: float) -> None:
     assert runs_for(size, design="paired", power=0.9, alpha=0.001) <= 3

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from scipy.linalg import helmert
 from statsmodels.stats.anova import AnovaRM
 
+from sweeps.statistics.assumptions import read_doubt
+from sweeps.statistics.permutation import sign_flip_p
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
 from sweeps.statistics.two_way import two_way
@@ -182,6 +184,17 @@ def test_unequal_variances_are_said_with_a_robust_test() -> None:
     assert (
         analysed(rows, "independent")["note"].str.contains(r"variances differ \(Brown-Forsythe p=\S+\): HC3 p=").all()
     )
+
+
+def test_an_effect_of_several_degrees_of_freedom_is_checked_too() -> None:
+    rows = tooth_growth()
+    rows.loc[(rows["animal"] == 0) & (rows["dose"] == 2), "length"] += 90
+    dose = analysed(rows, "paired").iloc[1]
+    doubt = read_doubt(dose["note"])
+    assert doubt is not None
+    assert doubt.what == "differences not normal"
+    means = rows.groupby(["animal", "dose"])["length"].mean().unstack().to_numpy()
+    assert doubt.robust == pytest.approx({"sign flips": sign_flip_p(means @ helmert(3).T)}, rel=1e-2)
 
 
 def test_the_interaction_is_wrongly_found_one_time_in_twenty_though_ratios_vary_unequally() -> None:
