@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from robustprune.darknet import Detector
-from robustprune.inference import Engine, compact, dense_engine, engine, fastest_engine
+from robustprune.inference import CompactDetector, Engine, compact, dense_engine, engine, fastest_engine
 from robustprune.inference.compaction import whole
 from robustprune.inference.sparse_convolution import CsrConvolution, SparseConvolution
 from tests.robustprune.pruned import HEAD, assert_same, conv, detector_of, prune, randomised
@@ -98,16 +98,21 @@ def test_an_unpruned_detector_is_dense_whatever_is_faster(monkeypatch: pytest.Mo
     assert_same(fastest.network, detector, images())
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.5, "compact"), (0.96, "compact"), (0.98, "dense"), (2.0, "dense")])
+@pytest.mark.parametrize(
+    ("share", "again", "expected"),
+    [(0.5, 0.5, "compact"), (0.96, 0.96, "compact"), (0.98, 0.98, "dense"), (2.0, 2.0, "dense"), (0.5, 1.0, "dense")],
+)
 def test_what_is_not_clearly_faster_than_dense_is_not_taken(
-    monkeypatch: pytest.MonkeyPatch, nano: Detector, share: float, expected: str
+    monkeypatch: pytest.MonkeyPatch, nano: Detector, share: float, again: float, expected: str
 ) -> None:
     dense = dense_engine(nano, images())
 
     def times(candidates: Runs, device: torch.device) -> list[float]:
-        """Layers are fastest as they are; the whole takes that share of the dense detector's time."""
-        whole = any(isinstance(candidate, partial) and candidate.func is dense.network for candidate in candidates)
-        return [1.0, 1.01, *(share for _ in candidates[2:])] if whole else [float(i) for i, _ in enumerate(candidates)]
+        """Layers are fastest as they are; the whole takes those shares of the dense detector's time."""
+        calls = [candidate.func for candidate in candidates if isinstance(candidate, partial)]
+        if not isinstance(calls[0], CompactDetector):
+            return [float(index) for index, _ in enumerate(candidates)]
+        return [1.0, *((again if calls[0] is dense.network else share) for _ in candidates[1:])]
 
     monkeypatch.setattr(engine, "_milliseconds", times)
     detector = pruned(nano, "structured", 0.5)
