@@ -55,7 +55,9 @@ class SimulatedStudy:
         Axis("ratio", float, bounds=(0.0, 1.0)),
     )
     row_axis: ClassVar = "ratio"
+    pruned: ClassVar = "weights"
     replicate_axis: ClassVar = "seed"
+    panel_axis: ClassVar = None
     columns: ClassVar = {"kept": float}
     tables: ClassVar[dict[str, dict[str, type]]] = {}
     files: ClassVar[dict[str, tuple[str, ...]]] = {}

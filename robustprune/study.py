@@ -76,7 +76,9 @@ class DetectionStudy:
         Axis("ratio", float, bounds=(0.0, 1.0)),
     )
     row_axis: ClassVar = "ratio"
+    pruned: ClassVar = "weights"
     replicate_axis: ClassVar = "seed"
+    panel_axis: ClassVar = None
     columns: ClassVar = {
         "map_adv": float,
         "map50_adv": float,

@@ -129,8 +129,14 @@ class Study(Protocol):
     row_axis: ClassVar[str]
     """The axis along which one trial fans out."""
 
+    pruned: ClassVar[str]
+    """What the row axis is the pruned fraction of, in the plural: `weights`, `channels`."""
+
     replicate_axis: ClassVar[str]
     """The axis whose values repeat an experiment: the random seed."""
+
+    panel_axis: ClassVar[str | None]
+    """The axis of which every level has a panel of its own in figures, side by side, if any."""
 
     columns: ClassVar[Mapping[str, type]]
     """What `evaluate_row` returns: column name to str, int or float."""

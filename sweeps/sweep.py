@@ -31,7 +31,13 @@ class Sweep:
     def roles(self) -> Roles:
         """The parts that the study's axes play in an analysis."""
         study = self.spec.study
-        return Roles(tuple(axis.name for axis in study.axes), replicate=study.replicate_axis, along=study.row_axis)
+        return Roles(
+            tuple(axis.name for axis in study.axes),
+            replicate=study.replicate_axis,
+            along=study.row_axis,
+            pruned=study.pruned,
+            panels=study.panel_axis,
+        )
 
 
 def find_sweep(location: str) -> tuple[Store, str, Spec]:

@@ -77,7 +77,9 @@ class ToyStudy:
         Axis("dose", float, bounds=(0.0, 1.0)),
     )
     row_axis: ClassVar = "dose"
+    pruned: ClassVar = "weights"
     replicate_axis: ClassVar = "seed"
+    panel_axis: ClassVar = None
     columns: ClassVar = {"outcome": float, "effort_s": float, "machine": str}
     tables: ClassVar = {"doses_seen": {"dose": float, "half": bool, "step": np.int16, "taste": str}}
     metrics: ClassVar = {"outcome": "outcome"}

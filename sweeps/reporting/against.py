@@ -70,10 +70,10 @@ def against_section(
             ]
             if not shared(sources):
                 continue
-            figure = panels(sources, configurations=configurations, label=of_what, along=roles.along)
+            figure = panels(sources, configurations=configurations, label=of_what, roles=roles)
             drawn = save(figure, folder, f"{metric}{kind}_against_{file_stem(published.name)}")
-            gist = f"{of_what}, against the weights pruned, a panel per configuration: {name} solid, published dashed."
-            parts.append(figure_html(drawn[1].read_bytes(), f"{gist} The table below holds all values."))
+            gist = f"{of_what}, against the {roles.pruned} pruned, a panel per configuration: {name} solid, published "
+            parts.append(figure_html(drawn[1].read_bytes(), f"{gist}dashed. The table below holds all values."))
             files += drawn
         parts.append(_table(values, names=names, label=label, along=roles.along))
     if len(parts) == 1:

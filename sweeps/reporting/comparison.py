@@ -72,10 +72,10 @@ def comparison_html(
     parts += [f"<p>{escape(name)} has no values of {escape(label)}.</p>" for name in without]
     if shared(sources):
         configurations = list(dict.fromkeys(name for each in models.values() for name in each["configuration"]))
-        figure = panels(sources, configurations=configurations, label=label, along=roles.along)
+        figure = panels(sources, configurations=configurations, label=label, roles=roles)
         files = save(figure, folder, f"{stem}_{metric}")
         drawn = ", ".join(source.source for source in sources)
-        gist = f"{label} against the weights pruned, a panel per configuration, a curve each for {drawn}. "
+        gist = f"{label} against the {roles.pruned} pruned, a panel per configuration, a curve each for {drawn}. "
         parts.append(figure_html(files[1].read_bytes(), gist + "The tables below hold all means."))
     first, *others = rows
     for other in others:

@@ -42,8 +42,8 @@ def curves_gist(rows: pd.DataFrame, baseline: pd.DataFrame, *, metric: str, labe
     """Return what the figure shows to who does not see it: the means at the ends, the best in between, the baseline."""
     means = mean_sd(labelled(rows, roles.factors), metric=metric, along=roles.along)
     said = [
-        f"{label} against the weights pruned, one curve per configuration ({means['configuration'].nunique()}) with "
-        "standard deviations, every model a dot."
+        f"{label} against the {roles.pruned} pruned, one curve per configuration ({means['configuration'].nunique()}) "
+        "with standard deviations, every model a dot."
     ]
     ratios = sorted(means[roles.along].unique())
     for at in dict.fromkeys([*ratios[:1], *ratios[len(ratios) // 2 :][:1], *ratios[-1:]]):

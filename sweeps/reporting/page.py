@@ -74,7 +74,7 @@ def write_report(
         rows_at_a_time: as for `cost`.
         own_scores: as for `cost`.
         sections: further ones, which come after the tests.
-        roles: of the key columns; curves run along the fraction of weights pruned, in [0, 1].
+        roles: of the key columns; curves run along the fraction pruned, in [0, 1].
 
     Returns:
         The files written, `report.html` last.

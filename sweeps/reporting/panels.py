@@ -16,6 +16,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from sweeps.reporting import look
 from sweeps.reporting.figures import ratio_axis
+from sweeps.statistics.roles import Roles
 
 _LINES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 _DODGE_POINTS = 2.0
@@ -29,7 +30,7 @@ class Curves(NamedTuple):
     means: pd.DataFrame
 
 
-def panels(sources: Sequence[Curves], *, configurations: Sequence[str], label: str, along: str) -> Figure:
+def panels(sources: Sequence[Curves], *, configurations: Sequence[str], label: str, roles: Roles) -> Figure:
     """Draw the first source solid, with filled markers, and the others in other lines, hollow.
 
     Args:
@@ -37,9 +38,9 @@ def panels(sources: Sequence[Curves], *, configurations: Sequence[str], label: s
         configurations: all that any source has. Those of the first one come first, so that each has the colour of that
             one's own figures; drawn are those that are `shared`, of which there is one at least.
         label: of the metric, for the axis.
-        along: the fraction of weights pruned, in [0, 1].
+        roles: of the key columns.
     """
-    common = shared(sources)
+    common, along = shared(sources), roles.along
     shown = [name for name in configurations if name in common]
     every = pd.concat([means[means["configuration"].isin(common)] for _, means in sources])
     ratios = sorted(every[along].unique())
@@ -56,9 +57,9 @@ def panels(sources: Sequence[Curves], *, configurations: Sequence[str], label: s
                 at = means[means["configuration"] == name].set_index(along).reindex(ratios)
                 if at["mean"].notna().any():
                     _draw(plot, at, configurations.index(name), index)
-            ratio_axis(plot, ratios, titled=False)
+            ratio_axis(plot, ratios, pruned=None)
             look.metric_axis(plot, "", low=every["mean"].min(), high=(every["mean"] + every["sd"].fillna(0)).max())
-        figure.supxlabel("weights pruned (%)", fontsize=9)
+        figure.supxlabel(f"{roles.pruned} pruned (%)", fontsize=9)
         figure.supylabel(textwrap.fill(label, 28 * rows), fontsize=9)
         handles = [Line2D([], [], color=_QUIET, marker="o", **_line(index, _QUIET)) for index in range(len(sources))]
         figure.legend(handles, [source for source, _ in sources], loc="outside upper center", ncols=2, handlelength=3.6)

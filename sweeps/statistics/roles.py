@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -12,18 +12,27 @@ class Roles:
     Attributes:
         axes: all of them.
         replicate: the axis whose values are repetitions of an experiment, or blocks.
-        along: the axis along which curves run.
+        along: the axis along which curves run: a fraction of what is `pruned`, in [0, 1].
+        pruned: what that is, in the plural.
+        panels: the factor of which every level has a panel of its own in figures, if any.
     """
 
     axes: tuple[str, ...]
     replicate: str
     along: str
+    pruned: str = "weights"
+    panels: str | None = None
 
     @property
     def factors(self) -> list[str]:
         """The axes whose levels are compared: those neither repeated over nor run along."""
         assert {self.replicate, self.along} <= set(self.axes)
+        assert self.panels not in (self.replicate, self.along)
         return [axis for axis in self.axes if axis not in (self.replicate, self.along)]
+
+    def within_panel(self) -> Roles:
+        """Return the roles inside one panel of a figure, where the axis of the panels does not vary."""
+        return replace(self, axes=tuple(axis for axis in self.axes if axis != self.panels), panels=None)
 
 
 DEFAULT_ROLES = Roles(("structure", "initializer", "colour", "seed", "ratio"), replicate="seed", along="ratio")

@@ -122,6 +122,41 @@ def test_files_are_sound_and_the_same_every_time(rows: pd.DataFrame, baseline: p
     assert [file.read_bytes() for file in again] == [png.read_bytes(), svg.read_bytes()]
 
 
+def test_ticks_stand_where_the_nearest_two_are_furthest_apart(rows: pd.DataFrame) -> None:
+    even = pd.concat([rows[:1].assign(sparsity=at) for at in (0.05, 0.1, 0.2, 0.5, 0.9)])
+    assert draw(even, pd.DataFrame()).axes[0].get_xscale() == "linear"
+    late = pd.concat([rows[:1].assign(sparsity=at) for at in (0.5, 0.9, 0.95, 0.99)])
+    assert draw(late, pd.DataFrame()).axes[0].get_xscale() == "log"
+
+
+def test_levels_of_the_panel_axis_stand_side_by_side(rows: pd.DataFrame) -> None:
+    robust = rows.assign(training="robust", accuracy=rows["accuracy"] - 0.2)
+    both = pd.concat([rows.assign(training="plain"), robust[robust["method"] == "random"]])
+    baseline = pd.DataFrame(
+        [("none", 0, 0.0, 0.95, "plain"), ("none", 0, 0.0, 0.75, "robust")], columns=[*AXES, "accuracy", "training"]
+    )
+    roles = Roles(("training", *AXES), "seed", "sparsity", pruned="channels", panels="training")
+    figure = metric_against_ratio(both, baseline, metric="accuracy", label="accuracy", roles=roles)
+    panels = [plot for plot in figure.axes if plot.get_title()]
+    assert [plot.get_title() for plot in panels] == ["plain", "robust"]
+    assert [len([each for each in plot.containers if isinstance(each, ErrorbarContainer)]) for plot in panels] == [2, 1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["l1", "random", "baseline"]
+    left, right = (
+        next(
+            each
+            for each in plot.containers
+            if isinstance(each, ErrorbarContainer) and each.lines[0].get_marker() == "s"
+        )
+        for plot in panels
+    )
+    assert left.lines[0].get_color() == right.lines[0].get_color()  # random, in either panel
+    assert panels[0].get_ylim() == panels[1].get_ylim()
+    for plot, level in zip(panels, (0.95, 0.75), strict=True):
+        dashed = [line for line in plot.lines if line.is_dashed() and len(set(np.asarray(line.get_ydata()))) == 1]
+        assert [line.get_ydata()[0] for line in dashed] == [level]
+    assert panels[0].get_xlabel() == "channels pruned (%)"
+
+
 def test_a_misspelt_metric_is_refused(rows: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="did you mean 'accuracy'"):
         metric_against_ratio(rows, pd.DataFrame(), metric="acuracy", label="", roles=ROLES)

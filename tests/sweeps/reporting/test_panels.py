@@ -4,6 +4,9 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from sweeps.reporting.panels import Curves, panels
+from sweeps.statistics.roles import Roles
+
+ROLES = Roles(("method", "seed", "sparsity"), replicate="seed", along="sparsity")
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -16,7 +19,7 @@ def curves(source: str, *cells: tuple[str, float, float]) -> Curves:
 def test_a_panel_for_each_configuration_of_both_with_gaps_where_nothing_is_known() -> None:
     ours = curves("ours", *((name, at, 1 - at) for name in ("b", "c", "$d") for at in (0.0, 0.5, 0.9)))
     theirs = curves("theirs", ("$d", 0.0, 1.0), ("$d", 0.9, 0.3), ("b", 0.5, 0.5), ("e", 0.5, 0.5))
-    figure = panels([ours, theirs], configurations=["b", "c", "$d"], label="accuracy", along="sparsity")
+    figure = panels([ours, theirs], configurations=["b", "c", "$d"], label="accuracy", roles=ROLES)
     drawn = {
         plot.get_title(): [each.lines[0] for each in plot.containers if isinstance(each, ErrorbarContainer)]
         for plot in figure.axes
@@ -37,7 +40,7 @@ def test_what_two_of_three_sources_share_is_drawn() -> None:
         curves("b", ("x", 0.0, 0.8), ("only b", 0.0, 0.1)),
         curves("c", ("y", 0.0, 0.7)),
     ]
-    figure = panels(sources, configurations=["x", "y", "only b"], label="accuracy", along="sparsity")
+    figure = panels(sources, configurations=["x", "y", "only b"], label="accuracy", roles=ROLES)
     drawn = {
         plot.get_title(): sum(isinstance(each, ErrorbarContainer) for each in plot.containers) for plot in figure.axes
     }
