@@ -6,11 +6,10 @@ It has the shape of `sweeps.study.Study` without importing it: four stages, and 
 from __future__ import annotations
 
 import functools
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from robustprune.darknet import Detector
 from robustprune.darknet.couplings import couplings
 from robustprune.darknet.weights import load_weights
 from robustprune.data.samples import Samples
+from robustprune.declared import NONE, Axis, Cell, Stage
 from robustprune.device_memory import hands_back_memory
 from robustprune.errors import InputError
 from robustprune.evaluation import Measured, evaluate
@@ -34,34 +34,13 @@ from robustprune.measure.pruned import measure_pruned
 from robustprune.models import ENDINGS, model_files
 from robustprune.objective import Objective
 from robustprune.progress import NOWHERE, Progress
+from robustprune.randomness import generator_for, seed_for
 from robustprune.stage_work import stage_work
 from robustprune.structures import STRUCTURES
 from robustprune.study_settings import DetectionSettings, stage_inputs
 from robustprune.trade_off import ACCURACY_AGAINST_TIME
 from robustprune.training import train
 from robustprune.workload import Workload
-
-Cell = Mapping[str, Any]
-
-NONE = "none"
-"""The structure and initializer of a baseline row: nothing was pruned, so nothing was scored."""
-
-
-class Stage(NamedTuple):
-    """What determines the result of a stage; see `sweeps.study.Stage`."""
-
-    axes: tuple[str, ...]
-    settings: Mapping[str, Any]
-    version: int = 1
-
-
-class Axis(NamedTuple):
-    """An axis of the grid; see `sweeps.study.Axis`."""
-
-    name: str
-    kind: type
-    choices: tuple[str, ...] | None = None
-    bounds: tuple[float, float] | None = None
 
 
 class DetectionStudy:
@@ -202,7 +181,7 @@ class DetectionStudy:
                 self._split("train", "rgb"),
                 objective=Objective(loss=LOSSES[self.settings.detector.loss], compute=self.settings.compute),
                 settings=self.settings.base,
-                generator=_generator(self.settings.base_seed, "base"),
+                generator=generator_for(self.settings.base_seed, "base"),
                 progress=progress,
             )
         return to_arrays(detector.state_dict())
@@ -211,7 +190,7 @@ class DetectionStudy:
     def pretrain(self, cell: Cell, base: Arrays, progress: Progress = NOWHERE) -> Arrays:
         """Train adversarially, from the base detector."""
         detector = self._restore(base)
-        generator = _generator(cell["seed"], "pretrain")
+        generator = generator_for(cell["seed"], "pretrain")
         train(
             detector,
             self._split("train", cell["colour"]),
@@ -227,7 +206,7 @@ class DetectionStudy:
         """Score the weights of the checkpoint."""
         name = str(cell["initializer"])
         method = INITIALIZERS[name]
-        generator = _generator(cell["seed"], "score")
+        generator = generator_for(cell["seed"], "score")
         problem = Problem(
             samples=self._split("train", cell["colour"]),
             objective=self._robust(generator),
@@ -255,7 +234,7 @@ class DetectionStudy:
         start = time.perf_counter()
         if not self.is_baseline(cell):
             masking.apply(masks, detector.prunable_layers(heads=True))
-            generator = _generator(cell["seed"], "finetune")
+            generator = generator_for(cell["seed"], "finetune")
             train(
                 detector,
                 self._split("train", cell["colour"]),
@@ -271,7 +250,7 @@ class DetectionStudy:
             detector,
             samples,
             objective=replace(
-                self._robust(_generator(cell["seed"], "evaluate")), compute=self.settings.compute.exactly()
+                self._robust(generator_for(cell["seed"], "evaluate")), compute=self.settings.compute.exactly()
             ),
             settings=self.settings.evaluation,
         )
@@ -351,7 +330,7 @@ class DetectionStudy:
         settings = self.settings.detector
         classes = len(self.settings.dataset.splits()[0].categories)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed(self.settings.base_seed, "initialise"))
+            torch.manual_seed(seed_for(self.settings.base_seed, "initialise"))
             detector = Detector.from_cfg(settings.config, classes=classes)
         if settings.weights is not None:
             load_weights(detector, settings.weights)
@@ -376,12 +355,3 @@ def _precisions(measured: Measured) -> dict[str, float]:
         "map_clean": measured.clean.ap,
         "map50_clean": measured.clean.ap50,
     }
-
-
-def _seed(seed: int, stage: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}/{stage}".encode()).digest()[:8]) >> 1
-
-
-def _generator(seed: int, stage: str) -> torch.Generator:
-    """Return randomness that depends on the seed and the stage, never on what ran before or where."""
-    return torch.Generator().manual_seed(_seed(seed, stage))

@@ -131,10 +131,14 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
     robust = common | {"attack": attack, "train": train, **trained}
     measured = common | {"attack": attack, "val": val, "evaluation": plain["evaluation"]}
     pruning = {"prune_heads": plain["prune_heads"]}
+    scores = dict(plain["initializers"])
+    if _activates_unnormalised(settings.detector.config):
+        # Only of such detectors did the first release explain the layers before an activation wrongly.
+        scores["deeplift"] = scores["deeplift"] | {"version": 2}
     return {
         "base": common | own_training,
         "pretrain": robust | {"training": plain["pretrain"]},
-        **{name: robust | pruning | {"scores": own} for name, own in plain["initializers"].items()},
+        **{name: robust | pruning | {"scores": own} for name, own in scores.items()},
         "evaluate_row": measured | pruning | {"train": train, "training": plain["finetune"], **trained},
         "baseline": measured,
     }
@@ -149,6 +153,15 @@ def _cfg_sha256(path_or_name: str) -> str:
     """Identify a .cfg by what it says, not by its comments or where it lies."""
     said = [(section.name, sorted(section.options.items())) for section in cfg.read(path_or_name)]
     return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+def _activates_unnormalised(config: str) -> bool:
+    """Say whether a convolution goes into an activation with no batch norm between."""
+    convolutions = [section for section in cfg.read(config) if section.name == "convolutional"]
+    return any(
+        section.text("batch_normalize", "0") == "0" and section.text("activation", "logistic") != "linear"
+        for section in convolutions
+    )
 
 
 def _file_sha256(path: str) -> str:

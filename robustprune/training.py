@@ -13,12 +13,12 @@ from torch import Tensor
 from robustprune import masks as masking
 from robustprune.darknet import Detector
 from robustprune.data.samples import Samples, flip_horizontally
+from robustprune.errors import DivergedError
+from robustprune.learning_rate import one_cycle
 from robustprune.objective import Objective
 from robustprune.progress import NOWHERE, Progress
 from robustprune.settings import Settings
 from robustprune.training_state import TrainingState
-
-WARM_UP = 0.25
 
 
 class Training(Settings):
@@ -31,10 +31,6 @@ class Training(Settings):
     schedule: Literal["constant", "one-cycle"] = "one-cycle"
     clip_norm: float | None = Field(default=10.0, gt=0)
     flip: bool = True
-
-
-class DivergedError(RuntimeError):
-    """The loss of a training is no longer a finite number."""
 
 
 def train(
@@ -108,13 +104,3 @@ def batches(
             mirrored = torch.rand(len(images), generator=generator) < 0.5
             images, targets = flip_horizontally(images, targets, mirrored.to(device))
         yield images, targets
-
-
-def one_cycle(progress: float) -> float:
-    """Return the factor of the learning rate at `progress` in (0, 1): a linear rise over a quarter, a cosine fall.
-
-    After Smith & Topin 2019; unlike PyTorch's own it is defined for trainings of very few steps.
-    """
-    if progress < WARM_UP:
-        return progress / WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))

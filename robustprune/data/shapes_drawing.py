@@ -1,6 +1,7 @@
 """How one image of the data set `shapes` is drawn: categories, colours, anti-aliased coverage, placement.
 
-Pure computation from a random generator; what is written to disk, and where, is in `shapes`.
+Pure computation from a random generator; what is written to disk, and where, is in `shapes`. Images of one object are
+drawn for `classification.data.emblems` too.
 
 Coordinates are pixels from the image's top left corner; pixel (0, 0) covers [0, 1] in both directions.
 Colours are RGB in [0, 1].
@@ -26,7 +27,13 @@ PLACEMENTS = 20  # attempts to find room for an object before it is left out
 
 
 class Category(NamedTuple):
-    """A kind of object: `shape` draws it, `hues` is the interval of its hue angle in degrees."""
+    """A kind of object.
+
+    Attributes:
+        shape: from coordinates in half lengths along the object's axes, and its width as a part of its length, to
+            distances in half lengths, negative inside.
+        hues: the interval of its hue angle, in degrees.
+    """
 
     id: int
     name: str
@@ -44,37 +51,41 @@ class DrawnObject(NamedTuple):
     luma: float
 
 
-def _ellipse(u: Array, v: Array, aspect: float) -> Array:
+def ellipse(u: Array, v: Array, aspect: float) -> Array:
+    """Return the distance to the outline of an ellipse, negative inside; see `Category`."""
     # First-order distance f / |grad f| to a curve f = 0: right at the outline, where anti-aliasing looks.
     radius = np.hypot(u, v / aspect)
     distance: Array = radius * (radius - 1) / np.maximum(np.hypot(u, v / aspect**2), 1e-9)
     return distance
 
 
-def _rectangle(u: Array, v: Array, aspect: float) -> Array:
+def rectangle(u: Array, v: Array, aspect: float) -> Array:
+    """Return the distance to the outline of a rectangle, negative inside; see `Category`."""
     distance: Array = np.maximum(np.abs(u) - 1, np.abs(v) - aspect)
     return distance
 
 
-def _triangle(u: Array, v: Array, aspect: float) -> Array:
+def triangle(u: Array, v: Array, aspect: float) -> Array:
+    """Return the distance to the outline of an isosceles triangle, negative inside; see `Category`."""
     # Apex (0, -1), feet (±aspect, 1).
     side = (2 * np.abs(u) - aspect * (v + 1)) / math.hypot(2, aspect)
     return np.maximum(side, v - 1)
 
 
-def _cross(u: Array, v: Array, aspect: float) -> Array:
+def cross(u: Array, v: Array, aspect: float) -> Array:
+    """Return the distance to the outline of an upright cross, negative inside; see `Category`."""
     arm = 0.45 * aspect
-    return np.minimum(_rectangle(u, v, arm), _rectangle(v, u, arm))
+    return np.minimum(rectangle(u, v, arm), rectangle(v, u, arm))
 
 
 # The ids have gaps, as COCO's have. Pairs that share a shape differ in hue alone: greyscale cannot part them.
 CATEGORIES = (
-    Category(1, "lemon", _ellipse, (150, 170), 90),
-    Category(2, "lime", _ellipse, (225, 245), 90),
-    Category(3, "brick", _rectangle, (95, 115), 15),
-    Category(5, "moss", _rectangle, (225, 245), 15),
-    Category(8, "tent", _triangle, (0, 360), 15),
-    Category(13, "cross", _cross, (0, 360), 15),
+    Category(1, "lemon", ellipse, (150, 170), 90),
+    Category(2, "lime", ellipse, (225, 245), 90),
+    Category(3, "brick", rectangle, (95, 115), 15),
+    Category(5, "moss", rectangle, (225, 245), 15),
+    Category(8, "tent", triangle, (0, 360), 15),
+    Category(13, "cross", cross, (0, 360), 15),
 )
 
 
@@ -102,17 +113,42 @@ def draw(rng: np.random.Generator, size: int) -> tuple[Array, list[DrawnObject]]
     objects: list[DrawnObject] = []
     for _ in range(rng.integers(OBJECTS[0], OBJECTS[1], endpoint=True)):
         category = CATEGORIES[rng.integers(len(CATEGORIES))]
-        mask = _place(rng, category, masks, size)
+        mask = _place(rng, category, masks, size, SIZE)
         if mask is None:
             continue
-        luma = rng.uniform(*LUMA)
-        image += mask[..., None] * (colour(luma, rng.uniform(*category.hues)) - image)
+        luma = _paint(rng, image, category, mask)
         left, right = _extent(mask.max(axis=0))
         top, bottom = _extent(mask.max(axis=1))
         box = (left, top, right - left, bottom - top)
         objects.append(DrawnObject(category, box, float(mask.sum()), luma))
         masks.append(mask)
     return image, objects
+
+
+def draw_one(rng: np.random.Generator, category: Category, size: int, *, lengths: tuple[float, float]) -> Array:
+    """Draw one image of one object.
+
+    Args:
+        rng: source of all that is random.
+        category: the object's.
+        size: side of the image in pixels.
+        lengths: interval of the object's length before it is rotated, as a part of the image's side.
+
+    Returns:
+        The image in [0, 1], shape (size, size, 3).
+    """
+    image = _background(rng, size)
+    mask = _place(rng, category, [], size, lengths)
+    assert mask is not None
+    _paint(rng, image, category, mask)
+    return image
+
+
+def _paint(rng: np.random.Generator, image: Array, category: Category, mask: Array) -> float:
+    """Colour the part of the image that an object covers, and return the object's luma."""
+    luma = rng.uniform(*LUMA)
+    image += mask[..., None] * (colour(luma, rng.uniform(*category.hues)) - image)
+    return luma
 
 
 def _background(rng: np.random.Generator, size: int) -> Array:
@@ -124,7 +160,7 @@ def _background(rng: np.random.Generator, size: int) -> Array:
     for _ in range(rng.integers(2, 5, endpoint=True)):
         stroke = colour(rng.uniform(0.1, 0.9), rng.uniform(0, 360), chroma=0.05)
         mask = _coverage(
-            _rectangle,
+            rectangle,
             size,
             centre=rng.uniform(0, size, 2),
             length=rng.uniform(0.4, 1.4) * size,
@@ -144,9 +180,11 @@ def _texture(rng: np.random.Generator, size: int) -> Array:
     return texture
 
 
-def _place(rng: np.random.Generator, category: Category, others: list[Array], size: int) -> Array | None:
+def _place(
+    rng: np.random.Generator, category: Category, others: list[Array], size: int, lengths: tuple[float, float]
+) -> Array | None:
     for _ in range(PLACEMENTS):
-        length = rng.uniform(*SIZE) * size
+        length = rng.uniform(*lengths) * size
         mask = _coverage(
             category.shape,
             size,

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from robustprune.initializers.deeplift import DeepLiftSettings, deeplift, deeplift_work
-from robustprune.initializers.hydra import HydraSettings, hydra, hydra_work
+from robustprune.importance.contributions import DeepLiftSettings, deeplift_work
+from robustprune.importance.optimised_scores import HydraSettings, hydra_work
+from robustprune.initializers.deeplift import deeplift
+from robustprune.initializers.hydra import hydra
 from robustprune.initializers.problem import Problem
 from robustprune.settings import Settings
 from robustprune.workload import Workload

@@ -1,38 +1,20 @@
-"""DeepLIFT (Shrikumar et al. 2017, Rescale rule) carried on to weights: what each weight contributed to the answer."""
+"""DeepLIFT on a detector; how contributions are carried on to weights is told in `importance.contributions`."""
 
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
 
 import torch
-from captum.attr import DeepLift
-from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.grad import conv2d_weight
 
-from robustprune.attacks import AttackSettings
 from robustprune.darknet import Detector
-from robustprune.darknet.layers import Product
+from robustprune.darknet.layers import MaxPool, Product
 from robustprune.errors import InputError
-from robustprune.initializers.max_as_relu import replace_max_pools
+from robustprune.importance.contributions import EXPLAINED, DeepLiftSettings, contributions_to, mean_magnitude
+from robustprune.importance.max_as_relu import MaxAsReLU, replace
 from robustprune.initializers.problem import Problem
 from robustprune.losses.assignment import Assignment, assign
-from robustprune.settings import Settings
-from robustprune.workload import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Workload
-
-# Captum knows a Rescale rule for these; through any other activation it would pass a plain gradient, silently.
-EXPLAINED = (nn.LeakyReLU, nn.ReLU, nn.Sigmoid, nn.Identity)
-
-
-class DeepLiftSettings(Settings):
-    """How many images are explained, and against what."""
-
-    images: int | None = Field(default=64, ge=1, description="training images used; null for all")
-    batch_size: int = Field(default=8, ge=1)
-    reference: Literal["zeros", "mean"] = "zeros"
 
 
 def deeplift(detector: Detector, problem: Problem, settings: DeepLiftSettings) -> dict[str, Tensor]:
@@ -45,22 +27,14 @@ def deeplift(detector: Detector, problem: Problem, settings: DeepLiftSettings) -
     if settings.reference == "mean":
         sums = [batch.images.sum(dim=0) for batch in samples.stream(chunks)]
         reference = torch.stack(sums).sum(dim=0) / images_used
-    names = problem.layers(detector)
-    importance: dict[str, Tensor] = {}
-    for batch in samples.stream(chunks):
-        images, targets = batch.images.to(device), batch.targets.to(device)
-        for name, contribution in contributions(
-            detector, images, targets, reference=reference.to(device), layers=list(names)
-        ).items():
-            importance[name] = importance.get(name, 0) + contribution.abs() / len(chunks)
-    return {name: total.float() for name, total in importance.items()}
+    reference, layers = reference.to(device), list(problem.layers(detector))
 
+    def by_batch() -> Iterator[dict[str, Tensor]]:
+        for batch in samples.stream(chunks):
+            images, targets = batch.images.to(device), batch.targets.to(device)
+            yield contributions(detector, images, targets, reference=reference, layers=layers)
 
-def deeplift_work(settings: DeepLiftSettings, *, forward: float, images: int, attack: AttackSettings) -> Workload:
-    """Return the work of `deeplift`, which attacks nothing: forward and back through images and references."""
-    used = min(settings.images or images, images)
-    passes = 2 * (FORWARD + INPUT_GRADIENT) + WEIGHT_GRADIENT
-    return Workload(f"deeplift's scores: {used:,} images, in float64", used * passes * forward)
+    return mean_magnitude(by_batch(), batches=len(chunks))
 
 
 def contributions(
@@ -69,9 +43,7 @@ def contributions(
     """Return the signed contribution of every weight of `layers` to F(images) − F(reference), summed over images.
 
     F is the sum of the objectness and true-class logits, before any sigmoid, of the anchors that the objects in the
-    images are assigned to; the same anchors for an image and its reference. The contribution of a weight is
-    C[o,i,k,l] = W[o,i,k,l] · Σ m[n,o,p] · (x − x₀)[n,i,stride·p+(k,l)] with DeepLIFT multipliers m at the output of
-    its convolution, so that over a cut of the graph ΣC = F(images) − F(reference). One pass yields all layers.
+    images are assigned to; the same anchors for an image and its reference.
 
     Computed and returned in float64: F is a small difference of large numbers, and a GPU would round the products
     of float32 to TF32.
@@ -88,15 +60,14 @@ def contributions(
     """
     assignments = assign(targets, detector.heads, images.shape[-1])
     detector = copy.deepcopy(detector).double().eval().requires_grad_(False)
-    images, reference = images.double(), reference.double()
-    replace_max_pools(detector)
+    replace(detector, MaxPool, lambda pool: MaxAsReLU(size=pool.size, stride=pool.stride, padding=pool.padding))
     _check_explained(detector)
-    functional = AssignedLogits(detector, assignments)
-    convolutions = {name: detector.get_submodule(name) for name in layers}
-    with Recorder(convolutions) as recorder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
-        DeepLift(functional).attribute(images.clone().requires_grad_(), reference.expand_as(images).contiguous())
-    return {name: recorder.contribution(name) for name in layers}
+    return contributions_to(
+        AssignedLogits(detector, assignments),
+        images.double(),
+        reference.double(),
+        layers={name: detector.get_submodule(name) for name in layers},
+    )
 
 
 class AssignedLogits(nn.Module):
@@ -119,50 +90,6 @@ class AssignedLogits(nn.Module):
                 true_class = logits[:, 5:].gather(1, positive.classes[:, None])[:, 0]
                 total = total.index_add(0, image, logits[:, 4] + true_class)
         return total
-
-
-class Recorder:
-    """Keeps, of every convolution, the difference of its inputs and the multiplier at its output."""
-
-    def __init__(self, convolutions: Mapping[str, nn.Module]) -> None:
-        """Record `convolutions` while the context is open."""
-        self.convolutions = convolutions
-        self.differences: dict[str, Tensor] = {}
-        self.multipliers: dict[str, Tensor] = {}
-
-    def __enter__(self) -> Recorder:
-        """Start recording."""
-        self._handles = [layer.register_forward_hook(self._hook(name)) for name, layer in self.convolutions.items()]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop recording."""
-        for handle in self._handles:
-            handle.remove()
-
-    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            image, reference = inputs[0].detach().chunk(2)
-            self.differences[name] = image - reference
-            output.register_hook(lambda gradient: self.multipliers.__setitem__(name, gradient.chunk(2)[0]))
-
-        return hook
-
-    def contribution(self, name: str) -> Tensor:
-        """Return C of one convolution, in the shape of its weights."""
-        layer = self.convolutions[name]
-        assert isinstance(layer, nn.Conv2d)
-        gradient = conv2d_weight(
-            self.differences[name],
-            layer.weight.shape,
-            self.multipliers[name],
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-            layer.groups,
-        )
-        contribution: Tensor = layer.weight.detach() * gradient
-        return contribution
 
 
 def _check_explained(detector: Detector) -> None:

@@ -106,6 +106,17 @@ def test_a_cfg_is_what_it_says(tmp_path: Path) -> None:
     assert changed(inputs(), inputs(detector__config=str(tmp_path / "other.cfg"))) == set(STAGES)
 
 
+@pytest.mark.parametrize(("activation", "version"), [("linear", None), ("leaky", 2)])
+def test_what_deeplift_explained_wrongly_is_scored_anew(tmp_path: Path, activation: str, version: int | None) -> None:
+    text = (Path(darknet_cfg.__file__).parent / "configs" / "yolov3-nano.cfg").read_text()
+    bare = text.replace("batch_normalize=1", "batch_normalize=0", 1)
+    bare = bare.replace("activation=leaky", f"activation={activation}", 1)
+    (tmp_path / "bare.cfg").write_text(bare)
+    found = inputs(detector__config=str(tmp_path / "bare.cfg"))
+    assert found["deeplift"]["scores"].get("version") == version
+    assert not any("version" in scores for scores in (found["hydra"]["scores"], inputs()["deeplift"]["scores"]))
+
+
 def test_given_weights_stand_in_for_the_base_training(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("first.weights", "copy.weights", "second.weights")]
     for path in (paths[0], paths[2]):

@@ -13,10 +13,12 @@ from robustprune import masks as masking
 from robustprune.attacks import pgd
 from robustprune.darknet import Detector
 from robustprune.data.samples import Samples, flip_horizontally
+from robustprune.errors import DivergedError
+from robustprune.learning_rate import one_cycle
 from robustprune.losses import ciou
 from robustprune.objective import Objective
 from robustprune.structures import STRUCTURES
-from robustprune.training import DivergedError, Training, batches, one_cycle, train
+from robustprune.training import Training, batches, train
 from tests.robustprune.pruned import drawn_masks
 
 ROBUST = Objective(loss=ciou, attack=partial(pgd, epsilon=0.05, step_size=0.05, steps=1))

@@ -12,9 +12,11 @@ from robustprune.attacks import FgsmSettings, PgdSettings, configured
 from robustprune.darknet import Detector
 from robustprune.data.samples import Samples
 from robustprune.evaluation import Evaluation, evaluate
+from robustprune.importance.contributions import DeepLiftSettings, deeplift_work
+from robustprune.importance.optimised_scores import HydraSettings, hydra_work
 from robustprune.initializers import Problem
-from robustprune.initializers.deeplift import DeepLiftSettings, deeplift, deeplift_work
-from robustprune.initializers.hydra import HydraSettings, hydra, hydra_work
+from robustprune.initializers.deeplift import deeplift
+from robustprune.initializers.hydra import hydra
 from robustprune.losses import ciou
 from robustprune.measure.cost import size
 from robustprune.objective import Objective

@@ -13,8 +13,9 @@ from robustprune.darknet import Detector, load_weights
 from robustprune.data.coco import load_split
 from robustprune.data.samples import Samples
 from robustprune.errors import InputError
+from robustprune.importance.contributions import DeepLiftSettings
 from robustprune.initializers import INITIALIZERS, Problem, deeplift
-from robustprune.initializers.deeplift import DeepLiftSettings, contributions
+from robustprune.initializers.deeplift import contributions
 from robustprune.losses import ciou
 from robustprune.losses.assignment import assign
 from robustprune.objective import Objective

@@ -13,13 +13,13 @@ from robustprune.attacks import pgd
 from robustprune.darknet import Detector
 from robustprune.darknet.couplings import couplings
 from robustprune.data.samples import Samples
+from robustprune.errors import DivergedError
+from robustprune.importance.optimised_scores import HydraSettings, initial_scores, masked
 from robustprune.initializers import INITIALIZERS, Problem, hydra
-from robustprune.initializers.hydra import HydraSettings, initial_scores, masked
 from robustprune.losses import ciou
 from robustprune.masks import keep_count
 from robustprune.objective import Objective
 from robustprune.progress import NOWHERE, Progress
-from robustprune.training import DivergedError
 from tests.robustprune.keeper import killed_after
 
 ROBUST = Objective(loss=ciou, attack=partial(pgd, epsilon=0.05, step_size=0.05, steps=1))

@@ -6,23 +6,25 @@ overlapping windows. The same function as a chain of max(a, b) = a + relu(b − 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from robustprune.darknet import Detector
-from robustprune.darknet.layers import MaxPool
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class MaxAsReLU(nn.Module):
     """A max-pool as two chains, along width and then height, with one ReLU module for every step.
 
-    Shape: as the pool it replaces.
+    Shape: as the pool it stands for.
     """
 
-    def __init__(self, pool: MaxPool) -> None:
-        """Replace `pool`."""
+    def __init__(self, *, size: int, stride: int, padding: tuple[int, int]) -> None:
+        """Stand for a square pool; `padding` is (before, after), the same for rows and columns."""
         super().__init__()
-        self.size, self.stride, self.padding = pool.size, pool.stride, pool.padding
+        self.size, self.stride, self.padding = size, stride, padding
         self.horizontal = nn.ModuleList(nn.ReLU() for _ in range(self.size - 1))
         self.vertical = nn.ModuleList(nn.ReLU() for _ in range(self.size - 1))
 
@@ -41,9 +43,9 @@ class MaxAsReLU(nn.Module):
         return largest
 
 
-def replace_max_pools(detector: Detector) -> None:
-    """Replace every max-pool of `detector`, in place."""
-    for name, module in list(detector.named_modules()):
-        if isinstance(module, MaxPool):
+def replace(network: nn.Module, kind: type[Module], make: Callable[[Module], nn.Module]) -> None:
+    """Replace every module of `network` that is of a kind by what `make` returns for it, in place."""
+    for name, module in list(network.named_modules()):
+        if isinstance(module, kind):
             parent, _, child = name.rpartition(".")
-            setattr(detector.get_submodule(parent), child, MaxAsReLU(module))
+            setattr(network.get_submodule(parent), child, make(module))

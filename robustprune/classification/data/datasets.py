@@ -1,0 +1,149 @@
+"""The data sets a study can name: their splits in memory, and what identifies their content."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from robustprune.classification.data import cifar10, emblems, folders
+from robustprune.classification.data.subsets import balanced
+from robustprune.classification.images import LabelledImages
+from robustprune.settings import Settings
+
+Split = Literal["train", "test"]
+
+
+class Emblems(Settings):
+    """The embedded data set, generated in memory."""
+
+    name: Literal["emblems"]
+    seed: int = Field(default=0, ge=0)
+    train_images: int = Field(default=1200, ge=6)
+    test_images: int = Field(default=600, ge=6)
+    image_size: int = Field(default=32, ge=16)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return emblems.CLASSES
+
+    def load(self, split: Split) -> LabelledImages:
+        """Return a split."""
+        return _generated(self, split)
+
+    def fingerprint(self, split: Split) -> dict[str, Any]:
+        """Return what determines the content of a split."""
+        other = "test_images" if split == "train" else "train_images"
+        return {"version": emblems.VERSION, "split": split, **self.model_dump(exclude={other})}
+
+
+class _OnDisk(Settings):
+    """A data set on disk, or a random part of it with as many images of each class.
+
+    The drawing has one seed for all trials, not theirs: rows measured on different images could not be compared.
+    """
+
+    train_images: int | None = Field(default=None, ge=1, description="how many are drawn; null for all")
+    test_images: int | None = Field(default=None, ge=1, description="how many are drawn; null for all")
+    seed: int = Field(default=0, ge=0, description="of the drawing")
+
+    def load(self, split: Split) -> LabelledImages:
+        """Return a split, or the part of it that is drawn.
+
+        Raises:
+            InputError: a file is missing or damaged, or there are too few images.
+        """
+        return _drawn(self, split)
+
+    def fingerprint(self, split: Split) -> dict[str, Any]:
+        """Return what identifies the content of a split: pixels, labels and names of classes, wherever they lie."""
+        return {"split": split, "sha256": _sha256(self, split)}
+
+    def _read(self, split: Split) -> LabelledImages:
+        raise NotImplementedError
+
+
+class Cifar10(_OnDisk):
+    """CIFAR-10 in the folder where torchvision keeps it."""
+
+    name: Literal["cifar10"]
+    root: str = Field(description="folder that holds cifar-10-batches-py")
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images in pixels."""
+        return cifar10.IMAGE_SIZE
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return cifar10.CLASSES
+
+    def _read(self, split: Split) -> LabelledImages:
+        return cifar10.load(Path(self.root), split)
+
+
+class Folders(_OnDisk):
+    """Images in class folders, on disk or in zip files: SPLIT/CLASS/*.jpg, or SPLIT.zip with as much in it."""
+
+    name: Literal["folders"]
+    root: str = Field(description="folder, or zip file, that holds the splits")
+    train: str = Field(default="train", min_length=1, description="name of the split to train on")
+    test: str = Field(default="test", min_length=1, description="name of the split to measure on")
+    image_size: int = Field(default=32, ge=1, description="side in pixels that images are resized to")
+
+    @field_validator("test")
+    @classmethod
+    def _is_another(cls, test: str, info: ValidationInfo) -> str:
+        if test == info.data.get("train"):
+            raise ValueError("expected another split than the one to train on")
+        return test
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, which are the same in both splits.
+
+        Raises:
+            InputError: they are not, or a split is missing.
+        """
+        return _common_classes(self.root, self.train, self.test)
+
+    def _read(self, split: Split) -> LabelledImages:
+        # A label is to mean the same in both.
+        _common_classes(self.root, self.train, self.test)
+        return folders.load(Path(self.root), getattr(self, split), image_size=self.image_size)
+
+
+Dataset = Annotated[Emblems | Cifar10 | Folders, Field(discriminator="name")]
+
+
+@functools.lru_cache(maxsize=2)
+def _generated(settings: Emblems, split: Split) -> LabelledImages:
+    images = settings.train_images if split == "train" else settings.test_images
+    return emblems.generate(seed=settings.seed, split=split, images=images, image_size=settings.image_size)
+
+
+@functools.lru_cache(maxsize=2)
+def _drawn(settings: _OnDisk, split: Split) -> LabelledImages:
+    field = f"{split}_images"
+    count: int | None = getattr(settings, field)
+    images = settings._read(split)
+    return images if count is None else balanced(images, count, seed=settings.seed, field=f"dataset.{field}")
+
+
+@functools.lru_cache
+def _common_classes(root: str, train: str, test: str) -> tuple[str, ...]:
+    return folders.common_classes(Path(root), train, test)
+
+
+@functools.lru_cache
+def _sha256(settings: _OnDisk, split: Split) -> str:
+    images = settings.load(split)
+    digest = hashlib.sha256(repr((images.classes, tuple(images.pixels.shape))).encode())
+    digest.update(images.pixels.numpy().tobytes())
+    digest.update(images.labels.numpy().tobytes())
+    return digest.hexdigest()

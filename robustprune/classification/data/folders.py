@@ -1,0 +1,174 @@
+"""Images in class folders, on disk or inside zip files: SPLIT/CLASS/*.jpg, as torchvision's `ImageFolder` reads them.
+
+A split is the folder ROOT/SPLIT, the zip file ROOT/SPLIT.zip with SPLIT/CLASS/*.jpg in it, or part of one zip file ROOT
+with all splits. Zip files are never extracted. Names that start with a dot are passed over, and so is what has no
+ending of an image.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from robustprune.classification.images import LabelledImages
+from robustprune.errors import InputError
+
+# What Pillow raises for files that are no images, or broken ones, and `zipfile` for broken or encrypted members.
+_DAMAGED = (
+    *(OSError, SyntaxError, ValueError, Image.DecompressionBombError),
+    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tree:
+    """The files of a split.
+
+    Attributes:
+        source: where they are, for messages.
+        folders: paths of folders, relative to the split's.
+        files: paths of files, relative to the split's.
+        open: opens one of the files.
+    """
+
+    source: str
+    folders: frozenset[PurePosixPath]
+    files: frozenset[PurePosixPath]
+    open: Callable[[PurePosixPath], IO[bytes]]
+
+
+def common_classes(root: Path, train: str, test: str) -> tuple[str, ...]:
+    """Return the names of the class folders of two splits, sorted.
+
+    Raises:
+        InputError: there is no such split, it has no classes, one of them has no images, or the splits differ.
+    """
+    names = {}
+    for split in (train, test):
+        with _opened(root, split) as tree:
+            names[split] = tuple(_by_class(tree))
+    for split, other in ((train, test), (test, train)):
+        for name in names[split]:
+            if name not in names[other]:
+                raise InputError(f"{root}: found the class {name!r} in {split} and not in {other}, expected it in both")
+    return names[train]
+
+
+def load(root: Path, split: str, *, image_size: int) -> LabelledImages:
+    """Return a split, in the order of the images' paths, which file systems have no part in.
+
+    Images are brought to RGB, and to squares of `image_size` pixels where they are none: resized, bilinearly, in both
+    directions.
+
+    Raises:
+        InputError: there is no such split, it has no classes, one of them has no images, or an image is damaged.
+    """
+    with _opened(root, split) as tree:
+        by_class = _by_class(tree)
+        labels = [label for label, paths in enumerate(by_class.values()) for _ in paths]
+        pixels = np.empty((len(labels), image_size, image_size, 3), dtype=np.uint8)
+        for index, path in enumerate(path for paths in by_class.values() for path in paths):
+            pixels[index] = _read(tree, path, image_size)
+    return LabelledImages(
+        pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
+        labels=torch.tensor(labels),
+        classes=tuple(by_class),
+    )
+
+
+@contextmanager
+def _opened(root: Path, split: str) -> Iterator[_Tree]:
+    folder, beside = root / split, root / f"{split}.zip"
+    if folder.is_dir():
+        yield _on_disk(folder)
+    elif beside.is_file() or root.is_file():
+        path = beside if beside.is_file() else root
+        try:
+            archive = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: expected a whole zip file of class folders ({error})") from error
+        with archive:
+            yield _in_zip(archive, path, split)
+    else:
+        found = ", ".join(sorted(path.name for path in root.iterdir())[:10]) if root.is_dir() else ""
+        raise InputError(
+            f"{root}: found {found or 'nothing'}, expected a folder {split} of class folders, or {split}.zip"
+        )
+
+
+def _on_disk(folder: Path) -> _Tree:
+    folders: set[PurePosixPath] = set()
+    files: set[PurePosixPath] = set()
+    for parent, folder_names, file_names in os.walk(folder, followlinks=True):
+        place = PurePosixPath(Path(parent).relative_to(folder).as_posix())
+        folders.update(place / name for name in folder_names)
+        files.update(place / name for name in file_names)
+    return _Tree(
+        source=str(folder),
+        folders=frozenset(folders),
+        files=frozenset(files),
+        open=lambda path: open(folder / path, "rb"),
+    )
+
+
+def _in_zip(archive: zipfile.ZipFile, source: Path, split: str) -> _Tree:
+    # Names are compared and handed back to the archive, never to the file system.
+    paths = {PurePosixPath(name): name for name in archive.namelist()}
+    below = {path.relative_to(split): name for path, name in paths.items() if path.is_relative_to(split)}
+    if not below:
+        found = ", ".join(sorted({path.parts[0] for path in paths if path.parts})[:10])
+        raise InputError(f"{source}: found {found or 'nothing'}, expected a folder {split} of class folders in it")
+    files = frozenset(path for path, name in below.items() if not name.endswith("/"))
+    return _Tree(
+        source=f"{source}/{split}",
+        folders=frozenset(below).difference(files).union(*(path.parents for path in files)),
+        files=files,
+        open=lambda path: archive.open(below[path]),
+    )
+
+
+def _by_class(tree: _Tree) -> dict[str, list[PurePosixPath]]:
+    """Return the images of each class, sorted."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    names = sorted(path.name for path in tree.folders if len(path.parts) == 1 and not _is_hidden(path))
+    if not names:
+        raise InputError(f"{tree.source}: found no folders, expected one of images for each class")
+    images: dict[str, list[PurePosixPath]] = {name: [] for name in names}
+    for path in sorted(tree.files, key=str):
+        if len(path.parts) > 1 and path.suffix.lower() in IMG_EXTENSIONS and not _is_hidden(path):
+            images[path.parts[0]].append(path)
+    for name, paths in images.items():
+        if not paths:
+            raise InputError(
+                f"{tree.source}: found no image in the class folder {name!r}, expected files that end in one of "
+                f"{', '.join(IMG_EXTENSIONS)}"
+            )
+    return images
+
+
+def _is_hidden(path: PurePosixPath) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _read(tree: _Tree, path: PurePosixPath, image_size: int) -> NDArray[np.uint8]:
+    try:
+        with tree.open(path) as file, Image.open(file) as image:
+            # By way of RGBA, as Pillow warns of palettes that have transparent colours.
+            rgb = (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
+    except _DAMAGED as error:
+        raise InputError(f"{tree.source}/{path}: found a damaged image, expected a whole one ({error})") from error
+    if rgb.size != (image_size, image_size):
+        rgb = rgb.resize((image_size, image_size), Image.Resampling.BILINEAR)
+    return np.asarray(rgb)

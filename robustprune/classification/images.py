@@ -1,0 +1,49 @@
+"""Labelled images in memory, all of one size, as every part of the study gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImages:
+    """A split of a data set.
+
+    Attributes:
+        pixels: uint8, shape (N, 3, S, S), on the CPU.
+        labels: int64, shape (N,), indices of `classes`.
+        classes: their names, in the order of a classifier's logits.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    def take(self, indices: Tensor | Sequence[int]) -> LabelledImages:
+        """Return some of the images, in the order given."""
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        return LabelledImages(pixels=self.pixels[chosen], labels=self.labels[chosen], classes=self.classes)
+
+    def batches(
+        self, batch_size: int, *, device: torch.device, generator: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield every image once: pixels (N, 3, S, S) in [0, 1], float32, contiguous, and labels (N,).
+
+        Args:
+            batch_size: of all but the last batch.
+            device: where to put them.
+            generator: on the CPU; shuffles them. Without one they come in order.
+        """
+        count = len(self)
+        order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+        for start in range(0, count, batch_size):
+            chosen = order[start : start + batch_size]
+            yield self.pixels[chosen].to(device).float().div_(255), self.labels[chosen].to(device)

@@ -1,0 +1,104 @@
+"""The networks by name, and the image sizes that each of them can take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import nn
+
+from robustprune.classification.networks import cifar
+from robustprune.classification.networks import torchvision_networks as torchvision
+from robustprune.errors import InputError
+from robustprune.registry import lookup
+
+
+class _Network(NamedTuple):
+    """A network yet to be built.
+
+    Attributes:
+        build: returns it with new weights, from `classes` and `image_size`.
+        least: the smallest image side in pixels. A smaller one leaves less than a pixel for the last of the strides.
+        multiple: what an image side is to be a multiple of, for no pixel to be left out.
+    """
+
+    build: Callable[..., nn.Module]
+    least: int
+    multiple: int = 1
+
+
+def _resnet(depth: int) -> _Network:
+    return _Network(lambda *, classes, image_size: cifar.resnet(depth, classes=classes), least=4)
+
+
+def _wide_resnet(depth: int, widen_factor: int) -> _Network:
+    return _Network(lambda *, classes, image_size: cifar.wide_resnet(depth, widen_factor, classes=classes), least=4)
+
+
+_NETWORKS = {
+    "resnet18": _Network(torchvision.resnet18, least=8),
+    "resnet50": _Network(torchvision.resnet50, least=8),
+    "vgg19": _Network(torchvision.vgg19, least=32),
+    "mobilenet_v2": _Network(torchvision.mobilenet_v2, least=8),
+    # Patches are of 2 pixels or of 4.
+    "swin_t": _Network(torchvision.swin_t, least=16, multiple=4),
+    # Examples of two families without end.
+    **{f"resnet{depth}": _resnet(depth) for depth in (20, 56, 110)},
+    **{f"wrn-{depth}-10": _wide_resnet(depth, 10) for depth in (28, 34)},
+}
+
+
+def build(name: str, *, classes: int, image_size: int) -> nn.Module:
+    """Return a network with new weights, drawn from torch's global generator on the CPU.
+
+    Shape: (N, 3, `image_size`, `image_size`), normalised, to (N, `classes`).
+
+    Args:
+        name: torchvision's `resnet18`, `resnet50`, `vgg19` (with batch norm), `mobilenet_v2` and `swin_t`; any other
+            `resnetD` of 6n + 2 layers, such as `resnet20`, is CIFAR's; `wrn-D-K` is a wide ResNet of 6n + 4 layers.
+        classes: how many logits, at least 1.
+        image_size: side of the images in pixels.
+
+    Raises:
+        InputError: no such network, or it cannot take images of that size.
+    """
+    check_image_size(name, image_size)
+    return _find(name).build(classes=classes, image_size=image_size)
+
+
+def check_image_size(name: str, image_size: int) -> None:
+    """Check that a network can take images of a size, without building it.
+
+    Raises:
+        InputError: no such network, or it cannot.
+    """
+    network = _find(name)
+    if image_size < network.least:
+        expected = f"at least {network.least}"
+    elif image_size % network.multiple:
+        expected = f"a multiple of {network.multiple}"
+    else:
+        return
+    raise InputError(
+        f"model {name} cannot take images of {image_size} pixels (dataset.image_size), expected {expected}"
+    )
+
+
+def _find(name: str) -> _Network:
+    if name in _NETWORKS:
+        return _NETWORKS[name]
+    if match := re.fullmatch(r"resnet([1-9]\d*)", name):
+        depth = int(match[1])
+        if depth < 8 or (depth - 2) % 6:
+            raise InputError(
+                f"model {name} has {depth} layers, expected 6n + 2 such as resnet20, resnet56 and resnet110, "
+                "or torchvision's resnet18 and resnet50"
+            )
+        return _resnet(depth)
+    if match := re.fullmatch(r"wrn-([1-9]\d*)-([1-9]\d*)", name):
+        depth, widen_factor = int(match[1]), int(match[2])
+        if depth < 10 or (depth - 4) % 6:
+            raise InputError(f"model {name} has {depth} layers, expected 6n + 4 such as 16, 28, 34 or 70")
+        return _wide_resnet(depth, widen_factor)
+    return lookup(_NETWORKS, name, kind="model")

@@ -1,0 +1,44 @@
+"""Small classifiers and images that tests of classification share."""
+
+import torch
+from torch import Tensor, nn
+
+from robustprune.classification.classifier import CIFAR10, Classifier
+from robustprune.classification.images import LabelledImages
+
+CLASSES = ("dark", "bright")
+
+
+def bright_or_dark(count: int, *, size: int = 8, seed: int = 0) -> LabelledImages:
+    """Images of noise around one of two levels, which a linear network can tell apart."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 2
+    levels = 90 + 70 * labels.view(-1, 1, 1, 1)
+    noise = torch.randint(-60, 61, (count, 3, size, size), generator=generator)
+    return LabelledImages(pixels=(levels + noise).to(torch.uint8), labels=labels, classes=CLASSES)
+
+
+def convolutional(*, seed: int = 0, width: int = 4) -> Classifier:
+    """A convolution with batch norm before a linear layer."""
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(width, len(CLASSES)),
+    )
+    return Classifier(network, CIFAR10, classes=CLASSES)
+
+
+class ByBrightness(nn.Module):
+    """Logits that say `bright` where the mean of an image is above `threshold`, by `slope` of the difference."""
+
+    def __init__(self, threshold: float = 0.5, slope: float = 10.0) -> None:
+        super().__init__()
+        self.threshold, self.slope = nn.Parameter(torch.tensor(threshold)), slope
+
+    def forward(self, images: Tensor) -> Tensor:
+        evidence = self.slope * (images.mean(dim=(1, 2, 3)) - self.threshold)
+        return torch.stack([-evidence, evidence], dim=1)
