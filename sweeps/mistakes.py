@@ -28,6 +28,7 @@ _EXPECTED = {
     "model_type": "a mapping of settings",
     "string_pattern_mismatch": "text that matches {pattern}",
     "string_type": "text",
+    "too_short": "at least {min_length} of them",
     "union_tag_invalid": "one of {expected_tags}",
     "union_tag_not_found": "a value",
 }
@@ -94,7 +95,9 @@ def _sentence(problem: ErrorDetails, field: str) -> str:
 
 def _missing(field: str, info: FieldInfo) -> str:
     meaning = f" ({info.description})" if info.description else ""
-    return f"{field}: found nothing, expected a value{meaning}; give it with --set {field}=VALUE"
+    # No path of --set leads into a list.
+    hint = "" if "[" in field else f"; give it with --set {field}=VALUE"
+    return f"{field}: found nothing, expected a value{meaning}{hint}"
 
 
 def _of_another(field: str, location: Sequence[str | int], model: type[BaseModel]) -> str | None:
@@ -106,6 +109,8 @@ def _of_another(field: str, location: Sequence[str | int], model: type[BaseModel
     chosen = next((each for each in options if tag in _tags(each)), None)
     if chosen is None or not any(key in each.model_fields for each in options):
         return None
+    if "[" in field:
+        return f"{field}: {tag} has no such setting"
     discriminator = next(name for name, info in chosen.model_fields.items() if tag in typing.get_args(info.annotation))
     mapping = f"{field.rpartition('.')[0]}={{{discriminator}: {tag}}}"
     return f"{field}: {tag} has no such setting; replace the whole mapping (--set '{mapping}')"
@@ -140,8 +145,10 @@ def _options(location: Sequence[str | int], model: type[BaseModel]) -> list[type
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    options = (annotation, *typing.get_args(annotation))
-    return [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
+    """Return the models that an annotation names, be it a union or a list of them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in typing.get_args(annotation) for model in _models(argument)]
 
 
 def _tags(model: type[BaseModel]) -> set[Any]:

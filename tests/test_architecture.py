@@ -17,7 +17,7 @@ MODULES = ENGINE + SCIENCE + sorted((ROOT / "benchmarks").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 MOST_LINES = 400
-SCIENCE_WORDS = ("yolo", "bbox", "pgd", "darknet", "coco", "anchor")
+SCIENCE_WORDS = ("yolo", "bbox", "pgd", "darknet", "coco", "anchor", "cifar", "depgraph", "ddn", "detector")
 
 
 def name(path: Path) -> str:
@@ -57,13 +57,23 @@ def test_the_packages_were_found() -> None:
 
 @pytest.mark.parametrize("path", ENGINE, ids=name)
 def test_the_engine_knows_no_science(path: Path) -> None:
-    assert not {"torch", "torchvision", "robustprune", "pycocotools", "captum"} & set(imported(path))
+    assert not {"torch", "torchvision", "robustprune", "pycocotools", "captum", "torch_pruning", "adv_lib"} & set(
+        imported(path)
+    )
     assert not [word for word in identifiers(path) if any(known in word.lower() for known in SCIENCE_WORDS)]
 
 
 @pytest.mark.parametrize("path", SCIENCE, ids=name)
 def test_the_science_knows_no_engine(path: Path) -> None:
     assert not {"ray", "sweeps"} & set(imported(path))
+
+
+@pytest.mark.parametrize("path", [path for path in SCIENCE if "classification" in path.parts], ids=name)
+def test_the_second_study_knows_nothing_of_the_first(path: Path) -> None:
+    tree = ast.parse(path.read_bytes())
+    modules = {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    detection = {"darknet", "initializers", "losses", "structures", "inference", "training", "objective", "study"}
+    assert not {module for module in modules if module.split(".")[1:2] and module.split(".")[1] in detection}
 
 
 @pytest.mark.parametrize("path", [path for path in ENGINE if "engine" not in path.parts], ids=name)

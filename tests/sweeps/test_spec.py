@@ -103,6 +103,8 @@ def assert_reads_back_equal(loaded: spec.Spec) -> None:
 
 GIVEN = {
     "liu2024": ["dataset.root=coco", "detector.weights=yolov3.weights"],
+    "tajwar2023": ["dataset.root=cifar"],
+    "cifar-small": ["dataset.root=cifar", "weights.resnet20.initial=resnet20.npz"],
     "coco-small": ["dataset.root=coco", "detector.config=small.cfg", "detector.weights=small.weights"],
 }
 """What a bundled spec leaves to its users."""
@@ -174,7 +176,7 @@ def test_a_resolved_spec_reads_back_equal(offset: float, diary: str | None, dose
         (SPEC.replace("[0, 0.5, 1]", "[0, 2]"), "s.yaml: grid.dose[1]: found 2, expected a value from 0.0 to 1.0"),
         (
             SPEC.replace("tests.toy_study:ToyStudy", "detectoin"),
-            "s.yaml: study: found 'detectoin', expected detection or module:Class; did you mean 'detection'?",
+            "s.yaml: study: found 'detectoin', expected classification, detection or module:Class; did you mean 'detection'?",
         ),
         (
             SPEC.replace("ToyStudy", "Toy"),

@@ -1,0 +1,42 @@
+"""The second study's demo from an empty storage: how long it takes, and what it shows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+from benchmarks.output import parser, write
+from sweeps import load_results
+
+
+def main() -> None:
+    """Run `sweeps run classifiers-demo` in a fresh storage and print its figures."""
+    arguments = parser(__doc__).parse_args()
+    with tempfile.TemporaryDirectory(prefix="sweeps-classifiers-") as storage:
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "sweeps", "run", "classifiers-demo", "--storage", storage]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        seconds = time.perf_counter() - start
+        rows = load_results(f"{storage}/classifiers-demo")
+        checkpoints = os.listdir(f"{storage}/checkpoints")
+    baseline = rows[rows.importance == "none"].groupby("training")
+    swept = rows[rows.importance != "none"]
+    # Of both importances.
+    half, most = (swept[swept.sparsity == at].groupby("training") for at in (0.5, 0.75))
+    figures = {"seconds": round(seconds), "rows": len(rows), "pretrainings": len(checkpoints)}
+    for training in ("standard", "adversarial"):
+        figures |= {
+            f"{training}_accuracy": baseline["accuracy_clean"].mean()[training],
+            f"{training}_accuracy_attacked": baseline["accuracy_adv"].mean()[training],
+            f"{training}_median_l2": baseline["median_l2"].mean()[training],
+            f"{training}_median_l2_at_50": half["median_l2"].mean()[training],
+            f"{training}_median_l2_at_75": most["median_l2"].mean()[training],
+        }
+    write({name: round(float(value), 3) for name, value in figures.items()}, arguments.format)
+
+
+if __name__ == "__main__":
+    main()
