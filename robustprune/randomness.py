@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -15,3 +17,21 @@ def seed_for(seed: int, purpose: str) -> int:
 def generator_for(seed: int, purpose: str) -> torch.Generator:
     """Return a generator on the CPU for one of the things that a seed is used for."""
     return torch.Generator().manual_seed(seed_for(seed, purpose))
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Let torch's own generator, which dropout and libraries draw from, follow `generator` meanwhile.
+
+    Args:
+        generator: on the CPU; one number is drawn from it.
+        device: where numbers are drawn.
+    """
+    seed = int(torch.randint(2**63 - 1, (), generator=generator))
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        if on_gpu:
+            torch.cuda.manual_seed(seed)
+        else:
+            torch.default_generator.manual_seed(seed)
+        yield

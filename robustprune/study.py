@@ -23,6 +23,7 @@ from robustprune.darknet.weights import load_weights
 from robustprune.data.samples import Samples
 from robustprune.declared import NONE, Axis, Cell, Stage
 from robustprune.device_memory import hands_back_memory
+from robustprune.devices import in_full_precision
 from robustprune.errors import InputError
 from robustprune.evaluation import Measured, evaluate
 from robustprune.galleries import Gallery, Lines, chosen_images, detection_gallery
@@ -246,14 +247,9 @@ class DetectionStudy:
             )
         finetuned = time.perf_counter()
         samples = self._split("val", cell["colour"])
-        measured = evaluate(
-            detector,
-            samples,
-            objective=replace(
-                self._robust(generator_for(cell["seed"], "evaluate")), compute=self.settings.compute.exactly()
-            ),
-            settings=self.settings.evaluation,
-        )
+        exact = replace(self._robust(generator_for(cell["seed"], "evaluate")), compute=self.settings.compute.exactly())
+        with in_full_precision():
+            measured = evaluate(detector, samples, objective=exact, settings=self.settings.evaluation)
         found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
         size, classes = self.settings.detector.image_size, samples.split.category_names
         kept = self.settings.detections.kept_of(len(samples))

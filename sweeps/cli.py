@@ -196,8 +196,10 @@ def _named(columns: tuple[str, ...], against: str | None) -> dict[str, str]:
 @cli.command()
 def specs() -> None:
     """List the bundled specs."""
-    for name, description in spec.descriptions().items():
-        console.print(f"{name:12} {description}", soft_wrap=True)
+    descriptions = spec.descriptions()
+    width = max(map(len, descriptions), default=0)
+    for name, description in descriptions.items():
+        console.print(f"{name:{width}}  {description}", soft_wrap=True)
 
 
 cli.add_command(analyze)

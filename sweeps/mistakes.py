@@ -135,10 +135,15 @@ def _fields(location: Sequence[str | int], model: type[BaseModel]) -> dict[str, 
 def _options(location: Sequence[str | int], model: type[BaseModel]) -> list[type[BaseModel]]:
     """Return the models that settings at a location may have: several where a union's tag is not part of it."""
     options = [model]
+    keyed = False
     for part in location:
+        if keyed:  # whatever the key: the values of a mapping are alike
+            keyed = False
+            continue
         fields = [each.model_fields[part] for each in options if part in each.model_fields]
         if fields:
             options = [option for field in fields for option in _models(field.annotation)]
+            keyed = any(typing.get_origin(field.annotation) is dict for field in fields)
         elif isinstance(part, str):
             options = [each for each in options if part in _tags(each)]
     return options

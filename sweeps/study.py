@@ -139,7 +139,10 @@ class Study(Protocol):
     """The axis of which every level has a panel of its own in figures, side by side, if any."""
 
     columns: ClassVar[Mapping[str, type]]
-    """What `evaluate_row` returns: column name to str, int or float."""
+    """What `evaluate_row` returns: column name to str, int or float.
+
+    Names that end in `_s` are of seconds that do not overlap: the report adds them up.
+    """
 
     tables: ClassVar[Mapping[str, Mapping[str, type]]]
     """Tables of many lines that `evaluate_row` may return beside the columns: their names, and per column its name and

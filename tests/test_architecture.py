@@ -17,7 +17,11 @@ MODULES = ENGINE + SCIENCE + sorted((ROOT / "benchmarks").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 MOST_LINES = 400
-SCIENCE_WORDS = ("yolo", "bbox", "pgd", "darknet", "coco", "anchor", "cifar", "depgraph", "ddn", "detector")
+DETECTION, CLASSIFICATION = (
+    ("yolo", "bbox", "pgd", "darknet", "coco", "anchor", "detector"),
+    ("cifar", "depgraph", "ddn"),
+)
+SCIENCE_WORDS = (*DETECTION, *CLASSIFICATION, "unprotected")
 
 
 def name(path: Path) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,30 @@ from torch import Tensor
 
 from robustprune.errors import InputError
 
-StateDict = dict[str, Tensor]
+
+@dataclass(frozen=True, kw_only=True)
+class StateDict:
+    """The tensors of one of the dictionaries in a file.
+
+    Attributes:
+        location: the keys that lead to it: `""`, `model.ema`.
+        tensors: by name; dense, of real numbers, on the CPU.
+        triples: by name, its tensors and lists of three numbers, then those of the dictionaries that it lies in.
+    """
+
+    location: str
+    tensors: dict[str, Tensor]
+    triples: dict[str, Tensor]
 
 
-def read_state_dicts(path: Path) -> dict[str, StateDict]:
-    """Return the tensors of each dictionary in the file, by where that lies in the others: `""`, `model.ema`.
+def read_state_dicts(path: Path) -> list[StateDict]:
+    """Return each dictionary in the file that has tensors.
 
-    All else in the file, such as the number of an epoch, is left out. Tensors are on the CPU.
+    All else in the file, such as the number of an epoch, is left out.
 
     Raises:
-        InputError: the file cannot be read, is not whole, is of no such format, or holds objects to unpickle.
+        InputError: the file cannot be read, is not whole, is of no such format, or holds objects to unpickle, or
+            tensors that are not dense and real.
     """
     ending = path.suffix.lower()
     if ending not in _READERS:
@@ -47,20 +63,47 @@ def read_state_dicts(path: Path) -> dict[str, StateDict]:
             f"{path}: found Python objects ({refused[1]}), which are not unpickled as that may run anything, expected "
             "tensors alone: save the state dict, torch.save(model.state_dict(), ...)"
         ) from error
-    return dict(_state_dicts(content, ()))
+    found = list(_state_dicts(content, (), {}, set()))
+    for state_dict in found:
+        for name, tensor in state_dict.tensors.items():
+            _check(tensor, name, path)
+    return found
 
 
-def _state_dicts(content: Any, location: tuple[str, ...]) -> Iterator[tuple[str, StateDict]]:
-    if not isinstance(content, Mapping):
+def _state_dicts(
+    content: Any, location: tuple[str, ...], enclosing: dict[str, Tensor], visited: set[int]
+) -> Iterator[StateDict]:
+    # A dictionary may lie in several others, and in itself.
+    if not isinstance(content, Mapping) or id(content) in visited:
         return
+    visited.add(id(content))
     tensors = {str(name): value.detach() for name, value in content.items() if isinstance(value, Tensor)}
+    own = {name: tensor for name, tensor in tensors.items() if tensor.numel() == 3}
+    own |= {str(name): torch.tensor(value, dtype=torch.double) for name, value in content.items() if _is_triple(value)}
+    triples = own | enclosing | own
     if tensors:
-        yield ".".join(location), tensors
+        yield StateDict(location=".".join(location), tensors=tensors, triples=triples)
     for name, value in content.items():
-        yield from _state_dicts(value, (*location, str(name)))
+        yield from _state_dicts(value, (*location, str(name)), triples, visited)
 
 
-def _read_npz(path: Path) -> StateDict:
+def _is_triple(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3 and all(isinstance(each, float | int) for each in value)
+
+
+def _check(tensor: Tensor, name: str, path: Path) -> None:
+    kinds = {
+        "sparse": tensor.layout is not torch.strided,
+        "meta, without numbers": tensor.is_meta,
+        "complex": tensor.is_complex(),
+        "quantized": tensor.is_quantized,
+    }
+    for kind, applies in kinds.items():
+        if applies:
+            raise InputError(f"{path}: found tensor {name!r} that is {kind}, expected a dense one of real numbers")
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return {name: torch.from_numpy(_native(arrays[name])) for name in arrays.files}
 
@@ -70,7 +113,9 @@ def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _read_pytorch(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    # PyTorch warns of sparse and quantized tensors, which `_check` refuses.
+    with warnings.catch_warnings(action="ignore"):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {

@@ -38,6 +38,7 @@ _OPTIONAL = "num_batches_tracked"  # files older than PyTorch 0.4.1 lack them, a
 def load_weights(classifier: Classifier, path: str | os.PathLike[str]) -> None:
     """Fill the classifier's network from a file, and its normalisation where the file has one.
 
+    A normalisation lies among the weights or in a dictionary around them, as tensors or lists of three numbers.
     Of the file's dictionaries the one that fits best is taken, a moving average (`ema`) before others that fit as well.
     Its names may have any prefix, such as `module.`; a second copy of all tensors under another prefix is left out.
     The classifier stays as it was unless everything fits.
@@ -47,19 +48,20 @@ def load_weights(classifier: Classifier, path: str | os.PathLike[str]) -> None:
         path: .safetensors, .npz, or .pt, .pth, .tar, .ckpt of PyTorch.
 
     Raises:
-        InputError: the file cannot be read, or a tensor is missing, unknown, of another shape or not finite.
+        InputError: the file cannot be read, or a tensor is missing, unknown, of another shape or
+            not finite, or a variance is negative.
     """
     path = Path(path)
     own = classifier.network.state_dict()
-    fits = [fit for location, tensors in read_state_dicts(path).items() for fit in _fits(location, tensors, own)]
+    fits = [fit for state_dict in read_state_dicts(path) for fit in _fits(state_dict, own)]
     if not fits:
         raise InputError(f"{path}: found no tensors, expected a state dict")
     best = max(fits, key=lambda fit: (fit.fitting(own), fit.is_average))
     best.check(own, path)
     classifier.network.load_state_dict(own | {name: best.tensors[theirs] for name, theirs in best.names.items()})
-    if best.normalisation is not None:
-        for buffer, name in zip((classifier.mean, classifier.std), best.normalisation, strict=True):
-            buffer.copy_(best.tensors[name].view_as(buffer))
+    if best.normalisation:
+        for buffer, values in zip((classifier.mean, classifier.std), best.normalisation.values(), strict=True):
+            buffer.copy_(values.view_as(buffer))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +72,14 @@ class _Fit:
         tensors: of the file.
         names: the file's, by the network's.
         unknown: names of the file that are nothing to the network.
-        normalisation: names of the mean and the standard deviation, if the file has them.
+        normalisation: the mean and the standard deviation by the file's names, in this order, if it has them.
         is_average: a moving average of weights, by its name.
     """
 
-    tensors: StateDict
+    tensors: dict[str, Tensor]
     names: dict[str, str]
     unknown: Sequence[str]
-    normalisation: tuple[str, str] | None
+    normalisation: dict[str, Tensor]
     is_average: bool
 
     def fitting(self, own: Mapping[str, Tensor]) -> int:
@@ -96,8 +98,12 @@ class _Fit:
             if tensor.shape != expected.shape:
                 found = f"found tensor {theirs!r} of shape {tuple(tensor.shape)}"
                 raise InputError(f"{path}: {found}, expected {tuple(expected.shape)} as the model's {name!r}")
+            # As the model is to hold it: a larger precision has numbers that are infinite there.
+            tensor = tensor.to(expected.dtype)
             if not tensor.isfinite().all():
                 raise InputError(f"{path}: found infinities or NaN in tensor {theirs!r}, expected finite numbers")
+            if _last(name) == "running_var" and (tensor < 0).any():
+                raise InputError(f"{path}: found negative numbers in tensor {theirs!r}, expected variances")
         missing = [name for name in own if name not in self.names and not name.endswith(_OPTIONAL)]
         if missing:
             expected = own[missing[0]]
@@ -111,15 +117,15 @@ class _Fit:
                 f"{path}: found tensor {self.unknown[0]!r} of shape {shape}{_and_others(self.unknown)}, expected none "
                 "that the model does not have"
             )
-        for name in self.normalisation or ():
-            values = self.tensors[name].flatten().tolist()
+        for name, tensor in self.normalisation.items():
+            values = tensor.float().flatten().tolist()
             if not all(0 <= value <= 1 for value in values) or (0 in values and _last(name) in _STDS):
                 raise InputError(f"{path}: found {values} in tensor {name!r}, expected statistics of images in [0, 1]")
 
 
-def _fits(location: str, tensors: StateDict, own: Mapping[str, Tensor]) -> list[_Fit]:
+def _fits(state_dict: StateDict, own: Mapping[str, Tensor]) -> list[_Fit]:
     """Return a fit for each prefix under which the state dict has the most of the network's names."""
-    names = {_spelt(name): name for name in own}
+    tensors, names = state_dict.tensors, {_spelt(name): name for name in own}
     assert len(names) == len(own)
     run = [name for name in tensors if not _NEVER_RUN.search(name)]
     theirs = {_spelt(name): name for name in run}
@@ -128,16 +134,16 @@ def _fits(location: str, tensors: StateDict, own: Mapping[str, Tensor]) -> list[
     copies = [prefix for prefix, count in found.items() if count == most] or [""]
     matched = {prefix + name for prefix in copies for name in names}
     rest = [name for name in run if _spelt(name) not in matched or theirs[_spelt(name)] != name]
-    normalisation = _normalisation({name: tensors[name] for name in rest})
-    if normalisation is not None:
-        rest = [name for name in rest if name.rpartition(".")[2] not in _MEANS | _STDS]
+    normalisation = _normalisation(state_dict.triples)
+    if normalisation:
+        rest = [name for name in rest if _last(name) not in _MEANS | _STDS]
     return [
         _Fit(
             tensors=tensors,
             names={name: theirs[prefix + spelt] for spelt, name in names.items() if prefix + spelt in theirs},
             unknown=rest,
             normalisation=normalisation,
-            is_average="ema" in re.split(r"[._]", f"{location}.{prefix}".lower()),
+            is_average="ema" in re.split(r"[._]", f"{state_dict.location}.{prefix}".lower()),
         )
         for prefix in copies
     ]
@@ -155,13 +161,10 @@ def _splits(name: str) -> list[tuple[str, str]]:
     return [(name[:start], name[start:]) for start in starts]
 
 
-def _normalisation(tensors: Mapping[str, Tensor]) -> tuple[str, str] | None:
-    """Return the names of a mean and a standard deviation of three channels, if there are."""
-    mean, std = (
-        next((name for name, tensor in tensors.items() if _last(name) in ends and tensor.numel() == 3), None)
-        for ends in (_MEANS, _STDS)
-    )
-    return None if mean is None or std is None else (mean, std)
+def _normalisation(triples: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a mean and a standard deviation by their names, or nothing unless both are there."""
+    mean, std = (next((name for name in triples if _last(name) in ends), None) for ends in (_MEANS, _STDS))
+    return {} if mean is None or std is None else {mean: triples[mean], std: triples[std]}
 
 
 def _last(name: str) -> str:

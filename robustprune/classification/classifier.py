@@ -18,7 +18,7 @@ class Normalisation(NamedTuple):
 
 CIFAR10 = Normalisation((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-NORMALISATIONS = {"cifar10": CIFAR10, "imagenet": IMAGENET}
+NORMALISATIONS = {"cifar10": CIFAR10, "imagenet": IMAGENET, "none": Normalisation((0, 0, 0), (1, 1, 1))}
 
 
 class Classifier(nn.Module):

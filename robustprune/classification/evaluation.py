@@ -30,6 +30,7 @@ ROBUSTNESS: dict[str, type] = {
     "accuracy_adv": float,
     "attack_success": float,
     **{f"median_{norm}": float for norm in NORMS},
+    **{f"median_{norm}_right": float for norm in NORMS},
     "images_attacked": int,
     "attack_forwards": float,
     "attack_backwards": float,
@@ -38,7 +39,8 @@ ROBUSTNESS: dict[str, type] = {
 """Columns of a row: accuracies, in [0, 1], on all test images, and what the minimum-norm attacks found together.
 
 Of the images drawn for them they attack those that are classified rightly, `images_attacked` in number:
-`attack_success` is the share of these that is fooled, passes are per attacked image. Medians are over all images drawn.
+`attack_success` is the share of these that the least successful attack fools, and `median_l2_right` the median of their
+distances; `median_l2` is over all images drawn. Passes are per attacked image.
 """
 
 PERTURBATIONS: dict[str, type] = {
@@ -56,9 +58,10 @@ PERTURBATIONS: dict[str, type] = {
 
 
 class Measured(NamedTuple):
-    """`columns` are those of `ROBUSTNESS`, `perturbations` the table of `PERTURBATIONS`."""
+    """`columns` are those of `ROBUSTNESS`, `attack_s` among them; `perturbations` is the table of `PERTURBATIONS`."""
 
     columns: dict[str, float | int | None]
+    attack_s: float
     perturbations: dict[str, np.ndarray[Any, Any]]
 
 
@@ -81,14 +84,15 @@ def evaluate(classifier: Classifier, images: LabelledImages, *, settings: Evalua
     columns: dict[str, float | int | None] = {
         "accuracy_clean": accuracy(classifier, images, batch_size=batch_size, device=device),
         "accuracy_adv": attacked_accuracy(classifier, images, attack=attack, batch_size=batch_size, device=device),
-        "attack_success": success_rate(together),
+        "attack_success": success_rate(list(found.values())),
         **medians(together, images=len(attacked)),
+        **{f"{name}_right": value for name, value in medians(together, images=len(together.index)).items()},
         "images_attacked": len(together.index),
         "attack_forwards": together.forwards,
         "attack_backwards": together.backwards,
         "attack_s": together.seconds,
     }
-    return Measured(columns, perturbation_table(found, attacked))
+    return Measured(columns, together.seconds, perturbation_table(found, attacked))
 
 
 def drawn(images: LabelledImages, count: int | None) -> torch.Tensor:

@@ -61,7 +61,9 @@ def _training(
     passes = (images - held_out) * trained + held_out * (attack + FORWARD)
     under = ", under attack" if attacked else ""
     epochs = f"{training.epochs:,} epoch{'' if training.epochs == 1 else 's'}"
-    return Workload(f"{kind}: {epochs} of {images:,} images{under}", float(training.epochs) * passes * forward)
+    return Workload(
+        f"{kind}: {epochs} of {images - held_out:,} images{under}", float(training.epochs) * passes * forward
+    )
 
 
 def _measuring(model: str, settings: ClassificationSettings, forward: float, dense: float) -> Workload:

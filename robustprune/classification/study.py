@@ -35,6 +35,7 @@ from robustprune.classification.study_settings import (
 from robustprune.classification.training import Training, train
 from robustprune.declared import NONE, Axis, Cell, Stage
 from robustprune.device_memory import hands_back_memory
+from robustprune.devices import in_full_precision
 from robustprune.errors import InputError
 from robustprune.host_memory import keep_freed
 from robustprune.progress import NOWHERE, Progress
@@ -121,16 +122,10 @@ class ClassificationStudy:
         evaluation, classes = self.settings.evaluation, len(self.settings.dataset.classes)
         for attack in (evaluation.attack, *evaluation.distances):
             check_attack(attack, classes=classes)
-        models = dict.fromkeys(str(cell["model"]) for cell in cells)
-        for model in models:
+        for model in dict.fromkeys(str(cell["model"]) for cell in cells):
             networks.check_image_size(model, self.settings.dataset.image_size)
-        for model in self.settings.weights:
-            if model not in models:
-                raise InputError(f"weights.{model}: found files for a model that the grid does not have")
-        for model, training in dict.fromkeys((str(cell["model"]), str(cell["training"])) for cell in cells):
-            self._start(model, training, seed=0)
-        for split in ("train", "test"):
-            self.settings.dataset.load(split)
+        self._check_weights(cells)
+        self._check_images()
         return []
 
     def baselines(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -234,12 +229,13 @@ class ClassificationStudy:
                 progress=progress,
             )
         retrained = time.perf_counter()
-        measured = evaluate(
-            classifier,
-            settings.dataset.load("test"),
-            settings=settings.evaluation,
-            seed=seed_for(cell["seed"], "evaluate"),
-        )
+        with in_full_precision():
+            measured = evaluate(
+                classifier,
+                settings.dataset.load("test"),
+                settings=settings.evaluation,
+                seed=seed_for(cell["seed"], "evaluate"),
+            )
         return {
             **measured.columns,
             **pruned._asdict(),
@@ -252,7 +248,7 @@ class ClassificationStudy:
             ),
             "best_epoch": best_epoch,
             "retrain_s": retrained - start,
-            "evaluate_s": time.perf_counter() - retrained,
+            "evaluate_s": time.perf_counter() - retrained - measured.attack_s,
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
             "perturbations": measured.perturbations,
@@ -263,6 +259,38 @@ class ClassificationStudy:
         return []
 
     # Parts
+
+    def _check_weights(self, cells: Sequence[Cell]) -> None:
+        """Load every file of weights, and see that each is of use and can be scored."""
+        asked: dict[tuple[str, str], set[str]] = {}
+        for cell in cells:
+            asked.setdefault((str(cell["model"]), str(cell["training"])), set()).add(str(cell["importance"]))
+        for model, files in self.settings.weights.items():
+            trainings = [training for name, training in asked if name == model]
+            trained_here = any(self.settings.given(model, training) is None for training in trainings)
+            for use, weights in files:
+                if weights is not None and (use not in trainings if use in TRAININGS else not trained_here):
+                    raise InputError(f"weights.{model}.{use}: found {weights.file}, which no cell of the grid needs")
+        for (model, training), importances in asked.items():
+            classifier = self._start(model, training, seed=0)
+            for importance in importances:
+                check = IMPORTANCES[importance].check
+                if check is not None:
+                    check(classifier)
+
+    def _check_images(self) -> None:
+        """Read the images, and see that there are enough of them."""
+        settings = self.settings
+        settings.dataset.load("test")
+        count = len(settings.dataset.load("train"))
+        left = count - self._held_out(count)
+        if left < 2:
+            raise InputError(
+                f"holdout: found {settings.holdout:g}, which leaves {left} of {count} images to train on, "
+                "expected at least 2"
+            )
+        if settings.importances.hydra.batch_size < 2:  # type: ignore[attr-defined]
+            raise InputError("importances.hydra.batch_size: found 1, expected at least 2, for batch norm")
 
     @property
     def _device(self) -> torch.device:
@@ -312,17 +340,23 @@ class ClassificationStudy:
         """Return the images to train on and those to choose by, the same of every seed."""
         images = self.settings.dataset.load("train")
         order = torch.randperm(len(images), generator=generator_for(0, "holdout"))
-        held_out = min(max(1, round(self.settings.holdout * len(images))), len(images) - 1)
+        held_out = self._held_out(len(images))
         return images.take(order[held_out:]), images.take(order[:held_out])
+
+    def _held_out(self, images: int) -> int:
+        return max(1, round(self.settings.holdout * images))
 
     def _start(self, model: str, training: str, *, seed: int) -> Classifier:
         """Return a model before any training of ours: fresh from the seed, or with the weights given."""
-        path = self.settings.given(model, training) or self.settings.initial(model)
+        weights = self.settings.given(model, training) or self.settings.initial(model)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(seed, "initialise"))
-            classifier = self._build(model)
-        if path is not None:
-            load_weights(classifier, path)
+            classifier = self._build(model, weights.normalisation if weights is not None else None)
+        if weights is not None:
+            try:
+                load_weights(classifier, weights.file)
+            except InputError as error:
+                raise InputError(f"weights.{model}: {error}") from error
         return classifier
 
     def _restore(self, model: str, arrays: Arrays) -> Classifier:
@@ -331,10 +365,12 @@ class ClassificationStudy:
         classifier.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
         return self._placed(classifier).eval()
 
-    def _build(self, model: str) -> Classifier:
+    def _build(self, model: str, normalisation: str | None = None) -> Classifier:
         dataset = self.settings.dataset
         network = networks.build(model, classes=len(dataset.classes), image_size=dataset.image_size)
-        return Classifier(network, NORMALISATIONS[self.settings.normalisation], classes=dataset.classes)
+        return Classifier(
+            network, NORMALISATIONS[normalisation or self.settings.normalisation], classes=dataset.classes
+        )
 
     def _placed(self, classifier: Classifier) -> Classifier:
         return classifier.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

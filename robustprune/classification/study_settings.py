@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model, field_validator
+from pydantic import BeforeValidator, Field, create_model, field_validator
 
 from robustprune.attacks import AttackSettings, PgdSettings
 from robustprune.classification.attacks import DdnSettings, FixedBudgetSettings, FmnSettings, MinimumNormSettings
@@ -19,12 +19,34 @@ from robustprune.settings import Settings
 TRAININGS = ("standard", "adversarial")
 
 
-class Given(Settings):
-    """Files with weights of a model."""
+NormalisationName = Literal["cifar10", "imagenet", "none"]
 
-    standard: str | None = Field(default=None, description="in place of standard training")
-    adversarial: str | None = Field(default=None, description="in place of adversarial training")
-    initial: str | None = Field(default=None, description="for trainings to start from, in place of random weights")
+
+class Weights(Settings):
+    """A file of weights, and the normalisation they were trained with."""
+
+    file: str
+    normalisation: NormalisationName | None = Field(
+        default=None, description="null: what the file brings, or else that of the study"
+    )
+
+
+def _named(given: Any) -> Any:
+    return {"file": given} if isinstance(given, str) else given
+
+
+WeightsSettings = Annotated[Weights, BeforeValidator(_named)]
+"""A file alone will do."""
+
+
+class Given(Settings):
+    """Weights of a model from elsewhere."""
+
+    standard: WeightsSettings | None = Field(default=None, description="in place of standard training")
+    adversarial: WeightsSettings | None = Field(default=None, description="in place of adversarial training")
+    initial: WeightsSettings | None = Field(
+        default=None, description="for trainings to start from, in place of random weights"
+    )
 
 
 class Retraining(Training):
@@ -78,7 +100,7 @@ class ClassificationSettings(Settings):
     """The fields of a spec that are this study's own."""
 
     dataset: Dataset
-    normalisation: Literal["cifar10", "imagenet"] = Field(
+    normalisation: NormalisationName = Field(
         default="cifar10", description="of models whose weights bring none of their own"
     )
     weights: dict[str, Given] = Field(default={}, description="per model, files of weights")
@@ -95,13 +117,13 @@ class ClassificationSettings(Settings):
     evaluation: Evaluation
     threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")
 
-    def given(self, model: str, training: str) -> str | None:
-        """Return the file of a model's trained weights; None where it is trained here."""
+    def given(self, model: str, training: str) -> Weights | None:
+        """Return a model's trained weights; None where it is trained here."""
         files = self.weights.get(model, Given())
         return files.standard if training == "standard" else files.adversarial
 
-    def initial(self, model: str) -> str | None:
-        """Return the file of the weights that a model's trainings start from; None where these are random."""
+    def initial(self, model: str) -> Weights | None:
+        """Return the weights that a model's trainings start from; None where these are random."""
         return self.weights.get(model, Given()).initial
 
 
@@ -116,16 +138,19 @@ def pretrain_inputs(settings: ClassificationSettings, *, model: str, training: s
     network |= {"normalisation": settings.normalisation}
     given, initial = settings.given(model, training), settings.initial(model)
     if given is not None:
-        return network | {"weights": _file_sha256(given, f"weights.{model}.{training}")}
+        return network | {"weights": _identified(given, f"weights.{model}.{training}")}
     if initial is not None:
-        network |= {"initial": _file_sha256(initial, f"weights.{model}.initial")}
+        network |= {"initial": _identified(initial, f"weights.{model}.initial")}
     return network | _trained(settings, plain["pretrain"], attacked=training == "adversarial")
 
 
 def score_inputs(settings: ClassificationSettings, *, importance: str, training: str) -> dict[str, Any]:
     """Return, as JSON, what determines an importance's scores besides the checkpoint."""
     own = getattr(settings.importances, importance).model_dump(mode="json")
-    return _trained(settings, own, attacked=training == "adversarial")
+    method = IMPORTANCES[importance]
+    if not method.sees_images:
+        return {"settings": own}
+    return _trained(settings, own, attacked=method.attacks and training == "adversarial")
 
 
 def row_inputs(settings: ClassificationSettings, *, training: str, pruned: bool) -> dict[str, Any]:
@@ -150,9 +175,10 @@ def retrained_under_attack(settings: ClassificationSettings, training: str) -> b
 
 
 def _trained(settings: ClassificationSettings, own: dict[str, Any], *, attacked: bool) -> dict[str, Any]:
-    """Return what a training depends on; the attack only where it is made."""
+    """Return what a training depends on; the attack only where it is made, the decay only where there is one."""
+    falls = own.get("schedule") == "exponential"
     return {
-        "settings": own,
+        "settings": {name: value for name, value in own.items() if name != "decay" or falls},
         "train": settings.dataset.fingerprint("train"),
         "holdout": settings.holdout,
         "threads": settings.threads,
@@ -164,8 +190,9 @@ def _label(attack: DdnSettings | FmnSettings) -> str:
     return f"{attack.name}_{attack.norm}" if isinstance(attack, FmnSettings) else attack.name
 
 
-def _file_sha256(path: str, field: str) -> str:
+def _identified(weights: Weights, field: str) -> dict[str, Any]:
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        digest = hashlib.sha256(Path(weights.file).read_bytes()).hexdigest()
     except OSError as error:
-        raise InputError(f"{field}: {path} cannot be read ({error.strerror})") from error
+        raise InputError(f"{field}: {weights.file} cannot be read ({error.strerror})") from error
+    return {"sha256": digest, "normalisation": weights.normalisation}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -17,6 +18,7 @@ from robustprune.classification.objective import Objective
 from robustprune.errors import DivergedError
 from robustprune.learning_rate import one_cycle
 from robustprune.progress import NOWHERE, Progress
+from robustprune.randomness import drawing_from
 from robustprune.settings import Settings
 from robustprune.training_state import TrainingState
 
@@ -95,16 +97,13 @@ def train(
         generator=generator,
         progress=progress,
     )
-    steps_per_epoch = math.ceil(len(images) / settings.batch_size)
-    finished = state.resume()
-    step = finished * steps_per_epoch
-    for epoch in range(finished + 1, settings.epochs + 1):
+    steps = steps_per_epoch(len(images), settings.batch_size)
+    for epoch in range(state.resume() + 1, settings.epochs + 1):
         classifier.train()
-        for pixels, labels in images.batches(settings.batch_size, device=device, generator=generator):
-            if len(labels) == 1:
-                continue  # nothing for batch norm to normalise by
+        batches = training_batches(images, settings.batch_size, device=device, generator=generator)
+        for step, (pixels, labels) in enumerate(batches, start=(epoch - 1) * steps):
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate_at(step, steps_per_epoch)
+                group["lr"] = settings.learning_rate_at(step, steps)
             seen = augmented(pixels, generator) if settings.augment else pixels
             optimizer.zero_grad(set_to_none=True)
             loss = objective(classifier, seen, labels)
@@ -112,16 +111,34 @@ def train(
                 raise DivergedError(f"the loss became {loss.item()} in epoch {epoch} of {settings.epochs}")
             loss.backward()
             optimizer.step()
-            step += 1
         reached = _accuracy(classifier, held_out, objective, settings.batch_size)
         if reached > kept[1]:
-            kept.copy_(torch.tensor([epoch, reached]))
+            kept.copy_(torch.tensor([epoch, reached], dtype=kept.dtype))
             for name, tensor in best.items():
                 tensor.copy_(current[name])
         state.save(epoch)
     classifier.load_state_dict(best)
     classifier.eval()
     return int(kept[0])
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Return how many batches `training_batches` yields."""
+    return images // batch_size + (images % batch_size > 1)
+
+
+def training_batches(
+    images: LabelledImages, batch_size: int, *, device: torch.device, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images in random order as `LabelledImages.batches` does, but no batch of one image.
+
+    Batch norm may have nothing to normalise that by. Meanwhile torch's own generator, which dropout draws from, follows
+    `generator`.
+    """
+    with drawing_from(generator, device):
+        for pixels, labels in images.batches(batch_size, device=device, generator=generator):
+            if len(labels) > 1:
+                yield pixels, labels
 
 
 def _accuracy(classifier: Classifier, images: LabelledImages, objective: Objective, batch_size: int) -> float:

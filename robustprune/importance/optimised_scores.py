@@ -40,7 +40,7 @@ def optimised_scores(
     layers: Mapping[str, nn.Conv2d | nn.Linear],
     *,
     settings: HydraSettings,
-    images: int,
+    steps_per_epoch: int,
     batches: Callable[[], Iterable[tuple[Tensor, Tensor]]],
     masks: Callable[[Mapping[str, Tensor]], Masks],
     loss: Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor],
@@ -55,7 +55,7 @@ def optimised_scores(
         network: its batch norm's statistics move.
         layers: of `network`, by name.
         settings: how to optimise.
-        images: how many make an epoch.
+        steps_per_epoch: how many batches there are.
         batches: draws the batches of an epoch, inputs and targets, from `generator`.
         masks: for importance per layer, which weights take part in the next step.
         loss: of a batch, with weights to use in place of the network's own, by name.
@@ -72,7 +72,6 @@ def optimised_scores(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-    steps_per_epoch = math.ceil(images / settings.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, settings.epochs * steps_per_epoch))
     state = TrainingState(
         # The attack sees the statistics of batch norm, which move though the weights stay fixed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from functools import partial
 
 from torch import Tensor
@@ -28,7 +29,7 @@ def hydra(detector: Detector, problem: Problem, settings: HydraSettings) -> dict
         detector,
         layers,
         settings=settings,
-        images=images,
+        steps_per_epoch=math.ceil(images / settings.batch_size),
         batches=partial(
             batches,
             problem.samples,

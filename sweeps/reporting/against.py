@@ -46,7 +46,7 @@ def against_section(
         folder: where figures are written.
         name: of the sweep.
         rows: one per pruned model.
-        baseline: rows of the unpruned, unprotected model; may be empty.
+        baseline: rows that the others are compared with; may be empty.
         published: what to put beside them.
         metrics: labels of columns, for those that have one.
         roles: of the key columns.
@@ -96,7 +96,7 @@ def beside(
     """
     cells = [pd.DataFrame(columns=["configuration", "baseline", roles.along])]
     for configuration, models, is_baseline in _configurations(rows, baseline, roles):
-        # A value for every level is not one for the unpruned, unprotected model.
+        # A value for every level is not one for the baseline.
         theirs = published.of(_levels(models, roles), metric, exactly=is_baseline)
         if theirs.duplicated([roles.along, roles.replicate]).any():
             raise BesideError(f"found two values of {metric} for {configuration} at one {roles.along}, expected one")

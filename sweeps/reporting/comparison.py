@@ -141,7 +141,7 @@ def _tests_html(tests: pd.DataFrame, *, names: tuple[str, str], label: str, role
     )
     return (
         f"<p>{escape(b)} against {escape(a)}: {escape(tests['test'].iloc[0])}, {escape(design)}. "
-        f"{STAR} Holm-corrected p &lt; {ALPHA:g}, over the ratios of a configuration.</p>{table}"
+        f"{STAR} Holm-corrected p &lt; {ALPHA:g}, over all that was tested of a configuration.</p>{table}"
         + (f'<ul class="quiet">{said}</ul>' if said else "")
         + '<details class="screen"><summary>Every number</summary>'
         + sortable_table(tests, caption=f"{label}: every number of every test of {a} and {b}")

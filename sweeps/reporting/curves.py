@@ -41,9 +41,10 @@ def figure_html(svg: bytes, alternative: str) -> str:
 def curves_gist(rows: pd.DataFrame, baseline: pd.DataFrame, *, metric: str, label: str, roles: Roles) -> str:
     """Return what the figure shows to who does not see it: the means at the ends, the best in between, the baseline."""
     means = mean_sd(labelled(rows, roles.factors), metric=metric, along=roles.along)
+    panels = "" if roles.panels is None else f", a panel for each {roles.panels}"
     said = [
         f"{label} against the {roles.pruned} pruned, one curve per configuration ({means['configuration'].nunique()}) "
-        "with standard deviations, every model a dot."
+        f"with standard deviations, every model a dot{panels}."
     ]
     ratios = sorted(means[roles.along].unique())
     for at in dict.fromkeys([*ratios[:1], *ratios[len(ratios) // 2 :][:1], *ratios[-1:]]):

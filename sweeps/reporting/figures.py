@@ -38,7 +38,7 @@ def metric_against_ratio(
 
     Args:
         rows: one row per pruned model.
-        baseline: rows of the unpruned, unprotected model, drawn as dashed lines; may be empty.
+        baseline: rows of the baseline, drawn as dashed lines; may be empty.
         metric: the column drawn upwards.
         label: its name and unit for the axis.
         roles: of the key columns.
@@ -81,7 +81,7 @@ def _by_panel(
         return {"": (rows, baseline)}
     levels = sorted(rows[factor].unique())
     return {
-        str(level): (
+        f"{factor}: {level}": (
             rows[rows[factor] == level],
             baseline if baseline.empty else baseline[(baseline[factor] == level) | ~baseline[factor].isin(levels)],
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
 
 # Okabe & Ito's palette, safe under the common colour blindnesses; dark and light alternate for grey print.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00")
@@ -51,6 +52,8 @@ def metric_axis(plot: Axes, label: str, *, low: float, high: float) -> None:
     plot.set_ylabel(label)
     plot.grid(axis="y", color="#dddddd", linewidth=0.6)
     plot.set_axisbelow(True)
+    if high >= 1e4:  # 12M in place of 1.2 and a 1e7 apart from it
+        plot.yaxis.set_major_formatter(EngFormatter(sep=""))
     if high > low or high > 0:
         # From zero, so that differences show in proportion; a little under, so that a marker there is whole.
         low, high = min(low, 0), max(high, 0)

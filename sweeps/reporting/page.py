@@ -58,7 +58,7 @@ def write_report(
         folder: made if it does not exist.
         title: the sweep's name.
         rows: one row per pruned model; may be empty.
-        baseline: rows of the unpruned, unprotected model; may be empty.
+        baseline: rows that the others are compared with; may be empty.
         failures: one row per failure: the axes, `stage`, `cause` and what else is known; text of several lines is
             folded.
         cells: of the grid, finished or not.

@@ -33,7 +33,7 @@ def trade_off_figure(
     Args:
         rows: one per model.
         means: of them, as `mean_trade_off` returns them.
-        baseline: rows of the unpruned, unprotected model, whose `metric` is drawn as dashed lines; may be empty.
+        baseline: rows of the baseline, whose `metric` is drawn as dashed lines; may be empty.
         against: the metric along the horizontal axis.
         metric: that along the vertical one.
         labels: of both, for the axes.

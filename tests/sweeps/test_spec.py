@@ -176,7 +176,8 @@ def test_a_resolved_spec_reads_back_equal(offset: float, diary: str | None, dose
         (SPEC.replace("[0, 0.5, 1]", "[0, 2]"), "s.yaml: grid.dose[1]: found 2, expected a value from 0.0 to 1.0"),
         (
             SPEC.replace("tests.toy_study:ToyStudy", "detectoin"),
-            "s.yaml: study: found 'detectoin', expected classification, detection or module:Class; did you mean 'detection'?",
+            "s.yaml: study: found 'detectoin', expected classification, detection or module:Class; "
+            "did you mean 'detection'?",
         ),
         (
             SPEC.replace("ToyStudy", "Toy"),

@@ -10,16 +10,26 @@ from robustprune.classification.attacks.by_name import FixedBudgetAttack
 from robustprune.classification.attacks.norms import distances
 from robustprune.classification.classifier import Classifier
 from robustprune.classification.images import LabelledImages
+from robustprune.errors import DivergedError
 
 _ROUNDING = 1e-3
 """What sums of float32 may add to a radius, as a share of it; and a thousandth of that in pixel values."""
 
 
 def correct(classifier: Classifier, images: LabelledImages, *, batch_size: int, device: torch.device) -> Tensor:
-    """Return which images the classifier gets right, in eval mode; bool, shape (N,), on the CPU."""
+    """Return which images the classifier gets right, in eval mode; bool, shape (N,), on the CPU.
+
+    Raises:
+        DivergedError: it answers NaN or infinity, of which the largest would pass for an answer.
+    """
+    right = []
     with frozen(classifier), torch.no_grad():
-        batches = images.batches(batch_size, device=device)
-        return torch.cat([classifier(pixels).argmax(dim=1) == labels for pixels, labels in batches]).cpu()
+        for pixels, labels in images.batches(batch_size, device=device):
+            logits = classifier(pixels)
+            if not logits.isfinite().all():
+                raise DivergedError("the classifier answers NaN or infinity")
+            right.append((logits.argmax(dim=1) == labels).cpu())
+    return torch.cat(right)
 
 
 def accuracy(classifier: Classifier, images: LabelledImages, *, batch_size: int, device: torch.device) -> float:

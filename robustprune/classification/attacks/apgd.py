@@ -8,10 +8,11 @@ import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from robustprune.classification.attacks.library import Network, drawing_from, library_attack
+from robustprune.classification.attacks.library import Network, library_attack
 from robustprune.classification.attacks.norms import NORMS
 from robustprune.classification.attacks.unavailable import available
 from robustprune.errors import InputError
+from robustprune.randomness import drawing_from
 from robustprune.settings import Settings
 
 ApgdNorm = Literal["l2", "linf"]

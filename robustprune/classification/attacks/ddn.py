@@ -8,14 +8,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustprune.classification.attacks.library import Network, drawing_from, library_attack
+from robustprune.classification.attacks.library import Network, library_attack
+from robustprune.randomness import drawing_from
 from robustprune.settings import Settings
 
 
 class DdnSettings(Settings):
     """By default the paper's longest run.
 
-    The norm cannot fall below `init_norm` * (1 - `gamma`) ** `steps`: where steps are few, start near what is expected.
+    The norm stays between `init_norm` · (1 − `gamma`)^`steps` and `init_norm` · (1 + `gamma`)^`steps`: with few steps,
+    start near what is expected.
 
     Any pixel value is allowed by default: rounded to 256 levels, a perturbation changes a pixel by 1/255 or not at all,
     which hides how small the least perturbations of a weak network are.

@@ -1,14 +1,12 @@
-"""The package adv-lib, where attacks on classifiers come from: whether it is there, and its random numbers."""
+"""The package adv-lib, where attacks on classifiers come from."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from robustprune.errors import InputError
@@ -37,16 +35,3 @@ def library_attack(name: str) -> Callable[..., Tensor]:
         warnings.filterwarnings("ignore", "distutils Version classes are deprecated", DeprecationWarning)
         attack: Callable[..., Tensor] = getattr(importlib.import_module("adv_lib.attacks"), name)
     return attack
-
-
-@contextmanager
-def drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Let torch's global generator of `device`, which the library draws from, follow `generator`; restore it after."""
-    seed = int(torch.randint(2**63 - 1, (), generator=generator))
-    on_gpu = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        if on_gpu:
-            torch.cuda.manual_seed(seed)
-        else:
-            torch.default_generator.manual_seed(seed)
-        yield

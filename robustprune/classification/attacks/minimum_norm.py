@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 
 import torch
 
@@ -25,7 +24,6 @@ def minimum_norm(
     attack: MinimumNormAttack,
     batch_size: int,
     device: torch.device,
-    tell: Callable[[int], object] = lambda images: None,
 ) -> Perturbations:
     """Attack the images that a classifier gets right, and measure how little fooled it.
 
@@ -35,7 +33,6 @@ def minimum_norm(
         attack: on one batch.
         batch_size: of all but the last batch.
         device: where to attack.
-        tell: called after each batch with the number of images attacked so far.
     """
     index = correct(classifier, images, batch_size=batch_size, device=device).nonzero().flatten()
     passes, seconds = Passes(classifier), 0.0
@@ -56,7 +53,6 @@ def minimum_norm(
             for norm, distance in distances(attacked, pixels).items():
                 least[norm][batch] = distance.where(fooled, math.inf).cpu()
             done += len(labels)
-            tell(done)
     return Perturbations(
         index=index,
         success=success,

@@ -53,16 +53,19 @@ def smallest(found: Sequence[Perturbations]) -> Perturbations:
     )
 
 
-def success_rate(found: Perturbations) -> float | None:
-    """Return the share of attacked images that fooled, in [0, 1]; None where none was attacked."""
-    return found.success.double().mean().item() if len(found.success) else None
+def success_rate(found: Sequence[Perturbations]) -> float | None:
+    """Return the share of attacked images that the least successful attack fooled with; None where there are none.
+
+    A weak attack would not be seen beside one that always fools, though its norm's distances are too large.
+    """
+    return min((each.success.double().mean().item() for each in found if len(each.success)), default=None)
 
 
 def medians(found: Perturbations, *, images: int) -> dict[str, float | None]:
     """Return `median_l0` and so on: how far half of the images have to be moved to be misclassified.
 
     An image that is misclassified as it is counts with a distance of 0, as is usual (Brendel et al. 2019), and one that
-    withstood with an infinite one; None where that is the median.
+    withstood with an infinite one; None where that is the median, or there are no images.
 
     Args:
         found: for those of the images that are classified rightly.
@@ -73,4 +76,5 @@ def medians(found: Perturbations, *, images: int) -> dict[str, float | None]:
 
 
 def _median(values: Tensor, *, zeros: int) -> float:
-    return float(np.median(np.concatenate([np.zeros(zeros), values.numpy()])))
+    counted = np.concatenate([np.zeros(zeros), values.numpy()])
+    return float(np.median(counted)) if len(counted) else math.inf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -15,6 +15,7 @@ from robustprune.classification.images import LabelledImages
 from robustprune.settings import Settings
 
 Split = Literal["train", "test"]
+MAX_IMAGE_SIZE = 4096
 
 
 class Emblems(Settings):
@@ -24,7 +25,7 @@ class Emblems(Settings):
     seed: int = Field(default=0, ge=0)
     train_images: int = Field(default=1200, ge=6)
     test_images: int = Field(default=600, ge=6)
-    image_size: int = Field(default=32, ge=16)
+    image_size: int = Field(default=32, ge=16, le=MAX_IMAGE_SIZE)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -94,7 +95,17 @@ class Folders(_OnDisk):
     root: str = Field(description="folder, or zip file, that holds the splits")
     train: str = Field(default="train", min_length=1, description="name of the split to train on")
     test: str = Field(default="test", min_length=1, description="name of the split to measure on")
-    image_size: int = Field(default=32, ge=1, description="side in pixels that images are resized to")
+    image_size: int = Field(
+        default=32, ge=1, le=MAX_IMAGE_SIZE, description="side in pixels that images are resized to"
+    )
+
+    @field_validator("train", "test")
+    @classmethod
+    def _is_below_root(cls, split: str) -> str:
+        path = PurePosixPath(split)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError("expected a folder or zip file below root")
+        return str(path)
 
     @field_validator("test")
     @classmethod

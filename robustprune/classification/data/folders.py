@@ -2,12 +2,13 @@
 
 A split is the folder ROOT/SPLIT, the zip file ROOT/SPLIT.zip with SPLIT/CLASS/*.jpg in it, or part of one zip file ROOT
 with all splits. Zip files are never extracted. Names that start with a dot are passed over, and so is what has no
-ending of an image.
+ending of an image, and links that lead back to a folder around them.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from robustprune.errors import InputError
 
 # What Pillow raises for files that are no images, or broken ones, and `zipfile` for broken or encrypted members.
 _DAMAGED = (
-    *(OSError, SyntaxError, ValueError, Image.DecompressionBombError),
+    *(OSError, SyntaxError, ValueError),
     *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError),
 )
 
@@ -52,7 +53,8 @@ def common_classes(root: Path, train: str, test: str) -> tuple[str, ...]:
     """Return the names of the class folders of two splits, sorted.
 
     Raises:
-        InputError: there is no such split, it has no classes, one of them has no images, or the splits differ.
+        InputError: there is no such split, it has fewer than two classes, one of them has no images, or the splits
+            differ.
     """
     names = {}
     for split in (train, test):
@@ -62,6 +64,8 @@ def common_classes(root: Path, train: str, test: str) -> tuple[str, ...]:
         for name in names[split]:
             if name not in names[other]:
                 raise InputError(f"{root}: found the class {name!r} in {split} and not in {other}, expected it in both")
+    if len(names[train]) < 2:
+        raise InputError(f"{root}: found one class, {names[train][0]!r}, expected at least two")
     return names[train]
 
 
@@ -72,7 +76,8 @@ def load(root: Path, split: str, *, image_size: int) -> LabelledImages:
     directions.
 
     Raises:
-        InputError: there is no such split, it has no classes, one of them has no images, or an image is damaged.
+        InputError: there is no such split, it has no classes, one of them has no images, or an image is damaged, too
+            large or of more than 8 bits per channel.
     """
     with _opened(root, split) as tree:
         by_class = _by_class(tree)
@@ -111,6 +116,7 @@ def _on_disk(folder: Path) -> _Tree:
     folders: set[PurePosixPath] = set()
     files: set[PurePosixPath] = set()
     for parent, folder_names, file_names in os.walk(folder, followlinks=True):
+        folder_names[:] = [name for name in folder_names if not _leads_back(Path(parent, name), folder)]
         place = PurePosixPath(Path(parent).relative_to(folder).as_posix())
         folders.update(place / name for name in folder_names)
         files.update(place / name for name in file_names)
@@ -122,14 +128,20 @@ def _on_disk(folder: Path) -> _Tree:
     )
 
 
+def _leads_back(path: Path, root: Path) -> bool:
+    """Return whether `path` is a link to what holds a folder on the way from `root` to it."""
+    way = (root / place for place in path.relative_to(root).parents)
+    return path.is_symlink() and any(each.resolve().is_relative_to(path.resolve()) for each in way)
+
+
 def _in_zip(archive: zipfile.ZipFile, source: Path, split: str) -> _Tree:
-    # Names are compared and handed back to the archive, never to the file system.
-    paths = {PurePosixPath(name): name for name in archive.namelist()}
+    # Names are compared and handed back to the archive, never to the file system. Some are written with backslashes.
+    paths = {PurePosixPath(name.replace("\\", "/")): name for name in archive.namelist()}
     below = {path.relative_to(split): name for path, name in paths.items() if path.is_relative_to(split)}
     if not below:
         found = ", ".join(sorted({path.parts[0] for path in paths if path.parts})[:10])
         raise InputError(f"{source}: found {found or 'nothing'}, expected a folder {split} of class folders in it")
-    files = frozenset(path for path, name in below.items() if not name.endswith("/"))
+    files = frozenset(path for path, name in below.items() if not name.endswith(("/", "\\")))
     return _Tree(
         source=f"{source}/{split}",
         folders=frozenset(below).difference(files).union(*(path.parents for path in files)),
@@ -164,11 +176,22 @@ def _is_hidden(path: PurePosixPath) -> bool:
 
 def _read(tree: _Tree, path: PurePosixPath, image_size: int) -> NDArray[np.uint8]:
     try:
-        with tree.open(path) as file, Image.open(file) as image:
+        with (
+            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+            tree.open(path) as file,
+            Image.open(file) as image,
+        ):
+            mode = image.mode
             # By way of RGBA, as Pillow warns of palettes that have transparent colours.
             rgb = (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        limit = Image.MAX_IMAGE_PIXELS
+        raise InputError(f"{tree.source}/{path}: found more than {limit} pixels, expected no more") from error
     except _DAMAGED as error:
         raise InputError(f"{tree.source}/{path}: found a damaged image, expected a whole one ({error})") from error
+    # 32-bit integers, 16-bit ones, and floating point, all of which Pillow clips to [0, 255].
+    if mode.startswith(("I", "F")):
+        raise InputError(f"{tree.source}/{path}: found pixels of mode {mode!r}, expected 8 bits per channel")
     if rgb.size != (image_size, image_size):
         rgb = rgb.resize((image_size, image_size), Image.Resampling.BILINEAR)
     return np.asarray(rgb)

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from robustprune.arrays import Arrays
+from robustprune.classification.classifier import Classifier
 from robustprune.classification.importances.deeplift import deeplift
+from robustprune.classification.importances.explainable import explainable
 from robustprune.classification.importances.hydra import hydra
-from robustprune.classification.importances.magnitude import MagnitudeSettings, magnitude
+from robustprune.classification.importances.magnitude import MagnitudeSettings, magnitude, magnitude_work
 from robustprune.classification.importances.problem import Problem
 from robustprune.classification.pruning import ChannelImportance, from_weights, l1, random
 from robustprune.importance.contributions import DeepLiftSettings, deeplift_work
@@ -25,7 +27,9 @@ class Importance(NamedTuple):
 
     `of_groups(scores, generator)` returns the importance that `pruning.prune` takes. Where it needs scores of weights,
     `score(classifier, problem, settings)` returns them: one tensor per prunable layer in the shape of its weights,
-    higher is kept longer. `per_sparsity` says that they depend on the scope and the sparsity they are for.
+    higher is kept longer. `per_sparsity` says that they depend on the scope and the sparsity they are for,
+    `sees_images` on images, and `attacks` that these are attacked where the classifier was trained under attack.
+    `check(classifier)` raises InputError for one that cannot be scored, before anything runs.
     `work(settings, forward=…, images=…, attack=…)`, with arguments as in `workload.training`, tells what scoring takes.
     """
 
@@ -33,6 +37,9 @@ class Importance(NamedTuple):
     score: Callable[[Any, Problem, Any], dict[str, Tensor]] | None = None
     settings: type[Settings] | None = None
     per_sparsity: bool = False
+    sees_images: bool = False
+    attacks: bool = False
+    check: Callable[[Classifier], object] | None = None
     work: Callable[..., Workload] | None = None
 
 
@@ -44,9 +51,13 @@ def _by_scores(scores: Arrays | None, _: torch.Generator) -> ChannelImportance:
 IMPORTANCES = {
     "l1": Importance(lambda *_: l1),
     "random": Importance(lambda _, generator: random(generator)),
-    "magnitude": Importance(_by_scores, magnitude, MagnitudeSettings),
-    "hydra": Importance(_by_scores, hydra, HydraSettings, per_sparsity=True, work=hydra_work),
-    "deeplift": Importance(_by_scores, deeplift, DeepLiftSettings, work=deeplift_work),
+    "magnitude": Importance(_by_scores, magnitude, MagnitudeSettings, work=magnitude_work),
+    "hydra": Importance(
+        _by_scores, hydra, HydraSettings, per_sparsity=True, sees_images=True, attacks=True, work=hydra_work
+    ),
+    "deeplift": Importance(
+        _by_scores, deeplift, DeepLiftSettings, sees_images=True, check=explainable, work=deeplift_work
+    ),
 }
 
 __all__ = ["IMPORTANCES", "Importance", "Problem", "deeplift", "hydra", "magnitude"]

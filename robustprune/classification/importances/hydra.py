@@ -11,7 +11,7 @@ from torch import Tensor
 from robustprune.classification.classifier import Classifier
 from robustprune.classification.importances.problem import Problem
 from robustprune.classification.pruning import SCOPES, channel_groups, filter_masks, from_weights, prunable_layers
-from robustprune.classification.training import augmented
+from robustprune.classification.training import augmented, steps_per_epoch, training_batches
 from robustprune.importance.optimised_scores import HydraSettings, optimised_scores
 from robustprune.masks import Masks
 from robustprune.registry import lookup
@@ -34,9 +34,8 @@ def hydra(classifier: Classifier, problem: Problem, settings: HydraSettings) -> 
     images = problem.images.take(range(min(settings.images or len(problem.images), len(problem.images))))
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for pixels, labels in images.batches(settings.batch_size, device=device, generator=problem.generator):
-            if len(labels) > 1:  # of one image, batch norm may have nothing to normalise by
-                yield augmented(pixels, problem.generator), labels
+        drawn = training_batches(images, settings.batch_size, device=device, generator=problem.generator)
+        return ((augmented(pixels, problem.generator), labels) for pixels, labels in drawn)
 
     def masks(importance: Mapping[str, Tensor]) -> Masks:
         assert problem.scope is not None
@@ -51,7 +50,7 @@ def hydra(classifier: Classifier, problem: Problem, settings: HydraSettings) -> 
         classifier,
         layers,
         settings=settings,
-        images=len(images),
+        steps_per_epoch=steps_per_epoch(len(images), settings.batch_size),
         batches=batches,
         masks=masks,
         loss=partial(problem.objective, classifier),

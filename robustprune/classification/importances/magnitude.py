@@ -10,6 +10,7 @@ from robustprune.classification.classifier import Classifier
 from robustprune.classification.importances.problem import Problem
 from robustprune.classification.pruning import channel_groups, prunable_layers
 from robustprune.settings import Settings
+from robustprune.workload import Workload
 
 
 class MagnitudeSettings(Settings):
@@ -21,3 +22,8 @@ def magnitude(classifier: Classifier, problem: Problem, settings: MagnitudeSetti
     classifier = copy.deepcopy(classifier)
     layers = prunable_layers(classifier, channel_groups(classifier, image_size=problem.image_size))
     return {name: layer.weight.detach().abs() for name, layer in layers.items()}
+
+
+def magnitude_work(settings: MagnitudeSettings, **_: object) -> Workload:
+    """Return the work of `magnitude`: there is nothing to compute."""
+    return Workload("magnitude's scores", 0.0)

@@ -7,7 +7,7 @@ and which is decided here. What channels are worth is told in `channel_importanc
 from robustprune.classification.pruning.channel_groups import ChannelGroup, channel_groups, prunable_layers
 from robustprune.classification.pruning.channel_importance import ChannelImportance, from_weights, l1, random
 from robustprune.classification.pruning.decisions import SCOPES, filter_masks
-from robustprune.classification.pruning.prune import Pruned, masks, prune, unpruned
+from robustprune.classification.pruning.prune import Pruned, prune, unpruned
 
 __all__ = [
     "SCOPES",
@@ -18,7 +18,6 @@ __all__ = [
     "filter_masks",
     "from_weights",
     "l1",
-    "masks",
     "prunable_layers",
     "prune",
     "random",

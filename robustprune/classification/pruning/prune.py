@@ -1,8 +1,7 @@
-"""Prune a classifier: decide which channels stay, and remove the others; or only tell which filters they are."""
+"""Prune a classifier: decide which channels stay, and remove the others."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,9 +9,9 @@ import torch
 from torch import Tensor
 
 from robustprune.classification.classifier import Classifier
-from robustprune.classification.pruning.channel_groups import ChannelGroup, channel_groups
+from robustprune.classification.pruning.channel_groups import channel_groups
 from robustprune.classification.pruning.channel_importance import ChannelImportance
-from robustprune.classification.pruning.decisions import SCOPES, filter_masks
+from robustprune.classification.pruning.decisions import SCOPES
 from robustprune.registry import lookup
 
 
@@ -51,7 +50,7 @@ def prune(
         ValueError: a score is NaN.
     """
     groups = channel_groups(classifier, image_size=image_size)
-    kept = _kept(groups, sparsity, scope, importance)
+    kept = lookup(SCOPES, scope, kind="scope")(importance(groups), sparsity)
     for group, stays in zip(groups, kept, strict=True):
         group.remove((~stays).nonzero()[:, 0].tolist())
     return _counts(kept)
@@ -61,27 +60,6 @@ def unpruned(classifier: Classifier, *, image_size: int) -> Pruned:
     """Return what `prune` would tell of a classifier that is left as it is; its parameters require gradients after."""
     groups = channel_groups(classifier, image_size=image_size)
     return _counts([torch.ones(group.decisions, dtype=torch.bool) for group in groups])
-
-
-@torch.no_grad()
-def masks(
-    classifier: Classifier, *, sparsity: float, scope: str, importance: ChannelImportance, image_size: int
-) -> dict[str, Tensor]:
-    """Return which filters `prune` would leave, (filters,) of every layer it would prune, and remove nothing.
-
-    Args:
-        classifier: not changed.
-        sparsity: as for `prune`; so are the others.
-        scope: see `prune`.
-        importance: see `prune`.
-        image_size: see `prune`.
-    """
-    groups = channel_groups(copy.deepcopy(classifier), image_size=image_size)
-    return filter_masks(groups, _kept(groups, sparsity, scope, importance))
-
-
-def _kept(groups: Sequence[ChannelGroup], sparsity: float, scope: str, importance: ChannelImportance) -> list[Tensor]:
-    return lookup(SCOPES, scope, kind="scope")(importance(groups), sparsity)
 
 
 def _counts(kept: Sequence[Tensor]) -> Pruned:

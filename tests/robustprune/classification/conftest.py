@@ -1,9 +1,13 @@
-"""Data for tests of classifiers: real images where at hand."""
+"""What tests of classifiers share: real images where at hand, and a file of weights."""
 
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
+
+from tests.robustprune.classification.tiny_study import study
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +18,12 @@ def cifar10_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data at {folder}; ROBUSTPRUNE_DATA names the folder above it")
     return folder
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> str:
+    """A file of weights that fits."""
+    path = tmp_path / "given.safetensors"
+    state = study()._build("resnet8").network.state_dict()
+    safetensors.numpy.save_file({name: np.asarray((tensor + 1).numpy()) for name, tensor in state.items()}, path)
+    return str(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,17 @@ ZOOS: dict[str, tuple[str, Callable[[State], Any], bool]] = {
         },
         False,
     ),
+    "normalisation around": ("resnet8", lambda own: {"state_dict": prefixed("net.", own), **OTHER}, True),
+    "normalisation in lists": (
+        "resnet8",
+        lambda own: {"mean": (0.1, 0.2, 0.3), "std": [0.4, 0.5, 0.6], "seeds": [2**64, 1, 2], "ema": {"net": own}},
+        True,
+    ),
+    "normalisation at each level": (
+        "resnet8",
+        lambda own: {"mu": [0.5] * 3, "sigma": [0.5] * 3, "model": {"net": own | OTHER}},
+        True,
+    ),
     "robustness": ("resnet18", lambda own: robustness(kuangliu(own)), True),
 }
 
@@ -176,7 +188,8 @@ def test_a_tensor_of_another_shape_is_named(name: str, components: list[str], tm
 def assert_refused(path: Path, message: str) -> None:
     made = classifier(seed=1)
     before = {name: tensor.clone() for name, tensor in made.state_dict().items()}
-    with pytest.raises(InputError, match=re.escape(str(path)) + ": .*" + message) as caught:
+    message = re.escape(str(path)) + ": .*" + message
+    with warnings.catch_warnings(action="error"), pytest.raises(InputError, match=message) as caught:
         load_weights(made, path)
     assert "\n" not in str(caught.value)
     assert_same(made, before)
@@ -209,6 +222,27 @@ def without(name: str) -> State:
             state() | {"mean": torch.ones(3), "std": torch.zeros(3)},
             r"found \[0.0, .* in tensor 'std', expected statistics",
         ),
+        (
+            {"model": state(), "mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]},
+            r"found \[123.6.*\] in tensor 'mean', expected statistics of images in \[0, 1\]",
+        ),
+        (
+            {name: torch.full_like(tensor, 1e300, dtype=torch.double) for name, tensor in state().items()},
+            "found infinities or NaN in tensor 'conv1.weight', expected finite numbers",
+        ),
+        (
+            state() | {"bn1.running_var": -torch.ones(16)},
+            "found negative numbers in tensor 'bn1.running_var', expected variances",
+        ),
+        (
+            state() | {"bn1.bias": torch.ones(16).to_sparse()},
+            "found tensor 'bn1.bias' that is sparse, expected a dense",
+        ),
+        (
+            state() | {"bn1.bias": torch.ones(16, device="meta")},
+            "found tensor 'bn1.bias' that is meta, without numbers",
+        ),
+        (state() | {"bn1.bias": torch.ones(16) * 1j}, "found tensor 'bn1.bias' that is complex, expected a dense one"),
         ({"features.0.weight": torch.ones(3)}, "found tensors such as 'features.0.weight', expected .* 'conv1.weight'"),
         ({"epoch": 3}, "found no tensors, expected a state dict"),
         ([torch.ones(3)], "found no tensors, expected a state dict"),
@@ -219,6 +253,13 @@ def without(name: str) -> State:
 def test_a_checkpoint_that_does_not_fit_changes_nothing(content: Any, message: str, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "other.pt")
     assert_refused(tmp_path / "other.pt", message)
+
+
+def test_a_dictionary_in_itself_is_read_once(tmp_path: Path) -> None:
+    content: dict[str, Any] = {"net": state()}
+    content["net"]["again"] = content["self"] = content
+    torch.save(content, tmp_path / "loop.pt")
+    assert_same(loaded(tmp_path / "loop.pt").network, state())
 
 
 @pytest.mark.parametrize("name", WRITERS)

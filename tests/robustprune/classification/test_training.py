@@ -10,13 +10,18 @@ from robustprune.attacks import PgdSettings, configured
 from robustprune.classification.attacks import accuracy
 from robustprune.classification.classifier import Classifier
 from robustprune.classification.objective import Objective
-from robustprune.classification.training import Training, augmented, train
+from robustprune.classification.training import Training, augmented, steps_per_epoch, train, training_batches
 from robustprune.errors import DivergedError
 from robustprune.progress import NOWHERE, Progress
 from tests.robustprune.classification.small import bright_or_dark, convolutional
 from tests.robustprune.keeper import killed_after
 
-SETTINGS: dict[str, Any] = {"epochs": 4, "batch_size": 8, "learning_rate": 0.05, "schedule": "one-cycle"}
+SETTINGS: dict[str, Any] = {
+    "epochs": 4,
+    "batch_size": 8,
+    "learning_rate": 0.05,
+    "schedule": "one-cycle",
+}
 
 
 def fit(classifier: Classifier, *, progress: Progress = NOWHERE, attacked: bool = False, **changes: Any) -> int:
@@ -99,6 +104,49 @@ def test_adversarial_training_does_not_move_batch_norm_in_its_attacks() -> None:
 def test_a_loss_that_is_no_number_ends_a_training() -> None:
     with pytest.raises(DivergedError, match="in epoch 1 of 4"):
         fit(convolutional(), learning_rate=1e30, schedule="constant")
+
+
+def test_a_classifier_that_answers_no_number_does_not_pass_for_one_that_was_trained() -> None:
+    # Batch norm hides it in training: only its statistics, which serve in eval mode, overflow.
+    classifier = convolutional()
+    classifier.network[1].running_var.fill_(float("nan"))
+    with pytest.raises(DivergedError, match="answers NaN"):
+        fit(classifier, epochs=1)
+
+
+@pytest.mark.parametrize("size", [72, 120, 138])
+def test_the_first_epoch_is_kept_where_nothing_moves(size: int) -> None:
+    held_out = bright_or_dark(size, seed=1)
+    settings = Training(epochs=3, batch_size=16, learning_rate=1e-30, schedule="constant", weight_decay=0, momentum=0)
+    generator, classifier = torch.Generator().manual_seed(0), convolutional().eval()
+    classifier.network[1].momentum = 0.0
+    kept = train(
+        classifier,
+        bright_or_dark(32),
+        held_out=held_out.take(range(size)),
+        objective=Objective(),
+        settings=settings,
+        generator=generator,
+    )
+    assert kept == 1
+
+
+def test_dropout_draws_from_the_seed_alone() -> None:
+    states = []
+    for noise in (1, 2):
+        classifier = convolutional()
+        classifier.network.insert(3, torch.nn.Dropout(0.5))
+        torch.manual_seed(noise)
+        fit(classifier)
+        states.append(state(classifier))
+    assert same(*states)
+
+
+@pytest.mark.parametrize("images", [9, 16, 17, 33])
+def test_steps_are_counted_as_batches_are_drawn(images: int) -> None:
+    drawn = list(training_batches(bright_or_dark(images), 8, device=torch.device("cpu"), generator=torch.Generator()))
+    assert len(drawn) == steps_per_epoch(images, 8)
+    assert all(len(labels) > 1 for _, labels in drawn)
 
 
 @pytest.mark.parametrize(

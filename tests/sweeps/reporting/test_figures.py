@@ -138,7 +138,7 @@ def test_levels_of_the_panel_axis_stand_side_by_side(rows: pd.DataFrame) -> None
     roles = Roles(("training", *AXES), "seed", "sparsity", pruned="channels", panels="training")
     figure = metric_against_ratio(both, baseline, metric="accuracy", label="accuracy", roles=roles)
     panels = [plot for plot in figure.axes if plot.get_title()]
-    assert [plot.get_title() for plot in panels] == ["plain", "robust"]
+    assert [plot.get_title() for plot in panels] == ["training: plain", "training: robust"]
     assert [len([each for each in plot.containers if isinstance(each, ErrorbarContainer)]) for plot in panels] == [2, 1]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["l1", "random", "baseline"]
     left, right = (

@@ -110,6 +110,13 @@ def test_neither_split_is_read_where_classes_differ(root: Path, split: Any) -> N
         folders(root).load(split)
 
 
+def test_a_single_class_is_refused(root: Path) -> None:
+    for split in ("train", "test"):
+        shutil.rmtree(root / split / "dog")
+    with pytest.raises(InputError, match="images: found one class, 'cat', expected at least two"):
+        folders(root).load("train")
+
+
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
@@ -119,8 +126,13 @@ def test_neither_split_is_read_where_classes_differ(root: Path, split: Any) -> N
         ({"name": "cifar10", "root": ".", "train_images": 0}, "train_images"),
         ({"name": "folders"}, "root"),
         ({"name": "folders", "root": ".", "test": "train"}, "test\n.*expected another split than the one to train on"),
+        ({"name": "folders", "root": ".", "test": "./train/"}, "test\n.*expected another split"),
+        ({"name": "folders", "root": ".", "test": "a/../train"}, "test\n.*expected a folder or zip file below root"),
+        ({"name": "folders", "root": ".", "train": "/train"}, "train\n.*expected a folder or zip file below root"),
+        ({"name": "folders", "root": ".", "image_size": 200_000}, "image_size\n.*less than or equal to 4096"),
         ({"name": "emblems", "train_images": 5}, "train_images"),
         ({"name": "emblems", "image_size": 8}, "image_size"),
+        ({"name": "emblems", "image_size": 200_000}, "image_size\n.*less than or equal to 4096"),
         ({"name": "emblems", "seed": "0"}, "seed"),
         ({"name": "emblems", "sead": 0}, "sead"),
     ],

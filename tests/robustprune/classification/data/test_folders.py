@@ -107,6 +107,23 @@ def test_images_are_brought_to_rgb_squares(mode: str, tmp_path: Path) -> None:
     assert np.array_equal(load(root, "train", image_size=8).pixels[0].permute(1, 2, 0), np.asarray(expected))
 
 
+@pytest.mark.parametrize(("mode", "kind"), [("I;16", "png"), ("I", "tiff"), ("F", "tiff")])
+def test_pixels_of_more_than_8_bits_are_refused(mode: str, kind: str, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new(mode, (8, 8), 300).save(file, kind)
+    root = write({f"train/a/x.{kind}": file.getvalue()}, tmp_path, "folders")
+    with pytest.raises(InputError, match=f"a/x.{kind}: found pixels of mode '{mode}', expected 8 bits per channel"):
+        load(root, "train", image_size=8)
+
+
+@pytest.mark.parametrize("limit", [40, 20])
+def test_images_that_pillow_warns_of_are_refused(limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    root = write({"train/a/x.png": picture(0)}, tmp_path, "folders")
+    with pytest.raises(InputError, match=f"a/x.png: found more than {limit} pixels, expected no more"):
+        load(root, "train", image_size=8)
+
+
 def test_linked_folders_are_followed(tmp_path: Path) -> None:
     write({"elsewhere/x.png": picture(0)}, tmp_path, "folders")
     (tmp_path / "train").mkdir()
@@ -114,14 +131,38 @@ def test_linked_folders_are_followed(tmp_path: Path) -> None:
     assert len(load(tmp_path, "train", image_size=8)) == 1
 
 
+@pytest.mark.parametrize("target", [".", "..", "../..", "../../../elsewhere"])
+def test_links_that_lead_back_are_not_followed(target: str, tmp_path: Path) -> None:
+    root = write(
+        dict.fromkeys(("train/a/x.png", "train/b/x.png", "test/a/x.png"), picture(0)), tmp_path / "r", "folders"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "back").symlink_to(root)
+    (root / "train" / "a" / "loop").symlink_to(target)
+    found = load(root, "train", image_size=8)
+    assert (len(found), found.classes) == (2, ("a", "b"))
+
+
 def test_a_zip_reaches_no_file_outside_it(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(picture(1))
     tricks = ["train/../secret.png", "train/a/../../secret.png", "../secret.png", str(tmp_path / "secret.png")]
+    tricks += [name.replace("/", "\\") for name in tricks]
     content = {"train/a/x.png": picture(0)} | dict.fromkeys(tricks, picture(2))
     before = set(tmp_path.iterdir())
     found = load(write_zip(content, tmp_path / "all.zip"), "train", image_size=8)
     assert (len(found), found.classes) == (1, ("a",))
     assert set(tmp_path.iterdir()) == {*before, tmp_path / "all.zip"}
+
+
+def test_a_zip_may_be_written_with_backslashes(tmp_path: Path) -> None:
+    content = files("train") | {"train/": b"", "train/Zebra/": b"", "train/Zebra/sub/": b""}
+    backslashes = {name.replace("/", "\\"): data for name, data in content.items()}
+    found, expected = (
+        load(write_zip(each, tmp_path / f"{number}.zip"), "train", image_size=8)
+        for number, each in enumerate((backslashes, content))
+    )
+    assert found.classes == expected.classes
+    assert torch.equal(found.pixels, expected.pixels)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from robustprune.classification.classifier import CIFAR10, Classifier
 from robustprune.classification.networks.cifar import ChannelShortcut
-from robustprune.classification.pruning import ChannelGroup, channel_groups
+from robustprune.classification.pruning import SCOPES, ChannelGroup, ChannelImportance, channel_groups, filter_masks
 
 SIZE = 8
 
@@ -82,6 +82,15 @@ def experienced(classifier: Classifier) -> Classifier:
 
 def images(*, size: int = SIZE, count: int = 2) -> Tensor:
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+def masks(
+    classifier: Classifier, *, sparsity: float, scope: str, importance: ChannelImportance, image_size: int
+) -> dict[str, Tensor]:
+    """Return which filters `prune` has to leave, (filters,) of every layer it prunes, and remove nothing."""
+    groups = channel_groups(copy.deepcopy(classifier), image_size=image_size)
+    return filter_masks(groups, SCOPES[scope](importance(groups), sparsity))
 
 
 @torch.no_grad()
