@@ -13,12 +13,12 @@ from robustprune.attacks import pgd
 from robustprune.classification.classifier import Classifier
 from robustprune.classification.importances import IMPORTANCES, Problem, hydra
 from robustprune.classification.objective import Objective
-from robustprune.classification.pruning import SCOPES, from_weights, masks, prunable_layers
+from robustprune.classification.pruning import SCOPES, from_weights, prunable_layers
 from robustprune.classification.pruning.channel_groups import channel_groups
 from robustprune.errors import DivergedError
 from robustprune.importance.optimised_scores import HydraSettings, initial_scores
 from robustprune.progress import NOWHERE, Progress
-from tests.robustprune.classification.pruning.networks import SIZE, classifier
+from tests.robustprune.classification.pruning.networks import SIZE, classifier, masks
 from tests.robustprune.classification.small import bright_or_dark
 from tests.robustprune.keeper import killed_after
 
