@@ -64,6 +64,6 @@ def filter_masks(groups: Sequence[ChannelGroup], kept: Sequence[Tensor]) -> dict
 
 
 def _ranked(scores: Tensor) -> Tensor:
-    tiny = torch.finfo(scores.dtype).tiny  # for a group of zeros
-    relative = scores / scores.mean().clamp(min=tiny)
+    exact = scores.double()  # so that no two scores become one
+    relative = exact / exact.mean().clamp(min=torch.finfo(exact.dtype).tiny)  # of a group of zeros, zeros
     return relative.masked_fill(largest(scores, 1), torch.inf)
