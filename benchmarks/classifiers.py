@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tempfile
-import time
-
+from benchmarks import bundled
 from benchmarks.output import parser, write
-from sweeps import load_results
 
 
 def main() -> None:
     """Run `sweeps run classifiers-demo` in a fresh storage and print its figures."""
     arguments = parser(__doc__).parse_args()
-    with tempfile.TemporaryDirectory(prefix="sweeps-classifiers-") as storage:
-        start = time.perf_counter()
-        command = [sys.executable, "-m", "sweeps", "run", "classifiers-demo", "--storage", storage]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        seconds = time.perf_counter() - start
-        rows = load_results(f"{storage}/classifiers-demo")
-        checkpoints = os.listdir(f"{storage}/checkpoints")
+    seconds, rows, checkpoints = bundled.run("classifiers-demo")
     baseline = rows[rows.importance == "none"].groupby("training")
     swept = rows[rows.importance != "none"]
     # Of both importances.

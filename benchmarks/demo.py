@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tempfile
-import time
-
+from benchmarks import bundled
 from benchmarks.output import parser, write
-from sweeps import load_results
 
 
 def main() -> None:
     """Run `sweeps run demo` in a fresh storage and print its figures."""
     arguments = parser(__doc__).parse_args()
-    with tempfile.TemporaryDirectory(prefix="sweeps-demo-") as storage:
-        start = time.perf_counter()
-        command = [sys.executable, "-m", "sweeps", "run", "demo", "--storage", storage]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        seconds = time.perf_counter() - start
-        rows = load_results(f"{storage}/demo")
-        checkpoints = os.listdir(f"{storage}/checkpoints")
+    seconds, rows, checkpoints = bundled.run("demo")
     baseline = rows[rows.initializer == "none"].set_index("colour")
     swept = rows[rows.initializer != "none"]
     mean = swept.groupby(["colour", "ratio"])["map50_adv"].mean()

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from robustprune.attacks import frozen
 from robustprune.classification.classifier import Classifier
 from robustprune.devices import device_name
-from robustprune.measure.timing import take_turns
+from robustprune.measure.timing import take_turns, time_columns
 
 
 class Size(NamedTuple):
@@ -35,8 +35,6 @@ def measure_cost(
 ) -> dict[str, Any]:
     """Return columns of a row: what is left of the unpruned classifier, and the time that one image takes either.
 
-    `speedup` is the ratio of medians: a mean would remember every hiccup of the machine.
-
     Args:
         pruned: in eval mode.
         dense: the classifier before it was pruned, in eval mode, on the same device.
@@ -56,11 +54,6 @@ def measure_cost(
         "params_kept": left.params,
         "macs_dense": before.macs,
         "macs": left.macs,
-        "inference_ms": pruned_time.mean,
-        "inference_ms_p50": pruned_time.p50,
-        "inference_ms_p95": pruned_time.p95,
-        "inference_ms_dense": dense_time.mean,
-        "inference_ms_dense_p50": dense_time.p50,
-        "speedup": dense_time.p50 / pruned_time.p50,
+        **time_columns(pruned_time, dense_time),
         "device": device_name(device),
     }

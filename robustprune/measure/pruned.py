@@ -12,15 +12,13 @@ from robustprune.darknet import Detector
 from robustprune.devices import device_name
 from robustprune.inference import compact, dense_engine, fastest_engine
 from robustprune.measure.cost import cost
-from robustprune.measure.timing import take_turns
+from robustprune.measure.timing import take_turns, time_columns
 
 
 def measure_pruned(
     detector: Detector, masks: Mapping[str, Tensor], *, dense: Detector, image_size: int, repeats: int, warm_up: int
 ) -> dict[str, Any]:
     """Return columns of a row; times are of the fastest engine, in turns with the unpruned detector in its own.
-
-    `speedup` is the ratio of medians: a mean would remember every hiccup of the machine.
 
     Args:
         detector: pruned by `masks`, and so is a layer that has none not pruned.
@@ -40,12 +38,7 @@ def measure_pruned(
             [engine.on(image), unpruned.on(image)], repeats=repeats, warm_up=warm_up, device=weight.device
         )
     return {
-        "inference_ms": pruned_time.mean,
-        "inference_ms_p50": pruned_time.p50,
-        "inference_ms_p95": pruned_time.p95,
-        "inference_ms_dense": dense_time.mean,
-        "inference_ms_dense_p50": dense_time.p50,
-        "speedup": dense_time.p50 / pruned_time.p50,
+        **time_columns(pruned_time, dense_time),
         "engine": engine.name,
         "device": device_name(weight.device),
         **cost(detector, masks, compacted=compact(detector), image_size=image_size)._asdict(),
