@@ -26,15 +26,15 @@ from torch import Tensor, nn
 
 from benchmarks.output import parser, write
 from robustprune.attacks import pgd
-from robustprune.compute import Compute
-from robustprune.darknet import Detector
-from robustprune.darknet.folding import fold
-from robustprune.devices import device_name
-from robustprune.host_memory import keep_freed
-from robustprune.losses import ciou
-from robustprune.losses.assignment import assign
-from robustprune.measure.timing import take_turns
-from robustprune.objective import Objective
+from robustprune.core.devices import device_name
+from robustprune.core.host_memory import keep_freed
+from robustprune.core.precision import Compute
+from robustprune.core.timing import take_turns
+from robustprune.detection.darknet import Detector
+from robustprune.detection.darknet.folding import fold
+from robustprune.detection.losses import ciou
+from robustprune.detection.losses.assignment import assign
+from robustprune.detection.objective import Objective
 
 EPSILON, STEP_SIZE = 0.05, 0.02
 CLIP_NORM = 10.0
@@ -97,7 +97,7 @@ def _measured(
 
 
 class _Ours:
-    """The step of `robustprune.training`."""
+    """The step of `robustprune.detection.training`."""
 
     def __init__(self, detector: Detector, compute: Compute, steps: int) -> None:
         self.detector = _copy(detector, compute.memory_format)

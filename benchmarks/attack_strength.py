@@ -19,13 +19,13 @@ from torch import Tensor
 
 from benchmarks.output import parser, write
 from robustprune.attacks import Attack, AttackLoss, FgsmSettings, PgdSettings, ZeroGradients, configured
-from robustprune.darknet import Detector
-from robustprune.data.samples import Samples
-from robustprune.evaluation import Evaluation, evaluate
-from robustprune.inputs import open_detector, open_samples, square_side
-from robustprune.losses import ciou
-from robustprune.measure.average_precision import AveragePrecision
-from robustprune.objective import Objective
+from robustprune.cli.inputs import open_detector, open_samples, square_side
+from robustprune.detection.darknet import Detector
+from robustprune.detection.data.samples import Samples
+from robustprune.detection.losses import ciou
+from robustprune.detection.measure.average_precision import AveragePrecision
+from robustprune.detection.measure.evaluation import Evaluation, evaluate
+from robustprune.detection.objective import Objective
 
 
 def main() -> None:

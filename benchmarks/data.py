@@ -23,14 +23,14 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.output import parser, write
-from robustprune.darknet import Detector
-from robustprune.data.coco import CocoSplit, load_split
-from robustprune.data.letterbox import Pixels, letterbox
-from robustprune.data.samples import Samples
-from robustprune.devices import device_name
-from robustprune.losses import ciou
-from robustprune.objective import Objective
-from robustprune.training import batches
+from robustprune.core.devices import device_name
+from robustprune.detection.darknet import Detector
+from robustprune.detection.data.coco import CocoSplit, load_split
+from robustprune.detection.data.letterbox import Pixels, letterbox
+from robustprune.detection.data.samples import Samples
+from robustprune.detection.losses import ciou
+from robustprune.detection.objective import Objective
+from robustprune.detection.training import batches
 
 SIZE = (640, 480)  # of most of COCO's images
 ROUNDS = 3

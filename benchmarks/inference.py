@@ -29,14 +29,14 @@ from scipy.stats import f_oneway, ttest_rel
 from torch import Tensor, nn
 
 from benchmarks.output import parser, write
-from robustprune.darknet import Detector
-from robustprune.darknet.couplings import couplings
-from robustprune.devices import device_name
-from robustprune.host_memory import keep_freed
-from robustprune.inference import Engine, dense_engine, fastest_engine
-from robustprune.masks import apply
-from robustprune.measure.timing import take_turns
+from robustprune.core.devices import device_name
+from robustprune.core.host_memory import keep_freed
+from robustprune.core.timing import take_turns
+from robustprune.detection.darknet import Detector
+from robustprune.detection.darknet.couplings import couplings
+from robustprune.inference.engine import Engine, dense_engine, fastest_engine
 from robustprune.structures import STRUCTURES
+from robustprune.structures.masks import apply
 
 RATIOS = (0.0, 0.25, 0.50, 0.65, 0.75, 0.85, 0.90, 0.95, 0.99)
 REFERENCE = {

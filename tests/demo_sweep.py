@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robustprune.data.coco import CocoSplit
-from robustprune.datasets import Shapes
+from robustprune.detection.data.coco import CocoSplit
+from robustprune.detection.data.datasets import Shapes
 from sweeps import lines, rows, spec
 from sweeps.planning import plan
 from sweeps.planning.plan import Row

@@ -61,9 +61,10 @@ def _digest(value: Any) -> str:
 
 def fix_data(patch: pytest.MonkeyPatch) -> None:
     """Let everything on disk have the same fingerprint on every machine."""
-    from robustprune import datasets, study_settings
-    from robustprune.classification import study_settings as classification_settings
     from robustprune.classification.data import datasets as classification_datasets
+    from robustprune.detection.data import datasets
+    from robustprune.studies.classification import settings as classification_settings
+    from robustprune.studies.detection import settings as study_settings
 
     patch.setattr(datasets.Coco, "fingerprint", lambda self, split: {"split": split, "sha256": "fixed"})
     patch.setattr(study_settings, "_file_sha256", lambda path: "fixed")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustprune.attacks.loss import AttackLoss
 from robustprune.attacks.pgd import pgd
-from robustprune.settings import Settings
+from robustprune.core.settings import Settings
 
 
 class FgsmSettings(Settings):

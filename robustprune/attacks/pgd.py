@@ -11,7 +11,7 @@ from torch import Tensor
 from robustprune.attacks.loss import AttackLoss
 from robustprune.attacks.uniform_start import uniform_start
 from robustprune.attacks.worst import worst
-from robustprune.settings import Settings
+from robustprune.core.settings import Settings
 
 
 class PgdSettings(Settings):

@@ -1,1 +1,1 @@
-"""The second study: how structural pruning changes what it takes to fool a classifier."""
+"""The task of classification: networks, given weights, labelled images, measures."""

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from robustprune.attacks import Attack, frozen
-from robustprune.classification.classifier import Classifier
+from robustprune.classification.networks.classifier import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,16 +11,17 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import pad
 
-from robustprune.classification.attacks import FixedBudgetAttack, accuracy, attacked_accuracy
-from robustprune.classification.classifier import Classifier
-from robustprune.classification.images import LabelledImages
+from robustprune.classification.data.images import LabelledImages
+from robustprune.classification.measure.accuracy import accuracy, attacked_accuracy
+from robustprune.classification.measure.attacks import FixedBudgetAttack
+from robustprune.classification.networks.classifier import Classifier
 from robustprune.classification.objective import Objective
-from robustprune.errors import DivergedError
-from robustprune.learning_rate import one_cycle
-from robustprune.progress import NOWHERE, Progress
-from robustprune.randomness import drawing_from
-from robustprune.settings import Settings
-from robustprune.training_state import TrainingState
+from robustprune.core.errors import DivergedError
+from robustprune.core.progress import NOWHERE, Progress
+from robustprune.core.randomness import drawing_from
+from robustprune.core.settings import Settings
+from robustprune.training.schedules import one_cycle
+from robustprune.training.state import TrainingState
 
 SHIFT = 8
 """Images are shifted by up to an eighth of their side to augment them: 4 of 32 pixels, as is usual for CIFAR-10."""

@@ -17,19 +17,19 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from robustprune.darknet import Detector
-from robustprune.darknet.graph import IMAGE
-from robustprune.darknet.layers import MaxPool
-from robustprune.darknet.network import last_reads
+from robustprune.core.timing import take_turns
+from robustprune.detection.darknet import Detector
+from robustprune.detection.darknet.compaction import CompactDetector, compact, whole
+from robustprune.detection.darknet.graph import IMAGE
+from robustprune.detection.darknet.layers import MaxPool
+from robustprune.detection.darknet.network import last_reads
 from robustprune.inference.compact_layers import ChannelsLast
-from robustprune.inference.compaction import CompactDetector, compact, whole
 from robustprune.inference.sparse_convolution import (
     CpuSparseConvolution,
     CsrConvolution,
     SparseConvolution,
     is_convolution,
 )
-from robustprune.measure.timing import take_turns
 
 ROUND_TO = {"cpu": (1,), "cuda": (1, 8)}
 """Multiples of filters that are tried on a device. On a CPU rounding up cost more than it gave at every ratio

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from robustprune.errors import InputError
+from robustprune.core.errors import InputError
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from robustprune.importance.contributions import DeepLiftSettings, deeplift_work
-from robustprune.importance.optimised_scores import HydraSettings, hydra_work
+from robustprune.core.operations import Workload
+from robustprune.core.settings import Settings
 from robustprune.initializers.deeplift import deeplift
 from robustprune.initializers.hydra import hydra
 from robustprune.initializers.problem import Problem
-from robustprune.settings import Settings
-from robustprune.workload import Workload
+from robustprune.methods.contributions import DeepLiftSettings, deeplift_work
+from robustprune.methods.optimised_scores import HydraSettings, hydra_work
 
 
 class Initializer(NamedTuple):

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from robustprune.darknet import Detector
-from robustprune.darknet.layers import MaxPool, Product
-from robustprune.errors import InputError
-from robustprune.importance.contributions import EXPLAINED, DeepLiftSettings, contributions_to, mean_magnitude
-from robustprune.importance.max_as_relu import MaxAsReLU, replace
+from robustprune.core.errors import InputError
+from robustprune.detection.darknet import Detector
+from robustprune.detection.darknet.layers import MaxPool, Product
+from robustprune.detection.losses.assignment import Assignment, assign
 from robustprune.initializers.problem import Problem
-from robustprune.losses.assignment import Assignment, assign
+from robustprune.methods.contributions import EXPLAINED, DeepLiftSettings, contributions_to, mean_magnitude
+from robustprune.methods.max_as_relu import MaxAsReLU, replace
 
 
 def deeplift(detector: Detector, problem: Problem, settings: DeepLiftSettings) -> dict[str, Tensor]:

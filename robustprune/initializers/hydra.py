@@ -8,11 +8,11 @@ from functools import partial
 
 from torch import Tensor
 
-from robustprune.darknet import Detector
-from robustprune.darknet.couplings import couplings
-from robustprune.importance.optimised_scores import HydraSettings, optimised_scores
+from robustprune.detection.darknet import Detector
+from robustprune.detection.darknet.couplings import couplings
+from robustprune.detection.training import batches
 from robustprune.initializers.problem import Problem
-from robustprune.training import batches
+from robustprune.methods.optimised_scores import HydraSettings, optimised_scores
 
 
 def hydra(detector: Detector, problem: Problem, settings: HydraSettings) -> dict[str, Tensor]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustprune.darknet import Detector
-from robustprune.darknet.couplings import Group
-from robustprune.data.samples import Samples
-from robustprune.masks import Masks
-from robustprune.objective import Objective
-from robustprune.progress import NOWHERE, Progress
-from robustprune.registry import lookup
+from robustprune.core.lookup import lookup
+from robustprune.core.progress import NOWHERE, Progress
+from robustprune.detection.darknet import Detector
+from robustprune.detection.darknet.couplings import Group
+from robustprune.detection.data.samples import Samples
+from robustprune.detection.objective import Objective
 from robustprune.structures import STRUCTURES
+from robustprune.structures.masks import Masks
 
 
 @dataclass(frozen=True, kw_only=True)

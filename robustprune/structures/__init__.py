@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from robustprune.darknet.couplings import Group
-from robustprune.masks import Masks
+from robustprune.detection.darknet.couplings import Group
+from robustprune.structures.masks import Masks
 from robustprune.structures.structured import structured
 from robustprune.structures.unstructured import unstructured
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from robustprune.darknet.couplings import Group
-from robustprune.masks import Masks, keep_count, largest
+from robustprune.detection.darknet.couplings import Group
+from robustprune.structures.masks import Masks, keep_count, largest
 
 
 @torch.no_grad()

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from robustprune.darknet.couplings import Group
-from robustprune.masks import Masks, keep_count, largest
+from robustprune.detection.darknet.couplings import Group
+from robustprune.structures.masks import Masks, keep_count, largest
 
 
 def unstructured(importance: Mapping[str, Tensor], ratio: float, groups: Sequence[Group]) -> Masks:

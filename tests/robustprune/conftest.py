@@ -12,13 +12,13 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from robustprune.darknet import Detector
-from robustprune.data.coco import load_split
-from robustprune.data.samples import Samples
-from robustprune.data.shapes import generate
-from robustprune.losses import ciou
-from robustprune.objective import Objective
-from robustprune.training import Training, train
+from robustprune.detection.darknet import Detector
+from robustprune.detection.data.coco import load_split
+from robustprune.detection.data.samples import Samples
+from robustprune.detection.data.shapes import generate
+from robustprune.detection.losses import ciou
+from robustprune.detection.objective import Objective
+from robustprune.detection.training import Training, train
 
 # A slow moment of a shared machine is no failure.
 settings.register_profile("any-machine", deadline=None)
@@ -123,3 +123,13 @@ def write_coco(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def cifar10_data() -> Path:
+    """Folder of some CIFAR-10 images, in zip files, and of the weights of a ResNet-20."""
+    default = Path(__file__).parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("ROBUSTPRUNE_DATA", default)) / "cifar10"
+    if not folder.is_dir():
+        pytest.skip(f"no data at {folder}; ROBUSTPRUNE_DATA names the folder above it")
+    return folder

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from robustprune.darknet import Detector, save_weights
+from robustprune.detection.darknet import Detector, save_weights
 from sweeps import load_results, spec
 from sweeps.planning import plan
 from sweeps.storage import Store

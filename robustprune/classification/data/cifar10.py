@@ -7,8 +7,8 @@ from typing import Literal
 
 import torch
 
-from robustprune.classification.images import LabelledImages
-from robustprune.errors import InputError
+from robustprune.classification.data.images import LabelledImages
+from robustprune.core.errors import InputError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 IMAGE_SIZE = 32

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from robustprune.classification.data import cifar10, emblems, folders
+from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.data.subsets import balanced
-from robustprune.classification.images import LabelledImages
-from robustprune.settings import Settings
+from robustprune.core.settings import Settings
 
 Split = Literal["train", "test"]
 MAX_IMAGE_SIZE = 4096

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from robustprune.classification.images import LabelledImages
-from robustprune.errors import InputError
+from robustprune.classification.data.images import LabelledImages
+from robustprune.core.errors import InputError
 
 # What Pillow raises for files that are no images, or broken ones, and `zipfile` for broken or encrypted members.
 _DAMAGED = (

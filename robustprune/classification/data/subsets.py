@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from robustprune.classification.images import LabelledImages
-from robustprune.errors import InputError
+from robustprune.classification.data.images import LabelledImages
+from robustprune.core.errors import InputError
 
 
 def balanced(images: LabelledImages, count: int, *, seed: int, field: str) -> LabelledImages:

@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from robustprune.arrays import Arrays
-from robustprune.classification.classifier import Classifier
 from robustprune.classification.importances.deeplift import deeplift
-from robustprune.classification.importances.explainable import explainable
 from robustprune.classification.importances.hydra import hydra
 from robustprune.classification.importances.magnitude import MagnitudeSettings, magnitude, magnitude_work
 from robustprune.classification.importances.problem import Problem
+from robustprune.classification.networks.classifier import Classifier
+from robustprune.classification.networks.explainable import explainable
 from robustprune.classification.pruning import ChannelImportance, from_weights, l1, random
-from robustprune.importance.contributions import DeepLiftSettings, deeplift_work
-from robustprune.importance.optimised_scores import HydraSettings, hydra_work
-from robustprune.settings import Settings
-from robustprune.workload import Workload
+from robustprune.core.arrays import Arrays
+from robustprune.core.operations import Workload
+from robustprune.core.settings import Settings
+from robustprune.methods.contributions import DeepLiftSettings, deeplift_work
+from robustprune.methods.optimised_scores import HydraSettings, hydra_work
 
 
 class Importance(NamedTuple):

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from robustprune.classification.classifier import Classifier
-from robustprune.classification.importances.explainable import explainable
 from robustprune.classification.importances.problem import Problem
+from robustprune.classification.networks.classifier import Classifier
+from robustprune.classification.networks.explainable import explainable
 from robustprune.classification.pruning import channel_groups, prunable_layers
-from robustprune.importance.contributions import DeepLiftSettings, contributions_to, mean_magnitude
+from robustprune.methods.contributions import DeepLiftSettings, contributions_to, mean_magnitude
 
 
 def deeplift(classifier: Classifier, problem: Problem, settings: DeepLiftSettings) -> dict[str, Tensor]:

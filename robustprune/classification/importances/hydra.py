@@ -8,13 +8,13 @@ from functools import partial
 
 from torch import Tensor
 
-from robustprune.classification.classifier import Classifier
 from robustprune.classification.importances.problem import Problem
+from robustprune.classification.networks.classifier import Classifier
 from robustprune.classification.pruning import SCOPES, channel_groups, filter_masks, from_weights, prunable_layers
 from robustprune.classification.training import augmented, steps_per_epoch, training_batches
-from robustprune.importance.optimised_scores import HydraSettings, optimised_scores
-from robustprune.masks import Masks
-from robustprune.registry import lookup
+from robustprune.core.lookup import lookup
+from robustprune.methods.optimised_scores import HydraSettings, optimised_scores
+from robustprune.structures.masks import Masks
 
 
 def hydra(classifier: Classifier, problem: Problem, settings: HydraSettings) -> dict[str, Tensor]:

@@ -6,11 +6,11 @@ import copy
 
 from torch import Tensor
 
-from robustprune.classification.classifier import Classifier
 from robustprune.classification.importances.problem import Problem
+from robustprune.classification.networks.classifier import Classifier
 from robustprune.classification.pruning import channel_groups, prunable_layers
-from robustprune.settings import Settings
-from robustprune.workload import Workload
+from robustprune.core.operations import Workload
+from robustprune.core.settings import Settings
 
 
 class MagnitudeSettings(Settings):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from robustprune.classification.images import LabelledImages
+from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.objective import Objective
-from robustprune.progress import NOWHERE, Progress
+from robustprune.core.progress import NOWHERE, Progress
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from torch import nn
 
 from robustprune.classification.networks import cifar
 from robustprune.classification.networks import torchvision_networks as torchvision
-from robustprune.errors import InputError
-from robustprune.registry import lookup
+from robustprune.core.errors import InputError
+from robustprune.core.lookup import lookup
 
 
 class _Network(NamedTuple):

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from robustprune.classification.classifier import Classifier
 from robustprune.classification.networks.cifar import ChannelShortcut
+from robustprune.classification.networks.classifier import Classifier
 
 Layer = nn.Conv2d | nn.Linear
 """What has filters: output channels of a convolution, or of a fully connected layer."""

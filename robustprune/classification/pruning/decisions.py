@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustprune.classification.pruning.channel_groups import ChannelGroup
-from robustprune.masks import keep_count, largest
+from robustprune.structures.masks import keep_count, largest
 
 
 def within_layers(importance: Sequence[Tensor], sparsity: float) -> list[Tensor]:

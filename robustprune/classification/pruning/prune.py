@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from robustprune.classification.classifier import Classifier
+from robustprune.classification.networks.classifier import Classifier
 from robustprune.classification.pruning.channel_groups import channel_groups
 from robustprune.classification.pruning.channel_importance import ChannelImportance
 from robustprune.classification.pruning.decisions import SCOPES
-from robustprune.registry import lookup
+from robustprune.core.lookup import lookup
 
 
 class Pruned(NamedTuple):

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from robustprune.classification.classifier import CIFAR10, Classifier
-from robustprune.classification.images import LabelledImages
+from robustprune.classification.data.images import LabelledImages
+from robustprune.classification.networks.classifier import CIFAR10, Classifier
 
 CLASSES = ("dark", "bright")
 

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from robustprune.attacks import PgdSettings, configured
-from robustprune.classification.attacks import accuracy
-from robustprune.classification.classifier import Classifier
+from robustprune.classification.measure.accuracy import accuracy
+from robustprune.classification.networks.classifier import Classifier
 from robustprune.classification.objective import Objective
 from robustprune.classification.training import Training, augmented, steps_per_epoch, train, training_batches
-from robustprune.errors import DivergedError
-from robustprune.progress import NOWHERE, Progress
+from robustprune.core.errors import DivergedError
+from robustprune.core.progress import NOWHERE, Progress
 from tests.robustprune.classification.small import bright_or_dark, convolutional
-from tests.robustprune.keeper import killed_after
+from tests.robustprune.training.keeper import killed_after
 
 SETTINGS: dict[str, Any] = {
     "epochs": 4,

@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustprune.darknet import Detector
-from robustprune.inference import CompactDetector, Engine, compact, dense_engine, engine, fastest_engine
-from robustprune.inference.compaction import whole
+from robustprune.detection.darknet import Detector
+from robustprune.detection.darknet.compaction import CompactDetector, compact, whole
+from robustprune.inference import engine
+from robustprune.inference.engine import Engine, dense_engine, fastest_engine
 from robustprune.inference.sparse_convolution import CsrConvolution, SparseConvolution
-from tests.robustprune.pruned import HEAD, assert_same, conv, detector_of, prune, randomised
+from tests.robustprune.detection.pruned import HEAD, assert_same, conv, detector_of, prune, randomised
 
 CPU = torch.device("cpu")
 Runs = Sequence[Callable[[], object]]

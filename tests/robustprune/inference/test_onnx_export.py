@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from robustprune.errors import InputError
-from robustprune.inference import compact, onnx_export
+from robustprune.core.errors import InputError
+from robustprune.detection.darknet.compaction import compact
+from robustprune.inference import onnx_export
 from robustprune.inference.compact_layers import BorderedConvolution, Complete, Select, Sum
-from tests.robustprune.pruned import HEAD, conv, detector_of, zero_filters
+from tests.robustprune.detection.pruned import HEAD, conv, detector_of, zero_filters
 
 SECTIONS = (
     conv(8),

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from robustprune.attacks import pgd
-from robustprune.darknet import Detector, load_weights
-from robustprune.data.coco import load_split
-from robustprune.data.samples import Samples
-from robustprune.errors import InputError
-from robustprune.importance.contributions import DeepLiftSettings
+from robustprune.core.errors import InputError
+from robustprune.detection.darknet import Detector, load_weights
+from robustprune.detection.data.coco import load_split
+from robustprune.detection.data.samples import Samples
+from robustprune.detection.losses import ciou
+from robustprune.detection.losses.assignment import assign
+from robustprune.detection.objective import Objective
 from robustprune.initializers import INITIALIZERS, Problem, deeplift
 from robustprune.initializers.deeplift import contributions
-from robustprune.losses import ciou
-from robustprune.losses.assignment import assign
-from robustprune.objective import Objective
-from tests.robustprune.darknet import published
+from robustprune.methods.contributions import DeepLiftSettings
+from tests.robustprune.detection.darknet import published
 
 # Captum is loud by nature; none of it may reach the user.
 pytestmark = pytest.mark.filterwarnings("error")

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from robustprune.attacks import pgd
-from robustprune.darknet import Detector
-from robustprune.darknet.couplings import couplings
-from robustprune.data.samples import Samples
-from robustprune.errors import DivergedError
-from robustprune.importance.optimised_scores import HydraSettings, initial_scores, masked
+from robustprune.core.errors import DivergedError
+from robustprune.core.progress import NOWHERE, Progress
+from robustprune.detection.darknet import Detector
+from robustprune.detection.darknet.couplings import couplings
+from robustprune.detection.data.samples import Samples
+from robustprune.detection.losses import ciou
+from robustprune.detection.objective import Objective
 from robustprune.initializers import INITIALIZERS, Problem, hydra
-from robustprune.losses import ciou
-from robustprune.masks import keep_count
-from robustprune.objective import Objective
-from robustprune.progress import NOWHERE, Progress
-from tests.robustprune.keeper import killed_after
+from robustprune.methods.optimised_scores import HydraSettings, initial_scores, masked
+from robustprune.structures.masks import keep_count
+from tests.robustprune.training.keeper import killed_after
 
 ROBUST = Objective(loss=ciou, attack=partial(pgd, epsilon=0.05, step_size=0.05, steps=1))
 

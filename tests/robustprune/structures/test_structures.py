@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from robustprune.darknet import Detector
-from robustprune.darknet.couplings import Group, couplings
-from robustprune.masks import Masks, keep_count
+from robustprune.detection.darknet import Detector
+from robustprune.detection.darknet.couplings import Group, couplings
 from robustprune.structures import STRUCTURES, structured, unstructured
+from robustprune.structures.masks import Masks, keep_count
 
 RATIOS = [0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99]
 

@@ -10,7 +10,7 @@ from torchvision.datasets import CIFAR10
 
 from robustprune.classification.data import Cifar10
 from robustprune.classification.data.cifar10 import CLASSES, load
-from robustprune.errors import InputError
+from robustprune.core.errors import InputError
 
 PER_BATCH = 20
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from robustprune.classification.data import Dataset, Emblems, Folders
-from robustprune.errors import InputError
+from robustprune.core.errors import InputError
 
 
 def emblems(**settings: Any) -> Emblems:

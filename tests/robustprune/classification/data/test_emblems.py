@@ -6,7 +6,7 @@ import torch
 
 from robustprune.classification.data import emblems
 from robustprune.classification.data.emblems import CLASSES, generate
-from robustprune.classification.images import LabelledImages
+from robustprune.classification.data.images import LabelledImages
 
 
 def generated(split: str = "train", *, seed: int = 0, images: int = 30, image_size: int = 32) -> LabelledImages:

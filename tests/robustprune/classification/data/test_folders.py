@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from robustprune.classification.data.folders import common_classes, load
-from robustprune.errors import InputError
+from robustprune.core.errors import InputError
 
 CLASSES = ("a 0", "a'; echo foo", "Zebra", "straße")
 LAYOUTS = ("folders", "zip per split", "one zip")

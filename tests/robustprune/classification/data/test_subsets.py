@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.data.subsets import balanced
-from robustprune.classification.images import LabelledImages
-from robustprune.errors import InputError
+from robustprune.core.errors import InputError
 
 
 def images(*per_class: int) -> LabelledImages:

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustprune.classification.classifier import CIFAR10, IMAGENET, Classifier
 from robustprune.classification.importances import IMPORTANCES, Problem, deeplift
 from robustprune.classification.importances.deeplift import contributions
 from robustprune.classification.networks import cifar, torchvision_networks
+from robustprune.classification.networks.classifier import CIFAR10, IMAGENET, Classifier
 from robustprune.classification.objective import Objective
 from robustprune.classification.pruning import channel_groups, prunable_layers, prune, random
-from robustprune.errors import InputError
-from robustprune.importance.contributions import DeepLiftSettings
+from robustprune.core.errors import InputError
+from robustprune.methods.contributions import DeepLiftSettings
 from tests.robustprune.classification.pruning.networks import SIZE, classifier, experienced, images
 from tests.robustprune.classification.small import bright_or_dark
 

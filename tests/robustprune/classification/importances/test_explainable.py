@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from robustprune.classification.classifier import CIFAR10, Classifier
-from robustprune.classification.importances.explainable import ReLU6AsReLU, explainable
 from robustprune.classification.networks import cifar, torchvision_networks
+from robustprune.classification.networks.classifier import CIFAR10, Classifier
+from robustprune.classification.networks.explainable import ReLU6AsReLU, explainable
 from tests.robustprune.classification.pruning.networks import experienced, images
 
 

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from robustprune.attacks import pgd
-from robustprune.classification.classifier import Classifier
 from robustprune.classification.importances import IMPORTANCES, Problem, hydra
+from robustprune.classification.networks.classifier import Classifier
 from robustprune.classification.objective import Objective
 from robustprune.classification.pruning import SCOPES, from_weights, prunable_layers
 from robustprune.classification.pruning.channel_groups import channel_groups
-from robustprune.errors import DivergedError
-from robustprune.importance.optimised_scores import HydraSettings, initial_scores
-from robustprune.progress import NOWHERE, Progress
+from robustprune.core.errors import DivergedError
+from robustprune.core.progress import NOWHERE, Progress
+from robustprune.methods.optimised_scores import HydraSettings, initial_scores
 from tests.robustprune.classification.pruning.networks import SIZE, classifier, masks
 from tests.robustprune.classification.small import bright_or_dark
-from tests.robustprune.keeper import killed_after
+from tests.robustprune.training.keeper import killed_after
 
 ROBUST = Objective(attack=partial(pgd, epsilon=0.05, step_size=0.05, steps=1))
 IMAGES = bright_or_dark(6, size=SIZE)

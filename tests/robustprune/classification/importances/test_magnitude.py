@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from robustprune.arrays import to_arrays
 from robustprune.classification.importances import IMPORTANCES, Problem, magnitude
 from robustprune.classification.importances.magnitude import MagnitudeSettings
 from robustprune.classification.objective import Objective
 from robustprune.classification.pruning import channel_groups, prune
+from robustprune.core.arrays import to_arrays
 from tests.robustprune.classification.pruning.networks import SIZE, classifier
 from tests.robustprune.classification.small import bright_or_dark
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from robustprune.classification.networks import build, check_image_size
-from robustprune.errors import InputError
+from robustprune.core.errors import InputError
 
 
 def parameters(network: nn.Module) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from robustprune.classification.classifier import CIFAR10, Classifier
 from robustprune.classification.networks.cifar import ChannelShortcut
+from robustprune.classification.networks.classifier import CIFAR10, Classifier
 from robustprune.classification.pruning import SCOPES, ChannelGroup, ChannelImportance, channel_groups, filter_masks
 
 SIZE = 8

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from robustprune.classification.classifier import CIFAR10, Classifier
 from robustprune.classification.networks import cifar, torchvision_networks
+from robustprune.classification.networks.classifier import CIFAR10, Classifier
 from robustprune.classification.pruning import channel_groups
 from tests.robustprune.classification.pruning.networks import SIZE, classifier
 

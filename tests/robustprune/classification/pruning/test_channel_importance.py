@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from robustprune.classification.classifier import CIFAR10, Classifier
+from robustprune.classification.networks.classifier import CIFAR10, Classifier
 from robustprune.classification.pruning import channel_groups, from_weights, l1, prune, random
-from robustprune.darknet.couplings import Group
+from robustprune.detection.darknet.couplings import Group
 from robustprune.structures.structured import structured
 from tests.robustprune.classification.pruning.networks import SIZE, Residual, classifier
 

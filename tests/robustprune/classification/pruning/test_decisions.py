@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robustprune.classification.pruning import SCOPES
 from robustprune.classification.pruning.decisions import across_layers, within_layers
-from robustprune.masks import keep_count
+from robustprune.structures.masks import keep_count
 
 importances = st.lists(
     st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=8).map(torch.tensor), min_size=1, max_size=5

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from robustprune.classification.classifier import CIFAR10, Classifier
 from robustprune.classification.networks import cifar, torchvision_networks
+from robustprune.classification.networks.classifier import CIFAR10, Classifier
 from robustprune.classification.pruning import (
     SCOPES,
     ChannelImportance,
@@ -24,8 +24,8 @@ from robustprune.classification.pruning import (
     random,
     unpruned,
 )
-from robustprune.errors import InputError
-from robustprune.masks import keep_count
+from robustprune.core.errors import InputError
+from robustprune.structures.masks import keep_count
 from tests.robustprune.classification.pruning.networks import KINDS, classifier, experienced, images, masks, silenced
 
 NETWORKS = {

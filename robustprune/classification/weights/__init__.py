@@ -1,0 +1,1 @@
+"""Weights given by the user: reading the file, and laying them over a classifier."""

@@ -1,0 +1,216 @@
+"""The command line of the science: measure one detector, without Ray. Errors a user can mend end with status 2.
+
+How a kept model is exported is told in `export`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+import torch
+
+from robustprune.attacks import FgsmSettings, PgdSettings, ZeroGradients, configured
+from robustprune.cli.export import export
+from robustprune.cli.inputs import open_detector, open_model, open_samples, square_side
+from robustprune.core.devices import device_name
+from robustprune.core.errors import InputError
+from robustprune.core.host_memory import keep_freed
+from robustprune.core.timing import take_turns
+from robustprune.detection.darknet import Detector
+from robustprune.detection.losses import LOSSES
+from robustprune.detection.measure.evaluation import Evaluation, evaluate
+from robustprune.detection.objective import Objective
+from robustprune.inference.cost import size
+from robustprune.inference.engine import dense_engine, fastest_engine
+
+WRONG, INTERRUPTED = 2, 130
+PATIENCE = 5.0
+"""Seconds between two words about progress."""
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        sys.exit(cli(standalone_mode=False))
+    except InputError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(WRONG)
+    except FloatingPointError as error:
+        click.echo(f"Error: {error}, expected numbers; its weights are damaged, or those of another .cfg", err=True)
+        sys.exit(WRONG)
+    except click.ClickException as error:
+        click.echo(f"Error: {error.format_message()}", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        sys.exit(INTERRUPTED)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="robust-pruning-sweeps")
+def cli() -> None:
+    """Robust detectors, one at a time and without Ray. Whole studies are run by `sweeps`."""
+
+
+cli.add_command(export)
+
+_unit = click.FloatRange(min=0, max=1, min_open=True)
+
+
+@cli.command("evaluate")
+@click.option("--config", help="A Darknet .cfg, or the name of a bundled one.")
+@click.option("--weights", help="The .weights that belong to it.")
+@click.option("--model", help="In place of both: the .safetensors of a model that a sweep has kept.")
+@click.option("--coco", "root", required=True, help="Folder with annotations/instances_SPLIT.json and SPLIT/.")
+@click.option("--split", default="val2017", show_default=True)
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=1),
+    help="Side of the letterboxed squares. Default: the .cfg's, or the model's.",
+)
+@click.option("--images", type=click.IntRange(min=1), help="Only the first so many images, by id.")
+@click.option("--colour", type=click.Choice(["rgb", "greyscale"]), help="Default: rgb, or the model's.")
+@click.option("--attack", type=click.Choice(["pgd", "fgsm"]), help="Measure under this attack too.")
+@click.option("--epsilon", type=_unit, help="Radius of the attack in pixel values, of [0, 1]. Default: 0.05.")
+@click.option("--step-size", type=_unit, help="Length of a step. Default: 0.02 for pgd, 0.0625 for fgsm.")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps of pgd. Default: 5.")
+@click.option("--restarts", type=click.IntRange(min=1), help="Random starts of pgd, the worst counts. Default: none.")
+@click.option("--seed", default=0, show_default=True, help="Of random starts.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: one per core.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def evaluate_(
+    config: str | None,
+    weights: str | None,
+    model: str | None,
+    root: str,
+    split: str,
+    image_size: int | None,
+    images: int | None,
+    colour: Any,
+    attack: str | None,
+    epsilon: float | None,
+    step_size: float | None,
+    steps: int | None,
+    restarts: int | None,
+    seed: int,
+    batch_size: int,
+    threads: int | None,
+    form: str,
+) -> None:
+    """Measure one detector on COCO: average precision, clean and attacked, and time per image.
+
+    \b
+    python -m robustprune evaluate --config yolov3-tiny.cfg --weights yolov3-tiny.weights \\
+        --coco data/coco --image-size 416 --attack pgd --steps 10 --format json
+
+    `ap`, `ap50` and `ap75` are COCO's on clean images: pycocotools, scores above 0.005, NMS per class at IoU 0.45, the
+    best 100 of an image. `ap_adv` and so on are the same under the attack, which ascends the detector's training
+    loss, and `zero_gradients` is the share of pixels that had no gradient to go by. `inference_ms` is the mean time of
+    one image, a batch by itself, to raw outputs; the median and the 95th percentile are beside it. `engine` is how it
+    was run, the fastest way found: all of it (dense), what pruning left (compact), or weight by weight (sparse).
+
+    Images are letterboxed to squares, whatever the shape in the .cfg: any multiple of the detector's stride will do.
+    The detector's k-th class is taken for the k-th category by id, the order of all detectors trained on COCO; a kept
+    model knows its classes' names, and they have to be those.
+
+    Figures go to stdout, progress and errors to stderr. Exit status: 0, or 2 if a file or an option is wrong.
+    """
+    keep_freed()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    given = {"epsilon": epsilon, "step_size": step_size, "steps": steps, "restarts": restarts}
+    settings = _attack_settings(attack, {name: value for name, value in given.items() if value is not None})
+    classes = None
+    if model is not None and config is None and weights is None:
+        detector, spec = open_model(model)
+        classes, image_size, colour = spec.classes, image_size or spec.image_size, colour or spec.colour
+    elif model is None and config is not None and weights is not None:
+        detector = open_detector(config, weights)
+    else:
+        raise InputError("expected --config and --weights, or --model alone")
+    colour, size = colour or "rgb", square_side(detector, image_size)
+    samples = open_samples(root, split, detector, classes=classes, image_size=size, images=images, colour=colour)
+    if samples.split.remark is not None:
+        click.echo(samples.split.remark, err=True)
+    zeros = ZeroGradients()
+    under_attack = None
+    if settings is not None:
+        under_attack = zeros.watch(configured(settings, torch.Generator().manual_seed(seed)))
+    precision = evaluate(
+        detector,
+        samples,
+        objective=Objective(loss=LOSSES["ciou"], attack=under_attack),
+        settings=Evaluation(batch_size=batch_size),
+        tell=_teller(len(samples)),
+    )
+    figures: dict[str, Any] = precision.clean._asdict()
+    if settings is not None:
+        assert precision.attacked is not None
+        figures |= {f"{name}_adv": value for name, value in precision.attacked._asdict().items()}
+        figures |= {"zero_gradients": zeros.share, "attack": settings.name, **settings.model_dump(exclude={"name"})}
+    figures |= _size_and_time(detector, size)
+    figures |= {"images": len(samples), "image_size": size, "colour": colour}
+    _show(figures, form)
+
+
+def _attack_settings(name: str | None, given: Mapping[str, Any]) -> PgdSettings | FgsmSettings | None:
+    """Return the settings of the attack called `name` with the options that were given, or complain about those."""
+    model = {None: None, "pgd": PgdSettings, "fgsm": FgsmSettings}[name]
+    for option in given:
+        if model is None or option not in model.model_fields:
+            flag = "--" + option.replace("_", "-")
+            raise InputError(f"{flag}: {f'{name} has no such setting' if name else 'expected --attack with it'}")
+    if model is None:
+        return None
+    starts = {"random_start": True} if "restarts" in given else {}
+    return model.model_validate({"name": name, **given, **starts})
+
+
+def _teller(total: int) -> Callable[[int], None]:
+    """Return a function that says on stderr how many images are done, if it has been silent for long."""
+    spoken = time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal spoken
+        if time.monotonic() - spoken > PATIENCE:
+            spoken = time.monotonic()
+            click.echo(f"{done} of {total} images", err=True)
+
+    return tell
+
+
+def _size_and_time(detector: Detector, image_size: int) -> dict[str, Any]:
+    device = next(detector.parameters()).device
+    image = torch.rand(1, detector.channels, image_size, image_size).to(device)
+    engine, settings = fastest_engine(detector, image, dense=dense_engine(detector, image)), Evaluation()
+    with torch.inference_mode():
+        (timing,) = take_turns(
+            [engine.on(image)], repeats=settings.timing_repeats, warm_up=settings.timing_warm_up, device=device
+        )
+    counts = size(detector, image_size=image_size)
+    return {
+        "inference_ms": timing.mean,
+        "inference_ms_p50": timing.p50,
+        "inference_ms_p95": timing.p95,
+        "engine": engine.name,
+        "params_total": counts.params,
+        "macs_dense": counts.macs,
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "torch_version": str(torch.__version__),
+    }
+
+
+def _show(figures: Mapping[str, Any], form: str) -> None:
+    if form == "json":
+        click.echo(json.dumps(figures, indent=1))
+        return
+    width = max(map(len, figures))
+    for name, value in figures.items():
+        click.echo(f"{name:{width}}  {f'{value:.4g}' if isinstance(value, float) else value}")

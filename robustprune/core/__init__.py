@@ -1,0 +1,1 @@
+"""What every room uses: errors, settings, arrays, devices, memory, randomness, progress, time, operations."""

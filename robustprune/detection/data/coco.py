@@ -1,0 +1,308 @@
+"""One split of a data set in COCO format: images, boxes, contiguous classes, ground truth for pycocotools.
+
+The file format and its errors are in `coco_json`; pools and random parts of splits are in `subsets`; resizing, colour
+and batches are in `samples`.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools.coco import COCO
+
+from robustprune.core.errors import InputError
+from robustprune.core.garbage_collection import paused
+from robustprune.detection.data.coco_json import (
+    AnnotationFile,
+    AnnotationRecord,
+    CategoryRecord,
+    ImageRecord,
+    parse,
+    without_polygons,
+)
+
+# Boxes are written with two decimals: less than this, in pixels, is no extent and no damage.
+ROUNDING = 0.01
+
+# What Pillow raises for files that are no images, or broken ones.
+DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+# Broken metadata, as some photographs have, is no damage to the picture.
+warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")
+
+
+class Objects(NamedTuple):
+    """All objects of a split with its crowds."""
+
+    images: NDArray[np.int64]  # (N,), indices, ascending
+    bbox: NDArray[np.float64]  # (N, 4): x, y, width, height in pixels, inside the image
+    classes: NDArray[np.int64]  # (N,)
+    areas: NDArray[np.float64]  # (N,)
+    crowds: NDArray[np.bool_]  # (N,)
+
+
+@dataclass(frozen=True, eq=False)
+class CocoSplit:
+    """One split, images in the order of their ids; made by `load_split`, and by `subsets` out of others.
+
+    Images without objects are kept. Crowds are no training targets (`boxes`, `classes`), yet part of
+    `ground_truth`, where pycocotools ignores them.
+
+    Attributes:
+        source: The annotation file or files, for messages.
+        categories: Sorted by id; a class is an index into them.
+        images: Sorted by id.
+        folders: What their file names are relative to, one per image.
+        objects: Of all images.
+        mended: Per image, the number of boxes that reached out of it and were cut at its edge, and the number of
+            those that had no extent inside it and are left out everywhere; shape (number of images, 2).
+    """
+
+    source: str
+    categories: tuple[CategoryRecord, ...]
+    images: tuple[ImageRecord, ...]
+    folders: tuple[Path, ...]
+    objects: Objects
+    mended: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    @functools.cached_property
+    def image_ids(self) -> tuple[int, ...]:
+        """Ids of the images, ascending."""
+        return tuple(image.id for image in self.images)
+
+    @functools.cached_property
+    def category_ids(self) -> tuple[int, ...]:
+        """Ids of the categories, ascending: `category_ids[c]` is the id of class c."""
+        return tuple(category.id for category in self.categories)
+
+    @functools.cached_property
+    def category_names(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(category.name for category in self.categories)
+
+    def boxes(self, index: int) -> NDArray[np.float32]:
+        """Return the boxes of an image without its crowds: x1, y1, x2, y2 in pixels, shape (K, 4)."""
+        bbox = self.objects.bbox[self._rows(index)]
+        return np.hstack([bbox[:, :2], bbox[:, :2] + bbox[:, 2:]]).astype(np.float32)
+
+    def classes(self, index: int) -> NDArray[np.int64]:
+        """Return the classes of `boxes(index)`, contiguous from 0, shape (K,)."""
+        return self.objects.classes[self._rows(index)]
+
+    def _rows(self, index: int) -> NDArray[np.int64]:
+        start, stop = self._starts[index : index + 2]
+        return np.arange(start, stop)[~self.objects.crowds[start:stop]]
+
+    @functools.cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        return np.searchsorted(self.objects.images, np.arange(len(self) + 1))
+
+    def indices(self, image_ids: Sequence[int]) -> list[int]:
+        """Return the indices of the images with these ids.
+
+        Raises:
+            InputError: An id is of no image.
+        """
+        known = {image_id: index for index, image_id in enumerate(self.image_ids)}
+        for image_id in image_ids:
+            if image_id not in known:
+                raise InputError(f"{self.source}: found no image of id {image_id} among the {len(self)} in use")
+        return [known[image_id] for image_id in image_ids]
+
+    def path(self, index: int) -> Path:
+        """Return the file of an image."""
+        return self.folders[index] / self.images[index].file_name
+
+    def image(self, index: int) -> Image.Image:
+        """Read an image as RGB, whatever its file's colour space; transparency is dropped.
+
+        Its pixels are as they are stored: COCO's sizes and boxes take no account of an orientation in the metadata.
+
+        Raises:
+            InputError: The file is damaged, or not of the size that the annotations say.
+        """
+        record = self.images[index]
+        path = self.path(index)
+        try:
+            with Image.open(path) as file:
+                size = file.size
+                image = _rgb(file) if size == (record.width, record.height) else None
+        except DAMAGED as error:
+            raise InputError(f"{path}: {error}, expected an image file") from None
+        if image is None:
+            raise InputError(
+                f"{path}: found {size[0]} x {size[1]} pixels as stored, "
+                f"expected {record.width} x {record.height} as in {self.source}"
+            )
+        return image
+
+    @property
+    def remark(self) -> str | None:
+        """One sentence on the boxes that were mended, if any, for the user to know."""
+        repaired, dropped = self.mended.sum(axis=0)
+        if not repaired and not dropped:
+            return None
+        return (
+            f"{self.source}: {repaired} boxes that reach out of their image are cut at its edge, "
+            f"{dropped} without extent inside it are left out"
+        )
+
+    @functools.cached_property
+    @paused()
+    def ground_truth(self) -> COCO:
+        """All objects with crowds, as pycocotools evaluates them."""
+        objects = self.objects
+        columns = (objects.images, objects.classes, objects.bbox, objects.areas, objects.crowds)
+        coco = COCO()
+        coco.dataset = {
+            "images": [{"id": image.id, "width": image.width, "height": image.height} for image in self.images],
+            "categories": [{"id": category.id, "name": category.name} for category in self.categories],
+            "annotations": [
+                {
+                    # Numbered anew from 1: pycocotools takes what is matched to id 0 for unmatched.
+                    "id": number,
+                    "image_id": self.image_ids[image],
+                    "category_id": self.category_ids[class_],
+                    "bbox": bbox,
+                    "area": area,
+                    "iscrowd": int(crowd),
+                }
+                for number, (image, class_, bbox, area, crowd) in enumerate(
+                    zip(*(column.tolist() for column in columns), strict=True), start=1
+                )
+            ],
+        }
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco.createIndex()
+        return coco
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over categories, images, the sizes of their files, and objects: what is trained on or measured.
+
+        Raises:
+            InputError: An image file is empty, or no longer there.
+        """
+        digest = hashlib.sha256(repr([(category.id, category.name) for category in self.categories]).encode())
+        for index, image in enumerate(self.images):
+            try:
+                size = self.path(index).stat().st_size
+            except OSError as error:
+                raise InputError(f"{self.path(index)}: {error.strerror}, expected an image file") from None
+            if size == 0:
+                raise InputError(f"{self.path(index)}: the file is empty, expected an image file")
+            digest.update(repr((image.id, image.file_name, image.width, image.height, size)).encode())
+        for column in self.objects:
+            digest.update(column.tobytes())
+        return digest.hexdigest()
+
+
+@paused()
+def load_split(root: Path, split: str) -> CocoSplit:
+    """Load the split with annotations `root/annotations/instances_{split}.json` and images `root/{split}/`.
+
+    Raises:
+        InputError: A file is missing or damaged, or the annotations contradict themselves.
+    """
+    path = root / "annotations" / f"instances_{split}.json"
+    file = _read(path)
+    folder = root / split
+    _check_files(file, path, folder)
+    images = tuple(sorted(file.images, key=lambda image: image.id))
+    categories = tuple(sorted(file.categories, key=lambda category: category.id))
+    objects, mended = _objects(file, images, categories)
+    return CocoSplit(str(path), categories, images, (folder,) * len(images), objects, mended)
+
+
+def _read(path: Path) -> AnnotationFile:
+    try:
+        try:
+            return parse(without_polygons(path.read_bytes()), path)
+        except InputError:
+            # The error is to name lines of the file as it is.
+            return parse(path.read_bytes(), path)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a COCO annotation file") from None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    # By way of RGBA, as Pillow warns of palettes that have transparent colours.
+    return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
+
+
+def _check_files(file: AnnotationFile, path: Path, folder: Path) -> None:
+    # One listing per folder: asking for each of 118,000 files is slow on a network file system.
+    listings: dict[str, set[str]] = {}
+    missing: list[int] = []
+    for position, image in enumerate(file.images):
+        subfolder, name = os.path.split(image.file_name)
+        if subfolder not in listings:
+            try:
+                with os.scandir(folder / subfolder) as entries:
+                    listings[subfolder] = {entry.name for entry in entries if entry.is_file()}
+            except OSError:
+                listings[subfolder] = set()
+        if name not in listings[subfolder]:
+            missing.append(position)
+    if missing:
+        others = f", which lacks those of {len(missing) - 1} more images" if len(missing) > 1 else ""
+        raise InputError(
+            f"{path}: field images[{missing[0]}].file_name is {file.images[missing[0]].file_name!r}, "
+            f"expected a file in {folder}{others}"
+        )
+
+
+def _objects(
+    file: AnnotationFile, images: tuple[ImageRecord, ...], categories: tuple[CategoryRecord, ...]
+) -> tuple[Objects, NDArray[np.int64]]:
+    """Return the objects ordered by image, and how many boxes of each image were mended, as in `CocoSplit`."""
+    records = file.annotations
+    owners = _positions([record.image_id for record in records], images)
+    classes = _positions([record.category_id for record in records], categories)
+    areas = np.array([_area(record) for record in records], dtype=np.float64)
+    crowds = np.array([record.iscrowd for record in records], dtype=np.bool_)
+    written = np.array([record.bbox for record in records], dtype=np.float64).reshape(-1, 4)
+    sizes = np.array([(image.width, image.height) for image in images], dtype=np.float64)
+
+    bbox, moved = _clip(written, sizes[owners])
+    kept = np.asarray((bbox[:, 2:] >= ROUNDING).all(axis=1))
+    rows = np.argsort(owners, kind="stable")
+    rows = rows[kept[rows]]
+    objects = Objects(owners[rows], bbox[rows], classes[rows], areas[rows], crowds[rows])
+    repaired, dropped = kept & (moved > ROUNDING), ~kept
+    mended = [np.bincount(owners[which], minlength=len(images)) for which in (repaired, dropped)]
+    return objects, np.stack(mended, axis=1)
+
+
+def _positions(ids: Sequence[int], records: Sequence[ImageRecord | CategoryRecord]) -> NDArray[np.int64]:
+    """Return where in `records`, sorted by id, each of `ids` is."""
+    known = np.array([record.id for record in records], dtype=np.int64)
+    return np.searchsorted(known, np.array(ids, dtype=np.int64))
+
+
+def _area(record: AnnotationRecord) -> float:
+    return record.bbox[2] * record.bbox[3] if record.area is None else record.area
+
+
+def _clip(bbox: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cut boxes (x, y, width, height) at their images' edges; also return how far an edge moved at most."""
+    low, high = bbox[:, :2], bbox[:, :2] + bbox[:, 2:]
+    inner_low, inner_high = np.clip(low, 0, sizes), np.clip(high, 0, sizes)
+    moved = np.maximum(np.abs(inner_low - low), np.abs(inner_high - high)).max(axis=1)
+    # Boxes that stay keep the very numbers of the file.
+    clipped = np.where(moved[:, None] > 0, np.hstack([inner_low, inner_high - inner_low]), bbox)
+    return clipped, moved

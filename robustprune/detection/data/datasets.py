@@ -1,0 +1,130 @@
+"""The data sets a study can name: where their splits are, and what identifies their content."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from robustprune.core.errors import InputError
+from robustprune.core.settings import Settings
+from robustprune.detection.data.coco import CocoSplit, load_split
+from robustprune.detection.data.shapes import VERSION, generate
+from robustprune.detection.data.subsets import check_categories, check_disjoint, pool, shuffled, take
+
+
+class Shapes(Settings):
+    """The embedded data set, generated where it is needed."""
+
+    name: Literal["shapes"]
+    seed: int = Field(default=0, ge=0)
+    train_images: int = Field(default=256, ge=1)
+    val_images: int = Field(default=96, ge=1)
+    image_size: int = Field(default=64, ge=32)
+    root: str | None = Field(default=None, description="folder to generate it in; a cache folder by default")
+
+    def splits(self) -> tuple[CocoSplit, CocoSplit]:
+        """Return the training and the validation split, generated first if need be.
+
+        Raises:
+            InputError: `root` holds something else.
+        """
+        settings = self.model_dump(exclude={"name", "root"})
+        name = "-".join(["shapes", f"v{VERSION}", *map(str, settings.values())])
+        root = generate(Path(self.root) if self.root else cache_folder() / name, **settings)
+        return _load(root, "train", "val")
+
+    def fingerprint(self, split: Literal["train", "val"]) -> dict[str, Any]:
+        """Return what determines the content of a split."""
+        other = "val_images" if split == "train" else "train_images"
+        return {"version": VERSION, "split": split, **self.model_dump(exclude={"root", other})}
+
+
+class Coco(Settings):
+    """A folder in COCO's layout: annotations/instances_SPLIT.json and SPLIT/*.jpg.
+
+    `train` and `val` each name a split, or several joined by `+`. With `train_images` or `val_images`, so many of
+    them are drawn at random; with `val: null`, out of those that are not drawn to train on.
+
+    The drawing has one seed for all trials, not theirs: the base detector, which they share, must be trained on no
+    image that one of them is measured on, and rows of different images could not be compared. What is drawn depends
+    on that seed and the images' ids alone, and `fingerprint` is of what was drawn.
+    """
+
+    name: Literal["coco"]
+    root: str = Field(description="folder in COCO's layout")
+    train: str = Field(default="train2017", min_length=1)
+    val: str | None = Field(default="val2017", min_length=1, description="null: the images of `train` that are left")
+    train_images: int | None = Field(default=None, ge=1, description="how many are drawn; null for all")
+    val_images: int | None = Field(default=None, ge=1, description="how many are drawn; null for all")
+    seed: int = Field(default=0, ge=0, description="of the drawing")
+
+    @field_validator("train_images")
+    @classmethod
+    def _leaves_images(cls, train_images: int | None, info: ValidationInfo) -> int | None:
+        if train_images is None and info.data.get("val", "") is None:
+            raise ValueError("with val: null, expected how many images of train are drawn")
+        return train_images
+
+    def splits(self) -> tuple[CocoSplit, CocoSplit]:
+        """Return the training and the validation split.
+
+        Raises:
+            InputError: a file is missing or wrong, there are too few images, or the splits overlap.
+        """
+        return _drawn(self)
+
+    def fingerprint(self, split: Literal["train", "val"]) -> dict[str, Any]:
+        """Return what determines the content of a split."""
+        return {"split": split, "sha256": self.splits()[0 if split == "train" else 1].fingerprint}
+
+
+Dataset = Annotated[Shapes | Coco, Field(discriminator="name")]
+
+
+def cache_folder() -> Path:
+    """Return where generated data is kept: below $XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "robustprune"
+
+
+@functools.lru_cache(maxsize=4)
+def _load(root: Path, train: str, val: str) -> tuple[CocoSplit, CocoSplit]:
+    return _checked(load_split(root, train), load_split(root, val))
+
+
+@functools.lru_cache(maxsize=4)
+def _drawn(settings: Coco) -> tuple[CocoSplit, CocoSplit]:
+    def pooled(names: str) -> CocoSplit:
+        return pool([load_split(Path(settings.root), name) for name in names.split("+")])
+
+    train_pool = pooled(settings.train)
+    order = shuffled(train_pool, settings.seed)
+    train = _first(settings.train_images, order, train_pool, "train_images")
+    if settings.val is not None:
+        val_pool = pooled(settings.val)
+        val = _first(settings.val_images, shuffled(val_pool, settings.seed), val_pool, "val_images")
+    elif len(train) == len(train_pool):
+        raise InputError(f"dataset.val is null, but no images of {train_pool.source} are left to measure on")
+    else:
+        val = _first(settings.val_images, order[len(train) :], train_pool, "val_images")
+    return _checked(train, val)
+
+
+def _first(count: int | None, order: list[int], split: CocoSplit, field: str) -> CocoSplit:
+    """Return the first `count` of the images of `order`, or all."""
+    if count is not None and count > len(order):
+        left = " that are left" if len(order) < len(split) else ""
+        raise InputError(
+            f"dataset.{field} is {count}, expected at most {len(order)}, the images of {split.source}{left} "
+            f"(--set dataset.{field}=N draws fewer)"
+        )
+    return take(split, sorted(order[:count]))
+
+
+def _checked(train: CocoSplit, val: CocoSplit) -> tuple[CocoSplit, CocoSplit]:
+    check_categories(train, val)
+    check_disjoint(train, val)
+    return train, val

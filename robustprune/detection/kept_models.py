@@ -1,0 +1,129 @@
+"""A pruned detector as files to take away: its weights as safetensors, and in them the spec that rebuilds it.
+
+The spec is YAML and lies in the header under `spec`, so that one file is enough; a sweep leaves the same text beside
+it, for people. Other formats, for engines that know nothing of this package, are written in `inference`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from robustprune.core.arrays import Arrays, to_arrays
+from robustprune.core.errors import InputError
+from robustprune.core.settings import Settings
+from robustprune.detection.darknet import Detector, cfg
+from robustprune.detection.data.samples import Colour
+
+FORMAT = 1
+"""Of a model's file; raised when a reader of this one would not understand it."""
+
+ENDINGS = (".yaml", ".safetensors")
+"""Of a kept model's files: the spec to read, and the model, which has the spec in it too."""
+
+
+class ModelSpec(Settings):
+    """All that a model is besides its weights.
+
+    Attributes:
+        image_size: side of the square images it was trained and measured on, in pixels.
+        colour: what those were; a greyscale image has its luma in three channels.
+        classes: their names, in the order of the detector's outputs.
+        cfg: text of a Darknet .cfg.
+    """
+
+    format: int
+    structure: str
+    initializer: str
+    colour: Colour
+    seed: int
+    ratio: float
+    image_size: int
+    classes: list[str]
+    cfg: str
+
+
+class KeptModel(NamedTuple):
+    """A detector in eval mode on the CPU, its pruned weights exactly zero, and its spec."""
+
+    detector: Detector
+    spec: ModelSpec
+
+
+def model_files(
+    detector: Detector, *, cell: Mapping[str, Any], image_size: int, classes: Sequence[str]
+) -> dict[str, bytes]:
+    """Return the contents of a model's files, by their endings.
+
+    Args:
+        detector: pruned and fine-tuned, on any device.
+        cell: the point of the grid that it is from.
+        image_size: see `ModelSpec`.
+        classes: see `ModelSpec`.
+    """
+    spec = ModelSpec(
+        format=FORMAT, **cell, image_size=image_size, classes=list(classes), cfg=cfg.dump(detector.sections)
+    )
+    text: str = yaml.dump(spec.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    arrays = to_arrays(detector.state_dict())
+    header = {"spec": text, "sha256": _checksum(text, arrays)}
+    return {".yaml": text.encode(), ".safetensors": save(arrays, header)}
+
+
+def load_model(path: str | os.PathLike[str]) -> KeptModel:
+    """Rebuild a kept model from its .safetensors file, bit for bit.
+
+    Raises:
+        InputError: the file cannot be read, is not whole, or is no such model.
+    """
+    header, arrays = _read(path)
+    if not {"spec", "sha256"} <= header.keys():
+        raise InputError(f"{path}: found safetensors without a spec of ours, expected a model that a sweep has kept")
+    text = header["spec"]
+    if header["sha256"] != _checksum(text, arrays):
+        raise InputError(f"{path}: found a damaged file, expected the bytes that were written; copy it again")
+    raw = yaml.safe_load(text)
+    if raw["format"] != FORMAT:
+        raise InputError(
+            f"{path}: found a model of format {raw['format']}, expected {FORMAT}, as this version writes it"
+        )
+    spec = ModelSpec.model_validate(raw)
+    detector = Detector(cfg.parse(spec.cfg, f"{path}: cfg"))
+    detector.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return KeptModel(detector.eval(), spec)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a text of several lines as such."""
+
+
+_Dumper.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, "|" if "\n" in text else None)
+)
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], Arrays]:
+    if not Path(path).is_file():
+        raise InputError(f"{path}: found no file of that name, expected the .safetensors file of a model")
+    try:
+        with safe_open(path, framework="np") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: expected a whole .safetensors file ({error})") from error
+
+
+def _checksum(text: str, arrays: Arrays) -> str:
+    """Return what changes with any bit of either. It is the same in all formats, so that damage is told from age."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()

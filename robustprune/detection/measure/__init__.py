@@ -1,0 +1,1 @@
+"""Measurements of a detector: detections, their precision, its cost."""

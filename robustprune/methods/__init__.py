@@ -1,0 +1,1 @@
+"""How weights are scored, each method in a file of its own."""

@@ -1,0 +1,1 @@
+"""The classification study: how pruning changes what it takes to fool a classifier."""

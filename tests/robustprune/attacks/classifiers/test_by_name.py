@@ -1,0 +1,114 @@
+"""Settings of attacks, and what their authors are told of mistakes."""
+
+import importlib.util
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from pydantic import Field, TypeAdapter, ValidationError
+
+from robustprune.attacks.apgd import ApgdSettings
+from robustprune.attacks.ddn import DdnSettings
+from robustprune.attacks.fmn import FmnSettings
+from robustprune.classification.measure.attacks import (
+    FixedBudgetSettings,
+    MinimumNormSettings,
+    check,
+    fixed_budget_attack,
+)
+from robustprune.core.errors import InputError
+from robustprune.core.settings import Settings
+from sweeps.mistakes import sentences
+
+FIXED: TypeAdapter[Any] = TypeAdapter(FixedBudgetSettings)
+MINIMUM: TypeAdapter[Any] = TypeAdapter(MinimumNormSettings)
+
+
+class Evaluation(Settings):
+    attack: FixedBudgetSettings | None = None
+    distances: list[MinimumNormSettings] = Field(default=[])
+
+
+def mistakes(settings: dict[str, Any]) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        Evaluation.model_validate(settings)
+    return list(sentences(caught.value, settings, Evaluation))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"distances": [{"name": "ddn"}, {"name": "fmn", "norm": "l3"}]},
+            "distances[1].norm: found 'l3', expected 'l0', 'l1' or 'linf'",
+        ),
+        (
+            {"distances": [{"name": "fmn", "norm": ["l2"]}]},
+            "distances[0].norm: found ['l2'], expected 'l0', 'l1' or 'linf'",
+        ),
+        (
+            {"distances": [{"name": "fmn", "norm": "l2"}]},
+            "distances[0].norm: found 'l2', which is unavailable: "
+            "adv-lib moves perturbations inside the L2 ball too, and hardly ever fools a linear network where pixels "
+            "are saturated; expected l0, l1 or linf here, and ddn for L2",
+        ),
+        (
+            {"attack": {"name": "apgd", "epsilon": 1.0, "norm": "l1"}},
+            "attack.norm: found 'l1', which is unavailable: "
+            "adv-lib's projection leaves the L1 ball where pixels are saturated, and the attack misses images of "
+            "linear networks that the ball allows to fool; expected l2 or linf here, and fmn for L1",
+        ),
+        (
+            {"attack": {"name": "apgd", "epsilon": 1.0, "norm": "l0"}},
+            "attack.norm: found 'l0', expected 'l2' or 'linf'",
+        ),
+        ({"attack": {"name": "apgd", "epsilon": 0.0}}, "attack.epsilon: found 0.0, expected more than 0"),
+        ({"distances": [{"name": "cw"}]}, "distances[0].name: found 'cw', expected one of 'ddn', 'fmn'"),
+        ({"distances": [{"name": "ddn", "steps": 0}]}, "distances[0].steps: found 0, expected at least 1"),
+    ],
+)
+def test_a_mistake_is_one_sentence(settings: dict[str, Any], sentence: str) -> None:
+    assert mistakes(settings) == [sentence]
+
+
+def test_names_choose_settings() -> None:
+    assert MINIMUM.validate_python({"name": "ddn"}) == DdnSettings()
+    assert MINIMUM.validate_python({"name": "fmn", "norm": "l1"}) == FmnSettings(norm="l1")
+    apgd = FIXED.validate_python({"name": "apgd", "epsilon": 0.5, "norm": "l2"})
+    assert apgd == ApgdSettings(epsilon=0.5, norm="l2")
+    attack = fixed_budget_attack(apgd, torch.Generator())
+    assert (attack.norm, attack.epsilon) == ("l2", 0.5)
+    pgd = fixed_budget_attack(FIXED.validate_python({"name": "pgd", "epsilon": 0.25}), torch.Generator())
+    assert (pgd.norm, pgd.epsilon) == ("linf", 0.25)
+
+
+def test_dlr_needs_three_classes() -> None:
+    settings = ApgdSettings(epsilon=0.1, loss="dlr")
+    check(settings, classes=3)
+    with pytest.raises(InputError, match="found the loss 'dlr', which compares three classes, and 2, expected 'ce'"):
+        check(settings, classes=2)
+    check(ApgdSettings(epsilon=0.1), classes=2)
+
+
+def test_a_missing_package_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for settings in (DdnSettings(), FmnSettings(norm="l0"), ApgdSettings(epsilon=0.1)):
+        with pytest.raises(InputError, match=r"found no package adv-lib.*PIP_CONSTRAINT=constraints.txt pip install"):
+            check(settings, classes=10)
+    check(FIXED.validate_python({"name": "pgd"}), classes=2)
+    check(FIXED.validate_python({"name": "fgsm"}), classes=2)
+
+
+@pytest.mark.slow
+def test_the_package_is_imported_late_and_in_silence() -> None:
+    code = (
+        "import sys, torch\n"
+        "from robustprune.classification.attacks import DdnSettings, minimum_norm_attack\n"
+        "assert 'adv_lib' not in sys.modules\n"
+        "minimum_norm_attack(DdnSettings(), torch.Generator())\n"
+        "assert 'adv_lib' in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "default", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,217 @@
+"""`python -m robustprune evaluate`: its figures, and one sentence for every mistake."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from robustprune.cli import evaluate as cli
+from robustprune.detection.darknet import Detector, cfg, load_weights, save_weights
+from robustprune.detection.kept_models import model_files
+
+KEYS = {
+    *["ap", "ap50", "ap75", "inference_ms", "inference_ms_p50", "inference_ms_p95", "params_total", "macs_dense"],
+    *["engine", "images", "image_size", "colour", "device", "threads", "torch_version"],
+}
+ATTACK_KEYS = {"ap_adv", "ap50_adv", "ap75_adv", "zero_gradients", "attack", "epsilon", "step_size", "random_start"}
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+class Command:
+    """Runs the command line in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: object) -> Ended:
+        self.monkeypatch.setattr(sys, "argv", ["robustprune", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        return Ended(exit_.value.code or 0, *self.capsys.readouterr())  # type: ignore[arg-type]
+
+    def figures(self, *arguments: object) -> dict[str, Any]:
+        ended = self("evaluate", "--threads", 1, *arguments, "--format", "json")
+        assert (ended.status, ended.err) == (0, "")
+        found: dict[str, Any] = json.loads(ended.out)
+        return found
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    monkeypatch.setattr(cli, "PATIENCE", 3600.0)
+    return Command(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def nano(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> list[object]:
+    """Return the options that name a small detector, its weights and its images."""
+    torch.manual_seed(0)
+    weights = tmp_path_factory.mktemp("weights") / "nano.weights"
+    save_weights(Detector.from_cfg("yolov3-nano"), weights)
+    return ["--config", "yolov3-nano", "--weights", weights, "--coco", shapes_root, "--split", "val"]
+
+
+def test_figures_of_clean_images(command: Command, nano: list[object]) -> None:
+    figures = command.figures(*nano)
+    assert figures.keys() == KEYS
+    assert (figures["images"], figures["image_size"], figures["threads"]) == (12, 64, 1)
+    assert 0 <= figures["ap"] <= figures["ap50"] <= 1
+    assert 0 < figures["inference_ms_p50"] <= figures["inference_ms_p95"]
+    assert figures["engine"] == "dense"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--attack", "pgd"], {"epsilon": 0.05, "step_size": 0.02, "steps": 5, "random_start": False, "restarts": 1}),
+        (["--attack", "pgd", "--restarts", 2, "--steps", 1], {"random_start": True, "restarts": 2, "steps": 1}),
+        (["--attack", "fgsm", "--epsilon", 0.1], {"epsilon": 0.1, "step_size": 0.0625, "random_start": True}),
+    ],
+)
+def test_figures_under_attack(
+    command: Command, nano: list[object], options: list[object], expected: dict[str, Any]
+) -> None:
+    figures = command.figures(*nano, "--images", 2, *options)
+    assert figures.keys() >= KEYS | ATTACK_KEYS
+    assert figures["images"] == 2
+    assert expected.items() <= figures.items()
+    assert 0 <= figures["zero_gradients"] < 1
+
+
+def test_a_table_says_the_same(command: Command, nano: list[object]) -> None:
+    ended = command("evaluate", *nano, "--images", 1)
+    assert (ended.status, ended.err) == (0, "")
+    assert {line.split()[0] for line in ended.out.splitlines()} == KEYS
+
+
+def test_what_was_mended_in_the_data_is_said(
+    command: Command, nano: list[object], shapes_root: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(shapes_root, tmp_path / "shapes")
+    path = root / "annotations" / "instances_val.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["bbox"][2] = 640
+    path.write_text(json.dumps(content))
+    ended = command("evaluate", *nano, "--coco", root)
+    assert ended.status == 0
+    assert ended.err.startswith(f"{path}: 1 boxes that reach out of their image are cut at its edge, 0 ")
+
+
+def test_a_long_run_says_where_it_is(command: Command, nano: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "PATIENCE", 0.0)
+    ended = command("evaluate", *nano, "--batch-size", 6)
+    assert ended.err == "6 of 12 images\n12 of 12 images\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--config", "yolov3-nani"], "'yolov3-nani' is no readable .cfg file and no bundled one; the nearest is "),
+        (["--weights", "nowhere"], "nowhere: the weights cannot be read (No such file or directory)"),
+        (
+            ["--config", "yolov3-tiny"],
+            "nano.weights: expected 8,858,734 floats, found 187,670; they ran out in layer 8, ",
+        ),
+        (["--coco", "nowhere"], "nowhere/annotations/instances_val.json: No such file or directory"),
+        (["--image-size", 72], "the image size is 72, expected a multiple of the detector's stride, 16"),
+        (["--epsilon", 0.1], "--epsilon: expected --attack with it"),
+        (["--attack", "fgsm", "--restarts", 2], "--restarts: fgsm has no such setting"),
+        (["--attack", "ddn"], "Invalid value for '--attack': 'ddn' is not one of 'pgd', 'fgsm'."),
+        (["--attack", "pgd", "--epsilon", 0], "Invalid value for '--epsilon': 0.0 is not in the range 0<x<=1."),
+        (["--imags", 1], "No such option"),
+        (["--model", "kept.safetensors"], "expected --config and --weights, or --model alone"),
+    ],
+)
+def test_mistakes_are_said_in_one_sentence(
+    command: Command, nano: list[object], options: list[object], message: str
+) -> None:
+    ended = command("evaluate", *nano, *options)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("Error: ")
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_other_classes_are_refused(command: Command, nano: list[object], tmp_path: Path) -> None:
+    twenty = Detector.from_cfg("yolov3-nano", classes=20)
+    (tmp_path / "twenty.cfg").write_text(cfg.dump(twenty.sections))
+    save_weights(twenty, tmp_path / "twenty.weights")
+    ended = command("evaluate", *nano, "--config", tmp_path / "twenty.cfg", "--weights", tmp_path / "twenty.weights")
+    assert ended.status == 2
+    assert "val has 6 categories, the detector has 20 classes" in ended.err
+
+
+def kept_model(folder: Path, nano: list[object], classes: list[str], colour: str = "rgb") -> Path:
+    """Return the file of a kept model that is the detector of `nano`."""
+    detector = Detector.from_cfg("yolov3-nano")
+    load_weights(detector, str(nano[3]))
+    cell = {"structure": "none", "initializer": "none", "colour": colour, "seed": 0, "ratio": 0.0}
+    path = folder / "kept.safetensors"
+    path.write_bytes(model_files(detector, cell=cell, image_size=64, classes=classes)[".safetensors"])
+    return path
+
+
+def class_names(root: Path) -> list[str]:
+    categories = json.loads((root / "annotations" / "instances_val.json").read_text())["categories"]
+    return [category["name"] for category in sorted(categories, key=lambda category: category["id"])]
+
+
+def test_a_kept_model_is_measured_as_its_darknet_files_are(
+    command: Command, nano: list[object], shapes_root: Path, tmp_path: Path
+) -> None:
+    model = kept_model(tmp_path, nano, class_names(shapes_root), colour="greyscale")
+    found = command.figures("--model", model, *nano[4:])
+    expected = command.figures(*nano, "--colour", "greyscale", "--image-size", 64)
+    assert {name: found[name] for name in found if not name.startswith("inference")} == {
+        name: expected[name] for name in expected if not name.startswith("inference")
+    }
+
+
+def test_a_kept_model_of_other_classes_is_refused(
+    command: Command, nano: list[object], shapes_root: Path, tmp_path: Path
+) -> None:
+    names = class_names(shapes_root)
+    ended = command("evaluate", "--model", kept_model(tmp_path, nano, names[::-1]), *nano[4:])
+    assert ended.status == 2
+    assert f"val has the category {names[0]!r}, the detector has the class {names[-1]!r} there" in ended.err
+
+
+def test_a_detector_that_answers_with_nan_is_refused(command: Command, nano: list[object], tmp_path: Path) -> None:
+    broken = Detector.from_cfg("yolov3-nano")
+    torch.nn.init.constant_(broken.layers[0].batch_norm.running_var, -1)
+    save_weights(broken, tmp_path / "broken.weights")
+    ended = command("evaluate", *nano, "--weights", tmp_path / "broken.weights")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("Error: the detector answers with NaN, expected numbers")
+
+
+def test_oblong_images_need_a_size(command: Command, nano: list[object], tmp_path: Path) -> None:
+    (tmp_path / "oblong.cfg").write_text(
+        cfg.dump(Detector.from_cfg("yolov3-nano").sections).replace("width=64", "width=96")
+    )
+    oblong = [*nano, "--config", tmp_path / "oblong.cfg", "--images", 1]
+    ended = command("evaluate", *oblong)
+    assert ended.status == 2
+    assert "the .cfg's images are 96x64 pixels, expected an image size (--image-size), the side of" in ended.err
+    assert command.figures(*oblong, "--image-size", 96)["image_size"] == 96
+
+
+@pytest.mark.slow
+def test_a_published_detector_is_as_good_as_in_another_engine(command: Command, coco_root: Path) -> None:
+    files = coco_root.parent / "darknet" / "yolo-fastest-1.1"
+    figures = command.figures(
+        *["--config", f"{files}.cfg", "--weights", f"{files}.weights", "--coco", coco_root, "--image-size", 320]
+    )
+    # OpenCV's DNN module on the same images, letterboxed, scores above 0.005, NMS at 0.45.
+    assert figures["ap"] == pytest.approx(0.131, abs=0.010)
+    assert figures["ap50"] == pytest.approx(0.287, abs=0.015)
+    assert figures["images"] == 80

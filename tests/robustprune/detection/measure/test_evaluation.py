@@ -1,0 +1,105 @@
+"""Precision on clean and on attacked images, of a detector that knows its images by heart."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from robustprune.attacks import pgd
+from robustprune.detection.darknet import Detector
+from robustprune.detection.data.coco import CocoSplit
+from robustprune.detection.data.samples import Samples
+from robustprune.detection.losses import ciou
+from robustprune.detection.measure.evaluation import Evaluation, evaluate
+from robustprune.detection.objective import Objective
+
+STRONG = Objective(loss=ciou, attack=partial(pgd, epsilon=0.05, step_size=0.02, steps=5))
+
+
+def test_an_attack_that_does_nothing_costs_nothing(trained: Detector, samples: Samples) -> None:
+    identity = Objective(loss=ciou, attack=lambda loss, images: images)
+    found = evaluate(trained, samples, objective=identity, settings=Evaluation())
+    assert found.clean.ap50 > 0.9
+    assert found.attacked == found.clean
+
+
+def test_without_an_attack_only_clean_images_are_measured(trained: Detector, samples: Samples) -> None:
+    found = evaluate(trained, samples, objective=Objective(loss=ciou), settings=Evaluation())
+    assert found.attacked is None
+    assert found.attacked_detections == []
+    assert found.clean == evaluate(trained, samples, objective=STRONG, settings=Evaluation()).clean
+
+
+def test_an_attack_ruins_a_detector_without_defence(trained: Detector, samples: Samples) -> None:
+    found = evaluate(trained, samples, objective=STRONG, settings=Evaluation())
+    assert found.attacked is not None
+    assert found.attacked.ap50 < 0.2 < 0.9 < found.clean.ap50
+
+
+def test_each_image_is_read_once_for_clean_and_attacked(
+    trained: Detector, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    image = CocoSplit.image
+    monkeypatch.setattr(CocoSplit, "image", lambda split, index: read.append(index) or image(split, index))
+    unread = Samples(samples.split, image_size=64, cache_bytes=0)
+    found = evaluate(trained, unread, objective=STRONG, settings=Evaluation(batch_size=4))
+    assert sorted(read) == list(range(len(samples)))
+    for detections in (found.clean_detections, found.attacked_detections):
+        assert tuple(one.image_id for one in detections) == samples.split.image_ids
+
+
+@pytest.mark.parametrize(
+    "attacks",
+    [
+        [partial(pgd, epsilon=epsilon, step_size=epsilon, steps=3) for epsilon in (0, 0.01, 0.05)],
+        [partial(pgd, epsilon=0.02, step_size=0.005, steps=steps) for steps in (0, 1, 5)],
+    ],
+    ids=["radius", "steps"],
+)
+def test_precision_falls_as_the_attack_grows(
+    trained: Detector, samples: Samples, attacks: list[Callable[..., Tensor]]
+) -> None:
+    found = []
+    for attack in attacks:
+        objective = Objective(loss=ciou, attack=attack)
+        attacked = evaluate(trained, samples, objective=objective, settings=Evaluation()).attacked
+        assert attacked is not None
+        found.append(attacked.ap)
+    assert found[0] > found[1] > found[2]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_the_batch_size_does_not_matter(trained: Detector, samples: Samples, batch_size: int) -> None:
+    # The attack is a fixed pattern: gradients of all but zero would turn their signs on rounding.
+    def checkerboard(loss: object, images: Tensor) -> Tensor:
+        rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+        return (images + 0.1 * ((rows + columns) % 2)).clamp(0, 1)
+
+    objective = Objective(loss=ciou, attack=checkerboard)
+    expected, found = (
+        evaluate(trained, samples, objective=objective, settings=Evaluation(batch_size=size))
+        for size in (6, batch_size)
+    )
+    assert expected.attacked is not None
+    assert found.attacked is not None
+    assert expected.attacked != expected.clean
+    assert found.clean == pytest.approx(expected.clean, abs=1e-6)
+    assert found.attacked == pytest.approx(expected.attacked, abs=1e-6)
+
+
+def test_progress_is_told_after_each_batch(trained: Detector, samples: Samples) -> None:
+    told: list[int] = []
+    evaluate(trained, samples, objective=Objective(loss=ciou), settings=Evaluation(batch_size=4), tell=told.append)
+    assert told == [4, 6]
+
+
+def test_measuring_changes_nothing_but_the_mode(trained: Detector, samples: Samples) -> None:
+    trained.train()
+    before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+    evaluate(trained, samples, objective=STRONG, settings=Evaluation())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trained.state_dict().items())
+    assert all(parameter.grad is None for parameter in trained.parameters())
+    assert not any(module.training for module in trained.modules())

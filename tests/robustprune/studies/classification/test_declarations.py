@@ -1,0 +1,188 @@
+"""What a classification study says before anything runs: on what its stages depend, what is wrong, what they take."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robustprune.classification.importances import IMPORTANCES
+from robustprune.core.errors import InputError
+from robustprune.studies.classification.study import ClassificationStudy
+from tests.robustprune.studies.classification.tiny_study import SPEC, TRAINING, cell, study
+
+ROW = ("model", "training", "importance", "scope", "seed", "sparsity")
+
+# What the stages declare
+
+
+def axes(stage: str, *, of: ClassificationStudy | None = None, **changes: Any) -> tuple[str, ...] | None:
+    declared = (of or study()).stage(stage, cell(**changes))
+    return declared and declared.axes
+
+
+def test_pretraining_serves_a_model_a_training_and_a_seed_and_there_is_no_base() -> None:
+    assert axes("base") is None
+    assert axes("pretrain") == ("model", "training", "seed")
+
+
+def test_weights_that_are_given_serve_every_seed(weights: str) -> None:
+    given = study(weights={"resnet8": {"standard": weights}})
+    assert axes("pretrain", of=given) == ("model", "training")
+    assert axes("pretrain", of=given, training="adversarial") == ("model", "training", "seed")
+    assert axes("pretrain", of=study(weights={"resnet8": {"initial": weights}})) == ("model", "training", "seed")
+
+
+def test_weights_are_known_by_their_content(weights: str, tmp_path: Path) -> None:
+    def stage(path: str) -> Any:
+        return study(weights={"resnet8": {"standard": path}}).stage("pretrain", cell())
+
+    copy = tmp_path / "elsewhere.safetensors"
+    copy.write_bytes(Path(weights).read_bytes())
+    before = stage(weights)
+    assert stage(str(copy)) == before
+    copy.write_bytes(b"else")
+    assert stage(str(copy)) != before
+
+
+def test_a_row_depends_on_its_whole_cell() -> None:
+    assert axes("evaluate_row") == ROW
+
+
+@pytest.mark.parametrize(
+    ("importance", "expected"),
+    [
+        ("l1", None),
+        ("random", None),
+        ("magnitude", ("model", "training", "importance", "seed")),
+        ("deeplift", ("model", "training", "importance", "seed")),
+        ("hydra", ("model", "training", "importance", "seed", "scope", "sparsity")),
+    ],
+)
+def test_scores_are_shared_as_widely_as_they_hold(importance: str, expected: tuple[str, ...] | None) -> None:
+    assert axes("score", importance=importance) == expected
+    assert axes("score", importance=importance, sparsity=0.0) is None
+
+
+def test_standard_trainings_do_not_depend_on_the_adversary() -> None:
+    stronger = study(adversary={"steps": 2, "random_start": True})
+    for stage in ("pretrain", "evaluate_row"):
+        assert stronger.stage(stage, cell()) == study().stage(stage, cell())
+        robust = cell(training="adversarial")
+        assert stronger.stage(stage, robust) != study().stage(stage, robust)
+
+
+def test_how_a_robust_classifier_is_retrained_is_part_of_its_row() -> None:
+    plain = study(retrain={**TRAINING, "under_attack": False})
+    robust = cell(training="adversarial")
+    assert plain.stage("evaluate_row", robust) != study().stage("evaluate_row", robust)
+    assert plain.stage("evaluate_row", cell()) == study().stage("evaluate_row", cell())
+
+
+def test_baselines_are_the_models_before_they_are_pruned() -> None:
+    cells = [
+        cell(training=training, seed=seed, sparsity=at, importance=importance)
+        for training in ("standard", "adversarial")
+        for seed in (0, 1)
+        for at in (0.5, 0.9)
+        for importance in ("l1", "random")
+    ]
+    own = study()
+    baselines = own.baselines(cells)
+    kinds = [(each["training"], each["seed"]) for each in baselines]
+    assert kinds == [("standard", 0), ("standard", 1), ("adversarial", 0), ("adversarial", 1)]
+    for baseline in baselines:
+        assert own.is_baseline(baseline)
+        assert own.stage("score", baseline) is None
+        assert own.stage("pretrain", baseline) == own.stage("pretrain", cell(training=baseline["training"]))
+    assert not any(own.is_baseline(each) for each in cells)
+    longer = study(retrain={**TRAINING, "epochs": 2})
+    assert longer.stage("evaluate_row", baselines[0]) == own.stage("evaluate_row", baselines[0])
+
+
+# What is said before anything runs
+
+
+def test_a_sound_study_passes_the_check(weights: str) -> None:
+    assert study(weights={"resnet8": {"adversarial": weights}}).check([cell(), cell(training="adversarial")]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "of", "message"),
+    [
+        ({}, {"model": "resnet21"}, "^model resnet21 has 21 layers, expected 6n \\+ 2"),
+        ({}, {"model": "resnt20"}, "^unknown model 'resnt20': .* did you mean 'resnet20'"),
+        ({}, {"model": "vgg19"}, "vgg19 cannot take images of 16 pixels .dataset.image_size., expected at least 32"),
+        ({"dataset": {"name": "folders", "root": "nowhere"}}, {}, "nowhere"),
+        ({"dataset": {"name": "cifar10", "root": "nowhere"}}, {}, "nowhere"),
+        ({"weights": {"resnet8": {"standard": "nowhere.npz"}}}, {}, "nowhere.npz"),
+        ({"weights": {"resnet8": {"adversarial": "x"}}}, {}, "^weights.resnet8.adversarial: found x, which no cell"),
+        ({"holdout": 0.99}, {}, "^holdout: found 0.99, which leaves 0 of 36 images to train on, expected at least 2"),
+        (
+            {"importances": {"hydra": {"batch_size": 1}}},
+            {},
+            "^importances.hydra.batch_size: found 1, expected at least 2",
+        ),
+        ({}, {"model": "swin_t", "importance": "deeplift"}, "deeplift cannot explain the activation GELU"),
+        (
+            {"weights": {"resnet20": {"standard": "x"}}},
+            {},
+            "^weights.resnet20.standard: found x, which no cell of the grid needs",
+        ),
+    ],
+)
+def test_the_check_names_what_is_wrong(changes: dict[str, Any], of: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        study(**changes).check([cell(**of)])
+
+
+def test_the_check_names_the_tensor_that_does_not_fit(tmp_path: Path) -> None:
+    state = study()._build("resnet8").network.state_dict()
+    arrays = {name: tensor.numpy() for name, tensor in state.items()} | {
+        "linear.weight": np.zeros((10, 64), np.float32)
+    }
+    np.savez(tmp_path / "other.npz", **arrays)
+    given = study(weights={"resnet8": {"standard": str(tmp_path / "other.npz")}})
+    with pytest.raises(InputError, match=r"linear\.weight.*\(10, 64\).*\(6, 64\)"):
+        given.check([cell()])
+
+
+def test_each_stage_tells_its_own_work(weights: str) -> None:
+    own = study()
+    (baseline,) = own.baselines([cell()])
+    row, robust, half = (
+        sum(part.operations for part in own.workloads("evaluate_row", each))
+        for each in (cell(sparsity=0.0), cell(sparsity=0.0, training="adversarial"), cell(sparsity=0.5))
+    )
+    assert robust > row > half > row / 4
+    assert own.workloads("evaluate_row", baseline) == own.workloads("evaluate_row", cell(sparsity=0.0))[1:]
+    assert [part.description for part in own.workloads("pretrain", cell(training="adversarial"))] == [
+        "resnet8: adversarial training: 1 epoch of 32 images, under attack"
+    ]
+    given = study(weights={"resnet8": {"standard": weights}})
+    assert [part.operations for part in given.workloads("pretrain", cell())] == [0]
+    for importance, method in IMPORTANCES.items():
+        if method.score is not None:
+            assert own.workloads("score", cell(importance=importance))
+
+
+def test_scores_depend_on_images_and_attacks_only_where_they_see_them() -> None:
+    other = study(adversary={"steps": 2, "random_start": True}, dataset={**SPEC["dataset"], "seed": 1})
+    attacked = study(adversary={"steps": 2, "random_start": True})
+    for importance, unlike_other, unlike_attacked in (
+        ("magnitude", False, False),
+        ("deeplift", True, False),
+        ("hydra", True, True),
+    ):
+        robust = cell(importance=importance, training="adversarial")
+        assert (other.stage("score", robust) != study().stage("score", robust)) == unlike_other
+        assert (attacked.stage("score", robust) != study().stage("score", robust)) == unlike_attacked
+
+
+def test_the_factor_of_a_schedule_counts_only_where_there_is_one() -> None:
+    for schedule in ("exponential", "one-cycle"):
+        stages = [
+            study(retrain={**TRAINING, "schedule": schedule, "decay": decay}).stage("evaluate_row", cell())
+            for decay in (0.5, 0.9)
+        ]
+        assert (stages[0] != stages[1]) == (schedule == "exponential")
