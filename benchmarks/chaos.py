@@ -32,7 +32,7 @@ from benchmarks.simulated_study import SPEC, SimulatedSettings, SimulatedStudy
 from sweeps import spec
 from sweeps.planning import plan
 from sweeps.study import Cell, Checkpoint, Progress
-from tests import processes
+from tests.support import processes
 
 NODES, SLOTS = 3, 2
 KINDS = {"worker": 0.7, "trial": 0.2, "node": 0.1}

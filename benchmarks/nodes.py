@@ -12,7 +12,7 @@ from ray._private.node import Node
 from ray.cluster_utils import Cluster
 
 from sweeps.engine.cluster import set_environment
-from tests import processes
+from tests.support import processes
 
 
 class Nodes:

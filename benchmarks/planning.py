@@ -21,10 +21,10 @@ import numpy as np
 
 from benchmarks import simulated_study
 from benchmarks.output import parser, write
-from sweeps import rows, spec
+from sweeps import spec
 from sweeps.planning import plan as planning
 from sweeps.spec import Spec
-from sweeps.storage import Store
+from sweeps.storage import Store, rows
 
 RATIOS, TRIALS_PER_SEED = 25, 8
 

@@ -1,5 +1,5 @@
 """Distributed sweeps: a grid of trials on Ray, one row of Parquet each, exactly once, and the statistics on them."""
 
-from sweeps.rows import load_results
+from sweeps.storage.rows import load_results
 
 __all__ = ["load_results"]

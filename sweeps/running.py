@@ -7,12 +7,11 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from sweeps import row_files
 from sweeps.errors import SpecError
 from sweeps.planning import plan as planning
 from sweeps.planning.plan import Plan
 from sweeps.spec import Spec
-from sweeps.storage import Store
+from sweeps.storage import Store, row_files
 from sweeps.storage.leases import Leases
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import browser
-from tests.browser import Browser
+from tests.support import browser
+from tests.support.browser import Browser
 
 pytestmark = pytest.mark.slow
 

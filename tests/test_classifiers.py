@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sweeps import load_results
-from tests import processes
+from tests.support import processes
 from tests.test_resume import snapshot
 
 pytestmark = pytest.mark.slow

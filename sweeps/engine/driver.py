@@ -8,12 +8,12 @@ import ray
 from ray import tune
 
 from sweeps.engine import cluster, tasks
-from sweeps.engine.brakes import Brakes
+from sweeps.engine.idle_help import IdleHelp
 from sweeps.engine.job import Job
 from sweeps.engine.live import Live
 from sweeps.engine.queue import DEATHS, Queue
 from sweeps.engine.searcher import QueueSearcher, Search
-from sweeps.engine.tail import Tail
+from sweeps.engine.stopping import Stopping
 from sweeps.engine.trial import Share, run_trial
 from sweeps.errors import ClusterError, StoppedError
 from sweeps.planning.plan import Plan, Trial
@@ -55,11 +55,11 @@ def execute(
     held = _held(resources, may_grow=may_grow)
     queue = Queue(job.sweep, plan.todo, plan.checkpoints, leases)
     live.watch(queue, room_is_missing=cluster.slots(held) < 1)
-    brakes = Brakes(after_failures=stop_after_failures)
-    # Who limits the trials at a time wants to leave room for others: nobody helps at the tail.
-    tail = None if max_concurrent is not None else Tail(queue)
+    stopping = Stopping(after_failures=stop_after_failures)
+    # Who limits the trials at a time wants to leave room for others: nobody helps when workers fall idle.
+    idle_help = None if max_concurrent is not None else IdleHelp(queue)
     width = resources.workers_per_gpu if "GPU" in held else 1
-    share = Share(held, width, tail.bell_name if tail is not None else None)
+    share = Share(held, width, idle_help.signal_name if idle_help is not None else None)
 
     def give_up(trial: Trial) -> None:
         error = TrialDiedError(f"the trial's process died {DEATHS} times in a row with nothing finished in between")
@@ -86,20 +86,20 @@ def execute(
                 name="sweep",
                 # Tune's own state; nothing rests on it, since what is finished is what is in the storage.
                 storage_path=scratch,
-                callbacks=[live, *([tail] if tail is not None else [])],
-                stop=brakes,
+                callbacks=[live, *([idle_help] if idle_help is not None else [])],
+                stop=stopping,
                 verbose=0,
                 # The queue decides what is started again.
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
         tuner.fit()
-    if brakes.storage_failure is not None:
+    if stopping.storage_failure is not None:
         raise StoppedError(
-            f"{brakes.storage_failure}; the sweep was stopped, finished rows are published, "
+            f"{stopping.storage_failure}; the sweep was stopped, finished rows are published, "
             "and once the storage can be written the same command resumes"
         )
-    if brakes.too_many_failures:
+    if stopping.too_many_failures:
         raise StoppedError(
             f"stop_after_failures: {stop_after_failures} rows failed and the sweep was stopped; "
             "`sweeps failures` tells why, and the same command goes on with the rows that are missing"

@@ -1,4 +1,4 @@
-"""The rows of one trial, spread over the places it holds: its own, and at the tail of a sweep those nobody else needs.
+"""The rows of one trial, spread over the places it holds: its own, and at the end of a sweep those nobody else needs.
 
 A row is handed to a place only when the place is there, so a trial waits for none but its own and can always finish.
 """
@@ -58,16 +58,16 @@ class FanOut:
         *,
         width: int,
         resources: Mapping[str, float],
-        tail: ray.ObjectRef[Any] | None,
+        idle: ray.ObjectRef[Any] | None,
     ) -> None:
         """Take the rows and how to start one.
 
         Args:
             width: rows that run in one place at a time.
             resources: what a place holds, to ask for more of them.
-            tail: becomes ready when idle workers of the cluster may be asked for; None if never.
+            idle: becomes ready when idle workers of the cluster may be asked for; None if never.
         """
-        self._submit, self._width, self._resources, self._tail = submit, width, dict(resources), tail
+        self._submit, self._width, self._resources, self._idle = submit, width, dict(resources), idle
         self._waiting = deque(Try(row) for row in rows)
         self._running: dict[ray.ObjectRef[Any], tuple[Try, Place]] = {}
         self._own = Place(None)
@@ -113,11 +113,11 @@ class FanOut:
 
     def _finished(self) -> list[ray.ObjectRef[Any]]:
         """Wait until a row is finished, or a place was granted, or help may be asked for."""
-        pending = [*self._running, *([self._tail] if self._tail is not None else [])]
+        pending = [*self._running, *([self._idle] if self._idle is not None else [])]
         done, _ = ray.wait(pending, num_returns=1, timeout=LOOK_FOR_HELP_S if self._asked is not None else None)
-        if self._tail in done:
-            done.remove(self._tail)
-            self._may_ask, self._tail = _rang(self._tail), None
+        if self._idle in done:
+            done.remove(self._idle)
+            self._may_ask, self._idle = _given(self._idle), None
             self._fill()
         if self._asked is not None and self._asked.wait(timeout_seconds=0):
             self._places.append(Place(self._asked))
@@ -154,9 +154,9 @@ class FanOut:
             remove_placement_group(place.group)
 
 
-def _rang(bell: ray.ObjectRef[Any]) -> bool:
+def _given(signal: ray.ObjectRef[Any]) -> bool:
     try:
-        ray.get(bell)
+        ray.get(signal)
     except RayError:
-        return False  # the bell's node is gone
+        return False  # the signal's node is gone
     return True

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from sweeps.keys import digest
+from sweeps.planning.keys import digest
 from sweeps.spec import Spec
 from sweeps.storage import Store
 from sweeps.study import Study, find

@@ -2,7 +2,7 @@
 
 Plain logic: it knows neither Ray nor how claims are kept. A sibling (a trial that needs a result in the making) waits
 without holding any resource. Trials that need nothing more than what is published go first. When the leader of a result
-ends without it, the next sibling leads.
+ends without it, the next sibling computes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from sweeps.keys import digest
+from sweeps.planning.keys import digest
 from sweeps.planning.plan import Trial
 from sweeps.storage.leases import Run
 
@@ -42,10 +42,10 @@ class Claims(Protocol):
 
 
 class Start(NamedTuple):
-    """A trial to start now. `leads` are the shared results that it, and nobody else, is to compute."""
+    """A trial to start now. `computes` are the shared results that it, and nobody else, is to compute."""
 
     trial: Trial
-    leads: frozenset[str]
+    computes: frozenset[str]
 
 
 class Queue:
@@ -126,7 +126,7 @@ class Queue:
         for waiting, trial in self._waiting.items():
             self._missing[waiting] = set(trial.missing(self._published))
 
-    def got_on(self, number: int) -> None:
+    def made_progress(self, number: int) -> None:
         """Note that a trial finished something, however often its process dies."""
         self._deaths[number] = 0
 

@@ -47,7 +47,7 @@ class QueueSearcher(Searcher):
         if "published" in result:
             self._queue.published(result["published"])
         if "published" in result or "row" in result:
-            self._queue.got_on(number)
+            self._queue.made_progress(number)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Let the queue decide whether the trial comes back."""

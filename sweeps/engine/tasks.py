@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import ray
 
-from sweeps import lines, row_files, rows
 from sweeps.engine.job import Job
-from sweeps.engine.progress import KeptProgress
 from sweeps.errors import StorageError
 from sweeps.planning.plan import Row
+from sweeps.storage import row_files, rows, tables
+from sweeps.storage.progress import KeptProgress
 from sweeps.study import Cell, Checkpoint, Progress, StageName
 
 
@@ -112,7 +112,7 @@ def compute_row(
         columns = {name: value for name, value in values.items() if name not in beside}
         finished = rows.table({**row.cell, **columns, **provenance}, job.study)
         files = row_files.files(values, job.study)
-        for name, table in lines.tables(values, str(row.key), job.study).items():
+        for name, table in tables.tables(values, str(row.key), job.study).items():
             job.store.publish_table(job.sweep, name, str(row.key), table)
         for folder, ending, data in files:
             job.store.publish_file(job.sweep, folder, str(row.key), ending, data)

@@ -19,10 +19,10 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sweeps.engine import tasks
 from sweeps.engine.fan_out import ATTEMPTS, FanOut, Try
+from sweeps.engine.idle_help import signal
 from sweeps.engine.job import Job
-from sweeps.engine.tail import bell
 from sweeps.errors import StorageError
-from sweeps.keys import StageKey
+from sweeps.planning.keys import StageKey
 from sweeps.planning.plan import Row, Trial
 
 VISIBLE_WITHIN_S = 30.0
@@ -32,11 +32,11 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class Share(NamedTuple):
-    """What a trial holds: `resources` of a place, in which `width` rows run at a time; who rings at the tail."""
+    """What a trial holds: `resources` of a place, in which `width` rows run at a time; who tells of idle workers."""
 
     resources: Mapping[str, float]
     width: int = 1
-    bell: str | None = None
+    signal: str | None = None
 
     def options(self, width: int) -> dict[str, Any]:
         """Return Ray's options for one of `width` tasks that share a place."""
@@ -64,7 +64,7 @@ class LostError(Exception):
 def run_trial(config: dict[str, Any]) -> None:
     """Run one trial of a sweep; the function that Tune calls."""
     try:
-        TrialRun(config["job"], config["trial"], config["leads"], config["share"], tune.report).run()
+        TrialRun(config["job"], config["trial"], config["computes"], config["share"], tune.report).run()
     except StorageError as error:
         # No fault of the trial, and every other one will meet it.
         tune.report({"storage": str(error)})
@@ -73,9 +73,9 @@ def run_trial(config: dict[str, Any]) -> None:
 class TrialRun:
     """The work of one trial, told to `report` step by step."""
 
-    def __init__(self, job: Job, trial: Trial, leads: frozenset[str], share: Share, report: Report) -> None:
-        """Take what to do; `leads` are the keys of shared results that this trial computes."""
-        self._job, self._trial, self._leads, self._share, self._report = job, trial, leads, share, report
+    def __init__(self, job: Job, trial: Trial, computes: frozenset[str], share: Share, report: Report) -> None:
+        """Take what to do; `computes` are the keys of shared results that this trial computes."""
+        self._job, self._trial, self._leads, self._share, self._report = job, trial, computes, share, report
         self._compute_stage = ray.remote(**share.options(1))(tasks.compute_stage)
         self._compute_row = ray.remote(**share.options(share.width))(tasks.compute_row)
         self._results: dict[str, ray.ObjectRef[Any]] = {}
@@ -114,7 +114,7 @@ class TrialRun:
             submit,
             width=self._share.width,
             resources=self._share.resources,
-            tail=bell(self._share.bell),
+            idle=signal(self._share.signal),
         )
         for row, outcome in fan_out.outcomes():
             if isinstance(outcome, StorageError):

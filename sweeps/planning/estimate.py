@@ -8,7 +8,7 @@ from itertools import islice
 from statistics import fmean
 from typing import NamedTuple
 
-from sweeps.keys import ORDER
+from sweeps.planning.keys import ORDER
 from sweeps.planning.plan import Plan
 from sweeps.planning.work import Work, computed_with, operations
 from sweeps.spec import Spec

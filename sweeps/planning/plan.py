@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from sweeps.errors import StorageError
-from sweeps.keys import Keys, RowKey, StageKey
+from sweeps.planning.keys import Keys, RowKey, StageKey
 from sweeps.spec import Engine, Spec
-from sweeps.spec_differences import differences
+from sweeps.spec.differences import differences
 from sweeps.storage import Store
 from sweeps.study import Cell, StageName
 

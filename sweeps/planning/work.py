@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sweeps.keys import ORDER
+from sweeps.planning.keys import ORDER
 from sweeps.planning.plan import Plan, Row
 from sweeps.study import Cell, StageName, Study
 

@@ -15,7 +15,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_cli
 
 from sweeps.cli import cli as sweeps_cli
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 CLUSTER = ROOT / "cluster"
 SBATCH = CLUSTER / "slurm" / "sweep.sbatch"

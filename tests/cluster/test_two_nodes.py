@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from sweeps import load_results
-from tests import processes, toy_study
+from tests.support import processes, toy_study
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from sweeps import cli
 from sweeps.storage import Store
-from tests.command_line import Ran, Sweeps
+from tests.support.command_line import Ran, Sweeps
 
 PATIENCE_S = 60
 ENVIRONMENT = {

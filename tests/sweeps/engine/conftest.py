@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.toy_run import ToyRun
+from tests.support.toy_run import ToyRun
 
 
 @pytest.fixture(scope="session")

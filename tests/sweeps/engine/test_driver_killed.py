@@ -11,8 +11,8 @@ import pytest
 
 from sweeps import spec
 from sweeps.planning import plan
-from tests import processes, toy_study
-from tests.toy_run import ToyRun
+from tests.support import processes, toy_study
+from tests.support.toy_run import ToyRun
 
 pytestmark = pytest.mark.slow
 

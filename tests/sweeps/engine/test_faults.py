@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from sweeps import load_results
-from tests import processes, toy_study
-from tests.toy_run import ToyRun
+from tests.support import processes, toy_study
+from tests.support.toy_run import ToyRun
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,7 @@ from sweeps.planning import plan
 from sweeps.planning.plan import Plan
 from sweeps.storage import Store
 from sweeps.storage.leases import Run
-from tests import toy_rows, toy_study
+from tests.support import toy_rows, toy_study
 
 
 @pytest.fixture

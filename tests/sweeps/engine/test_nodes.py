@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.nodes import Nodes
-from tests import processes
-from tests.toy_run import ToyRun
+from tests.support import processes
+from tests.support.toy_run import ToyRun
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from sweeps.engine.live import Live
 from sweeps.errors import ClusterError
 from sweeps.storage import Store
 from sweeps.storage.leases import Leases
-from tests import toy_study
+from tests.support import toy_study
 
 pytestmark = pytest.mark.slow
 

@@ -14,12 +14,12 @@ from ray.tune.search import Searcher
 
 from sweeps.engine.queue import DEATHS, LOOK_EVERY_S, Queue
 from sweeps.engine.searcher import QueueSearcher
-from sweeps.keys import RowKey, StageKey
 from sweeps.planning import plan
+from sweeps.planning.keys import RowKey, StageKey
 from sweeps.planning.plan import Row, Trial
 from sweeps.storage import Store
 from sweeps.storage.leases import Run
-from tests import toy_rows
+from tests.support import toy_rows
 
 BASE = StageKey("base", "base-0", shared=True)
 OTHER = Run("toy", "elsewhere", 7, None, None)
@@ -74,12 +74,12 @@ def test_siblings_wait_until_their_result_is_published() -> None:
     waiting = queue([trial(0, "pretrain-0"), trial(1, "pretrain-0")], {"base-0"})
     leader = waiting.next()
     assert leader is not None
-    assert leader.leads == {"pretrain-0"}
+    assert leader.computes == {"pretrain-0"}
     assert start(waiting) is None
     waiting.published("pretrain-0")
     sibling = waiting.next()
     assert sibling is not None
-    assert sibling.leads == frozenset()
+    assert sibling.computes == frozenset()
     assert waiting.nothing_waits
     assert not waiting.over
     for number in (0, 1):
@@ -121,7 +121,7 @@ def test_a_trial_whose_process_died_comes_back_until_it_died_too_often_in_a_row(
     waiting = queue([trial(0, "pretrain-0")])
     for _ in range(2 * DEATHS):
         assert start(waiting) == 0
-        waiting.got_on(0)
+        waiting.made_progress(0)
         assert waiting.ended(0, died=True) is None
     for _ in range(DEATHS - 2):
         assert start(waiting) == 0
@@ -138,7 +138,7 @@ def test_a_lost_result_is_computed_again_by_one_trial_and_the_others_wait() -> N
     assert [start(waiting) for _ in range(2)] == [0, 1]
     for number in (0, 1):
         waiting.lost(number, "pretrain-0")
-    assert start(waiting) == 2, "it has not looked yet, and leads now"
+    assert start(waiting) == 2, "it has not looked yet, and computes now"
     for number in (0, 1):
         waiting.ended(number, died=False)
     assert start(waiting) is None
@@ -186,7 +186,7 @@ class TestSearcher:
         suggested = searcher.suggest("a")
         assert isinstance(suggested, dict)
         assert (suggested["job"], suggested["trial"].number) == ("toy", 0)
-        assert suggested["leads"] == {"base-0", "pretrain-0"}
+        assert suggested["computes"] == {"base-0", "pretrain-0"}
         assert searcher.suggest("b") is None
         for key in ("base-0", "pretrain-0"):
             searcher.on_trial_result("a", {"published": key})
@@ -224,9 +224,9 @@ def simulate(trials: Sequence[Trial], published: set[str], random: Random) -> No
             if found is None:
                 assert run.nothing_waits or to_make, "all wait, and nobody makes what they wait for"
             else:
-                for key in found.leads & published:
+                for key in found.computes & published:
                     run.published(key)  # another run made it before this one could
-                wanted = [key for key in found.trial.missing(published) if key in found.leads]
+                wanted = [key for key in found.trial.missing(published) if key in found.computes]
                 to_make[which, found.trial.number] = wanted[::-1]
         elif ours:
             number = random.choice(ours)[1]
@@ -239,7 +239,7 @@ def simulate(trials: Sequence[Trial], published: set[str], random: Random) -> No
             else:
                 del to_make[which, number]
                 if not left:
-                    run.got_on(number)
+                    run.made_progress(number)
                     finished[number] += 1
                 run.ended(number, died=bool(left))
         in_the_making = [key for keys in to_make.values() for key in keys]

@@ -10,8 +10,8 @@ import pytest
 
 from sweeps import load_results
 from sweeps.storage import Store
-from tests import processes, toy_study
-from tests.toy_run import ToyRun
+from tests.support import processes, toy_study
+from tests.support.toy_run import ToyRun
 
 pytestmark = pytest.mark.slow
 

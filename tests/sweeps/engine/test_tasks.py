@@ -13,7 +13,7 @@ from sweeps.engine.job import Job, job_of
 from sweeps.errors import StorageError
 from sweeps.planning import plan
 from sweeps.storage import Store
-from tests import toy_rows
+from tests.support import toy_rows
 
 FULL = StorageError("storage 'toy': cannot be written (No space left on device), expected a writable folder")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from tests import processes, toy_study
-from tests.toy_run import ToyRun
+from tests.support import processes, toy_study
+from tests.support.toy_run import ToyRun
 
 pytestmark = pytest.mark.slow
 

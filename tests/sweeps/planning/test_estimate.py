@@ -10,7 +10,7 @@ from sweeps.planning import plan, work
 from sweeps.planning.estimate import ASSUMED_TERAFLOPS, SAMPLE, Estimate, estimate
 from sweeps.spec import Spec
 from sweeps.storage import Store, compaction
-from tests import toy_rows
+from tests.support import toy_rows
 
 LOADED = toy_rows.load()
 TOLD = toy_rows.load("operations=1e12")

@@ -11,8 +11,8 @@ from sweeps.errors import StorageError
 from sweeps.planning import plan
 from sweeps.storage import Store
 from sweeps.study import Cell, Stage
-from tests import toy_rows, toy_study
-from tests.toy_study import ToyStudy
+from tests.support import toy_rows, toy_study
+from tests.support.toy_study import ToyStudy
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from sweeps.planning import plan, work
 from sweeps.planning.work import Kind
 from sweeps.storage import Store
-from tests import toy_rows
+from tests.support import toy_rows
 
 LOADED = toy_rows.load("operations=1e9")
 

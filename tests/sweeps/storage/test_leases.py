@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from sweeps.storage.files import Files
 from sweeps.storage.leases import ABANDONED_AFTER_S, FOLDER, Leases, runs_at_work
-from tests import processes
+from tests.support import processes
 
 
 class Clock:

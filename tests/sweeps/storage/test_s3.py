@@ -8,7 +8,7 @@ import pytest
 from sweeps import load_results
 from sweeps.planning import plan
 from sweeps.storage import Store, compaction
-from tests import toy_rows, toy_study
+from tests.support import toy_rows, toy_study
 from tests.sweeps.conftest import Uri
 
 AXES = [axis.name for axis in toy_study.ToyStudy.axes]

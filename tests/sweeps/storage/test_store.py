@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 
 from sweeps.errors import StorageError
-from sweeps.rows import split_location
 from sweeps.storage import Store
+from sweeps.storage.rows import split_location
 
 LOCAL = {
     "plain": "runs",

@@ -20,7 +20,7 @@ from robustprune.classification.measure.attacks import (
 )
 from robustprune.core.errors import InputError
 from robustprune.core.settings import Settings
-from sweeps.mistakes import sentences
+from sweeps.spec.mistakes import sentences
 
 FIXED: TypeAdapter[Any] = TypeAdapter(FixedBudgetSettings)
 MINIMUM: TypeAdapter[Any] = TypeAdapter(MinimumNormSettings)

@@ -1,0 +1,1 @@
+"""The commands of the command line, one a file; errors and exit statuses are in `sweeps.cli`."""

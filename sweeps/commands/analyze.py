@@ -1,0 +1,67 @@
+"""`sweeps analyze`: hypothesis tests on rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from sweeps.commands.options import test_options
+
+if TYPE_CHECKING:
+    # pandas and scipy take a second, which no other command should wait for.
+    from sweeps.statistics.samples import Design
+
+
+@click.command()
+@test_options
+@click.option(
+    "--two-way",
+    "factors",
+    nargs=2,
+    metavar="FACTOR FACTOR",
+    help="Instead, main effects and interaction of two factors; one of them may be the ratio.",
+)
+@click.option(
+    "--equivalence",
+    "margin",
+    metavar="X%",
+    help="Instead, is the difference smaller than X% of the second level's mean?",
+)
+@click.pass_obj
+def analyze(
+    console: Console,
+    source: str,
+    metric: str | None,
+    design: Design | None,
+    form: str,
+    factors: tuple[str, str] | None,
+    margin: str | None,
+) -> None:
+    """Test every pair of levels of one factor, the others fixed, at each ratio.
+
+    SWEEP_OR_FILE is a sweep's folder, a folder of Parquet files, or a Parquet or CSV file with the key columns.
+
+    \b
+    sweeps analyze runs/demo                                        which levels differ?
+    sweeps analyze runs/demo --two-way initializer structure        does one depend on the other?
+    sweeps analyze runs/demo --two-way initializer ratio            does it depend on the ratio?
+    sweeps analyze runs/demo --metric inference_ms --equivalence 5% is the time the same?
+
+    By default, a one-way ANOVA of two levels: `p_value`, and `p_holm`, corrected for all levels and ratios of a
+    question; `effect_size` is Hedges' g with its 95% interval. `note` says which runs were dropped, why a test was not
+    made, and, from five runs on, where normality or equal variances are in doubt, with the p-values of robust tests.
+
+    --two-way gives three lines per analysis, with columns effect, the factors, ratio, metric, design, n, statistic, df,
+    df_error, p_value, p_holm, partial_eta_squared, test, note. Independent: type III sums of squares. Paired: repeated
+    measures of seeds with all cells, degrees of freedom by Greenhouse and Geisser.
+
+    --equivalence makes two one-sided tests and adds difference_percent with its 90% interval, low_percent and
+    high_percent, and a verdict: equivalent (the interval lies within the margin), different (outside) or undecided.
+    """
+    from sweeps.reporting.terminal import tables
+
+    if factors and margin:
+        raise click.UsageError("--two-way and --equivalence are different analyses, expected one of them")
+    tables.show_analysis(source, console, metric=metric, design=design, factors=factors, margin=margin, form=form)

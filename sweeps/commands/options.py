@@ -1,0 +1,46 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `run` and `plan` share: the spec, and where and how it is overlaid."""
+    for decorate in (
+        click.argument("spec_name", metavar="SPEC"),
+        click.option("--storage", default="runs", show_default=True, help="A path, or a URI such as s3://bucket/runs."),
+        click.option(
+            "--set",
+            "changes",
+            multiple=True,
+            metavar="KEY.PATH=VALUE",
+            help="Change the spec; VALUE is YAML. Repeatable.",
+        ),
+        click.option("--retry-failed", is_flag=True, help="Also compute rows that failed before."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def test_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what `analyze` and `power` share: which rows, which column, how they hang together, how to print."""
+    for decorate in reversed(
+        (
+            click.argument("source", metavar="SWEEP_OR_FILE"),
+            click.option("--metric", help="Column to compare. Default: the study's main metric, a file's only one."),
+            click.option(
+                "--design",
+                type=click.Choice(["independent", "paired"]),
+                help="Are trials of one seed blocks? Default: paired for a sweep, independent for a file.",
+            ),
+            click.option(
+                "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
+            ),
+        )
+    ):
+        command = decorate(command)
+    return command

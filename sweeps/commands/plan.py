@@ -1,0 +1,38 @@
+"""`sweeps plan`: what `run` would do, and what it costs."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+
+from sweeps import spec
+from sweeps.commands.options import spec_options
+from sweeps.storage import Store
+
+
+@click.command()
+@spec_options
+@click.option(
+    "--teraflops",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Estimate time by arithmetic, for a GPU that sustains so many 10^12 operations a second. That is a fraction "
+    "of its peak: training a ResNet-50 at the speeds that NVIDIA publishes sustains 9 on a V100 (float32), and on an "
+    "A100 23 (TF32) or 61 (mixed precision). Default: by what was measured in the storage, and 20 where nothing was.",
+)
+@click.pass_obj
+def plan(
+    console: Console,
+    spec_name: str,
+    storage: str,
+    changes: tuple[str, ...],
+    retry_failed: bool,
+    teraflops: float | None,
+) -> None:
+    """Say what `run` would compute, why, and what it costs, without computing it."""
+    from sweeps import running
+    from sweeps.reporting.terminal import plan as view
+
+    loaded, store = spec.load(spec_name, changes), Store(storage)
+    planned = running.prepare(loaded, store, console, retry_failed=retry_failed)
+    with running.said_by(loaded.name):
+        view.show_plan(loaded, store, planned, console, teraflops=teraflops)

@@ -1,0 +1,54 @@
+"""`sweeps report`: figures and a page."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+
+
+@click.command()
+@click.argument("sweeps", metavar="SWEEP [OTHER]...", nargs=-1, required=True)
+@click.option("--against", metavar="NAME|FILE.csv", help="Put published values beside the sweep's, in the same page.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="METRIC=NAME",
+    help="A column of the sweep's rows, and what FILE.csv calls it. Repeatable.",
+)
+@click.pass_obj
+def report(console: Console, sweeps: tuple[str, ...], against: str | None, columns: tuple[str, ...]) -> None:
+    """Write figures and one self-contained HTML page into SWEEP/report.
+
+    With OTHER sweeps of the same study, the page compares SWEEP with them instead: settings that differ, means and
+    tests at each ratio, cost.
+
+    --against takes the name of a study whose values are bundled, of which an unknown name gives the list, or a CSV
+    file. Its columns are keys and metrics as in the rows; a key that is missing or empty stands for every level, and
+    lines that begin with # say where the values are from:
+
+    \b
+    # Table 2 of that paper
+    structure,initializer,ratio,map_adv,speedup
+    unstructured,hydra,0,0.41,
+    structured,,0.9,,4.7
+    """
+    from sweeps.reporting import comparing, reports
+
+    first, *others = sweeps
+    if not others:
+        reports.write_report(first, console, against=against, named=_named(columns, against))
+    elif against or columns:
+        raise click.UsageError(f"--against takes one sweep, found {len(sweeps)}")
+    else:
+        comparing.write_comparison(sweeps, console)
+
+
+def _named(columns: tuple[str, ...], against: str | None) -> dict[str, str]:
+    """Return the columns of a file of published values by metric."""
+    pairs = [column.partition("=") for column in columns]
+    if any(not (metric and equals and name) for metric, equals, name in pairs):
+        raise click.UsageError(f"--column takes METRIC=NAME, found {' '.join(columns)}")
+    if columns and against is None:
+        raise click.UsageError("--column says how to read the file of --against, found no --against")
+    return {metric: name for metric, _, name in pairs}

@@ -1,0 +1,39 @@
+"""`sweeps run`: compute what is missing."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+
+from sweeps import spec
+from sweeps.commands.options import spec_options
+from sweeps.storage import Store
+
+
+@click.command()
+@spec_options
+@click.option("--address", help="A Ray cluster to join, or `auto`. Default: a private Ray on this machine.")
+@click.option("--max-concurrent", type=click.IntRange(min=1), help="At most this many trials at a time.")
+@click.pass_obj
+def run(
+    console: Console,
+    spec_name: str,
+    storage: str,
+    changes: tuple[str, ...],
+    retry_failed: bool,
+    address: str | None,
+    max_concurrent: int | None,
+) -> int:
+    """Compute what is missing of SPEC, a YAML file or the name of a bundled spec.
+
+    Rows and checkpoints that are in the storage are never computed again, so running again resumes.
+    """
+    from sweeps import running
+    from sweeps.reporting import reports
+
+    loaded, store = spec.load(spec_name, changes), Store(storage)
+    after = running.run(
+        loaded, store, console, address=address, retry_failed=retry_failed, max_concurrent=max_concurrent
+    )
+    reports.show(loaded, store, after, console)
+    return reports.exit_status(after)

@@ -1,0 +1,33 @@
+"""When a whole sweep stops early: the storage failed, or more rows failed than the spec allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune import Stopper
+
+
+class Stopping(Stopper):
+    """Listens to every result of every trial; Tune asks it whether to stop."""
+
+    def __init__(self, *, after_failures: int | None) -> None:
+        """Take the number of failed rows at which to stop, if any."""
+        self._after_failures = after_failures
+        self._failures = 0
+        self.storage_failure: str | None = None
+        """Why the storage could not be used, once it could not."""
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Take note; no trial is stopped by itself."""
+        self.storage_failure = self.storage_failure or result.get("storage")
+        self._failures += bool(result.get("failure"))
+        return False
+
+    def stop_all(self) -> bool:
+        """Say whether to stop now."""
+        return self.storage_failure is not None or self.too_many_failures
+
+    @property
+    def too_many_failures(self) -> bool:
+        """As many rows failed as the spec allows."""
+        return self._after_failures is not None and self._failures >= self._after_failures

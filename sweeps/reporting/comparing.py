@@ -1,0 +1,125 @@
+"""Sweeps compared: whether they can be, and the page on it in the first one's report."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from sweeps.errors import SweepError
+from sweeps.reporting.page.file_names import file_stem
+from sweeps.reporting.page.report import page_html
+from sweeps.reporting.page.section import Section
+from sweeps.reporting.page.sections.comparison import comparison_html, costs_html, origins_html, settings_html
+from sweeps.reporting.page.sections.cost import cost
+from sweeps.reporting.reports import base_seconds, own_scores, publish
+from sweeps.results.sweep import Sweep, open_sweep
+from sweeps.spec.differences import differences
+from sweeps.storage.rows import split_location
+
+_SAID_ELSEWHERE = ("name", "description")
+"""Fields of a spec of which nobody needs to be told that they differ."""
+
+
+def write_comparison(locations: Sequence[str], console: Console) -> None:
+    """Write a page that compares the first sweep with the others into its report; print where it is.
+
+    Raises:
+        SweepError: there is no such sweep, or they cannot be compared.
+    """
+    sweeps = _opened(locations)
+    first, *others = sweeps
+    stem = _stem(sweeps[first], [sweeps[name] for name in others])
+    rows = {name: sweep.rows for name, sweep in sweeps.items()}
+    study, roles = sweeps[first].spec.study, sweeps[first].roles
+    with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
+        folder = Path(scratch)
+        results, files = [], []
+        for metric, label in study.metrics.items():
+            html, drawn = comparison_html(folder, rows, stem=stem, metric=metric, label=label, roles=roles)
+            results.append(html)
+            files += drawn
+        sections = [
+            Section("settings", "What differs", _settings(sweeps) + origins_html(rows)),
+            Section("results", "Results", "".join(results)),
+            Section("cost", "Cost", costs_html({name: _cost(sweep) for name, sweep in sweeps.items()})),
+        ]
+        page = folder / f"{stem}.html"
+        title = f"{first} beside {', '.join(others)}"
+        page.write_text(page_html(title, _lead(sweeps), sections), encoding="utf-8")
+        publish(sweeps[first], [*files, page], console)
+
+
+def _opened(locations: Sequence[str]) -> dict[str, Sweep]:
+    """Return the sweeps by name, or by location where they share a name; the first comes first.
+
+    Raises:
+        SweepError: one is not there, or there twice, or they have nothing to compare.
+    """
+    places = [_place(location) for location in locations]
+    for index, location in enumerate(locations):
+        if places[index] in places[:index]:
+            raise SweepError(f"{location}: found the same sweep twice, expected different ones to compare")
+    opened = [open_sweep(location) for location in locations]
+    first = opened[0]
+    keys = [axis for axis in first.roles.axes if axis != first.roles.replicate]
+    for other in opened[1:]:
+        studies = first.spec.engine.study, other.spec.engine.study
+        if studies[0] != studies[1]:
+            raise SweepError(
+                f"{other.location}: found the study {studies[1]!r}, expected {studies[0]!r} as in {first.location}"
+            )
+        if first.rows[keys].merge(other.rows[keys]).empty:
+            raise SweepError(
+                f"{other.location}: found no finished rows of the same {', '.join(keys)} as in {first.location}, "
+                "expected some to compare"
+            )
+    names = Counter(sweep.spec.name for sweep in opened)
+    return {sweep.spec.name if names[sweep.spec.name] == 1 else sweep.location: sweep for sweep in opened}
+
+
+def _stem(first: Sweep, others: Sequence[Sweep]) -> str:
+    """Return the page's name: that of the other sweeps, and for those of another storage, which one."""
+    places = [_place(sweep.location) for sweep in others]
+    here, _ = split_location(_place(first.location))
+    elsewhere = [place for place in places if split_location(place)[0] != here]
+    return file_stem(f"compared-with-{'-and-'.join(sweep.spec.name for sweep in others)}", told_by=elsewhere)
+
+
+def _place(location: str) -> str:
+    return location.rstrip("/") if "://" in location else os.path.realpath(location)
+
+
+def _settings(sweeps: dict[str, Sweep]) -> str:
+    differ = differences([sweep.spec.to_yaml() for sweep in sweeps.values()])
+    return settings_html({field: differ[field] for field in differ if field not in _SAID_ELSEWHERE}, list(sweeps))
+
+
+def _cost(sweep: Sweep) -> pd.DataFrame:
+    every = pd.concat([sweep.baseline, sweep.rows])
+    at_a_time = sweep.spec.engine.resources.workers_per_gpu
+    return cost(
+        every,
+        roles=sweep.roles,
+        base_seconds=base_seconds(sweep),
+        rows_at_a_time=at_a_time,
+        own_scores=own_scores(sweep),
+    )
+
+
+def _lead(sweeps: dict[str, Sweep]) -> str:
+    """Say how much there is to compare, and how much of that was computed from the very same inputs."""
+    (first, one), *others = sweeps.items()
+    said = [f"{first}: {len(one.rows)} models, {one.location}."]
+    for name, other in others:
+        both = one.rows.merge(other.rows, on=list(one.roles.axes), suffixes=("", "_other"))
+        same = int((both["row_key"] == both["row_key_other"]).sum())
+        said.append(f"{name}: {len(other.rows)} models, {other.location}; {len(both)} cells are in both sweeps")
+        said[-1] += f", {same} of them computed from the same inputs." if same else "."
+    return "".join(f"<p>{escape(sentence)}</p>" for sentence in said)

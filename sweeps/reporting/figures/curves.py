@@ -1,0 +1,200 @@
+"""Figures of a sweep: a metric against the ratio pruned. The page around them is `page.py`."""
+
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
+
+from sweeps.reporting.figures import style
+from sweeps.reporting.summary import baseline_mean_sd, labelled, mean_sd
+from sweeps.statistics.cells import check_rows
+from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+
+_DODGE_POINTS = 3.2
+
+
+def metric_against_ratio(
+    rows: pd.DataFrame,
+    baseline: pd.DataFrame,
+    *,
+    metric: str,
+    label: str,
+    roles: Roles = DEFAULT_ROLES,
+) -> Figure:
+    """One curve per configuration: mean, standard deviation as bars, every model as a faint dot.
+
+    The ticks are the ratios of the data, pruned below and kept above. The axis is logarithmic in what is *kept* where
+    that parts them better, so that .85, .90, .95 and .99 are as legible as they are different. Configurations stand
+    side by side at each ratio, a few points apart; those of each level of `roles.panels` have a panel of their own.
+
+    Args:
+        rows: one row per pruned model.
+        baseline: rows of the baseline, drawn as dashed lines; may be empty.
+        metric: the column drawn upwards.
+        label: its name and unit for the axis.
+        roles: of the key columns.
+
+    Raises:
+        ValueError: a key or metric column is missing or unfit.
+    """
+    check_rows(rows, metric=metric, roles=roles)
+    parts = _by_panel(rows, baseline, roles.panels)
+    drawn = [_Panel(title, *part, metric=metric, roles=roles) for title, part in parts.items()]
+    names = list(dict.fromkeys(name for panel in drawn for name in panel.names))
+    dashed = list(dict.fromkeys(name for panel in drawn for name in panel.unpruned["configuration"]))
+    heights = pd.concat([each for panel in drawn for each in panel.heights])
+    legend_columns = style.columns_of([*names, *dashed])
+    legend_lines = -(-(len(names) + len(dashed)) // legend_columns)
+    with matplotlib.rc_context(style.STYLE):
+        width = 7.2 if len(drawn) == 1 else 4.2 * len(drawn)
+        figure = Figure(figsize=(width, 4.2 + 0.19 * legend_lines), layout="constrained")
+        handles: dict[str, Any] = {}
+        for plot, panel in zip(figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0], drawn, strict=True):
+            handles |= panel.draw(plot, names)
+            ratio_axis(plot, sorted(rows[roles.along].unique()), pruned=roles.pruned)
+            style.metric_axis(plot, label if panel is drawn[0] else "", low=heights.min(), high=heights.max())
+        listed = [*names, *dashed]
+        figure.legend(
+            [handles[name] for name in listed],
+            listed,
+            loc="outside lower center",
+            ncols=legend_columns,
+            handlelength=3.6,
+        )
+    return figure
+
+
+def _by_panel(
+    rows: pd.DataFrame, baseline: pd.DataFrame, factor: str | None
+) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+    """Return the rows and baseline rows of each panel, by title; a baseline that has none of the levels is in all."""
+    if factor is None:
+        return {"": (rows, baseline)}
+    levels = sorted(rows[factor].unique())
+    return {
+        f"{factor}: {level}": (
+            rows[rows[factor] == level],
+            baseline if baseline.empty else baseline[(baseline[factor] == level) | ~baseline[factor].isin(levels)],
+        )
+        for level in levels
+    }
+
+
+class _Panel:
+    """What is drawn in one part of a figure."""
+
+    def __init__(self, title: str, rows: pd.DataFrame, baseline: pd.DataFrame, *, metric: str, roles: Roles) -> None:
+        self._title, self._metric, self._along = title, metric, roles.along
+        # A panel's title need not be said again for each of its curves.
+        inside = roles.within_panel()
+        self._models = labelled(rows, inside.factors)
+        self._means = mean_sd(self._models, metric=metric, along=roles.along)
+        self.names = list(self._models["configuration"].unique())
+        self.unpruned = baseline_mean_sd(baseline, rows, metric=metric, roles=inside)
+
+    @property
+    def heights(self) -> list[pd.Series]:
+        """What has to be in sight."""
+        means = self._means
+        return [self._models[self._metric], means["mean"] + means["sd"], means["mean"], self.unpruned["mean"]]
+
+    def draw(self, plot: Axes, names: Sequence[str]) -> dict[str, Any]:
+        """Draw curves in the colours of their places in `names`, and dashed lines; return handles for a legend."""
+        plot.set_title(self._title)
+        handles: dict[str, Any] = {
+            name: _draw_configuration(
+                plot,
+                self._models[self._models["configuration"] == name],
+                self._means[self._means["configuration"] == name],
+                columns=(self._along, self._metric),
+                index=names.index(name),
+                dodge=(place - (len(self.names) - 1) / 2) * _DODGE_POINTS,
+            )
+            for place, name in enumerate(self.names)
+        }
+        levels = zip(self.unpruned["configuration"], self.unpruned["mean"], cycle(style.BASELINE_DASHES), strict=False)
+        return handles | {name: plot.axhline(mean, linestyle=dashes, **style.BASELINE) for name, mean, dashes in levels}
+
+
+def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Write the figure as `stem.png` (150 dpi) and `stem.svg`, the same bytes for the same figure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    png, svg = folder / f"{stem}.png", folder / f"{stem}.svg"
+    with matplotlib.rc_context(style.STYLE):
+        figure.savefig(png, dpi=150)
+        figure.savefig(svg, metadata={"Date": None})
+    return [png, svg]
+
+
+def _draw_configuration(
+    plot: Axes,
+    models: pd.DataFrame,
+    means: pd.DataFrame,
+    *,
+    columns: tuple[str, str],
+    index: int,
+    dodge: float,
+) -> ErrorbarContainer:
+    """Dots and mean curve of one configuration, `dodge` points to the right of their ratios."""
+    along, metric = columns
+    figure = plot.get_figure(root=True)
+    assert figure is not None
+    # Dodged on paper, not in the data: the same distance at every ratio, whatever the scale.
+    shift = plot.transData + ScaledTranslation(dodge / 72, 0, figure.dpi_scale_trans)
+    shared: dict[str, Any] = {"transform": shift, **style.colour_and_marker(index)}
+    plot.plot(1 - models[along], models[metric], zorder=2, **shared, **style.DOTS)
+    return plot.errorbar(
+        1 - means[along],
+        means["mean"],
+        yerr=means["sd"],
+        linestyle=style.line(index),
+        linewidth=1.3,
+        elinewidth=0.9,
+        capsize=2,
+        zorder=3,
+        **shared,
+        **style.MEANS,
+    )
+
+
+def ratio_axis(plot: Axes, ratios: Sequence[float], *, pruned: str | None) -> None:
+    """Ticks at the ratios from nothing pruned at the left to the right; with titles, below and above, where it is told
+    what is `pruned`.
+    """
+    kept = [1 - ratio for ratio in ratios]
+    if _better_apart_by_factors(kept):
+        plot.set_xscale("log")
+        margin = max((max(kept) / min(kept)) ** 0.04, 1.01)  # of a single ratio, some room all the same
+        plot.set_xlim(max(kept) * margin, min(kept) / margin)
+        scale = ", log scale"
+    else:
+        margin = 0.04 * (max(kept) - min(kept))
+        plot.set_xlim(max(kept) + margin, min(kept) - margin)
+        scale = ""
+    axes = {plot.xaxis: ratios}
+    if pruned is not None:
+        plot.set_xlabel(f"{pruned} pruned (%)")
+        above = plot.secondary_xaxis("top")
+        above.set_xlabel(f"{pruned} kept (%{scale})")
+        axes[above.xaxis] = kept
+    for axis, fractions in axes.items():
+        axis.set_major_locator(FixedLocator(kept))
+        axis.set_major_formatter(FixedFormatter([f"{100 * fraction:.3g}" for fraction in fractions]))
+        axis.set_minor_locator(NullLocator())
+
+
+def _better_apart_by_factors(kept: Sequence[float]) -> bool:
+    """Say whether a logarithmic axis keeps the two nearest ticks further apart than a linear one of the same length."""
+    if min(kept) <= 0 or len(kept) == 1:
+        return min(kept) > 0
+    nearest = [min(-np.diff(ticks)) / -(ticks[-1] - ticks[0]) for ticks in (np.log(kept), np.asarray(kept))]
+    return bool(nearest[0] >= nearest[1])

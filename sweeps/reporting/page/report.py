@@ -1,0 +1,165 @@
+"""The page of a sweep: figures on disk and one self-contained HTML file that opens offline.
+
+This module puts parts together; each is computed in a module of its own, and how they look is in `templates`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pandas as pd
+
+from sweeps.reporting.page.html_tables import filters, sortable_table
+from sweeps.reporting.page.section import Section, links_html, section_html
+from sweeps.reporting.page.sections.cost import cost, cost_html
+from sweeps.reporting.page.sections.curves import curves_html
+from sweeps.reporting.page.sections.gallery import gallery_html
+from sweeps.reporting.page.sections.pareto_front import front_html
+from sweeps.reporting.page.sections.progress import progress_html, progress_of
+from sweeps.reporting.page.sections.provenance import provenance_html
+from sweeps.reporting.page.sections.significance import significance_html
+from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+from sweeps.study import Gallery, TradeOff
+
+_NOTHING = "<p>No model has finished.</p>"
+
+
+def write_report(
+    folder: Path,
+    *,
+    title: str,
+    rows: pd.DataFrame,
+    baseline: pd.DataFrame,
+    failures: pd.DataFrame,
+    cells: Sequence[Mapping[str, Any]],
+    baselines: Sequence[Mapping[str, Any]],
+    spec_text: str,
+    metrics: Mapping[str, str],
+    description: str = "",
+    trade_off: TradeOff | None = None,
+    galleries: Sequence[Gallery] = (),
+    no_galleries: str = "",
+    base_seconds: Mapping[str, float] | None = None,
+    rows_at_a_time: int = 1,
+    own_scores: Collection[str] = (),
+    sections: Sequence[Section] = (),
+    roles: Roles = DEFAULT_ROLES,
+) -> list[Path]:
+    """Write `report.html` and its figures, each as `.png` and `.svg`, into the folder.
+
+    Args:
+        folder: made if it does not exist.
+        title: the sweep's name.
+        rows: one row per pruned model; may be empty.
+        baseline: rows that the others are compared with; may be empty.
+        failures: one row per failure: the axes, `stage`, `cause` and what else is known; text of several lines is
+            folded.
+        cells: of the grid, finished or not.
+        baselines: the cells of what they are compared with.
+        spec_text: the resolved spec.
+        metrics: columns to draw and their labels with units; the first is the primary one, which is tested
+            in the paired design.
+        description: what the sweep is for.
+        trade_off: two of the metrics to draw against each other.
+        galleries: pictures beside the figures.
+        no_galleries: a sentence on why there are none, if there should be.
+        base_seconds: as for `cost`.
+        rows_at_a_time: as for `cost`.
+        own_scores: as for `cost`.
+        sections: further ones, which come after the tests.
+        roles: of the key columns; curves run along the fraction pruned, in [0, 1].
+
+    Returns:
+        The files written, `report.html` last.
+
+    Raises:
+        ValueError: a key or metric column is missing or unfit.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    every = pd.concat([part for part in (baseline, rows) if len(part)] or [rows])
+    progress = progress_of([*baselines, *cells], rows=every, failures=failures, roles=roles)
+    written: list[Path] = []
+    shown: list[Section] = []
+
+    def add(name: str, heading: str, content: str, *, on_paper: bool = True) -> None:
+        shown.append(Section(name, heading, content, on_paper))
+
+    curves = []
+    for metric, label in metrics.items() if len(rows) else ():
+        html, files = curves_html(folder, rows, baseline, metric=metric, label=label, roles=roles)
+        curves.append(html)
+        written += files
+    add("results", "Results", "".join(curves) or _NOTHING)
+    if trade_off is not None and len(rows):
+        against, metric = trade_off.against, trade_off.metric
+        labels = (metrics[against], metrics[metric])
+        html, files = front_html(folder, rows, baseline, against=against, metric=metric, labels=labels, roles=roles)
+        add("trade-off", trade_off.title, f"<p>{escape(trade_off.explanation)}</p>{html}")
+        written += files
+    primary = next(iter(metrics), "")
+    tests = significance_html(rows, metric=primary, label=metrics[primary], roles=roles) if len(rows) else _NOTHING
+    add("tests", "Tests", tests)
+    shown += sections
+    if galleries or no_galleries:
+        add("pictures", "Pictures", "".join(map(gallery_html, galleries)) or f"<p>None: {escape(no_galleries)}.</p>")
+    add("progress", "Progress and failures", progress_html(progress, failures, roles=roles))
+    costs = cost(
+        every,
+        roles=roles,
+        base_seconds=base_seconds or {},
+        rows_at_a_time=rows_at_a_time,
+        own_scores=own_scores,
+    )
+    add("cost", "Cost", cost_html(costs, rows=len(every), rows_at_a_time=rows_at_a_time))
+    add("provenance", "Provenance", provenance_html(every) if len(every) else _NOTHING)
+    add("spec", "Spec", f'<pre tabindex="0" aria-label="The resolved spec">{escape(spec_text)}</pre>')
+    add("rows", "All rows", _all_rows(every, roles) if len(every) else _NOTHING, on_paper=False)
+
+    page = folder / "report.html"
+    about = f"<p>{escape(description)}</p>" if description else ""
+    lead = f"{about}<p>{escape(progress.sentence)}</p>{_swept(cells, roles)}"
+    page.write_text(page_html(title, lead, shown), "utf-8")
+    return [*written, page]
+
+
+def page_html(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """Return a page of sections, with links to them below the title and `lead`, which is HTML."""
+    templates = resources.files("sweeps.reporting.page").joinpath("templates")
+    html, style, script = (templates.joinpath(f"report.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    return Template(html).substitute(
+        title=escape(title),
+        lead=lead,
+        links=links_html(sections),
+        sections="".join(map(section_html, sections)),
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
+    )
+
+
+def _hash(source: str) -> str:
+    """Return what a content security policy admits this very source by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+
+
+def _swept(cells: Sequence[Mapping[str, Any]], roles: Roles) -> str:
+    """Return the levels of each axis, in the order of the grid."""
+    lines = []
+    for axis in roles.axes:
+        levels = dict.fromkeys(cell[axis] for cell in cells)
+        said = ", ".join(f"{level:g}" if isinstance(level, float) else str(level) for level in levels)
+        lines.append(f"<div><dt>{escape(axis)}</dt><dd>{escape(said)}</dd></div>")
+    return f'<dl class="axes">{"".join(lines)}</dl>'
+
+
+def _all_rows(rows: pd.DataFrame, roles: Roles) -> str:
+    controls = filters(rows, key="all-rows", columns=roles.axes)
+    return controls + sortable_table(rows, caption="Every column of every row, baselines first", key="all-rows")

@@ -1,0 +1,184 @@
+"""What a finished run leaves with its user: the table, the tests, the figures, and where everything is."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from rich.console import Console
+from rich.markup import escape
+
+from sweeps.errors import StorageError, SweepError
+from sweeps.planning.plan import Plan, Row, trials
+from sweeps.reporting.page import report
+from sweeps.reporting.page.section import Section
+from sweeps.reporting.page.sections.against import BesideError, against_section, unmatched
+from sweeps.reporting.summary import contrast_views, mean_table, mean_view
+from sweeps.results.literature import load_published
+from sweeps.results.sweep import Sweep, open_sweep
+from sweeps.spec import Spec
+from sweeps.statistics.analysis import contrasts
+from sweeps.storage import Store
+from sweeps.storage.rows import COSTS
+from sweeps.study import Gallery, Lines
+
+
+def show(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
+    """Print the mean table, the tests and the places of the report; say what is missing and how to get it."""
+    location = store.describe(spec.name)
+    sweep = open_sweep(location)
+    if len(sweep.rows):
+        metric, label = next(iter(spec.study.metrics.items()))
+        means = mean_table(sweep.rows, sweep.baseline, metric=metric, roles=sweep.roles)
+        console.print(mean_view(means, title=label, along=spec.study.row_axis))
+        tests = contrasts(sweep.rows, metric=metric, roles=sweep.roles)
+        for view in contrast_views(tests, roles=sweep.roles):
+            console.print(view)
+        write_report(location, console)
+    for folder in ("results", *spec.study.files):
+        console.print(store.describe(f"{spec.name}/{folder}"), soft_wrap=True, markup=False)
+    if plan.failed:
+        console.print(
+            f"[bold]{len(plan.failed)} rows failed[/bold]; `sweeps failures {escape(location)}` tells why, "
+            "`--retry-failed` computes them again",
+            soft_wrap=True,
+        )
+    if plan.missing:
+        console.print(
+            f"[bold]{plan.missing} rows are missing[/bold]; the same `sweeps run` computes them",
+            soft_wrap=True,
+        )
+
+
+def exit_status(plan: Plan) -> int:
+    """Return 0 where all rows of a plan are there, else 1."""
+    return 0 if len(plan.finished) == plan.rows else 1
+
+
+def write_report(
+    location: str, console: Console, *, against: str | None = None, named: Mapping[str, str] | None = None
+) -> None:
+    """Write figures and page into `<sweep>/report`; print where they are, and what is not in them.
+
+    Args:
+        location: `<storage>/<name>`.
+        console: to print on.
+        against: published values to put beside the sweep's, see `published.py`.
+        named: columns of that file that have another name, by metric.
+
+    Raises:
+        SweepError: there is no such sweep, or the published values cannot be put beside it.
+    """
+    sweep = open_sweep(location)
+    study, engine = sweep.spec.study, sweep.spec.engine
+    with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
+        folder = Path(scratch)
+        sections, drawn = _published(folder, sweep, against, named or {}, console) if against else ([], [])
+        galleries, why_none = _galleries(sweep)
+        if why_none:
+            console.print(f"no pictures: {why_none}", soft_wrap=True, markup=False)
+        files = report.write_report(
+            folder,
+            title=sweep.spec.name,
+            rows=sweep.rows,
+            baseline=sweep.baseline,
+            failures=pd.DataFrame(_flat(sweep)),
+            cells=sweep.spec.cells,
+            baselines=study.baselines(sweep.spec.cells),
+            spec_text=sweep.spec.to_yaml(),
+            metrics=study.metrics,
+            description=engine.description,
+            trade_off=study.trade_off,
+            galleries=galleries,
+            no_galleries=why_none,
+            base_seconds=base_seconds(sweep),
+            rows_at_a_time=engine.resources.workers_per_gpu,
+            own_scores=own_scores(sweep),
+            sections=sections,
+            roles=sweep.roles,
+        )
+        publish(sweep, [*drawn, *files], console)
+
+
+def publish(sweep: Sweep, files: Sequence[Path], console: Console) -> None:
+    """Copy files into `<sweep>/report`; print where they are."""
+    names = [f"{sweep.spec.name}/report/{file.name}" for file in files]
+    for file, name in zip(files, names, strict=True):
+        sweep.store.files.publish(name, file.read_bytes(), replace=True)
+        console.print(sweep.store.describe(name), soft_wrap=True, markup=False)
+
+
+def _published(
+    folder: Path, sweep: Sweep, against: str, named: Mapping[str, str], console: Console
+) -> tuple[Sequence[Section], Sequence[Path]]:
+    """Return the section on published values, and the files of its figures in `folder`; print what is not in it."""
+    study = sweep.spec.study
+    measured = [name for name, kind in {**study.columns, **COSTS}.items() if kind is not str]
+    known = [*study.metrics, *(name for name in measured if name not in study.metrics)]
+    published = load_published(against, roles=sweep.roles, known=known, named=named)
+    try:
+        section, files = against_section(
+            folder,
+            name=sweep.spec.name,
+            rows=sweep.rows,
+            baseline=sweep.baseline,
+            published=published,
+            metrics=study.metrics,
+            roles=sweep.roles,
+        )
+    except BesideError as error:
+        raise SweepError(f"{against}: {error}") from error
+    left_out = unmatched(sweep.rows, sweep.baseline, published, roles=sweep.roles)
+    if left_out:
+        said = f"{against}: {left_out} of {len(published.values)} lines are of no configuration of {sweep.spec.name}"
+        console.print(said, soft_wrap=True, markup=False)
+    return [section], files
+
+
+def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
+    """Return the study's pictures, and why there are none where they cannot be made."""
+
+    def lines(table: str, row_key: str) -> Lines | None:
+        found = sweep.store.read_table(sweep.spec.name, table, row_key)
+        return None if found is None else {column: found[column].to_numpy() for column in found.column_names}
+
+    rows = pa.Table.from_pandas(pd.concat([sweep.baseline, sweep.rows]), preserve_index=False)
+    try:
+        return sweep.spec.study.galleries(rows.to_pylist(), lines), ""
+    except (ValueError, StorageError) as error:
+        return (), str(error)
+
+
+def base_seconds(sweep: Sweep) -> dict[str, float]:
+    """Return what the starting points of a sweep took, by checkpoint; no row tells that."""
+    planned = {stage.key for row in _planned(sweep) for stage in row.stages if stage.name == "base"}
+    metas = {key: sweep.store.checkpoint_meta(key) for key in sorted(planned | {*sweep.baseline["checkpoint_key"]})}
+    return {key: meta["seconds"] for key, meta in metas.items() if meta is not None and meta["stage"] == "base"}
+
+
+def own_scores(sweep: Sweep) -> set[str]:
+    """Return the keys of the rows whose scores are computed with them, not shared."""
+    return {str(row.key) for row in _planned(sweep) if row.scores is not None and not row.scores.shared}
+
+
+def _planned(sweep: Sweep) -> list[Row]:
+    """Return the rows of a sweep, finished or not; none where its data are not here, which their keys depend on."""
+    try:
+        return [row for trial in trials(sweep.spec) for row in trial.rows]
+    except ValueError:
+        return []
+
+
+def _flat(sweep: Sweep) -> list[dict[str, object]]:
+    return [
+        {
+            **failure["cell"],
+            "stage": failure["stage"],
+            "cause": failure["cause"],
+            "traceback": failure["traceback"],
+        }
+        for failure in sweep.failures
+    ]

@@ -1,0 +1,120 @@
+"""What a run would compute, and why, and what that costs: what `sweeps plan` prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import get_args
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sweeps.planning.estimate import Estimate, estimate
+from sweeps.planning.keys import ORDER, RowKey
+from sweeps.planning.plan import Plan, State
+from sweeps.planning.work import Work, ahead
+from sweeps.reporting.terminal.status import show_causes
+from sweeps.spec import Spec
+from sweeps.storage import Store
+
+MOST_TRIALS = 60
+"""Lines of the table of trials, at most."""
+
+FLEETS = (1, 8, 64)
+"""Numbers of GPUs to divide a long run by."""
+
+
+def show_plan(spec: Spec, store: Store, plan: Plan, console: Console, *, teraflops: float | None = None) -> None:
+    """Print what a run would compute, and why; `teraflops` as for `estimate`."""
+    place = store.describe(spec.name)
+    console.print(f"{spec.name}: {len(plan.trials)} trials, {plan.rows} rows, in {escape(place)}", soft_wrap=True)
+    states = plan.states()
+    _show_trials(plan, states, console)
+    work = ahead(spec.study, plan)
+    _show_checkpoints(plan, work, console)
+    _show_rows(plan, states, console)
+    if plan.failed:
+        show_causes((each for each in store.failures(spec.name) if each["row_key"] in plan.failed), console)
+    _show_work(work, console)
+    if work.results:
+        _show_time(estimate(spec, store, plan, work, teraflops=teraflops), console)
+    if plan.changed:
+        console.print(f"[bold]`sweeps run` will refuse:[/bold] {escape(plan.conflict(place))}", soft_wrap=True)
+
+
+def _show_trials(plan: Plan, states: Mapping[RowKey, State], console: Console) -> None:
+    view = Table("trial", "rows", *get_args(State), "shared checkpoints")
+    for trial in plan.trials[:MOST_TRIALS]:
+        count = Counter(states[row.key] for row in trial.rows)
+        view.add_row(
+            escape(trial.label),
+            str(len(trial.rows)),
+            *(str(count[state]) for state in get_args(State)),
+            ", ".join(f"{stage.name}{' ✓' if stage.key in plan.checkpoints else ''}" for stage in trial.shared),
+        )
+    console.print(view)
+    if len(plan.trials) > MOST_TRIALS:
+        console.print(f"… and {len(plan.trials) - MOST_TRIALS} more trials")
+
+
+def _show_checkpoints(plan: Plan, work: Work, console: Console) -> None:
+    wanted = {stage.key: stage.name for trial in plan.trials for stage in trial.shared}
+    present = Counter(name for key, name in wanted.items() if key in plan.checkpoints)
+    for name in ORDER:
+        to_compute, spared = work.results.get(name, 0), work.spared.get(name, 0)
+        if to_compute or present[name]:
+            alone = f", not {to_compute + spared}, since trials share them" if spared else ""
+            console.print(f"{name} checkpoints: {present[name]} present, {to_compute} to compute{alone}")
+
+
+def _show_rows(plan: Plan, states: Mapping[RowKey, State], console: Console) -> None:
+    total = Counter(states.values())
+    said = [f"{total[state]} {state}" for state in ("finished", "missing")]
+    said += [f"{total['failed']} failed before (--retry-failed computes them too)"] if total["failed"] else []
+    said += [f"{total['changed']} changed ({plan.changes})"] if total["changed"] else []
+    console.print(escape(f"rows: {', '.join(said)}"), soft_wrap=True)
+
+
+def _show_work(work: Work, console: Console) -> None:
+    """Print the operations that each kind of work takes, and what sharing saves; nothing where none are known."""
+    total = work.known
+    if not total:
+        return
+    view = Table("stage", "operations to come, by arithmetic", box=None, padding=(0, 2, 0, 0))
+    for heading in ("times", "each", "in all", "share"):
+        view.add_column(heading, justify="right")
+    for kind in work.kinds:
+        if kind.operations is None:
+            view.add_row(kind.stage, "not known", f"{kind.times:,}", "–", "–", "–")
+        else:
+            each, share = kind.operations / kind.times, kind.operations / total
+            figures = (_scientific(each), _scientific(kind.operations), f"{share:.1%}")
+            view.add_row(kind.stage, escape(kind.description), f"{kind.times:,}", *figures)
+    view.add_row("", "", "", "", _scientific(total), "100.0%")
+    console.print(view)
+    if work.saved:
+        share = work.saved / (total + work.saved)
+        console.print(
+            f"sharing checkpoints saves another {_scientific(work.saved)}, {share:.0%} of what there would be"
+        )
+
+
+def _scientific(operations: float) -> str:
+    return f"{operations:.1e}".replace("e+", "e") if operations else "0"
+
+
+def _show_time(found: Estimate | str, console: Console) -> None:
+    if isinstance(found, str):
+        console.print(f"time: {found}")
+        return
+    console.print(f"time: about {_duration(found.hours)} (of one worker), {found.basis}", soft_wrap=True)
+    if found.hours > 24:
+        days = ", ".join(f"{found.hours / 24 / gpus:,.1f}" for gpus in FLEETS)
+        console.print(f"days on {', '.join(map(str, FLEETS))} GPUs, if none is ever idle: {days}")
+
+
+def _duration(hours: float) -> str:
+    if hours < 0.1:
+        return f"{3600 * hours:.0f} GPU-seconds"
+    return f"{hours:,.2f} GPU-hours" if hours < 100 else f"{hours:,.0f} GPU-hours"

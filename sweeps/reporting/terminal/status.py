@@ -1,0 +1,66 @@
+"""Where a sweep stands, in words: what is done, what failed and why. What is planned is told in `planning`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from heapq import nlargest
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from sweeps.planning.keys import cell_digest
+from sweeps.results.sweep import find_sweep
+from sweeps.storage.leases import runs_at_work
+
+MOST_CAUSES = 20
+"""Lines of a list of causes, at most."""
+
+
+def show(location: str, console: Console) -> int:
+    """Print progress and failures of a sweep, running or not; return 0 if it is complete, else 1."""
+    store, name, spec = find_sweep(location)
+    cells = {cell_digest(cell) for cell in spec.study.baselines(spec.cells) + spec.cells}
+    published = {key.split("-")[0]: at for key, at in store.published_at(name).items()}
+    done = published.keys() & cells
+    failures = {failure["row_key"].split("-")[0]: failure for failure in store.failures(name)}
+    failed = failures.keys() & cells - done
+    left = len(cells) - len(done) - len(failed)
+    console.print(
+        f"{spec.name}: {len(done)} of {len(cells)} rows finished, {len(failed)} failed, {left} to come", soft_wrap=True
+    )
+    for run in runs_at_work(store.files, name):
+        console.print(f"at work: process {run.pid} on {escape(run.host)}")
+    show_causes((failure for cell, failure in failures.items() if cell in failed), console)
+    pace = _pace(published[cell] for cell in done)
+    if pace is not None and left:
+        console.print(f"at the pace of the last rows, {60 * pace:.1f} a minute: {left / pace / 60:.0f} minutes left")
+    return 0 if len(done) == len(cells) else 1
+
+
+def show_failures(location: str, console: Console) -> None:
+    """Print each failure of a sweep with its traceback."""
+    store, name, spec = find_sweep(location)
+    failures = list(store.failures(name))
+    if not failures:
+        console.print(f"{spec.name}: no failures")
+    for failure in failures:
+        cell = ", ".join(f"{axis} {value}" for axis, value in failure["cell"].items())
+        console.print(f"[bold]{escape(cell)}[/bold] in {failure['stage']} on {escape(failure['host'])}")
+        console.print(failure["traceback"], markup=False, soft_wrap=True)
+
+
+def show_causes(failures: Iterable[Mapping[str, Any]], console: Console) -> None:
+    """Print the causes of failures, the most frequent first."""
+    causes = Counter(f"{failure['stage']}: {failure['cause']}" for failure in failures)
+    for cause, count in causes.most_common(MOST_CAUSES):
+        console.print(f"  {count} × {escape(cause)}", soft_wrap=True)
+    if len(causes) > MOST_CAUSES:
+        console.print(f"  … and {len(causes) - MOST_CAUSES} more causes; `sweeps failures` lists them all")
+
+
+def _pace(published_at: Iterable[int]) -> float | None:
+    """Return rows per second over the last 20 rows, published at these nanoseconds."""
+    last = nlargest(20, published_at)
+    return 1e9 * (len(last) - 1) / (last[0] - last[-1]) if last and last[0] > last[-1] else None

@@ -1,0 +1,149 @@
+"""Rows and tests as the command line prints them: a table for people, csv and json for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sweeps.errors import SweepError
+from sweeps.reporting.summary import contrast_views
+from sweeps.reporting.terminal.analysis_views import equivalence_views, power_views, two_way_view
+from sweeps.results.source import open_source
+from sweeps.results.sweep import open_sweep
+from sweeps.statistics.analysis import contrasts
+from sweeps.statistics.equivalence import equivalence
+from sweeps.statistics.power import power_analysis
+from sweeps.statistics.samples import Design
+from sweeps.statistics.two_way import two_way
+
+
+def show_results(location: str, form: str, console: Console) -> None:
+    """Print the rows of a sweep."""
+    sweep = open_sweep(location)
+    frame = pd.concat([sweep.baseline, sweep.rows])
+    if form != "table":
+        _write(frame, form)
+        return
+    columns = [*sweep.roles.axes, *sweep.spec.study.metrics]
+    view = Table(*columns, title=f"{len(frame)} rows")
+    for values in frame[columns].itertuples(index=False):
+        view.add_row(*(f"{value:.4g}" if isinstance(value, float) else escape(str(value)) for value in values))
+    console.print(view)
+
+
+def show_analysis(
+    location: str,
+    console: Console,
+    *,
+    metric: str | None = None,
+    design: Design | None = None,
+    factors: tuple[str, str] | None = None,
+    margin: str | None = None,
+    form: str = "table",
+) -> None:
+    """Print hypothesis tests on a sweep or on a file of rows.
+
+    Args:
+        location: of either.
+        console: for people; csv and json go to standard output.
+        metric, design: see `open_source`.
+        factors: to be tested for main effects and interaction, instead of level against level.
+        margin: in percent, such as `5%`, within which levels are tested to be equivalent instead.
+        form: `table`, `csv` or `json`.
+    """
+    source = open_source(location, metric=metric, design=design)
+    asked: dict[str, Any] = {"metric": source.metric, "design": source.design, "roles": source.roles}
+    with _said_of(location):
+        if factors is not None:
+            tests = two_way(source.rows, factors=factors, **asked)
+            _show(tests, form, console, lambda: [two_way_view(tests, roles=source.roles)])
+        elif margin is not None:
+            tests = equivalence(source.rows, margin_percent=_percent("--equivalence", margin), **asked)
+            _show(tests, form, console, lambda: equivalence_views(tests, roles=source.roles))
+        else:
+            tests = contrasts(source.rows, **asked)
+            _show(tests, form, console, lambda: contrast_views(tests, roles=source.roles))
+
+
+def show_power(
+    location: str,
+    console: Console,
+    *,
+    metric: str | None = None,
+    design: Design | None = None,
+    difference: str | None = None,
+    ratio: float | None = None,
+    power: float,
+    alpha: float,
+    form: str = "table",
+) -> None:
+    """Print how many replicates see a difference, such as `0.02` or `10%`, at a ratio or at all of them."""
+    source = open_source(location, metric=metric, design=design)
+    with _said_of(location):
+        found = power_analysis(
+            source.rows,
+            metric=source.metric,
+            difference=None if difference is None else _amount("--difference", difference),
+            in_percent=difference is not None and difference.endswith("%"),
+            at=ratio,
+            design=source.design,
+            power=power,
+            alpha=alpha,
+            roles=source.roles,
+        )
+    _show(found, form, console, lambda: power_views(found, roles=source.roles))
+
+
+@contextmanager
+def _said_of(location: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise SweepError(f"{location}: {error}") from error
+
+
+def _amount(option: str, text: str) -> float:
+    """The number in `0.02` or `5%`."""
+    try:
+        return float(text.removesuffix("%"))
+    except ValueError:
+        raise SweepError(
+            f"{option}: found {text!r}, expected a number such as 0.02, or a percentage such as 5%"
+        ) from None
+
+
+def _percent(option: str, text: str) -> float:
+    if not text.endswith("%"):
+        raise SweepError(f"{option}: found {text!r}, expected a percentage such as 5%")
+    return _amount(option, text)
+
+
+def _show(frame: pd.DataFrame, form: str, console: Console, views: Callable[[], list[Table]]) -> None:
+    if frame.empty:
+        # Not among the lines that a program reads.
+        print("nothing to compare: no factor has two levels with the others fixed", file=sys.stderr)
+    if form != "table":
+        _write(frame, form)
+    elif len(frame):
+        for view in views():
+            console.print(view)
+
+
+def _write(frame: pd.DataFrame, form: str) -> None:
+    if form == "csv":
+        frame.to_csv(sys.stdout, index=False)
+    else:
+        # Not `to_json`, which keeps 15 digits of a number; JSON has no NaN.
+        records = [
+            {name: None if value != value else value for name, value in record.items()}
+            for record in frame.to_dict("records")
+        ]
+        print(json.dumps(records, indent=1))

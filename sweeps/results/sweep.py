@@ -1,0 +1,75 @@
+"""A sweep on storage, opened to be read: its spec, its rows, its failures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sweeps import spec as specs
+from sweeps.errors import StorageError
+from sweeps.spec import Spec
+from sweeps.statistics.roles import Roles
+from sweeps.storage import Store
+from sweeps.storage.rows import completed, load_results, schema, split_location
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What is there of a sweep. `rows` are the grid's; `baseline` are those the study compares them with."""
+
+    location: str
+    store: Store
+    spec: Spec
+    rows: pd.DataFrame
+    baseline: pd.DataFrame
+    failures: list[dict[str, Any]]
+
+    @property
+    def roles(self) -> Roles:
+        """The parts that the study's axes play in an analysis."""
+        study = self.spec.study
+        return Roles(
+            tuple(axis.name for axis in study.axes),
+            replicate=study.replicate_axis,
+            along=study.row_axis,
+            pruned=study.pruned,
+            panels=study.panel_axis,
+        )
+
+
+def find_sweep(location: str) -> tuple[Store, str, Spec]:
+    """Return the storage of `<storage>/<name>`, the name, and the spec there; its rows are not read.
+
+    Raises:
+        StorageError: there is no sweep.
+    """
+    storage, name = split_location(location)
+    store = Store(storage)
+    text = store.read_spec(name)
+    if text is None:
+        raise StorageError(f"{location}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
+    return store, name, specs.parse(text, f"{location}/spec.yaml")
+
+
+def open_sweep(location: str) -> Sweep:
+    """Open `<storage>/<name>`.
+
+    Raises:
+        StorageError: there is no sweep, or its rows are damaged.
+    """
+    store, name, loaded = find_sweep(location)
+    frame = completed(load_results(location), schema(loaded.study))
+    axes = [axis.name for axis in loaded.study.axes]
+    cells = [dict(zip(axes, values, strict=True)) for values in frame[axes].itertuples(index=False)]
+    is_baseline = np.array([loaded.study.is_baseline(cell) for cell in cells], dtype=bool)
+    return Sweep(
+        location=location,
+        store=store,
+        spec=loaded,
+        rows=frame[~is_baseline],
+        baseline=frame[is_baseline],
+        failures=list(store.failures(name)),
+    )

@@ -1,0 +1,216 @@
+"""The spec of a sweep: YAML in, validated settings and cells out, every mistake said in one sentence.
+
+The top level holds the engine's own fields (`Engine` below), the grid, and the fields of the study named in it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sweeps.errors import SpecError
+from sweeps.spec.bundles import bundled_files
+from sweeps.spec.grid import expand
+from sweeps.spec.mistakes import found, non_finite, sentences, unknown_key
+from sweeps.storage import row_files, tables
+from sweeps.study import Cell, Study, find
+
+Fields = TypeVar("Fields", bound=BaseModel)
+
+
+class Resources(BaseModel):
+    """What one trial holds while it runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    cpus: int = Field(default=1, ge=1, description="CPUs of a trial, beside its GPU")
+    gpus: Literal[0, 1] | None = Field(
+        default=None, description="GPUs of a trial; by default 1 where the cluster has any when the sweep starts"
+    )
+    workers_per_gpu: int = Field(default=1, ge=1, description="rows of a trial that share its GPU at a time")
+
+
+class Engine(BaseModel):
+    """The fields of a spec that are the same for every study."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="folder of the sweep in the storage")
+    study: str = Field(description="a registered study, or module:Class")
+    description: str = ""
+    grid: dict[str, Any] = Field(description="a list of values per axis, and `include` and `exclude` lists")
+    resources: Resources = Resources()
+    stop_after_failures: int | None = Field(default=None, ge=1, description="stop once that many rows of a run failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A validated spec. `cells` are the grid's, without baselines."""
+
+    engine: Engine
+    study: Study
+    settings: BaseModel
+    cells: list[Cell]
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.engine.name
+
+    def to_yaml(self) -> str:
+        """Return the resolved spec: every default written out."""
+        resolved = self.engine.model_dump(mode="json") | self.settings.model_dump(mode="json")
+        text: str = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+        return text
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: 1e-4 is a number (YAML 1.2), though YAML 1.1 wants 1.0e-4; no key may repeat."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _error("a key is not plain text", key)
+            if key.value in seen:
+                raise _error(f"the key {key.value!r} is there twice", key)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+def bundled() -> dict[str, Traversable]:
+    """Return the specs that installed packages bundle, by name."""
+    return bundled_files(".yaml")
+
+
+def descriptions() -> dict[str, str]:
+    """Return the bundled specs' names and what they say of themselves."""
+    return {
+        name: str(_mapping(file.read_text(encoding="utf-8"), name).get("description", ""))
+        for name, file in bundled().items()
+    }
+
+
+def load(name_or_path: str, changes: Sequence[str] = ()) -> Spec:
+    """Read and validate a spec.
+
+    Args:
+        name_or_path: a bundled spec's name, or a YAML file.
+        changes: `key.path=value` settings laid over it, the value in YAML.
+
+    Raises:
+        SpecError: anything in it is wrong.
+    """
+    source, text = _read(name_or_path)
+    return parse(text, source, changes)
+
+
+def parse(text: str, source: str, changes: Sequence[str] = ()) -> Spec:
+    """Validate the text of a spec; `source` names it in messages."""
+    raw = _mapping(text, source)
+    for change in changes:
+        _apply(raw, change)
+    try:
+        study_class = find(_study_name(raw))
+        tables.check(study_class)
+        own = study_class.Settings.model_fields
+        for key in raw:
+            if key not in Engine.model_fields and key not in own:
+                raise SpecError(unknown_key(str(key), [*Engine.model_fields, *own]))
+        engine = _validated(Engine, {k: v for k, v in raw.items() if k not in own})
+        if engine.name == "checkpoints":
+            raise SpecError("name: found 'checkpoints', which is the folder that sweeps share, expected another name")
+        settings = _validated(study_class.Settings, {k: v for k, v in raw.items() if k in own})
+        cells = expand(engine.grid, study_class.axes)
+        study = study_class(settings)
+        row_files.check(study)
+    except (SpecError, ValueError) as error:
+        raise SpecError("\n".join(f"{source}: {line}" for line in str(error).splitlines())) from error
+    return Spec(engine=engine, study=study, settings=settings, cells=cells)
+
+
+def _validated(model: type[Fields], settings: dict[str, Any]) -> Fields:
+    try:
+        valid = model.model_validate(settings)
+    except ValidationError as error:
+        raise SpecError("\n".join(sentences(error, settings, model))) from error
+    for sentence in non_finite(valid.model_dump()):
+        raise SpecError(sentence)
+    return valid
+
+
+def _read(name_or_path: str) -> tuple[str, str]:
+    specs = bundled()
+    if name_or_path in specs:
+        return f"spec {name_or_path}", specs[name_or_path].read_text(encoding="utf-8")
+    path = Path(name_or_path)
+    try:
+        return str(path), path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = difflib.get_close_matches(name_or_path, specs, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SpecError(
+            f"spec {name_or_path!r}: found neither a file nor a bundled spec of that name, "
+            f"expected a YAML file or one of {', '.join(specs)}{hint}"
+        ) from None
+    except OSError as error:
+        raise SpecError(f"spec {name_or_path!r}: {error.strerror}, expected a YAML file") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(f"spec {name_or_path!r}: found bytes that are no UTF-8 text, expected a YAML file") from error
+
+
+def _mapping(text: str, source: str) -> dict[str, Any]:
+    raw = _yaml(text, source)
+    if not isinstance(raw, dict):
+        raise SpecError(f"{source}: found {found(raw)}, expected a mapping of settings")
+    return raw
+
+
+def _apply(raw: dict[str, Any], change: str) -> None:
+    path, equals, value = change.partition("=")
+    if not equals or not all(path.split(".")):
+        raise SpecError(f"--set {change!r}: expected key.path=value")
+    *parents, last = path.split(".")
+    place = raw
+    for key in parents:
+        place = place.setdefault(key, {})
+        if not isinstance(place, dict):
+            raise SpecError(f"--set {change!r}: {key} is {found(place)}, expected a mapping of settings")
+    place[last] = _yaml(value, f"--set {change!r}")
+
+
+def _yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise SpecError(f"{source}{where}: not valid YAML, {problem.removeprefix('found ')}") from error
+
+
+def _study_name(raw: dict[str, Any]) -> str:
+    name = raw.get("study")
+    if not isinstance(name, str):
+        raise SpecError(f"study: found {found(name)}, expected the name of a study")
+    return name

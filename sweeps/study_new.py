@@ -1,0 +1,244 @@
+"""The one seam between the engine and a science: what a `Study` is.
+
+The engine sees named stages with typed inputs and outputs and the grid axes each depends on; it never learns what is
+trained or measured. A study is a subclass of `Study`, registered as an entry point of the group `sweeps.studies` or
+named in the spec as `module:Class`; how it is found is told in `spec.studies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+Value = str | int | float
+Cell = dict[str, Value]
+"""One point of the grid: a value per axis."""
+
+Checkpoint = Mapping[str, np.ndarray[Any, Any]]
+"""What a stage hands on: named arrays, which may be read-only views of shared memory."""
+
+NONE = "none"
+"""What stands for an axis that a baseline has no value of."""
+
+
+class Axis(NamedTuple):
+    """A grid axis: its name, the type of its values, and which values it admits."""
+
+    name: str
+    kind: type[str] | type[int] | type[float]
+    choices: tuple[str, ...] | None = None
+    bounds: tuple[float, float] | None = None
+
+
+class Stage(NamedTuple):
+    """All that determines a stage's result for one cell, besides the results it reads.
+
+    Attributes:
+        axes: of the grid, on which it depends. A stage whose axes leave out the study's `row_axis`, and that reads no
+            result of a row's own, is computed once for all cells that agree on its axes, and published; any other is
+            computed with its row.
+        fields: paths of the settings it may look at, such as `training.epochs` or `training`: the stage is handed these
+            alone. None: all of them.
+        settings: JSON that is hashed in place of the values of `fields`, where these do not say it all or say too much:
+            a file is known by its content and not by its path, and a number of threads changes nothing. None: the
+            values of `fields`.
+        version: raised by hand when the stage's code changes what it computes.
+        reads: earlier stages whose results it is handed, in this order. None: the last one before it that the cell has.
+    """
+
+    axes: tuple[str, ...]
+    settings: Mapping[str, Any] | None = None
+    version: int = 1
+    fields: tuple[str, ...] | None = None
+    reads: tuple[str, ...] | None = None
+
+
+class Workload(NamedTuple):
+    """A part of a stage's work: what it does, in a few words that are the same for like work, and what that takes.
+
+    `operations` are floating-point; a multiply-add is two.
+    """
+
+    description: str
+    operations: float
+
+
+class Picture(NamedTuple):
+    """An encoded image, small enough to be one of hundreds on a page, and what it shows in words."""
+
+    image: bytes
+    media_type: str
+    text: str
+
+
+class Gallery(NamedTuple):
+    """Pictures in rows and columns, with a sentence on what they are. Each of `lines` has a label and as many pictures
+    as there are `heads`.
+    """
+
+    title: str
+    explanation: str
+    heads: Sequence[str]
+    lines: Sequence[tuple[str, Sequence[Picture]]]
+
+
+class TradeOff(NamedTuple):
+    """Two of a study's `metrics`, of both of which more is better, and that can rarely be had together.
+
+    `explanation` says what a reader of the report should know of them; `against` is drawn to the right, `metric` up.
+    """
+
+    title: str
+    explanation: str
+    against: str
+    metric: str
+
+
+Lines = Mapping[str, np.ndarray[Any, Any]]
+"""The columns of a row's table, each as long as the others."""
+
+Files = Mapping[str, bytes]
+"""What a user can take away of a row: the contents of files, by the endings of their names, such as `.txt`."""
+
+
+class Progress(Protocol):
+    """Where a long stage keeps how far it is, so that one whose process died goes on from there."""
+
+    def load(self) -> Checkpoint | None:
+        """Return the state last saved for this very stage and cell; None where there is none."""
+
+    def save(self, state: Callable[[], Checkpoint]) -> None:
+        """Offer a state from which the work can go on, such as after an epoch.
+
+        It is asked for, and kept in place of the last one, only where that costs little of the time it may save.
+        """
+
+
+class NoSettings(BaseModel):
+    """A study that has nothing to set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Study:
+    """A science that can be swept; a subclass says what is to be known of it, and has one method per stage.
+
+    Of every name in `stages`, in order, there is a method that computes it:
+
+        def train(self, cell, progress): ...            # the first stage reads nothing
+        def prune(self, cell, trained, progress): ...   # what `Stage.reads` names stands between cell and progress,
+                                                        # None where the cell does without it
+
+    All but the last return a `Checkpoint`. The last is computed for every cell and returns its row: a value for each of
+    `columns`, and under the name of one of `tables` its `Lines`, under that of each of `files` its `Files`.
+
+    Stages run in worker processes; equal inputs must give equal results. Anything a user can mend is raised as
+    ValueError with one sentence, and a device whose memory is too small as MemoryError. A stage leaves no memory of its
+    device behind: the next one may run in the same process.
+    """
+
+    Settings: ClassVar[type[BaseModel]] = NoSettings
+    """Fields of the spec that are the study's own."""
+
+    axes: ClassVar[tuple[Axis, ...]]
+    """The key columns of a row, in order. Every grid gives values to all of them."""
+
+    stages: ClassVar[tuple[str, ...]]
+    """Names of the stages, in the order in which they run. The last one makes the row."""
+
+    row_axis: ClassVar[str]
+    """The axis along which one trial fans out, and curves run."""
+
+    replicate_axis: ClassVar[str]
+    """The axis whose values repeat an experiment: the random seed."""
+
+    columns: ClassVar[Mapping[str, type]]
+    """What the last stage returns: column name to str, int or float. A value may be None, where it is not known.
+
+    Names that end in `_s` are of seconds that do not overlap: the report adds them up.
+    """
+
+    metrics: ClassVar[Mapping[str, str]]
+    """Columns to draw and test, with their labels; the first is the study's main question."""
+
+    pruned: ClassVar[str | None] = None
+    """What the row axis is the pruned fraction of, in the plural: `weights`, `channels`; None: of nothing."""
+
+    panel_axis: ClassVar[str | None] = None
+    """The axis of which every level has a panel of its own in figures, side by side, if any."""
+
+    tables: ClassVar[Mapping[str, Mapping[str, type]]] = {}
+    """Tables of many lines that the last stage may return beside the columns: their names, and per column its name and
+    str, int, float, bool or a smaller type of numpy."""
+
+    trade_off: ClassVar[TradeOff | None] = None
+    """The metrics to draw against each other, if any."""
+
+    def __init__(self, settings: BaseModel) -> None:
+        """Take validated settings; cheap, reads nothing."""
+        self.settings = settings
+
+    @property
+    def files(self) -> Mapping[str, Sequence[str]]:
+        """Files that the last stage returns beside the columns, as set: what they are called together, and their
+        endings in the order in which they are published.
+        """
+        return {}
+
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
+        """Read what the stages will read, before anything runs; return sentences on what a user should know of it.
+
+        Raises:
+            ValueError: a user must mend something.
+        """
+        return []
+
+    def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Return further cells to compare the grid's with."""
+        return []
+
+    def is_baseline(self, cell: Mapping[str, Any]) -> bool:
+        """Say whether a cell came from `baselines`."""
+        return False
+
+    def stage(self, name: str, cell: Cell) -> Stage | None:
+        """Declare a stage for a cell; None where the cell does without it (never for the last).
+
+        By default the last depends on everything, and those before it on everything but the row axis.
+        """
+        return Stage(
+            tuple(axis.name for axis in self.axes if axis.name != self.row_axis or name == self.stages[-1]),
+            fields=tuple(self.Settings.model_fields),
+        )
+
+    def code(self, name: str, cell: Cell) -> Mapping[str, Sequence[str]]:
+        """Return the modules whose source makes a stage's result, by what a user would call them.
+
+        Results remember it, so that those of code that has changed since can be told. By default the study's module.
+        """
+        return {"study": [type(self).__module__]}
+
+    def workloads(self, name: str, cell: Cell) -> Sequence[Workload]:
+        """Return the parts of a declared stage's work, by arithmetic; nothing where that is not known.
+
+        Raises:
+            ValueError: a user must mend something.
+        """
+        return []
+
+    def galleries(
+        self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]
+    ) -> Sequence[Gallery]:
+        """Return pictures for the report of a sweep.
+
+        Args:
+            rows: all that are finished; the baselines' first, then in the order of their keys.
+            lines: returns, for the name of one of `tables` and a `row_key`, what was kept; None where nothing was.
+
+        Raises:
+            ValueError: pictures are wanted and cannot be made.
+        """
+        return []

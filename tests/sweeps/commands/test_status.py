@@ -1,0 +1,113 @@
+"""What `status` and `failures` say agrees with what the storage holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sweeps.errors import StorageError
+from sweeps.planning import plan
+from sweeps.reporting.terminal import status
+from sweeps.storage import Store
+from sweeps.storage.leases import Leases
+from tests.support import toy_rows
+from tests.sweeps.conftest import text
+
+LOADED = toy_rows.load()
+
+
+def grid_rows(store: Store) -> list[plan.Row]:
+    return toy_rows.all_rows(plan.make(LOADED, store))
+
+
+def test_who_is_at_work_is_said(store: Store, console: Console) -> None:
+    toy_rows.publish(store, LOADED, grid_rows(store)[:1])
+    status.show(store.describe("toy"), console)
+    assert "at work" not in text(console)
+    with Leases(store.files, "toy"), Leases(store.files, "other"):
+        status.show(store.describe("toy"), console)
+    assert text(console).count("at work: ") == 1
+    assert f"at work: process {os.getpid()} on " in text(console)
+
+
+def test_status_of_a_sweep_on_its_way(store: Store, console: Console) -> None:
+    rows = grid_rows(store)
+    toy_rows.publish(store, LOADED, rows[:5])
+    toy_rows.fail(store, LOADED, rows[5:7], "ValueError: one [bold]")
+    toy_rows.fail(store, LOADED, rows[7:8], "KeyError: other")
+    assert status.show(store.describe("toy"), console) == 1
+    assert text(console).splitlines()[:3] == [
+        "toy: 5 of 25 rows finished, 3 failed, 17 to come",
+        "  2 × evaluate_row: ValueError: one [bold]",
+        "  1 × evaluate_row: KeyError: other",
+    ]
+
+
+def test_status_of_a_sweep_that_has_just_begun(store: Store, console: Console) -> None:
+    store.write_spec("toy", LOADED.to_yaml())
+    assert status.show(store.describe("toy"), console) == 1
+    assert text(console) == "toy: 0 of 25 rows finished, 0 failed, 25 to come\n"
+
+
+def test_status_of_a_complete_sweep(store: Store, console: Console) -> None:
+    toy_rows.publish(store, LOADED)
+    assert status.show(store.describe("toy"), console) == 0
+    assert text(console) == "toy: 25 of 25 rows finished, 0 failed, 0 to come\n"
+
+
+def test_a_failure_that_was_mended_counts_no_more(store: Store, console: Console) -> None:
+    toy_rows.fail(store, LOADED, grid_rows(store)[:1])
+    toy_rows.publish(store, LOADED)
+    assert status.show(store.describe("toy"), console) == 0
+    assert "0 failed" in text(console)
+
+
+def test_the_time_left_follows_the_pace(store: Store, console: Console) -> None:
+    toy_rows.publish(store, LOADED, grid_rows(store)[:15])
+    for minute, file in enumerate(Path(store.describe("toy/results")).iterdir()):
+        os.utime(file, (60 * minute, 60 * minute))
+    status.show(store.describe("toy"), console)
+    assert "1.0 a minute: 10 minutes left" in text(console)
+
+
+def test_status_reads_no_rows(store: Store, console: Console) -> None:
+    toy_rows.publish(store, LOADED, grid_rows(store)[:5])
+    for file in Path(store.describe("toy/results")).iterdir():
+        file.write_bytes(b"not looked at")
+    assert status.show(store.describe("toy"), console) == 1
+    assert "5 of 25 rows finished" in text(console)
+
+
+def test_many_causes_stay_readable(store: Store, console: Console) -> None:
+    large = toy_rows.load(f"grid.seed={list(range(10))}")
+    rows = toy_rows.all_rows(plan.make(large, store))
+    for number, row in enumerate(rows):
+        toy_rows.fail(store, large, [row], f"ValueError: {min(number, 99)}")
+    status.show(store.describe("toy"), console)
+    lines = text(console).splitlines()
+    assert lines[1] == f"  {len(rows) - 99} × evaluate_row: ValueError: 99"
+    assert lines[-1] == f"  … and {100 - status.MOST_CAUSES} more causes; `sweeps failures` lists them all"
+
+
+def test_failures_come_with_cell_and_traceback(store: Store, console: Console) -> None:
+    toy_rows.fail(store, LOADED, grid_rows(store)[2:3], "ValueError: [red]no[/red] :skull:")
+    status.show_failures(store.describe("toy"), console)
+    assert text(console) == (
+        "shape round, method slow, seed 0, dose 0.5 in evaluate_row on toy\n"
+        "Traceback:\n  ValueError: [red]no[/red] :skull:\n\n"
+    )
+
+
+def test_no_failures_are_said_to_be_none(store: Store, console: Console) -> None:
+    store.write_spec("toy", LOADED.to_yaml())
+    status.show_failures(store.describe("toy"), console)
+    assert text(console) == "toy: no failures\n"
+
+
+def test_a_sweep_that_is_not_there(tmp_path: Path, console: Console) -> None:
+    for show in (status.show, status.show_failures):
+        with pytest.raises(StorageError, match="found no spec.yaml there"):
+            show(str(tmp_path / "nothing"), console)

@@ -1,0 +1,54 @@
+"""What a report asks of the storage and the plan beside the rows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sweeps.planning import plan
+from sweeps.reporting.reports import base_seconds, own_scores, write_report
+from sweeps.results.sweep import open_sweep
+from sweeps.storage import Store
+from tests.support import toy_rows
+from tests.support.toy_study import ToyStudy
+
+
+@pytest.fixture
+def toy(store: Store) -> str:
+    """Return where a toy sweep is whose baseline is not finished, though its base and pretrainings are."""
+    loaded = toy_rows.load()
+    found = plan.make(loaded, store)
+    _, *rows = toy_rows.all_rows(found)
+    toy_rows.publish(store, loaded, rows)
+    keys = {stage.key for row in rows for stage in row.stages if stage.name in ("base", "pretrain")}
+    toy_rows.publish_checkpoints(store, [*keys, "base-of-another-sweep"], seconds=7200.0)
+    return store.describe("toy")
+
+
+def test_a_base_counts_though_no_baseline_is_finished(toy: str, console: Console) -> None:
+    (key,) = base_seconds(open_sweep(toy))
+    assert key.startswith("base-")
+    assert key != "base-of-another-sweep"
+    write_report(toy, console)
+    assert re.search(r">base</th><td[^>]*>1</td><td[^>]*7200.0", Path(toy, "report", "report.html").read_text())
+
+
+def test_scores_are_a_rows_own_where_the_study_declares_them_per_row(toy: str) -> None:
+    sweep = open_sweep(toy)
+    own = sweep.rows[sweep.rows["row_key"].isin(own_scores(sweep))]
+    assert len(own) == len(sweep.rows.query("method == 'slow' and dose > 0")) == 8
+    assert set(own["method"]) == {"slow"}
+    assert own["dose"].min() > 0
+
+
+def test_without_its_data_a_sweep_is_reported_from_its_rows(toy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_data(*asked: object) -> None:
+        raise ValueError("data.json: found nothing, expected the data")
+
+    sweep = open_sweep(toy)
+    monkeypatch.setattr(ToyStudy, "stage", no_data)
+    assert base_seconds(sweep) == {}
+    assert own_scores(sweep) == set()
