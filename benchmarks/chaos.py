@@ -61,7 +61,7 @@ class ChaosStudy(SimulatedStudy):
     Settings: ClassVar = ChaosSettings
     settings: ChaosSettings
 
-    def pretrain(self, cell: Cell, base: Checkpoint | None, progress: Progress) -> Checkpoint:
+    def pretrain(self, cell: Cell, progress: Progress) -> Checkpoint:
         """Compute weights that depend on every epoch."""
         state = progress.load() or {"weights": np.arange(self.settings.parameters, dtype=float), "epoch": np.array(0)}
         weights, done = state["weights"], int(state["epoch"])

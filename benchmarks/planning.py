@@ -107,7 +107,7 @@ def _values(loaded: Spec, row: planning.Row) -> dict[str, Any]:
         "sweep": loaded.name,
         "row_key": str(row.key),
         "spec_hash": "0123456789abcdef",
-        "checkpoint_key": row.checkpoint.key,
+        "checkpoint_key": row.checkpoint and row.checkpoint.key,
         "host": f"node-{row.cell['seed']}",
         "attempt": 1,
         "started_at": "2026-01-01T00:00:00+00:00",
@@ -115,6 +115,8 @@ def _values(loaded: Spec, row: planning.Row) -> dict[str, Any]:
         "git_commit": None,
         "ray_version": "2",
         "schema_version": rows.SCHEMA_VERSION,
+        "sweeps_version": None,
+        "code": None,
     }
     measured = {"kept": float(row.cell["ratio"]) / 7, "pretrain_s": 4.0, "score_s": 1.0}
     return {**row.cell, **measured, **provenance}

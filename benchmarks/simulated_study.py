@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from sweeps.study import Axis, Cell, Checkpoint, Gallery, Lines, Progress, Stage, Workload
+from sweeps.study import Axis, Cell, Checkpoint, Progress, Stage, Study
 
 SPEC = """\
 name: simulated
@@ -43,7 +43,7 @@ class SimulatedSettings(BaseModel):
     parameters: int = 1_000_000
 
 
-class SimulatedStudy:
+class SimulatedStudy(Study):
     """No base; one pretraining per colour and seed, one scoring per trial, one row per ratio."""
 
     Settings: ClassVar = SimulatedSettings
@@ -54,47 +54,25 @@ class SimulatedStudy:
         Axis("seed", int),
         Axis("ratio", float, bounds=(0.0, 1.0)),
     )
+    stages: ClassVar = ("pretrain", "score", "evaluate_row")
     row_axis: ClassVar = "ratio"
     pruned: ClassVar = "weights"
     replicate_axis: ClassVar = "seed"
-    panel_axis: ClassVar = None
     columns: ClassVar = {"kept": float}
-    tables: ClassVar[dict[str, dict[str, type]]] = {}
-    files: ClassVar[dict[str, tuple[str, ...]]] = {}
     metrics: ClassVar = {"kept": "sum of kept weights"}
-    trade_off: ClassVar = None
 
     def __init__(self, settings: SimulatedSettings) -> None:
         """Take validated settings."""
         self.settings = settings
 
-    def check(self, cells: Sequence[Cell]) -> list[str]:
-        """Read nothing."""
-        return []
-
-    def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Return none."""
-        return []
-
-    def is_baseline(self, cell: Mapping[str, Any]) -> bool:
-        """Say no."""
-        return False
-
     def stage(self, name: str, cell: Cell) -> Stage | None:
         """Declare what the reference study declares."""
         trial = ("structure", "initializer", "colour", "seed")
         axes = {"pretrain": ("colour", "seed"), "score": trial, "evaluate_row": (*trial, "ratio")}
-        return Stage(axes[name], {}) if name in axes else None
+        reads = ("pretrain", "score") if name == self.stages[-1] else None
+        return Stage(axes[name], {}, reads=reads)
 
-    def workloads(self, name: str, cell: Cell) -> list[Workload]:
-        """Tell of none: sleeping takes no operations."""
-        return []
-
-    def base(self, cell: Cell, progress: Progress) -> Checkpoint:
-        """Do nothing; no cell has this stage."""
-        raise NotImplementedError
-
-    def pretrain(self, cell: Cell, base: Checkpoint | None, progress: Progress) -> Checkpoint:
+    def pretrain(self, cell: Cell, progress: Progress) -> Checkpoint:
         """Sleep, and return a checkpoint of the size asked for."""
         with self._written("pretrain", cell):
             time.sleep(self.settings.pretrain)
@@ -114,10 +92,6 @@ class SimulatedStudy:
             time.sleep(self.settings.ratio)
         assert not checkpoint["weights"].flags.writeable
         return {"kept": float(checkpoint["weights"][0] * (1 - float(cell["ratio"])))}
-
-    def galleries(self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]) -> list[Gallery]:
-        """Return none."""
-        return []
 
     @contextmanager
     def _written(self, stage: str, cell: Cell) -> Iterator[None]:

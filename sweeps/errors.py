@@ -17,5 +17,9 @@ class ClusterError(SweepError):
     """Ray could not be started or joined."""
 
 
+class StudyError(SweepError):
+    """The study breaks what it declares: its author has to mend it, and no row is to blame."""
+
+
 class StoppedError(SweepError):
     """A sweep was stopped half way, with rows still missing; the command line exits with 1."""

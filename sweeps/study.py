@@ -1,22 +1,17 @@
-"""The one seam between the engine and a science: what a `Study` is, and how it is found by name.
+"""The one seam between the engine and a science: what a `Study` is.
 
 The engine sees named stages with typed inputs and outputs and the grid axes each depends on; it never learns what is
-trained or measured. A study is any class of this shape, registered as an entry point of the group `sweeps.studies` or
-named in the spec as `module:Class`.
+trained or measured. A study is a subclass of `Study`, registered as an entry point of the group `sweeps.studies` or
+named in the spec as `module:Class`; how it is found is described in `sweeps.spec.studies`.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
-from pydantic import BaseModel
-
-from sweeps.errors import SpecError
+from pydantic import BaseModel, ConfigDict
 
 Value = str | int | float
 Cell = dict[str, Value]
@@ -25,7 +20,8 @@ Cell = dict[str, Value]
 Checkpoint = Mapping[str, np.ndarray[Any, Any]]
 """What a stage hands on: named arrays, which may be read-only views of shared memory."""
 
-StageName = Literal["base", "pretrain", "score", "evaluate_row"]
+NONE = "none"
+"""What stands for an axis that a baseline has no value of."""
 
 
 class Axis(NamedTuple):
@@ -38,15 +34,26 @@ class Axis(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """All that determines a stage's result for one cell, besides the results of the stages before it.
+    """All that determines a stage's result for one cell, besides the results it reads.
 
-    `settings` is JSON: the stage's own settings and fingerprints of the data it reads. `version` is raised by hand
-    when the stage's code changes what it computes.
+    Attributes:
+        axes: of the grid, on which it depends. A stage whose axes leave out the study's `row_axis`, and that reads no
+            result of a row's own, is computed once for all cells that agree on its axes, and published; any other is
+            computed with its row.
+        fields: paths of the settings it may look at, such as `training.epochs` or `training`: the stage is handed these
+            alone. None: all of them.
+        settings: JSON that is hashed in place of the values of `fields`, where these do not say it all or say too much:
+            a file is known by its content and not by its path, and a number of threads changes nothing. None: the
+            values of `fields`.
+        version: raised by hand when the stage's code changes what it computes.
+        reads: earlier stages whose results it is handed, in this order. None: the last one before it that the cell has.
     """
 
     axes: tuple[str, ...]
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] | None = None
     version: int = 1
+    fields: tuple[str, ...] | None = None
+    reads: tuple[str, ...] | None = None
 
 
 class Workload(NamedTuple):
@@ -110,58 +117,79 @@ class Progress(Protocol):
         """
 
 
-class Study(Protocol):
-    """A science that can be swept. Its methods run in worker processes; equal inputs must give equal results.
+class NoSettings(BaseModel):
+    """A study that has nothing to set."""
 
-    Stages run in the order base → pretrain → score → evaluate_row. A result whose axes leave out `row_axis` is
-    published and shared by all cells that agree on its axes; any other is computed with its row.
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    Anything a user can mend is raised as ValueError with one sentence, and a device whose memory is too small as
-    MemoryError. A stage leaves no memory of its device behind: the next one may run in the same process.
+
+class Study:
+    """A science that can be swept; a subclass says what is to be known of it, and has one method per stage.
+
+    Of every name in `stages`, in order, there is a method that computes it:
+
+        def train(self, cell, progress): ...            # the first stage reads nothing
+        def prune(self, cell, trained, progress): ...   # what `Stage.reads` names stands between cell and progress,
+                                                        # None where the cell does without it
+
+    All but the last return a `Checkpoint`. The last is computed for every cell and returns its row: a value for each of
+    `columns`, and under the name of one of `tables` its `Lines`, under that of each of `files` its `Files`.
+
+    Stages run in worker processes; equal inputs must give equal results. Anything a user can mend is raised as
+    ValueError with one sentence, and a device whose memory is too small as MemoryError. A stage leaves no memory of its
+    device behind: the next one may run in the same process.
     """
 
-    Settings: ClassVar[type[BaseModel]]
+    Settings: ClassVar[type[BaseModel]] = NoSettings
     """Fields of the spec that are the study's own."""
 
     axes: ClassVar[tuple[Axis, ...]]
     """The key columns of a row, in order. Every grid gives values to all of them."""
 
-    row_axis: ClassVar[str]
-    """The axis along which one trial fans out."""
+    stages: ClassVar[tuple[str, ...]]
+    """Names of the stages, in the order in which they run. The last one makes the row."""
 
-    pruned: ClassVar[str]
-    """What the row axis is the pruned fraction of, in the plural: `weights`, `channels`."""
+    row_axis: ClassVar[str]
+    """The axis along which one trial fans out, and curves run."""
 
     replicate_axis: ClassVar[str]
     """The axis whose values repeat an experiment: the random seed."""
 
-    panel_axis: ClassVar[str | None]
-    """The axis of which every level has a panel of its own in figures, side by side, if any."""
-
     columns: ClassVar[Mapping[str, type]]
-    """What `evaluate_row` returns: column name to str, int or float.
+    """What the last stage returns: column name to str, int or float. A value may be None, where it is not known.
 
     Names that end in `_s` are of seconds that do not overlap: the report adds them up.
     """
 
-    tables: ClassVar[Mapping[str, Mapping[str, type]]]
-    """Tables of many lines that `evaluate_row` may return beside the columns: their names, and per column its name and
-    str, int, float, bool or a smaller type of numpy."""
-
-    @property
-    def files(self) -> Mapping[str, Sequence[str]]:
-        """Files that `evaluate_row` returns beside the columns, as set: what they are called together, and their
-        endings in the order in which they are published.
-        """
-
     metrics: ClassVar[Mapping[str, str]]
     """Columns to draw and test, with their labels; the first is the study's main question."""
 
-    trade_off: ClassVar[TradeOff | None]
+    pruned: ClassVar[str | None] = None
+    """What the row axis is the pruned fraction of, in the plural: `weights`, `channels`; None: of nothing."""
+
+    panel_axis: ClassVar[str | None] = None
+    """The axis of which every level has a panel of its own in figures, side by side, if any."""
+
+    tables: ClassVar[Mapping[str, Mapping[str, type]]] = {}
+    """Tables of many lines that the last stage may return beside the columns: their names, and per column its name and
+    str, int, float, bool or a smaller type of numpy."""
+
+    trade_off: ClassVar[TradeOff | None] = None
     """The metrics to draw against each other, if any."""
 
-    def __init__(self, settings: BaseModel) -> None:
+    settings: Any
+    """As validated; in a stage, those alone that it declares."""
+
+    def __init__(self, settings: Any) -> None:
         """Take validated settings; cheap, reads nothing."""
+        self.settings = settings
+
+    @property
+    def files(self) -> Mapping[str, Sequence[str]]:
+        """Files that the last stage returns beside the columns, as set: what they are called together, and their
+        endings in the order in which they are published.
+        """
+        return {}
 
     def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Read what the stages will read, before anything runs; return sentences on what a user should know of it.
@@ -169,40 +197,40 @@ class Study(Protocol):
         Raises:
             ValueError: a user must mend something.
         """
+        return []
 
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return further cells to compare the grid's with."""
+        return []
 
     def is_baseline(self, cell: Mapping[str, Any]) -> bool:
         """Say whether a cell came from `baselines`."""
+        return False
 
-    def stage(self, name: StageName, cell: Cell) -> Stage | None:
-        """Declare a stage for a cell; None where the cell does without it (never for `evaluate_row`)."""
+    def stage(self, name: str, cell: Cell) -> Stage | None:
+        """Declare a stage for a cell; None where the cell does without it (never for the last).
 
-    def workloads(self, name: StageName, cell: Cell) -> Sequence[Workload]:
+        By default the last depends on everything, and those before it on everything but the row axis.
+        """
+        return Stage(
+            tuple(axis.name for axis in self.axes if axis.name != self.row_axis or name == self.stages[-1]),
+            fields=tuple(self.Settings.model_fields),
+        )
+
+    def code(self, name: str, cell: Cell) -> Mapping[str, Sequence[str]]:
+        """Return the modules whose source makes a stage's result, by what a user would call them.
+
+        Results remember it, so that those of code that has changed since can be told. By default the study's module.
+        """
+        return {"study": [type(self).__module__]}
+
+    def workloads(self, name: str, cell: Cell) -> Sequence[Workload]:
         """Return the parts of a declared stage's work, by arithmetic; nothing where that is not known.
 
         Raises:
             ValueError: a user must mend something.
         """
-
-    def base(self, cell: Cell, progress: Progress) -> Checkpoint:
-        """Return the starting point that trials share."""
-
-    def pretrain(self, cell: Cell, base: Checkpoint | None, progress: Progress) -> Checkpoint:
-        """Return the checkpoint that is scored and pruned; `base` is None where the cell has no such stage."""
-
-    def score(self, cell: Cell, checkpoint: Checkpoint, progress: Progress) -> Checkpoint:
-        """Return importance scores for the checkpoint's weights."""
-
-    def evaluate_row(
-        self, cell: Cell, checkpoint: Checkpoint, scores: Checkpoint | None, progress: Progress
-    ) -> Mapping[str, Any]:
-        """Prune, fine-tune and measure; return a value for each of `columns`.
-
-        Under the name of one of `tables`, `Lines` may be there too, and under that of each of `files`, `Files` must
-        be; they are kept beside the row.
-        """
+        return []
 
     def galleries(
         self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]
@@ -216,27 +244,4 @@ class Study(Protocol):
         Raises:
             ValueError: pictures are wanted and cannot be made.
         """
-
-
-def find(name: str) -> type[Study]:
-    """Return the study class of that name.
-
-    Raises:
-        SpecError: no such study.
-    """
-    module_name, _, attribute = name.partition(":")
-    registered = {point.name: point for point in entry_points(group="sweeps.studies")}
-    if name in registered:
-        found: type[Study] = registered[name].load()
-        return found
-    if attribute:
-        try:
-            found = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise SpecError(f"study: found {name!r}, which cannot be imported: {error}") from error
-        if not isinstance(found, type):
-            raise SpecError(f"study: found {name!r}, which is a {type(found).__name__}, expected a class")
-        return found
-    near = difflib.get_close_matches(name, registered, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise SpecError(f"study: found {name!r}, expected {', '.join(sorted(registered))} or module:Class{hint}")
+        return []

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from sweeps.study import TradeOff
 
-
-class TradeOff(NamedTuple):
-    """Two metrics of which more is better, and what is to be known of them."""
-
-    title: str
-    explanation: str
-    against: str
-    metric: str
-
+__all__ = ["ACCURACY_AGAINST_TIME", "TradeOff"]
 
 ACCURACY_AGAINST_TIME = TradeOff(
     title="Accuracy against time",

@@ -35,6 +35,10 @@ def analyze(
     source: str,
     metric: str | None,
     design: Design | None,
+    study: str | None,
+    axes: str | None,
+    along: str | None,
+    replicate: str | None,
     form: str,
     factors: tuple[str, str] | None,
     margin: str | None,
@@ -61,7 +65,11 @@ def analyze(
     high_percent, and a verdict: equivalent (the interval lies within the margin), different (outside) or undecided.
     """
     from sweeps.reporting.terminal import tables
+    from sweeps.results.roles import Told
 
     if factors and margin:
         raise click.UsageError("--two-way and --equivalence are different analyses, expected one of them")
-    tables.show_analysis(source, console, metric=metric, design=design, factors=factors, margin=margin, form=form)
+    told = Told(study, axes, along, replicate)
+    tables.show_analysis(
+        source, console, metric=metric, design=design, told=told, factors=factors, margin=margin, form=form
+    )

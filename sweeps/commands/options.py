@@ -37,6 +37,10 @@ def test_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 type=click.Choice(["independent", "paired"]),
                 help="Are trials of one seed blocks? Default: paired for a sweep, independent for a file.",
             ),
+            click.option("--study", metavar="NAME", help="Of a file: it has the axes of that study."),
+            click.option("--axes", metavar="A,B,C", help="Of a file: its key columns; with --along and --replicate."),
+            click.option("--along", metavar="AXIS", help="Of --axes: at each of its values levels are tested."),
+            click.option("--replicate", metavar="AXIS", help="Of --axes: the one whose values repeat an experiment."),
             click.option(
                 "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
             ),

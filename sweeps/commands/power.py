@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @test_options
 @click.option("--difference", metavar="D", help="To be seen, as 0.02 in the metric's unit, or 5% of the mean.")
-@click.option("--ratio", type=float, help="Look at this ratio only.")
+@click.option("--at", "--ratio", "at", type=float, help="Look at this value only of the axis along which curves run.")
 @click.option("--power", type=float, default=0.8, show_default=True, help="Chance of seeing it that is wanted.")
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="Of the two-sided test.")
 @click.pass_obj
@@ -26,9 +26,13 @@ def power(
     source: str,
     metric: str | None,
     design: Design | None,
+    study: str | None,
+    axes: str | None,
+    along: str | None,
+    replicate: str | None,
     form: str,
     difference: str | None,
-    ratio: float | None,
+    at: float | None,
     power: float,
     alpha: float,
 ) -> None:
@@ -49,14 +53,17 @@ def power(
     The difference to name is the smallest that would matter, not the one that was found.
     """
     from sweeps.reporting.terminal import tables
+    from sweeps.results.roles import Told
 
+    told = Told(study, axes, along, replicate)
     tables.show_power(
         source,
         console,
         metric=metric,
         design=design,
+        told=told,
         difference=difference,
-        ratio=ratio,
+        at=at,
         power=power,
         alpha=alpha,
         form=form,

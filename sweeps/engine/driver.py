@@ -50,7 +50,7 @@ def execute(
 
     Raises:
         ClusterError: no node can hold a single trial.
-        StoppedError: the storage failed, or too many rows did.
+        StoppedError: the storage failed, the study breaks what it declares, or too many rows failed.
     """
     held = _held(resources, may_grow=may_grow)
     queue = Queue(job.sweep, plan.todo, plan.checkpoints, leases)
@@ -99,6 +99,8 @@ def execute(
             f"{stopping.storage_failure}; the sweep was stopped, finished rows are published, "
             "and once the storage can be written the same command resumes"
         )
+    if stopping.study_fault is not None:
+        raise StoppedError(f"{stopping.study_fault}; the sweep was stopped, and once the study is mended goes on")
     if stopping.too_many_failures:
         raise StoppedError(
             f"stop_after_failures: {stop_after_failures} rows failed and the sweep was stopped; "

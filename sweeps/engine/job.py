@@ -5,17 +5,23 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from sweeps.engine.declared import only
 from sweeps.planning.keys import digest
 from sweeps.spec import Spec
+from sweeps.spec.studies import find
 from sweeps.storage import Store
-from sweeps.study import Study, find
+from sweeps.study import Study
 
 
 class Job(NamedTuple):
-    """A sweep, as every worker needs to know it. `settings` is JSON text of the study's settings."""
+    """A sweep, as every worker needs to know it. `settings` is JSON text of the study's settings.
+
+    Results of code under one of the labels in `recompute` are computed again, where that is not today's code.
+    """
 
     sweep: str
     storage: str
@@ -23,11 +29,17 @@ class Job(NamedTuple):
     settings: str
     spec_hash: str
     git_commit: str | None
+    recompute: frozenset[str] = frozenset()
 
     @property
     def study(self) -> Study:
-        """The study; one per process and settings, so that data it has read is read once."""
-        return _study(self.study_name, self.settings)
+        """The study, with all of its settings."""
+        return _study(self.study_name, self.settings, None)
+
+    def study_with(self, fields: tuple[str, ...] | None) -> Study:
+        """Return the study with no settings but those; one per process, so that data it has read is read once."""
+        everything = fields is None or set(fields) >= type(self.study.settings).model_fields.keys()
+        return self.study if everything else _study(self.study_name, self.settings, fields)
 
     @property
     def store(self) -> Store:
@@ -35,7 +47,7 @@ class Job(NamedTuple):
         return _store(self.storage)
 
 
-def job_of(spec: Spec, store: Store) -> Job:
+def job_of(spec: Spec, store: Store, *, recompute: Collection[str] = ()) -> Job:
     """Return a sweep's job for the processes of a cluster, which may have another working directory."""
     return Job(
         sweep=spec.name,
@@ -44,13 +56,15 @@ def job_of(spec: Spec, store: Store) -> Job:
         settings=json.dumps(spec.settings.model_dump(mode="json")),
         spec_hash=digest(spec.to_yaml()),
         git_commit=_git_commit(),
+        recompute=frozenset(recompute),
     )
 
 
-@functools.lru_cache(maxsize=2)
-def _study(name: str, settings: str) -> Study:
+@functools.lru_cache(maxsize=32)
+def _study(name: str, settings: str, fields: tuple[str, ...] | None) -> Study:
     study_class = find(name)
-    return study_class(study_class.Settings.model_validate(json.loads(settings)))
+    every = study_class.Settings.model_validate(json.loads(settings))
+    return study_class(every if fields is None else only(every, fields))
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,4 +1,4 @@
-"""When a whole sweep stops early: the storage failed, or more rows failed than the spec allows."""
+"""When a whole sweep stops early: the storage failed, the study is at fault, or too many rows failed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ class Stopping(Stopper):
         self._failures = 0
         self.storage_failure: str | None = None
         """Why the storage could not be used, once it could not."""
+        self.study_fault: str | None = None
+        """How the study breaks what it declares, once it does."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Take note; no trial is stopped by itself."""
         self.storage_failure = self.storage_failure or result.get("storage")
+        self.study_fault = self.study_fault or result.get("study")
         self._failures += bool(result.get("failure"))
         return False
 
     def stop_all(self) -> bool:
         """Say whether to stop now."""
-        return self.storage_failure is not None or self.too_many_failures
+        return self.storage_failure is not None or self.study_fault is not None or self.too_many_failures
 
     @property
     def too_many_failures(self) -> bool:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import ray
 
+from sweeps.engine.declared import UndeclaredError
 from sweeps.engine.job import Job
-from sweeps.errors import StorageError
+from sweeps.errors import StorageError, StudyError
+from sweeps.planning.fingerprints import code_of, merged, outdated, row_today
 from sweeps.planning.plan import Row
 from sweeps.storage import row_files, rows, tables
 from sweeps.storage.progress import KeptProgress
-from sweeps.study import Cell, Checkpoint, Progress, StageName
+from sweeps.storage.store import recorded_code
+from sweeps.study import Cell, Checkpoint, Progress, Study
+from sweeps.version import __version__
+
+_READ_ONLY = ("assignment destination is read-only", "output array is read-only")
+"""What numpy says of arrays that many processes share."""
 
 
 class Outcome(NamedTuple):
@@ -30,19 +39,36 @@ class Outcome(NamedTuple):
     needs_room: bool = False
 
 
-def compute_stage(job: Job, name: StageName, key: str, cell: Cell, after: Checkpoint | None) -> Checkpoint:
+def compute_stage(
+    job: Job,
+    name: str,
+    key: str,
+    cell: Cell,
+    *results: Checkpoint | None,
+    reads: Sequence[str | None] = (),
+    fields: tuple[str, ...] | None = None,
+) -> Checkpoint:
     """Compute a shared stage, publish it under its key, and return it.
 
     Args:
-        after: the result of the stage before it, if it has one.
+        results: that the stage reads, in order.
+        reads: their keys.
+        fields: the settings it may look at; None: all.
+
+    Raises:
+        StudyError: the study breaks what it declares.
+        StorageError: the storage failed.
     """
+    code = merged(code_of(job.study, name, cell), [_code(job.store.checkpoint_meta(each)) for each in reads if each])
     # A worker of a run that died may have published it since.
     published = job.store.load_checkpoint(key)
-    if published is not None:
+    if published is not None and not outdated(_code(job.store.checkpoint_meta(key)), code, job.recompute):
         return published
     start, started_at = time.perf_counter(), _now()
     progress = KeptProgress(job.store, f"checkpoints/{key}/progress")
-    checkpoint = _call(job, name, cell, after, progress)
+    checkpoint = call(job.study_with(fields), name, cell, results, progress)
+    if not isinstance(checkpoint, Mapping) or not all(isinstance(array, np.ndarray) for array in checkpoint.values()):
+        raise StudyError(f"stage {name!r}: found a {type(checkpoint).__name__}, expected named arrays")
     meta = {
         "stage": name,
         "cell": cell,
@@ -50,6 +76,7 @@ def compute_stage(job: Job, name: StageName, key: str, cell: Cell, after: Checkp
         "started_at": started_at,
         "host": socket.gethostname(),
         "git_commit": job.git_commit,
+        "code": code,
     }
     job.store.publish_checkpoint(key, checkpoint, meta)
     progress.forget()
@@ -59,47 +86,54 @@ def compute_stage(job: Job, name: StageName, key: str, cell: Cell, after: Checkp
 def compute_row(
     job: Job,
     row: Row,
-    checkpoint: Checkpoint,
-    scores: Checkpoint | None,
-    costs: Mapping[StageName, float | None],
+    metas: Mapping[str, Mapping[str, Any]],
     attempt: int,
     alone: bool,
+    keys: Sequence[str] = (),
+    *shared: Checkpoint,
 ) -> Outcome:
     """Compute a row and publish it, after the files and tables that belong to it: where a row is, they are.
 
     A failure is recorded in the storage with its traceback; it never ends the worker or its trial.
 
     Args:
-        scores: of the trial; an initializer that scores per row is run here instead.
-        costs: seconds that the trial's shared stages took, by stage.
+        metas: what was published with the shared results that the row goes through, such as `seconds`, by key.
         attempt: from 1; more where a worker died before.
         alone: it has its device to itself, so there is no use in giving it more room.
+        keys: of the shared results.
+        shared: the results themselves.
 
     Raises:
         StorageError: the storage failed, which is no fault of the row.
+        StudyError: the study breaks what it declares, which is none either.
     """
-    stage: StageName = "score"
+    *_, last = job.study.stages
+    name = last
     begin, started_at = time.perf_counter(), _now()
-    if job.store.has_row(job.sweep, str(row.key)):
+    code = _code_of_row(job, row, metas)
+    replace = job.store.has_row(job.sweep, str(row.key))
+    if replace and not row_outdated(job, row):
         return Outcome(None, 0.0)
     places = f"{job.sweep}/progress/{row.key}"
     try:
-        seconds = dict(costs)
-        if row.scores is not None and not row.scores.shared:
-            start = time.perf_counter()
-            progress = KeptProgress(job.store, f"{places}/score")
-            scores = job.study.score(row.cell, checkpoint, progress)
-            seconds["score"] = progress.seconds_before + time.perf_counter() - start
-        stage = "evaluate_row"
-        progress = KeptProgress(job.store, f"{places}/evaluate_row")
-        values = job.study.evaluate_row(row.cell, checkpoint, scores if row.scores is not None else None, progress)
+        results: dict[str | None, Checkpoint | None] = {None: None, **dict(zip(keys, shared, strict=True))}
+        seconds = {stage.name: metas.get(stage.key, {}).get("seconds") for stage in row.stages if stage.shared}
+        for stage in row.own:
+            name, start = stage.name, time.perf_counter()
+            progress = KeptProgress(job.store, f"{places}/{name}")
+            read = [results[key] for key in stage.reads]
+            results[stage.key] = call(job.study_with(stage.fields), name, row.cell, read, progress)
+            seconds[name] = progress.seconds_before + time.perf_counter() - start
+        name = last
+        progress = KeptProgress(job.store, f"{places}/{last}")
+        study, read = job.study_with(row.fields), [results[key] for key in row.reads]
+        values = call(study, last, row.cell, read, progress)
         provenance = {
-            "pretrain_s": seconds.get("pretrain"),
-            "score_s": seconds.get("score") if row.scores is not None else None,
+            **{f"{stage}_s": seconds.get(stage) for stage in job.study.stages[:-1]},
             "sweep": job.sweep,
             "row_key": str(row.key),
             "spec_hash": job.spec_hash,
-            "checkpoint_key": row.checkpoint.key,
+            "checkpoint_key": row.checkpoint.key if row.checkpoint is not None else None,
             "host": socket.gethostname(),
             "attempt": attempt,
             "started_at": started_at,
@@ -107,23 +141,26 @@ def compute_row(
             "git_commit": job.git_commit,
             "ray_version": ray.__version__,
             "schema_version": rows.SCHEMA_VERSION,
+            "sweeps_version": __version__,
+            "code": json.dumps(code, sort_keys=True),
         }
+        rows.check_returned(values, job.study)
         beside = job.study.tables.keys() | job.study.files.keys()
-        columns = {name: value for name, value in values.items() if name not in beside}
+        columns = {column: value for column, value in values.items() if column not in beside}
         finished = rows.table({**row.cell, **columns, **provenance}, job.study)
         files = row_files.files(values, job.study)
-        for name, table in tables.tables(values, str(row.key), job.study).items():
-            job.store.publish_table(job.sweep, name, str(row.key), table)
+        for table_name, table in tables.tables(values, str(row.key), job.study).items():
+            job.store.publish_table(job.sweep, table_name, str(row.key), table)
         for folder, ending, data in files:
-            job.store.publish_file(job.sweep, folder, str(row.key), ending, data)
-        job.store.publish_row(job.sweep, str(row.key), finished)
+            job.store.publish_file(job.sweep, folder, str(row.key), ending, data, replace=replace)
+        job.store.publish_row(job.sweep, str(row.key), finished, replace=replace)
         job.store.forget_progress(places)
-    except StorageError:
+    except (StorageError, StudyError):
         raise
     except Exception as error:
         needs_room = isinstance(error, MemoryError) and not alone
         if not needs_room:
-            record_failure(job, row, stage=stage, error=error)
+            record_failure(job, row, stage=name, error=error)
         return Outcome(cause(error), time.perf_counter() - begin, needs_room)
     return Outcome(None, time.perf_counter() - begin)
 
@@ -151,13 +188,47 @@ def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _call(job: Job, name: StageName, cell: Cell, after: Checkpoint | None, progress: Progress) -> Checkpoint:
-    if name == "base":
-        return job.study.base(cell, progress)
-    if name == "pretrain":
-        return job.study.pretrain(cell, after, progress)
-    assert after is not None, "there is nothing to score"
-    return job.study.score(cell, after, progress)
+def call(study: Study, name: str, cell: Cell, results: Sequence[Checkpoint | None], progress: Progress) -> Any:
+    """Run a stage.
+
+    Raises:
+        StudyError: it reads a setting that it does not declare, or writes into a result that it was handed.
+    """
+    try:
+        return getattr(study, name)(cell, *results, progress)
+    except UndeclaredError as error:
+        raise StudyError(
+            f"stage {name!r} reads the setting {error.path!r}, which it does not declare: expected it in Stage.fields"
+        ) from error
+    except ValueError as error:
+        if str(error) in _READ_ONLY:
+            raise StudyError(
+                f"stage {name!r} writes into a result that it was handed ({error}), which others read too: "
+                "expected it to write into a copy"
+            ) from error
+        raise
+
+
+def _code(meta: Mapping[str, Any] | None) -> dict[str, str]:
+    return (meta or {}).get("code") or {}
+
+
+def _code_of_row(job: Job, row: Row, metas: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the code of a row, its own stages, and what they are made from."""
+    names = [*(stage.name for stage in row.own), job.study.stages[-1]]
+    own = {label: found for name in names for label, found in code_of(job.study, name, row.cell).items()}
+    return merged(own, [_code(metas.get(stage.key)) for stage in row.stages if stage.shared and stage.key in row.read])
+
+
+def row_outdated(job: Job, row: Row) -> bool:
+    """Say whether a published row is to be made again with today's code."""
+    if not job.recompute:
+        return False
+    published = job.store.read_row(job.sweep, str(row.key))
+    code = None
+    if published is not None and "code" in published.column_names:
+        code = recorded_code(published["code"][0].as_py())
+    return outdated(code, row_today(job.study, row), job.recompute)
 
 
 def _now() -> str:

@@ -21,7 +21,8 @@ from sweeps.engine import tasks
 from sweeps.engine.fan_out import ATTEMPTS, FanOut, Try
 from sweeps.engine.idle_help import signal
 from sweeps.engine.job import Job
-from sweeps.errors import StorageError
+from sweeps.errors import StorageError, StudyError
+from sweeps.planning.fingerprints import outdated, today
 from sweeps.planning.keys import StageKey
 from sweeps.planning.plan import Row, Trial
 
@@ -68,6 +69,8 @@ def run_trial(config: dict[str, Any]) -> None:
     except StorageError as error:
         # No fault of the trial, and every other one will meet it.
         tune.report({"storage": str(error)})
+    except StudyError as error:
+        tune.report({"study": str(error)})
 
 
 class TrialRun:
@@ -75,7 +78,7 @@ class TrialRun:
 
     def __init__(self, job: Job, trial: Trial, computes: frozenset[str], share: Share, report: Report) -> None:
         """Take what to do; `computes` are the keys of shared results that this trial computes."""
-        self._job, self._trial, self._leads, self._share, self._report = job, trial, computes, share, report
+        self._job, self._trial, self._computes, self._share, self._report = job, trial, computes, share, report
         self._compute_stage = ray.remote(**share.options(1))(tasks.compute_stage)
         self._compute_row = ray.remote(**share.options(share.width))(tasks.compute_row)
         self._results: dict[str, ray.ObjectRef[Any]] = {}
@@ -89,7 +92,8 @@ class TrialRun:
         self._check_shared()
         rows = self._unfinished()
         try:
-            refs = {stage.name: self._obtain(stage) for stage in self._trial.shared if stage.key in _read_by(rows)}
+            read = {key for row in rows for key in row.read}
+            refs = {stage.key: self._obtain(stage) for stage in self._trial.shared if stage.key in read}
         except LostError as lost:
             self._report({"lost": str(lost)})
             return
@@ -97,7 +101,7 @@ class TrialRun:
             for row in rows:
                 self._failed(row, failed.stage.name, failed.__cause__ or failed)
             return
-        costs = {stage.name: self._seconds(stage) for stage in self._trial.shared}
+        metas = {stage.key: self._job.store.checkpoint_meta(stage.key) or {} for stage in self._trial.shared}
         # A row that shares its device and lacks room there has it alone next, in a process that starts empty.
         compute_alone = ray.remote(**self._share.options(1) | {"max_calls": 1})(tasks.compute_row)
 
@@ -105,9 +109,11 @@ class TrialRun:
             compute = compute_alone if one.alone else self._compute_row
             if group is not None:
                 compute = compute.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group))
-            scores = refs.get("score") if one.row.scores is not None else None
-            checkpoint = refs[one.row.checkpoint.name]
-            return compute.remote(self._job, one.row, checkpoint, scores, costs, one.attempt, one.alone)
+            keys = [key for key in refs if key in one.row.read]
+            known = {stage.key: metas[stage.key] for stage in one.row.stages if stage.shared}
+            results = [refs[key] for key in keys]
+            ref: ray.ObjectRef[Any] = compute.remote(self._job, one.row, known, one.attempt, one.alone, keys, *results)
+            return ref
 
         fan_out = FanOut(
             rows,
@@ -117,10 +123,10 @@ class TrialRun:
             idle=signal(self._share.signal),
         )
         for row, outcome in fan_out.outcomes():
-            if isinstance(outcome, StorageError):
+            if isinstance(outcome, (StorageError, StudyError)):
                 raise outcome
             if isinstance(outcome, BaseException):
-                self._failed(row, "evaluate_row", outcome)
+                self._failed(row, self._job.study.stages[-1], outcome)
             else:
                 self._report({"row": str(row.key), "failure": outcome.failure, "seconds": outcome.seconds})
 
@@ -136,6 +142,8 @@ class TrialRun:
     def _unfinished(self) -> list[Row]:
         """Return the rows to compute; those an earlier start of this trial or another run finished are just told."""
         published = self._job.store.row_keys(self._job.sweep)
+        if self._job.recompute:
+            published -= {str(row.key) for row in self._trial.rows if tasks.row_outdated(self._job, row)}
         failed = self._job.store.failure_keys(self._job.sweep) - published
         unfinished = []
         for row in self._trial.rows:
@@ -152,30 +160,39 @@ class TrialRun:
         """Return a shared result: from the storage if it is published and sound, else computed from those before."""
         if stage.key in self._results:
             return self._results[stage.key]
-        stored = self._job.store.load_checkpoint(stage.key)
-        if stored is None and stage.key not in self._leads:
+        stored = None if self._outdated(stage) else self._job.store.load_checkpoint(stage.key)
+        if stored is None and stage.key not in self._computes:
             stored = self._wait_to_see(stage)
         if stored is not None:
             self._results[stage.key] = ray.put(stored)
-            if stage.key in self._leads:
+            if stage.key in self._computes:
                 self._report({"published": stage.key, "stage": stage.name, "seconds": None})
             return self._results[stage.key]
-        shared = self._trial.shared
-        before = shared[: shared.index(stage)]
-        self._results[stage.key] = self._compute(stage, before[-1] if before else None)
+        self._results[stage.key] = self._compute(stage)
         return self._results[stage.key]
 
-    def _compute(self, stage: StageKey, before: StageKey | None) -> ray.ObjectRef[Any]:
-        after = self._obtain(before) if before is not None else None
+    def _outdated(self, stage: StageKey) -> bool:
+        """Say whether a result is there, and this trial is to make it again with today's code."""
+        if not self._job.recompute or stage.key not in self._computes:
+            return False
+        cell = self._trial.cell_of(stage)
+        stages = next(row.stages for row in self._trial.rows if stage in row.stages)
+        code = (self._job.store.checkpoint_meta(stage.key) or {}).get("code")
+        return outdated(code, today(self._job.study, cell, stages)[stage.key], self._job.recompute)
+
+    def _compute(self, stage: StageKey) -> ray.ObjectRef[Any]:
+        shared = {each.key: each for each in self._trial.shared}
+        results = [self._obtain(shared[key]) if key is not None else None for key in stage.reads]
         self._report({"begun": stage.name})
         start = time.perf_counter()
         for attempt in range(1, ATTEMPTS + 1):
-            ref = self._compute_stage.remote(self._job, stage.name, stage.key, self._trial.cell, after)
+            cell, declared = self._trial.cell_of(stage), {"reads": stage.reads, "fields": stage.fields}
+            ref = self._compute_stage.remote(self._job, stage.name, stage.key, cell, *results, **declared)
             try:
                 ray.get(ref)
                 break
             except RayTaskError as error:
-                if isinstance(error.cause, StorageError):
+                if isinstance(error.cause, (StorageError, StudyError)):
                     raise error.cause from error
                 raise StageFailedError(stage) from error.cause
             except RayError as error:
@@ -201,10 +218,6 @@ class TrialRun:
         tasks.record_failure(self._job, row, stage=stage, error=error)
         self._report({"row": str(row.key), "failure": tasks.cause(error), "seconds": None})
 
-    def _seconds(self, stage: StageKey) -> float | None:
-        """Return what a published result once took, whoever computed it."""
-        return (self._job.store.checkpoint_meta(stage.key) or {}).get("seconds")
-
 
 def _eventually(seen: Callable[[], bool]) -> bool:
     """Give a network file system time to show something; return whether it did."""
@@ -214,9 +227,3 @@ def _eventually(seen: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.5)
     return True
-
-
-def _read_by(rows: list[Row]) -> set[str]:
-    """Return the keys of shared results that rows read themselves: not what came before them."""
-    stages = [stage for row in rows for stage in (row.checkpoint, row.scores) if stage]
-    return {stage.key for stage in stages if stage.shared}

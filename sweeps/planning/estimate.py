@@ -8,12 +8,10 @@ from itertools import islice
 from statistics import fmean
 from typing import NamedTuple
 
-from sweeps.planning.keys import ORDER
 from sweeps.planning.plan import Plan
 from sweeps.planning.work import Work, computed_with, operations
 from sweeps.spec import Spec
 from sweeps.storage import Store
-from sweeps.study import StageName
 
 ASSUMED_TERAFLOPS = 20.0
 """What a GPU sustains in training where nobody knows better; the help of `sweeps plan --teraflops` has a scale."""
@@ -43,12 +41,13 @@ def estimate(spec: Spec, store: Store, plan: Plan, work: Work, *, teraflops: flo
         teraflops: what one GPU sustains, in 10¹² operations a second, to go by arithmetic wherever that is possible.
             By default, what was measured in this storage counts first, and then arithmetic at the rate of that.
     """
+    last = spec.study.stages[-1]
     measured = _measured(spec, store, plan, work)
     rate, at_rate = _rate(measured.values(), teraflops)
     seconds = 0.0
-    by_measure: list[StageName] = []
-    by_rate: list[StageName] = []
-    unknown: list[StageName] = []
+    by_measure: list[str] = []
+    by_rate: list[str] = []
+    unknown: list[str] = []
     for result, count in work.results.items():
         needed = work.operations(result)
         if needed is not None and (teraflops is not None or result not in measured):
@@ -60,15 +59,15 @@ def estimate(spec: Spec, store: Store, plan: Plan, work: Work, *, teraflops: flo
         else:
             unknown.append(result)
     if unknown:
-        return f"nothing measured yet for {_listed(unknown)} in this storage"
+        return f"nothing measured yet for {_listed(unknown, last)} in this storage"
     bases = [(names, how) for names, how in ((by_measure, "by what was measured here"), (by_rate, at_rate)) if names]
     if len(bases) == 1:
         return Estimate(seconds / 3600, bases[0][1])
-    return Estimate(seconds / 3600, "; ".join(f"{_listed(names)} {how}" for names, how in bases))
+    return Estimate(seconds / 3600, "; ".join(f"{_listed(names, last)} {how}" for names, how in bases))
 
 
-def _listed(results: Sequence[StageName]) -> str:
-    return ", ".join("rows" if name == "evaluate_row" else name for name in results)
+def _listed(results: Sequence[str], last: str) -> str:
+    return ", ".join("rows" if name == last else name for name in results)
 
 
 def _rate(measured: Iterable[Measured], teraflops: float | None) -> tuple[float, str]:
@@ -86,7 +85,7 @@ def _rate(measured: Iterable[Measured], teraflops: float | None) -> tuple[float,
     )
 
 
-def _measured(spec: Spec, store: Store, plan: Plan, work: Work) -> dict[StageName, Measured]:
+def _measured(spec: Spec, store: Store, plan: Plan, work: Work) -> dict[str, Measured]:
     """Return what this grid's results took, and those of other grids where no arithmetic tells how they compare."""
     own = {
         stage.key: (stage.name, row.cell)
@@ -95,8 +94,9 @@ def _measured(spec: Spec, store: Store, plan: Plan, work: Work) -> dict[StageNam
         for stage in row.stages
         if stage.key in plan.checkpoints
     }
-    measured: dict[StageName, Measured] = {}
-    for name in ORDER:
+    measured: dict[str, Measured] = {}
+    *before, last = spec.study.stages
+    for name in before:
         keys = [key for key in sorted(own) if own[key][0] == name][:SAMPLE]
         seconds = _stage_seconds(store, keys)
         if seconds is not None:
@@ -110,8 +110,8 @@ def _measured(spec: Spec, store: Store, plan: Plan, work: Work) -> dict[StageNam
     seconds = _row_seconds(store, spec)
     if seconds is not None:
         rows = (row for trial in plan.trials for row in trial.rows if str(row.key) in plan.finished)
-        needed = [operations(spec.study, computed_with(row), row.cell) for row in islice(rows, 10 * SAMPLE)]
-        measured["evaluate_row"] = Measured(seconds, _mean(needed))
+        needed = [operations(spec.study, computed_with(row, spec.study), row.cell) for row in islice(rows, 10 * SAMPLE)]
+        measured[last] = Measured(seconds, _mean(needed))
     return measured
 
 

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sweeps.study import Cell, StageName, Study
-
-ORDER: tuple[StageName, ...] = ("base", "pretrain", "score")
-"""The stages before `evaluate_row`; each takes the result of the last one before it that its cell has."""
-
+from sweeps.spec.studies import plugin_of
+from sweeps.study import Cell, Stage, Study
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-class StageKey(NamedTuple):
-    """A stage of one cell. `shared` results are published under `key`; others are computed with their row."""
-
-    name: StageName
-    key: str
-    shared: bool
 
 
 class RowKey(NamedTuple):
@@ -33,6 +22,28 @@ class RowKey(NamedTuple):
     def __str__(self) -> str:
         """Return the name of the row's file, without suffix."""
         return f"{self.cell}-{self.inputs}"
+
+
+class StageKey(NamedTuple):
+    """A stage of one cell. `shared` results are published under `key`; others are computed with their row.
+
+    `reads` are the keys of the results that the stage is handed, in order; None where the cell does without one.
+    `fields` are the settings it may look at; None: all.
+    """
+
+    name: str
+    key: str
+    shared: bool
+    reads: tuple[str | None, ...] = ()
+    fields: tuple[str, ...] | None = None
+
+
+class LastStage(NamedTuple):
+    """The stage that makes a row: under which key, of which results, and what it may look at, as in `StageKey`."""
+
+    key: RowKey
+    reads: tuple[str | None, ...]
+    fields: tuple[str, ...] | None
 
 
 def digest(value: Any, *, length: int = 16) -> str:
@@ -52,6 +63,11 @@ def cell_digest(cell: Mapping[str, Any]) -> str:
     )
 
 
+def slots(study: Study | type[Study], name: str, stage: Stage) -> int:
+    """Return how many results a stage is handed: as many as it reads, and by default the one before it, if any."""
+    return int(name != study.stages[0]) if stage.reads is None else len(stage.reads)
+
+
 class Keys:
     """The keys of a study's stages and rows. Stages that many cells share are hashed once."""
 
@@ -59,26 +75,69 @@ class Keys:
         """Name the results of `study`."""
         self._study = study
         self._known: dict[tuple[Any, ...], str] = {}
+        self._values: dict[tuple[str, ...] | None, dict[str, Any]] = {}
+        plugin = plugin_of(type(study).__module__, type(study).__qualname__)
+        self._plugin = {} if plugin is None else {"plugin": plugin}
 
     def stages(self, cell: Cell) -> list[StageKey]:
         """Return the stages a cell goes through before its row, in order."""
         found: list[StageKey] = []
-        for name in ORDER:
+        for name in self._study.stages[:-1]:
             stage = self._study.stage(name, cell)
             if stage is None:
                 continue
-            after = found[-1].key if found else ""
+            reads = self._reads(name, stage, found)
             axes = tuple((axis, cell[axis]) for axis in stage.axes)
-            identity = (name, axes, after)
+            # The settings of a stage may depend on the cell, but not on axes that the stage does not name.
+            identity = (name, axes, reads)
             if identity not in self._known:
-                inputs = [stage.version, dict(axes), dict(stage.settings), after]
+                inputs = [stage.version, dict(axes), self._settings(stage), _after(reads)]
                 self._known[identity] = f"{name}-{digest(inputs, length=20)}"
-            found.append(StageKey(name, self._known[identity], self._study.row_axis not in stage.axes))
+            shared = {each.key for each in found if each.shared}
+            is_shared = self._study.row_axis not in stage.axes and shared.issuperset(filter(None, reads))
+            found.append(StageKey(name, self._known[identity], is_shared, reads, stage.fields))
         return found
 
-    def row(self, cell: Cell, stages: list[StageKey]) -> RowKey:
+    def row(self, cell: Cell, stages: Sequence[StageKey]) -> RowKey:
         """Return the key of a cell's row, given its stages."""
-        stage = self._study.stage("evaluate_row", cell)
+        return self.last(cell, stages).key
+
+    def last(self, cell: Cell, stages: Sequence[StageKey]) -> LastStage:
+        """Return the last stage of a cell, given those before it."""
+        name = self._study.stages[-1]
+        stage = self._study.stage(name, cell)
         assert stage is not None
         axes = {axis: cell[axis] for axis in stage.axes}
-        return RowKey(cell_digest(cell), digest([stage.version, axes, dict(stage.settings), [s.key for s in stages]]))
+        inputs = digest([stage.version, axes, self._settings(stage), [each.key for each in stages]])
+        return LastStage(RowKey(cell_digest(cell), inputs), self._reads(name, stage, stages), stage.fields)
+
+    def _reads(self, name: str, stage: Stage, before: Sequence[StageKey]) -> tuple[str | None, ...]:
+        if stage.reads is None:
+            return tuple([before[-1].key if before else None][: slots(self._study, name, stage)])
+        keys = {each.name: each.key for each in before}
+        return tuple(keys.get(read) for read in stage.reads)
+
+    def _settings(self, stage: Stage) -> dict[str, Any]:
+        """Return what is hashed of the settings."""
+        if stage.settings is not None:
+            return {**stage.settings, **self._plugin}
+        if stage.fields not in self._values:
+            dumped = self._study.settings.model_dump(mode="json")
+            paths = [*dumped] if stage.fields is None else stage.fields
+            self._values[stage.fields] = {path: _at(dumped, path) for path in paths}
+        return {**self._values[stage.fields], **self._plugin}
+
+
+def _after(reads: Sequence[str | None]) -> str | list[str]:
+    """Return what stands in a key for the results that are read."""
+    there = [key for key in reads if key is not None]
+    if len(there) > 1:
+        return there
+    return there[0] if there else ""
+
+
+def _at(values: Mapping[str, Any], path: str) -> Any:
+    found: Any = values
+    for part in path.split("."):
+        found = found[part] if found is not None else None
+    return found

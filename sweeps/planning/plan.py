@@ -4,64 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 from sweeps.errors import StorageError
-from sweeps.planning.keys import Keys, RowKey, StageKey
+from sweeps.planning.code_changes import CodeChanges, compare
+from sweeps.planning.keys import RowKey
+from sweeps.planning.trials import Row, Trial, trials
 from sweeps.spec import Engine, Spec
 from sweeps.spec.differences import differences
 from sweeps.storage import Store
-from sweeps.study import Cell, StageName
+
+__all__ = ["Plan", "Row", "State", "Trial", "make", "trials"]
 
 State = Literal["finished", "missing", "failed", "changed"]
 """Where a row of the grid stands; `changed`: the storage has its cell, computed from other inputs."""
-
-
-class Row(NamedTuple):
-    """A row to be: its cell, the name it is published under, and the stages it goes through."""
-
-    cell: Cell
-    key: RowKey
-    stages: tuple[StageKey, ...]
-
-    @property
-    def checkpoint(self) -> StageKey:
-        """The stage whose result is pruned and measured."""
-        return [stage for stage in self.stages if stage.name != "score"][-1]
-
-    @property
-    def scores(self) -> StageKey | None:
-        """The stage that scores the checkpoint, if the row needs scores."""
-        return next((stage for stage in self.stages if stage.name == "score"), None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """The rows that differ in the row axis alone, and so share every published stage."""
-
-    number: int
-    label: str
-    cell: Cell
-    rows: tuple[Row, ...]
-
-    @property
-    def shared(self) -> tuple[StageKey, ...]:
-        """The stages whose results are published, in order. A row may do without one that others need."""
-        return tuple(dict.fromkeys(stage for row in self.rows for stage in row.stages if stage.shared))
-
-    def missing(self, published: Collection[str]) -> dict[str, StageName]:
-        """Return the shared results to compute for these rows, key to stage name.
-
-        These are what rows read, and what comes before that, back to the last result that is published.
-        """
-        missing: dict[str, StageName] = {}
-        for row in self.rows:
-            needed = {row.checkpoint, row.scores}
-            for position, stage in reversed(list(enumerate(row.stages))):
-                if stage in needed and stage.shared and stage.key not in published:
-                    missing[stage.key] = stage.name
-                    needed |= set(row.stages[:position][-1:])
-        return missing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +25,7 @@ class Plan:
     """`todo` holds, per trial with anything missing, just the rows to compute now.
 
     `changed` are the rows in the storage whose cell is in the grid but was computed from other inputs, and `changes`
-    says which. While there are any, nothing is computed.
+    says which. While there are any, nothing is computed. `code` are the results of other code than today's.
     """
 
     trials: list[Trial]
@@ -79,6 +35,7 @@ class Plan:
     changed: set[str] = field(default_factory=set)
     changes: str = ""
     checkpoints: set[str] = field(default_factory=set)
+    code: CodeChanges = field(default_factory=CodeChanges)
 
     @property
     def rows(self) -> int:
@@ -90,7 +47,7 @@ class Plan:
         """Rows to compute now."""
         return sum(len(trial.rows) for trial in self.todo)
 
-    def checkpoints_to_train(self) -> dict[str, StageName]:
+    def checkpoints_to_train(self) -> dict[str, str]:
         """Return the shared results that the rows to compute still need, key to stage name."""
         return {key: name for trial in self.todo for key, name in trial.missing(self.checkpoints).items()}
 
@@ -126,33 +83,26 @@ class Plan:
             raise StorageError(self.conflict(place))
 
 
-def trials(spec: Spec) -> list[Trial]:
-    """Return the trials of a spec's grid and its baselines, in grid order, baselines first."""
-    keys = Keys(spec.study)
-    row_axis = spec.study.row_axis
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for cell in spec.study.baselines(spec.cells) + spec.cells:
-        group = tuple(value for name, value in cell.items() if name != row_axis)
-        stages = keys.stages(cell)
-        groups.setdefault(group, []).append(Row(cell, keys.row(cell, stages), tuple(stages)))
-    return [
-        Trial(number=number, label=" ".join(map(str, group)), cell=rows[0].cell, rows=tuple(rows))
-        for number, (group, rows) in enumerate(groups.items())
-    ]
-
-
-def make(spec: Spec, store: Store, *, retry_failed: bool = False) -> Plan:
+def make(spec: Spec, store: Store, *, retry_failed: bool = False, recompute: Collection[str] = ()) -> Plan:
     """Compare a spec's grid with the storage.
 
+    Args:
+        retry_failed: also compute rows that failed before.
+        recompute: labels of code; results of other code than today's under one of them count as missing.
+
     Raises:
+        SpecError: no result of this grid is made by code of one of the labels.
         StorageError: the storage cannot be read.
     """
     everything = trials(spec)
     published = store.row_keys(spec.name)
     wanted = {row.key.cell: str(row.key) for trial in everything for row in trial.rows}
-    finished = published & set(wanted.values())
-    failed = (store.failure_keys(spec.name) & set(wanted.values())) - finished
-    changed = {key for key in published - finished if key.split("-")[0] in wanted}
+    there = published & set(wanted.values())
+    checkpoints = store.checkpoints()
+    code = compare(spec.study, everything, store, spec.name, rows=there, checkpoints=checkpoints, again=recompute)
+    finished = there - code.rows_again
+    failed = (store.failure_keys(spec.name) & set(wanted.values())) - there
+    changed = {key for key in published - there if key.split("-")[0] in wanted}
     skipped = finished if retry_failed else finished | failed
     todo = []
     for trial in everything:
@@ -166,7 +116,8 @@ def make(spec: Spec, store: Store, *, retry_failed: bool = False) -> Plan:
         failed=failed,
         changed=changed,
         changes=_changes(store.read_spec(spec.name) or "", spec.to_yaml()) if changed else "",
-        checkpoints=store.checkpoints(),
+        checkpoints=checkpoints - code.checkpoints_again,
+        code=code,
     )
 
 

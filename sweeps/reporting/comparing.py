@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-import pandas as pd
 from rich.console import Console
 
 from sweeps.errors import SweepError
@@ -17,8 +16,7 @@ from sweeps.reporting.page.file_names import file_stem
 from sweeps.reporting.page.report import page_html
 from sweeps.reporting.page.section import Section
 from sweeps.reporting.page.sections.comparison import comparison_html, costs_html, origins_html, settings_html
-from sweeps.reporting.page.sections.cost import cost
-from sweeps.reporting.reports import base_seconds, own_scores, publish
+from sweeps.reporting.reports import costs_of, publish
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.spec.differences import differences
 from sweeps.storage.rows import split_location
@@ -48,7 +46,7 @@ def write_comparison(locations: Sequence[str], console: Console) -> None:
         sections = [
             Section("settings", "What differs", _settings(sweeps) + origins_html(rows)),
             Section("results", "Results", "".join(results)),
-            Section("cost", "Cost", costs_html({name: _cost(sweep) for name, sweep in sweeps.items()})),
+            Section("cost", "Cost", costs_html({name: costs_of(sweep) for name, sweep in sweeps.items()})),
         ]
         page = folder / f"{stem}.html"
         title = f"{first} beside {', '.join(others)}"
@@ -99,18 +97,6 @@ def _place(location: str) -> str:
 def _settings(sweeps: dict[str, Sweep]) -> str:
     differ = differences([sweep.spec.to_yaml() for sweep in sweeps.values()])
     return settings_html({field: differ[field] for field in differ if field not in _SAID_ELSEWHERE}, list(sweeps))
-
-
-def _cost(sweep: Sweep) -> pd.DataFrame:
-    every = pd.concat([sweep.baseline, sweep.rows])
-    at_a_time = sweep.spec.engine.resources.workers_per_gpu
-    return cost(
-        every,
-        roles=sweep.roles,
-        base_seconds=base_seconds(sweep),
-        rows_at_a_time=at_a_time,
-        own_scores=own_scores(sweep),
-    )
 
 
 def _lead(sweeps: dict[str, Sweep]) -> str:

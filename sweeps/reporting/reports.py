@@ -12,17 +12,19 @@ from rich.console import Console
 from rich.markup import escape
 
 from sweeps.errors import StorageError, SweepError
-from sweeps.planning.plan import Plan, Row, trials
+from sweeps.planning.plan import Plan
 from sweeps.reporting.page import report
 from sweeps.reporting.page.section import Section
 from sweeps.reporting.page.sections.against import BesideError, against_section, unmatched
+from sweeps.reporting.page.sections.cost import cost
 from sweeps.reporting.summary import contrast_views, mean_table, mean_view
 from sweeps.results.literature import load_published
+from sweeps.results.origins import origins_of, with_seconds
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.spec import Spec
 from sweeps.statistics.analysis import contrasts
 from sweeps.storage import Store
-from sweeps.storage.rows import COSTS
+from sweeps.storage.rows import stage_columns
 from sweeps.study import Gallery, Lines
 
 
@@ -94,9 +96,8 @@ def write_report(
             trade_off=study.trade_off,
             galleries=galleries,
             no_galleries=why_none,
-            base_seconds=base_seconds(sweep),
+            costs=costs_of(sweep),
             rows_at_a_time=engine.resources.workers_per_gpu,
-            own_scores=own_scores(sweep),
             sections=sections,
             roles=sweep.roles,
         )
@@ -116,7 +117,7 @@ def _published(
 ) -> tuple[Sequence[Section], Sequence[Path]]:
     """Return the section on published values, and the files of its figures in `folder`; print what is not in it."""
     study = sweep.spec.study
-    measured = [name for name, kind in {**study.columns, **COSTS}.items() if kind is not str]
+    measured = [name for name, kind in {**study.columns, **stage_columns(study)}.items() if kind is not str]
     known = [*study.metrics, *(name for name in measured if name not in study.metrics)]
     published = load_published(against, roles=sweep.roles, known=known, named=named)
     try:
@@ -152,24 +153,12 @@ def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
         return (), str(error)
 
 
-def base_seconds(sweep: Sweep) -> dict[str, float]:
-    """Return what the starting points of a sweep took, by checkpoint; no row tells that."""
-    planned = {stage.key for row in _planned(sweep) for stage in row.stages if stage.name == "base"}
-    metas = {key: sweep.store.checkpoint_meta(key) for key in sorted(planned | {*sweep.baseline["checkpoint_key"]})}
-    return {key: meta["seconds"] for key, meta in metas.items() if meta is not None and meta["stage"] == "base"}
-
-
-def own_scores(sweep: Sweep) -> set[str]:
-    """Return the keys of the rows whose scores are computed with them, not shared."""
-    return {str(row.key) for row in _planned(sweep) if row.scores is not None and not row.scores.shared}
-
-
-def _planned(sweep: Sweep) -> list[Row]:
-    """Return the rows of a sweep, finished or not; none where its data are not here, which their keys depend on."""
-    try:
-        return [row for trial in trials(sweep.spec) for row in trial.rows]
-    except ValueError:
-        return []
+def costs_of(sweep: Sweep) -> pd.DataFrame:
+    """Return what each stage of a sweep took of each sort of device; see `cost`."""
+    origins = origins_of(sweep.spec)
+    every = pd.concat([sweep.baseline, sweep.rows])
+    at_a_time = sweep.spec.engine.resources.workers_per_gpu
+    return cost(with_seconds(every, origins, sweep.store), roles=sweep.roles, origins=origins, rows_at_a_time=at_a_time)
 
 
 def _flat(sweep: Sweep) -> list[dict[str, object]]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from sweeps.statistics.analysis import ALPHA
 from sweeps.statistics.assumptions import read_doubt
 from sweeps.statistics.cells import check_rows
-from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+from sweeps.statistics.roles import Roles
 
 MISSING = "-"
 STAR = "*"
@@ -31,7 +31,7 @@ def in_words(levels: Sequence[Any]) -> str:
     return " · ".join(str(level) for level in levels if level != "")
 
 
-def mean_sd(labelled_rows: pd.DataFrame, *, metric: str, along: str = "ratio") -> pd.DataFrame:
+def mean_sd(labelled_rows: pd.DataFrame, *, metric: str, along: str) -> pd.DataFrame:
     """Columns `configuration`, `along`, `n` (> 0), `mean`, `sd` (of the sample, NaN if n = 1), by `along`."""
     by = labelled_rows.groupby(["configuration", along], sort=False)[metric]
     cells = by.agg(n="count", mean="mean", sd="std").reset_index()
@@ -43,7 +43,7 @@ def baseline_mean_sd(
     rows: pd.DataFrame,
     *,
     metric: str,
-    roles: Roles = DEFAULT_ROLES,
+    roles: Roles,
 ) -> pd.DataFrame:
     """`mean_sd` of the baseline, `configuration` naming only the levels it shares with the pruned models."""
     if baseline.empty:
@@ -63,7 +63,7 @@ def mean_table(
     baseline: pd.DataFrame,
     *,
     metric: str,
-    roles: Roles = DEFAULT_ROLES,
+    roles: Roles,
 ) -> pd.DataFrame:
     """Mean ± sample standard deviation as text, one line per configuration, one column per ratio.
 
@@ -106,9 +106,7 @@ def starred(p_holm: float) -> str:
     return format_p(p_holm) + (STAR if p_holm < ALPHA else "")
 
 
-def families(
-    tests: pd.DataFrame, *, roles: Roles = DEFAULT_ROLES
-) -> Iterator[tuple[str, list[tuple[str, pd.DataFrame]]]]:
+def families(tests: pd.DataFrame, *, roles: Roles) -> Iterator[tuple[str, list[tuple[str, pd.DataFrame]]]]:
     """The lines of `contrasts` by factor, and in it by pair of levels: `hydra vs l1 (rgb)`."""
     factors, along = roles.factors, roles.along
     for factor, of_factor in tests.groupby("factor", sort=False):
@@ -120,7 +118,7 @@ def families(
         yield str(factor), named
 
 
-def mean_view(table: pd.DataFrame, *, title: str, along: str = "ratio") -> Table:
+def mean_view(table: pd.DataFrame, *, title: str, along: str) -> Table:
     """What `mean_table` returns, for a terminal of 100 columns or more: spread below mean."""
     view = plain_view(title, "mean ± standard deviation")
     view.add_column(Text(f"{along} →"), ratio=1)
@@ -132,7 +130,7 @@ def mean_view(table: pd.DataFrame, *, title: str, along: str = "ratio") -> Table
     return view
 
 
-def contrast_views(tests: pd.DataFrame, *, roles: Roles = DEFAULT_ROLES) -> list[Table]:
+def contrast_views(tests: pd.DataFrame, *, roles: Roles) -> list[Table]:
     """What `contrasts` returns, as one table per factor: p, Holm's p and Hedges' g at each ratio."""
     views = []
     for factor, pairs in families(tests, roles=roles):

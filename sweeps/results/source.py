@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from sweeps.errors import SweepError
+from sweeps.results.roles import NOTHING, Known, Told, known_of
 from sweeps.results.sweep import open_sweep
-from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
 from sweeps.storage import Store
 from sweeps.storage.rows import split_location
@@ -18,56 +21,86 @@ from sweeps.storage.rows import split_location
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Rows without those of a sweep's baseline, and how they are to be compared."""
+    """Rows without those of a sweep's baseline, and how they are to be compared; `remark` on how that is known."""
 
     rows: pd.DataFrame
     roles: Roles
     metric: str
     design: Design
+    remark: str = ""
 
 
-def open_source(location: str, *, metric: str | None, design: Design | None) -> Source:
+def open_source(location: str, *, metric: str | None, design: Design | None, told: Told = NOTHING) -> Source:
     """Read rows; by default a sweep's main metric is compared in blocks, a file's only one in independent groups.
 
+    Args:
+        location: of a sweep, or of a file.
+        told: what the user says of a file's columns.
+
     Raises:
-        SweepError: there are no rows, or several columns that the metric may be.
+        SweepError: there are no rows, or it is not known which columns are axes, or which is the metric.
     """
     storage, name = split_location(location)
     if not Path(location).is_file() and Store(storage).read_spec(name) is not None:
         sweep = open_sweep(location)
-        main = next(iter(sweep.spec.study.metrics))
+        main = next(iter(sweep.metrics))
         return Source(rows=sweep.rows, roles=sweep.roles, metric=metric or main, design=design or "paired")
-    rows = _read(location)
+    rows, known = _read(location, told)
     return Source(
         rows=rows,
-        roles=DEFAULT_ROLES,
-        metric=metric or _only_metric(rows, location),
+        roles=known.roles,
+        metric=metric or _only_metric(rows, location, known),
         design=design or "independent",
+        remark=known.remark,
     )
 
 
-def _read(location: str) -> pd.DataFrame:
+def _read(location: str, told: Told) -> tuple[pd.DataFrame, Known]:
     try:
-        rows = _read_csv(location) if location.endswith(".csv") else pd.read_parquet(location)
+        rows, known = _read_csv(location, told) if location.endswith(".csv") else _read_parquet(location, told)
     except FileNotFoundError:
         raise SweepError(f"{location}: found nothing there, expected a sweep, or Parquet or CSV rows") from None
     except (ValueError, pa.ArrowException, OSError) as error:
         raise SweepError(f"{location}: cannot be read as rows ({error}), expected Parquet or CSV") from error
+    return rows, known
+
+
+def _check_there(rows: pd.DataFrame, location: str) -> None:
     if rows.empty:
         raise SweepError(f"{location}: found no rows, expected a sweep, or Parquet or CSV rows")
-    return rows
 
 
-def _read_csv(location: str) -> pd.DataFrame:
+def _read_parquet(location: str, told: Told) -> tuple[pd.DataFrame, Known]:
+    rows = pd.read_parquet(location)
+    _check_there(rows, location)
+    return rows, known_of(location, [*map(str, rows.columns)], _metadata(location), told)
+
+
+def _metadata(location: str) -> Mapping[bytes, bytes] | None:
+    """Return what a Parquet file, or the first one in a folder, says of itself."""
+    path = Path(location)
+    file = next(iter(sorted(path.glob("*.parquet"))), None) if path.is_dir() else path
+    if file is None or not file.is_file():
+        return None
+    found: Mapping[bytes, bytes] | None = pq.read_schema(file).metadata
+    return found
+
+
+def _read_csv(location: str, told: Told) -> tuple[pd.DataFrame, Known]:
     """Read a table whose levels may be called `None` or `NA`, which pandas would take for missing ones."""
     rows = pd.read_csv(location, low_memory=False)
-    keys = [axis for axis in DEFAULT_ROLES.axes if axis in rows]
+    _check_there(rows, location)
+    known = known_of(location, [*map(str, rows.columns)], None, told)
+    keys = [axis for axis in known.roles.axes if axis in rows]
     levels = pd.read_csv(location, usecols=keys, keep_default_na=False, na_values=[""], low_memory=False)
-    return rows.assign(**{key: levels[key] for key in keys})
+    return rows.assign(**{key: levels[key] for key in keys}), known
 
 
-def _only_metric(rows: pd.DataFrame, location: str) -> str:
-    numeric = [str(name) for name in rows.select_dtypes("number").columns if name not in DEFAULT_ROLES.axes]
+def _only_metric(rows: pd.DataFrame, location: str, known: Known) -> str:
+    main = [name for name in known.metrics if name in rows]
+    if main and not known.remark:
+        return main[0]
+    numeric = [str(name) for name in rows.select_dtypes("number").columns if name not in known.roles.axes]
     if len(numeric) != 1:
         columns = ", ".join(numeric) or "no numeric column besides the keys"
         raise SweepError(f"{location}: found {columns}, expected --metric to name one of them")

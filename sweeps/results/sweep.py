@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from sweeps import spec as specs
 from sweeps.errors import StorageError
+from sweeps.results.roles import roles_of
 from sweeps.spec import Spec
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
@@ -28,16 +30,14 @@ class Sweep:
     failures: list[dict[str, Any]]
 
     @property
+    def metrics(self) -> Mapping[str, str]:
+        """The columns to draw and test, with their labels; the main one first."""
+        return self.spec.study.metrics
+
+    @property
     def roles(self) -> Roles:
         """The parts that the study's axes play in an analysis."""
-        study = self.spec.study
-        return Roles(
-            tuple(axis.name for axis in study.axes),
-            replicate=study.replicate_axis,
-            along=study.row_axis,
-            pruned=study.pruned,
-            panels=study.panel_axis,
-        )
+        return roles_of(self.spec.study)
 
 
 def find_sweep(location: str) -> tuple[Store, str, Spec]:

@@ -20,8 +20,9 @@ from sweeps.errors import SpecError
 from sweeps.spec.bundles import bundled_files
 from sweeps.spec.grid import expand
 from sweeps.spec.mistakes import found, non_finite, sentences, unknown_key
+from sweeps.spec.studies import find
 from sweeps.storage import row_files, tables
-from sweeps.study import Cell, Study, find
+from sweeps.study import Cell, Study
 
 Fields = TypeVar("Fields", bound=BaseModel)
 

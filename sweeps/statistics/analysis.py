@@ -15,7 +15,7 @@ from scipy import stats
 from sweeps.statistics.assumptions import doubts
 from sweeps.statistics.cells import Pair, questions
 from sweeps.statistics.effect_size import hedges_g
-from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, samples, t_test, untestable
 
 ALPHA = 0.05
@@ -29,7 +29,7 @@ def contrasts(
     *,
     metric: str,
     design: Design = "paired",
-    roles: Roles = DEFAULT_ROLES,
+    roles: Roles,
 ) -> pd.DataFrame:
     """Compare every two levels of one factor, the other factors fixed, at each ratio.
 

@@ -15,7 +15,7 @@ from sweeps.statistics.analysis import ALPHA, describe, holm
 from sweeps.statistics.assumptions import not_normal, variances_differ
 from sweeps.statistics.cells import Pair, questions
 from sweeps.statistics.permutation import sign_flip_p
-from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, constant, samples, t_test
 
 TESTS: dict[Design, str] = {
@@ -32,7 +32,7 @@ def equivalence(
     metric: str,
     margin_percent: float,
     design: Design = "paired",
-    roles: Roles = DEFAULT_ROLES,
+    roles: Roles,
 ) -> pd.DataFrame:
     """Ask of every pair of levels whether their means differ by less than a percentage of that of `level_b`.
 

@@ -15,7 +15,7 @@ from scipy import optimize, special, stats
 
 from sweeps.statistics.analysis import ALPHA, describe
 from sweeps.statistics.cells import Pair, questions
-from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, samples, untestable
 
 POWER = 0.8
@@ -41,7 +41,7 @@ def power_analysis(
     design: Design = "paired",
     power: float = POWER,
     alpha: float = ALPHA,
-    roles: Roles = DEFAULT_ROLES,
+    roles: Roles,
 ) -> pd.DataFrame:
     """Say, of every pair of levels at every ratio, how many runs see a difference, and what the runs at hand see.
 

@@ -12,15 +12,15 @@ class Roles:
     Attributes:
         axes: all of them.
         replicate: the axis whose values are repetitions of an experiment, or blocks.
-        along: the axis along which curves run: a fraction of what is `pruned`, in [0, 1].
-        pruned: what that is, in the plural.
+        along: the axis along which curves run, of numbers: where something is `pruned`, the fraction of it, in [0, 1].
+        pruned: what that is, in the plural; None: nothing.
         panels: the factor of which every level has a panel of its own in figures, if any.
     """
 
     axes: tuple[str, ...]
     replicate: str
     along: str
-    pruned: str = "weights"
+    pruned: str | None = None
     panels: str | None = None
 
     @property
@@ -30,10 +30,11 @@ class Roles:
         assert self.panels not in (self.replicate, self.along)
         return [axis for axis in self.axes if axis not in (self.replicate, self.along)]
 
+    @property
+    def what_varies(self) -> str:
+        """What curves run along, in words."""
+        return self.along if self.pruned is None else f"{self.pruned} pruned"
+
     def within_panel(self) -> Roles:
         """Return the roles inside one panel of a figure, where the axis of the panels does not vary."""
         return replace(self, axes=tuple(axis for axis in self.axes if axis != self.panels), panels=None)
-
-
-DEFAULT_ROLES = Roles(("structure", "initializer", "colour", "seed", "ratio"), replicate="seed", along="ratio")
-"""For tables that come without a study."""

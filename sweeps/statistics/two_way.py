@@ -14,7 +14,7 @@ from scipy.linalg import helmert
 from sweeps.statistics.analysis import holm
 from sweeps.statistics.assumptions import doubts_of_differences, not_normal, variances_differ
 from sweeps.statistics.cells import check_rows, finite, nearest
-from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, constant
 
 TESTS: dict[Design, str] = {
@@ -32,7 +32,7 @@ def two_way(
     metric: str,
     factors: tuple[str, str],
     design: Design = "paired",
-    roles: Roles = DEFAULT_ROLES,
+    roles: Roles,
 ) -> pd.DataFrame:
     """Test the main effects of two factors and their interaction, the other factors and the ratio fixed.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sweeps.errors import SpecError
+from sweeps.errors import SpecError, StudyError
 from sweeps.storage.store import FOLDERS, Store
 from sweeps.study import Study
 
@@ -39,12 +39,12 @@ def files(values: Mapping[str, Any], study: Study) -> list[RowFile]:
     """Return the files among what `evaluate_row` returned, in the order in which they are published.
 
     Raises:
-        ValueError: they are not those that the study says it returns.
+        StudyError: they are not those that the study says it returns.
     """
     for name, endings in study.files.items():
         found = sorted(values.get(name, ()))
         if found != sorted(endings):
-            raise ValueError(f"{name}: found files {found}, expected {sorted(endings)}")
+            raise StudyError(f"{name}: found files {found}, expected {sorted(endings)}")
     return [RowFile(name, ending, values[name][ending]) for name, endings in study.files.items() for ending in endings]
 
 

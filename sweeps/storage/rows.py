@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from numbers import Real
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from sweeps.errors import StorageError
+from sweeps.errors import StorageError, StudyError
 from sweeps.storage import Store
 from sweeps.study import Study
 
 SCHEMA_VERSION = 1
 
-_AXES = b"sweeps.axes"
-"""Where a row's file tells which of its columns are keys."""
+AXES = b"sweeps.axes"
+"""Where a row's file says which of its columns are keys."""
+
+ROLES = b"sweeps.roles"
+"""Where it says which parts these play, and what is measured, as JSON; rows of before do not."""
+
+_ACCEPTED: dict[type, tuple[type, ...]] = {
+    str: (str,),
+    int: (int, np.integer),
+    float: (int, float, np.integer, np.floating),
+}
 
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-
-COSTS = {"pretrain_s": float, "score_s": float}
-"""Seconds that shared stages took, whichever trial paid them; null where a row did without the stage."""
 
 PROVENANCE = {
     "sweep": str,
@@ -37,15 +45,33 @@ PROVENANCE = {
     "git_commit": str,
     "ray_version": str,
     "schema_version": int,
+    "sweeps_version": str,
+    "code": str,
 }
+"""Columns that the engine adds; in later versions there may be more, which older rows lack."""
+
+
+def stage_columns(study: type[Study] | Study) -> dict[str, type]:
+    """Return the columns of what stages took: seconds, whichever trial paid them; null where a row did without."""
+    return {f"{stage}_s": float for stage in study.stages[:-1]}
 
 
 def schema(study: type[Study] | Study) -> pa.Schema:
     """Return the schema of a study's rows: keys, what the study measures, costs, provenance."""
     axes = {axis.name: axis.kind for axis in study.axes}
-    fields = axes | dict(study.columns) | COSTS | PROVENANCE
+    fields = axes | dict(study.columns) | stage_columns(study) | PROVENANCE
     columns = [pa.field(name, _ARROW[kind], nullable=name not in axes) for name, kind in fields.items()]
-    return pa.schema(columns, metadata={_AXES: ",".join(axes)})
+    return pa.schema(columns, metadata={AXES: ",".join(axes), ROLES: json.dumps(_roles(study))})
+
+
+def _roles(study: type[Study] | Study) -> dict[str, Any]:
+    return {
+        "replicate": study.replicate_axis,
+        "along": study.row_axis,
+        "pruned": study.pruned,
+        "panels": study.panel_axis,
+        "metrics": [*study.metrics],
+    }
 
 
 def table(values: Mapping[str, Any], study: Study) -> pa.Table:
@@ -70,6 +96,36 @@ def table(values: Mapping[str, Any], study: Study) -> pa.Table:
     return pa.Table.from_pylist([dict(values)], schema=expected)
 
 
+def check_returned(values: Any, study: Study) -> None:
+    """See that what the last stage returned is what the study declares.
+
+    Raises:
+        StudyError: it is not; the message names the stage and the column.
+        ValueError: a number is NaN or infinite, which is the fault of a row alone: its training may have diverged.
+    """
+    where = f"stage {study.stages[-1]!r}"
+    if not isinstance(values, Mapping):
+        raise StudyError(f"{where}: found a {type(values).__name__}, expected a value for each column")
+    beside = study.tables.keys() | study.files.keys()
+    for name in values:
+        if name not in study.columns and name not in beside:
+            raise StudyError(f"{where} returned a column {name!r}, which is not declared: expected it in Study.columns")
+    for name, kind in study.columns.items():
+        if name not in values:
+            raise StudyError(f"{where} returned no column {name!r}, expected what Study.columns declares")
+        value = values[name]
+        if value is None:
+            continue
+        accepted: tuple[type, ...] = _ACCEPTED[kind]
+        whole = kind is int and isinstance(value, float) and value.is_integer()
+        if not (whole or isinstance(value, accepted)) or isinstance(value, (bool, np.bool_)):
+            raise StudyError(
+                f"{where} returned {value!r} in column {name!r}, a {type(value).__name__}, expected {kind.__name__}"
+            )
+        if isinstance(value, Real) and not math.isfinite(value):
+            raise ValueError(f"{where}: column {name}: found {value}, expected a number")
+
+
 def load_results(sweep: str) -> pd.DataFrame:
     """Return all rows of a sweep, sorted by their keys.
 
@@ -87,7 +143,7 @@ def load_results(sweep: str) -> pd.DataFrame:
     if found is None:
         return pd.DataFrame()
     frame: pd.DataFrame = found.to_pandas()
-    keys = found.schema.metadata[_AXES].decode().split(",")
+    keys = found.schema.metadata[AXES].decode().split(",")
     twice = frame.duplicated(keys)
     if twice.any():
         cell = ", ".join(f"{key} {frame.loc[twice, key].iloc[0]}" for key in keys)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -62,6 +62,11 @@ class Store:
         """Return a published checkpoint; None where there is none or its bytes are not the published ones."""
         return self._load_tensors(f"checkpoints/{key}")
 
+    def checkpoint_metas(self, keys: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Return what was published with each checkpoint; many are read at a time."""
+        found = self.files.read_many([f"checkpoints/{key}/meta.json" for key in keys])
+        return [_from_json(data) for data in found]
+
     def checkpoint_meta(self, key: str) -> dict[str, Any] | None:
         """Return what was published with a checkpoint, such as `seconds`."""
         return self._read_meta(f"checkpoints/{key}")
@@ -88,14 +93,22 @@ class Store:
 
     # Rows
 
-    def publish_row(self, sweep: str, row_key: str, row: pa.Table) -> bool:
-        """Publish a row; return False, and change nothing, where it was there already."""
+    def publish_row(self, sweep: str, row_key: str, row: pa.Table, *, replace: bool = False) -> bool:
+        """Publish a row; return False, and change nothing, where it was there already, unless it is to be replaced."""
         sink = pa.BufferOutputStream()
         # Dictionaries, statistics and compression pay with many rows; here they would be most of the file.
         pq.write_table(
             row, sink, write_page_checksum=True, use_dictionary=False, write_statistics=False, compression="none"
         )
-        return self.files.publish(f"{sweep}/results/{row_key}.parquet", sink.getvalue().to_pybytes())
+        return self.files.publish(f"{sweep}/results/{row_key}.parquet", sink.getvalue().to_pybytes(), replace=replace)
+
+    def read_row(self, sweep: str, row_key: str) -> pa.Table | None:
+        """Return a row; None where there is none.
+
+        Raises:
+            StorageError: it is damaged.
+        """
+        return self._read_parquet(f"{sweep}/results/{row_key}.parquet", "row")
 
     def has_row(self, sweep: str, row_key: str) -> bool:
         """Say whether a row is published."""
@@ -113,6 +126,27 @@ class Store:
             for file in listed
             if file.name.endswith(".parquet")
         }
+
+    def row_codes(self, sweep: str, *, most_unread: int | None = None) -> dict[str, dict[str, str] | None]:
+        """Return the fingerprints of the code that made each row, by its key; None where none were recorded."""
+        found = compaction.read_rows(
+            self.files,
+            f"{sweep}/results",
+            kept=f"{sweep}/cache/rows",
+            columns=("row_key", "code"),
+            most_unread=most_unread,
+        )
+        if found is None or not {"row_key", "code"} <= {*found.column_names}:
+            return {}
+        pairs = zip(found["row_key"].to_pylist(), found["code"].to_pylist(), strict=True)
+        # Few of the texts differ.
+        known: dict[str | None, dict[str, str] | None] = {None: None}
+        codes = {}
+        for key, text in pairs:
+            if text not in known:
+                known[text] = recorded_code(text)
+            codes[key] = known[text]
+        return codes
 
     def read_rows(self, sweep: str, *, most_unread: int | None = None) -> pa.Table | None:
         """Return all rows of a sweep, or None where it has none.
@@ -148,7 +182,9 @@ class Store:
         Raises:
             StorageError: they are damaged.
         """
-        name = f"{sweep}/{table}/{row_key}.parquet"
+        return self._read_parquet(f"{sweep}/{table}/{row_key}.parquet", "table")
+
+    def _read_parquet(self, name: str, what: str) -> pa.Table | None:
         try:
             data = self.files.read(name)
             lines = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(use_threads=False)
@@ -157,17 +193,19 @@ class Store:
             return None
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise StorageError(
-                f"{self.describe(name)}: found a damaged table ({cause(error)}), expected Parquet as it was published"
+                f"{self.describe(name)}: found a damaged {what} ({cause(error)}), expected Parquet as it was published"
             ) from error
         return lines
 
     # Whole files that belong to a row
 
-    def publish_file(self, sweep: str, folder: str, row_key: str, ending: str, data: bytes) -> bool:
+    def publish_file(
+        self, sweep: str, folder: str, row_key: str, ending: str, data: bytes, *, replace: bool = False
+    ) -> bool:
         """Publish a file that belongs to a row, before the row itself; return False, and change nothing, where it was
-        there already: whoever takes it away finds what belongs to it unchanged.
+        there already: whoever takes it away finds what belongs to it unchanged, unless its row is replaced too.
         """
-        return self.files.publish(f"{sweep}/{folder}/{row_key}{ending}", data)
+        return self.files.publish(f"{sweep}/{folder}/{row_key}{ending}", data, replace=replace)
 
     def file_keys(self, sweep: str, folder: str, ending: str) -> set[str]:
         """Return the keys of the rows for which such a file is published."""
@@ -236,10 +274,27 @@ class Store:
 
     def _read_meta(self, folder: str) -> dict[str, Any] | None:
         try:
-            meta: dict[str, Any] = json.loads(self.files.read(f"{folder}/meta.json"))
-        except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+            return _from_json(self.files.read(f"{folder}/meta.json"))
+        except FileNotFoundError:
             return None
-        return meta
+
+
+def recorded_code(text: str | None) -> dict[str, str] | None:
+    """Return the fingerprints that a row's column `code` holds; None where none were recorded."""
+    try:
+        found = json.loads(text) if text else None
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _from_json(data: bytes | None) -> dict[str, Any] | None:
+    """Return what is in a file; None where there is none or it is damaged."""
+    try:
+        meta: dict[str, Any] | None = json.loads(data) if data is not None else None
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        return None
+    return meta
 
 
 def _to_json(value: Mapping[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps.errors import SpecError
+from sweeps.errors import SpecError, StudyError
 from sweeps.storage.store import FOLDERS
 from sweeps.study import Study
 
@@ -37,8 +37,8 @@ def tables(values: Mapping[str, Any], row_key: str, study: Study) -> dict[str, p
     """Return the tables among what `evaluate_row` returned, by name; none for one that is absent or None.
 
     Raises:
-        ValueError: a column is missing or unknown, of another type or length than it should be, or holds NaN or
-            infinity.
+        StudyError: a column is missing or unknown, or of another type or length than it should be.
+        ValueError: a column holds NaN or infinity.
     """
     return {
         name: _table(name, values[name], row_key, columns)
@@ -50,10 +50,10 @@ def tables(values: Mapping[str, Any], row_key: str, study: Study) -> dict[str, p
 def _table(name: str, lines: Mapping[str, Any], row_key: str, columns: Mapping[str, type]) -> pa.Table:
     if set(lines) != set(columns):
         missing, unknown = set(columns) - set(lines), set(lines) - set(columns)
-        raise ValueError(f"table {name} lacks {sorted(missing)} and has unknown {sorted(unknown)}")
+        raise StudyError(f"table {name} lacks {sorted(missing)} and has unknown {sorted(unknown)}")
     lengths = {column: len(lines[column]) for column in columns}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"table {name}: found columns of different lengths, {lengths}")
+        raise StudyError(f"table {name}: found columns of different lengths, {lengths}")
     length = next(iter(lengths.values()))
     arrays = {ROW_KEY: pa.DictionaryArray.from_arrays(np.zeros(length, np.int32), [row_key])}
     arrays |= {column: _array(f"{name}.{column}", lines[column], kind) for column, kind in columns.items()}
@@ -69,7 +69,7 @@ def _array(column: str, values: Any, kind: type) -> pa.Array:
         else:
             array = pa.array(np.asarray(values), pa.from_numpy_dtype(np.dtype(kind)))
     except (pa.ArrowException, TypeError) as error:
-        raise ValueError(f"column {column}: {error}, expected {kind.__name__}") from error
+        raise StudyError(f"column {column}: {error}, expected {kind.__name__}") from error
     if array.null_count or (pa.types.is_floating(array.type) and not pc.all(pc.is_finite(array), min_count=0).as_py()):
         raise ValueError(f"column {column}: found values that are missing or not finite")
     # A few texts over and over take little memory that way.

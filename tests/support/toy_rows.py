@@ -34,18 +34,26 @@ def outcome(cell: Cell) -> float:
 
 def values(row: Row, loaded: Spec, **changes: Any) -> dict[str, Any]:
     """Return what a finished row of the toy study holds."""
-    measured = {"outcome": outcome(row.cell), "effort_s": 2.0, "machine": "toy", "pretrain_s": 1.5, "score_s": None}
+    measured = {
+        "outcome": outcome(row.cell),
+        "effort_s": 2.0,
+        "machine": "toy",
+        "base_s": 0.5,
+        "pretrain_s": 1.5,
+        "score_s": None,
+    }
     provenance: dict[str, Any] = {name: kind(0) for name, kind in rows.PROVENANCE.items()}
+    provenance |= {"code": None}
     said = {"sweep": loaded.name, "row_key": str(row.key)}
     said |= {"started_at": "2026-01-01T00:00:00+00:00", "finished_at": "2026-01-01T00:00:02+00:00"}
     return {**row.cell, **measured, **provenance, **said, **changes}
 
 
-def publish(store: Store, loaded: Spec, wanted: Iterable[Row] | None = None) -> None:
+def publish(store: Store, loaded: Spec, wanted: Iterable[Row] | None = None, **changes: Any) -> None:
     """Publish rows of a sweep, all of them by default, and the spec beside them."""
     store.write_spec(loaded.name, loaded.to_yaml())
     for row in all_rows(plan.make(loaded, store)) if wanted is None else wanted:
-        store.publish_row(loaded.name, str(row.key), rows.table(values(row, loaded), loaded.study))
+        store.publish_row(loaded.name, str(row.key), rows.table(values(row, loaded, **changes), loaded.study))
 
 
 def publish_checkpoints(store: Store, keys: Sequence[str], seconds: float = 1.0) -> None:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from sweeps.study import Axis, Cell, Checkpoint, Gallery, Lines, Picture, Progress, Stage, Workload
+from sweeps.study import Axis, Cell, Checkpoint, Gallery, Lines, Picture, Progress, Stage, Study, Workload
 
 SPEC = """\
 name: toy
@@ -66,7 +66,7 @@ def doses_seen(dose: float) -> Lines:
     return {"dose": halves * dose, "half": halves, "step": np.array([1, 2]), "taste": np.array(["sweet", "bitter"])}
 
 
-class ToyStudy:
+class ToyStudy(Study):
     """base → pretrain (per seed) → score (`quick`: per seed and method; `slow`: per row) → row."""
 
     Settings: ClassVar = ToySettings
@@ -76,6 +76,7 @@ class ToyStudy:
         Axis("seed", int),
         Axis("dose", float, bounds=(0.0, 1.0)),
     )
+    stages: ClassVar = ("base", "pretrain", "score", "evaluate_row")
     row_axis: ClassVar = "dose"
     pruned: ClassVar = "weights"
     replicate_axis: ClassVar = "seed"
@@ -108,7 +109,8 @@ class ToyStudy:
         if name == "base":
             return Stage((), offset)
         if name == "evaluate_row":
-            return Stage(tuple(axis.name for axis in self.axes), offset)
+            reads = ("base" if self.is_baseline(cell) else "pretrain", "score")
+            return Stage(tuple(axis.name for axis in self.axes), offset, reads=reads)
         if self.is_baseline(cell) or (name == "score" and cell["dose"] == 0):
             return None
         if name == "pretrain":

@@ -1,6 +1,6 @@
 """The classification study: how structural pruning changes what it takes to fool classifiers, robust ones and others.
 
-It has the shape of `sweeps.study.Study` without importing it: three stages, and for each what determines its result.
+Three stages, and for each what determines its result.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from robustprune.studies.classification.settings import (
     score_inputs,
 )
 from robustprune.studies.classification.work import stage_work
-from robustprune.studies.declared import NONE, Axis, Cell, Stage
+from robustprune.studies.declared import NONE, Axis, Cell, Stage, Study
 from robustprune.studies.trade_off import TradeOff
 
 
-class ClassificationStudy:
+class ClassificationStudy(Study):
     """Classifiers, adversarially trained or not, pruned by channels, and the distances at which they are fooled."""
 
     Settings: ClassVar = ClassificationSettings
@@ -56,6 +56,7 @@ class ClassificationStudy:
         Axis("seed", int, bounds=(0, 2**31 - 1)),
         Axis("sparsity", float, bounds=(0.0, 1.0)),
     )
+    stages: ClassVar = ("pretrain", "score", "evaluate_row")
     row_axis: ClassVar = "sparsity"
     pruned: ClassVar = "channels"
     replicate_axis: ClassVar = "seed"
@@ -104,7 +105,6 @@ class ClassificationStudy:
         against="speedup",
         metric="accuracy_adv",
     )
-    files: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __init__(self, settings: ClassificationSettings) -> None:
         """Take validated settings; reads no data."""
@@ -142,7 +142,7 @@ class ClassificationStudy:
         return bool(cell["importance"] == NONE)
 
     def stage(self, name: str, cell: Cell) -> Stage | None:
-        """Declare what a stage of a cell depends on; None where the cell does without. There is no base."""
+        """Declare what a stage of a cell depends on; None where the cell does without."""
         model, training, importance = (str(cell[axis]) for axis in ("model", "training", "importance"))
         if name == "pretrain":
             given = self.settings.given(model, training) is not None
@@ -152,16 +152,18 @@ class ClassificationStudy:
         if name == "evaluate_row":
             pruned = not self.is_baseline(cell)
             return Stage(
-                tuple(axis.name for axis in self.axes), self._once(row_inputs, training=training, pruned=pruned)
+                tuple(axis.name for axis in self.axes),
+                self._once(row_inputs, training=training, pruned=pruned),
+                reads=("pretrain", "score"),
             )
-        if name == "base" or self.is_baseline(cell) or IMPORTANCES[importance].score is None or cell["sparsity"] == 0:
+        if self.is_baseline(cell) or IMPORTANCES[importance].score is None or cell["sparsity"] == 0:
             return None
         assert name == "score"
         axes = ["model", "training", "importance", "seed"]
         axes += ["scope", "sparsity"] if IMPORTANCES[importance].per_sparsity else []
         return Stage(tuple(axes), self._once(score_inputs, importance=importance, training=training))
 
-    def workloads(self, name: str, cell: Cell) -> list[Workload]:
+    def workloads(self, name: str, cell: Cell) -> list[Workload]:  # type: ignore[override]
         """Return the parts of a stage's work."""
         return stage_work(self.settings, name, cell)
 
@@ -174,12 +176,8 @@ class ClassificationStudy:
 
     # The stages. Each goes on from what its `progress` has, if anything
 
-    def base(self, cell: Cell, progress: Progress = NOWHERE) -> Arrays:
-        """Never asked for: seeds differ from the very weights that training starts from."""
-        raise AssertionError("classification has no base stage")
-
     @hands_back_memory
-    def pretrain(self, cell: Cell, base: Arrays | None, progress: Progress = NOWHERE) -> Arrays:
+    def pretrain(self, cell: Cell, progress: Progress = NOWHERE) -> Arrays:
         """Train from scratch, adversarially or not, or take the weights given."""
         model, training = str(cell["model"]), str(cell["training"])
         classifier = self._placed(self._start(model, training, seed=cell["seed"]))
@@ -289,7 +287,7 @@ class ClassificationStudy:
                 f"holdout: found {settings.holdout:g}, which leaves {left} of {count} images to train on, "
                 "expected at least 2"
             )
-        if settings.importances.hydra.batch_size < 2:  # type: ignore[attr-defined]
+        if settings.importances.hydra.batch_size < 2:
             raise InputError("importances.hydra.batch_size: found 1, expected at least 2, for batch norm")
 
     @property
@@ -344,7 +342,7 @@ class ClassificationStudy:
         return images.take(order[held_out:]), images.take(order[:held_out])
 
     def _held_out(self, images: int) -> int:
-        return max(1, round(self.settings.holdout * images))
+        return max(1, round(float(self.settings.holdout) * images))
 
     def _start(self, model: str, training: str, *, seed: int) -> Classifier:
         """Return a model before any training of ours: fresh from the seed, or with the weights given."""

@@ -1,6 +1,6 @@
 """The detection study: how robust detectors fare when they are scored, pruned and fine-tuned in different ways.
 
-It has the shape of `sweeps.study.Study` without importing it: four stages, and for each what determines its result.
+Four stages, and for each what determines its result.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from robustprune.detection.training import train
 from robustprune.initializers import INITIALIZERS, Problem
 from robustprune.structures import STRUCTURES
 from robustprune.structures import masks as masking
-from robustprune.studies.declared import NONE, Axis, Cell, Stage
+from robustprune.studies.declared import NONE, Axis, Cell, Stage, Study
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
 from robustprune.studies.detection.work import stage_work
 from robustprune.studies.trade_off import ACCURACY_AGAINST_TIME
 
 
-class DetectionStudy:
+class DetectionStudy(Study):
     """Adversarially trained detectors, pruned by different scores in different structures."""
 
     Settings: ClassVar = DetectionSettings
@@ -55,6 +55,7 @@ class DetectionStudy:
         Axis("seed", int, bounds=(0, 2**31 - 1)),
         Axis("ratio", float, bounds=(0.0, 1.0)),
     )
+    stages: ClassVar = ("base", "pretrain", "score", "evaluate_row")
     row_axis: ClassVar = "ratio"
     pruned: ClassVar = "weights"
     replicate_axis: ClassVar = "seed"
@@ -141,7 +142,9 @@ class DetectionStudy:
         if name == "evaluate_row":
             unpruned = self.is_baseline(cell)
             # 2: coupled filters are pruned together, and every row is timed in its best engine.
-            return Stage((*trial, "ratio"), self._inputs["baseline" if unpruned else "evaluate_row"], version=2)
+            reads = ("base" if unpruned else "pretrain", "score")
+            inputs = self._inputs["baseline" if unpruned else "evaluate_row"]
+            return Stage((*trial, "ratio"), inputs, version=2, reads=reads)
         if self.is_baseline(cell):
             return None
         if name == "pretrain":
@@ -156,7 +159,7 @@ class DetectionStudy:
         version = 2 if cell["structure"] == "structured" else 1
         return Stage((*trial, "ratio"), self._inputs[initializer], version=version)
 
-    def workloads(self, name: str, cell: Cell) -> list[Workload]:
+    def workloads(self, name: str, cell: Cell) -> list[Workload]:  # type: ignore[override]
         """Return the parts of a stage's work; nothing for an initializer that does not tell its own."""
         row = "baseline" if self.is_baseline(cell) else "evaluate_row"
         return self._work[{"score": str(cell["initializer"]), "evaluate_row": row}.get(name, name)]
@@ -273,7 +276,9 @@ class DetectionStudy:
 
     # What the report shows
 
-    def galleries(self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]) -> list[Gallery]:
+    def galleries(  # type: ignore[override]
+        self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]
+    ) -> list[Gallery]:
         """Return what the models found in the images chosen; nothing where none are to be shown.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Figures of a sweep: a metric against the ratio pruned. The page around them is `page.py`."""
+"""Figures of a sweep: a metric along the row axis. The page around them is `reporting.page`."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -17,7 +17,7 @@ from matplotlib.transforms import ScaledTranslation
 from sweeps.reporting.figures import style
 from sweeps.reporting.summary import baseline_mean_sd, labelled, mean_sd
 from sweeps.statistics.cells import check_rows
-from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+from sweeps.statistics.roles import Roles
 
 _DODGE_POINTS = 3.2
 
@@ -28,7 +28,7 @@ def metric_against_ratio(
     *,
     metric: str,
     label: str,
-    roles: Roles = DEFAULT_ROLES,
+    roles: Roles,
 ) -> Figure:
     """One curve per configuration: mean, standard deviation as bars, every model as a faint dot.
 
@@ -60,7 +60,7 @@ def metric_against_ratio(
         handles: dict[str, Any] = {}
         for plot, panel in zip(figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0], drawn, strict=True):
             handles |= panel.draw(plot, names)
-            ratio_axis(plot, sorted(rows[roles.along].unique()), pruned=roles.pruned)
+            ratio_axis(plot, sorted(rows[roles.along].unique()), roles=roles)
             style.metric_axis(plot, label if panel is drawn[0] else "", low=heights.min(), high=heights.max())
         listed = [*names, *dashed]
         figure.legend(
@@ -93,7 +93,7 @@ class _Panel:
     """What is drawn in one part of a figure."""
 
     def __init__(self, title: str, rows: pd.DataFrame, baseline: pd.DataFrame, *, metric: str, roles: Roles) -> None:
-        self._title, self._metric, self._along = title, metric, roles.along
+        self._title, self._metric, self._roles = title, metric, roles
         # A panel's title need not be said again for each of its curves.
         inside = roles.within_panel()
         self._models = labelled(rows, inside.factors)
@@ -115,7 +115,8 @@ class _Panel:
                 plot,
                 self._models[self._models["configuration"] == name],
                 self._means[self._means["configuration"] == name],
-                columns=(self._along, self._metric),
+                metric=self._metric,
+                roles=self._roles,
                 index=names.index(name),
                 dodge=(place - (len(self.names) - 1) / 2) * _DODGE_POINTS,
             )
@@ -140,20 +141,21 @@ def _draw_configuration(
     models: pd.DataFrame,
     means: pd.DataFrame,
     *,
-    columns: tuple[str, str],
+    metric: str,
+    roles: Roles,
     index: int,
     dodge: float,
 ) -> ErrorbarContainer:
     """Dots and mean curve of one configuration, `dodge` points to the right of their ratios."""
-    along, metric = columns
+    along = roles.along
     figure = plot.get_figure(root=True)
     assert figure is not None
     # Dodged on paper, not in the data: the same distance at every ratio, whatever the scale.
     shift = plot.transData + ScaledTranslation(dodge / 72, 0, figure.dpi_scale_trans)
     shared: dict[str, Any] = {"transform": shift, **style.colour_and_marker(index)}
-    plot.plot(1 - models[along], models[metric], zorder=2, **shared, **style.DOTS)
+    plot.plot(position(models[along], roles), models[metric], zorder=2, **shared, **style.DOTS)
     return plot.errorbar(
-        1 - means[along],
+        position(means[along], roles),
         means["mean"],
         yerr=means["sd"],
         linestyle=style.line(index),
@@ -166,11 +168,29 @@ def _draw_configuration(
     )
 
 
-def ratio_axis(plot: Axes, ratios: Sequence[float], *, pruned: str | None) -> None:
-    """Ticks at the ratios from nothing pruned at the left to the right; with titles, below and above, where it is told
-    what is `pruned`.
+def position(values: pd.Series, roles: Roles) -> pd.Series:
+    """Return where values of the axis along which curves run are drawn: at what is left, where something is pruned."""
+    return values if roles.pruned is None else 1 - values
+
+
+def axis_title(roles: Roles) -> str:
+    """Return what is written below."""
+    return roles.along if roles.pruned is None else f"{roles.pruned} pruned (%)"
+
+
+def ratio_axis(plot: Axes, values: Sequence[float], *, roles: Roles, titled: bool = True) -> None:
+    """Ticks at the values; where something is pruned, from nothing pruned at the left to the right.
+
+    Titles are below, and above for what is kept of what is pruned.
     """
-    kept = [1 - ratio for ratio in ratios]
+    if roles.pruned is None:
+        margin = 0.04 * (max(values) - min(values)) or 0.5
+        plot.set_xlim(min(values) - margin, max(values) + margin)
+        _ticks(plot.xaxis, values, [f"{value:.3g}" for value in values])
+        if titled:
+            plot.set_xlabel(axis_title(roles))
+        return
+    kept = [1 - ratio for ratio in values]
     if _better_apart_by_factors(kept):
         plot.set_xscale("log")
         margin = max((max(kept) / min(kept)) ** 0.04, 1.01)  # of a single ratio, some room all the same
@@ -180,16 +200,18 @@ def ratio_axis(plot: Axes, ratios: Sequence[float], *, pruned: str | None) -> No
         margin = 0.04 * (max(kept) - min(kept))
         plot.set_xlim(max(kept) + margin, min(kept) - margin)
         scale = ""
-    axes = {plot.xaxis: ratios}
-    if pruned is not None:
-        plot.set_xlabel(f"{pruned} pruned (%)")
+    _ticks(plot.xaxis, kept, [f"{100 * fraction:.3g}" for fraction in values])
+    if titled:
+        plot.set_xlabel(axis_title(roles))
         above = plot.secondary_xaxis("top")
-        above.set_xlabel(f"{pruned} kept (%{scale})")
-        axes[above.xaxis] = kept
-    for axis, fractions in axes.items():
-        axis.set_major_locator(FixedLocator(kept))
-        axis.set_major_formatter(FixedFormatter([f"{100 * fraction:.3g}" for fraction in fractions]))
-        axis.set_minor_locator(NullLocator())
+        above.set_xlabel(f"{roles.pruned} kept (%{scale})")
+        _ticks(above.xaxis, kept, [f"{100 * fraction:.3g}" for fraction in kept])
+
+
+def _ticks(axis: Any, places: Sequence[float], words: Sequence[str]) -> None:
+    axis.set_major_locator(FixedLocator(list(places)))
+    axis.set_major_formatter(FixedFormatter(list(words)))
+    axis.set_minor_locator(NullLocator())
 
 
 def _better_apart_by_factors(kept: Sequence[float]) -> bool:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from sweeps.reporting.figures import style
-from sweeps.reporting.figures.curves import ratio_axis
+from sweeps.reporting.figures.curves import axis_title, position, ratio_axis
 from sweeps.statistics.roles import Roles
 
 _LINES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
@@ -56,10 +56,10 @@ def panels(sources: Sequence[Curves], *, configurations: Sequence[str], label: s
                 # A ratio without a value is a gap: nothing is known to lie on a line across it.
                 at = means[means["configuration"] == name].set_index(along).reindex(ratios)
                 if at["mean"].notna().any():
-                    _draw(plot, at, configurations.index(name), index)
-            ratio_axis(plot, ratios, pruned=None)
+                    _draw(plot, at, configurations.index(name), index, roles)
+            ratio_axis(plot, ratios, roles=roles, titled=False)
             style.metric_axis(plot, "", low=every["mean"].min(), high=(every["mean"] + every["sd"].fillna(0)).max())
-        figure.supxlabel(f"{roles.pruned} pruned (%)", fontsize=9)
+        figure.supxlabel(axis_title(roles), fontsize=9)
         figure.supylabel(textwrap.fill(label, 28 * rows), fontsize=9)
         handles = [Line2D([], [], color=_QUIET, marker="o", **_line(index, _QUIET)) for index in range(len(sources))]
         figure.legend(handles, [source for source, _ in sources], loc="outside upper center", ncols=2, handlelength=3.6)
@@ -72,13 +72,13 @@ def shared(sources: Sequence[Curves]) -> set[str]:
     return {name for name, count in times.items() if count >= 2}
 
 
-def _draw(plot: Axes, means: pd.DataFrame, configuration: int, source: int) -> None:
+def _draw(plot: Axes, means: pd.DataFrame, configuration: int, source: int, roles: Roles) -> None:
     figure = plot.get_figure(root=True)
     assert figure is not None
     shift = plot.transData + ScaledTranslation(source * _DODGE_POINTS / 72, 0, figure.dpi_scale_trans)
     shared = style.colour_and_marker(configuration)
     plot.errorbar(
-        1 - means.index,
+        position(means.index.to_series(), roles),
         means["mean"],
         yerr=means["sd"],
         elinewidth=0.9,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -25,7 +25,8 @@ from sweeps.reporting.page.sections.pareto_front import front_html
 from sweeps.reporting.page.sections.progress import progress_html, progress_of
 from sweeps.reporting.page.sections.provenance import provenance_html
 from sweeps.reporting.page.sections.significance import significance_html
-from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+from sweeps.results.origins import Origins
+from sweeps.statistics.roles import Roles
 from sweeps.study import Gallery, TradeOff
 
 _NOTHING = "<p>No model has finished.</p>"
@@ -46,11 +47,10 @@ def write_report(
     trade_off: TradeOff | None = None,
     galleries: Sequence[Gallery] = (),
     no_galleries: str = "",
-    base_seconds: Mapping[str, float] | None = None,
+    costs: pd.DataFrame | None = None,
     rows_at_a_time: int = 1,
-    own_scores: Collection[str] = (),
     sections: Sequence[Section] = (),
-    roles: Roles = DEFAULT_ROLES,
+    roles: Roles,
 ) -> list[Path]:
     """Write `report.html` and its figures, each as `.png` and `.svg`, into the folder.
 
@@ -70,9 +70,8 @@ def write_report(
         trade_off: two of the metrics to draw against each other.
         galleries: pictures beside the figures.
         no_galleries: a sentence on why there are none, if there should be.
-        base_seconds: as for `cost`.
+        costs: what `cost` returned of the rows, if that is to be told.
         rows_at_a_time: as for `cost`.
-        own_scores: as for `cost`.
         sections: further ones, which come after the tests.
         roles: of the key columns; curves run along the fraction pruned, in [0, 1].
 
@@ -110,13 +109,8 @@ def write_report(
     if galleries or no_galleries:
         add("pictures", "Pictures", "".join(map(gallery_html, galleries)) or f"<p>None: {escape(no_galleries)}.</p>")
     add("progress", "Progress and failures", progress_html(progress, failures, roles=roles))
-    costs = cost(
-        every,
-        roles=roles,
-        base_seconds=base_seconds or {},
-        rows_at_a_time=rows_at_a_time,
-        own_scores=own_scores,
-    )
+    if costs is None:
+        costs = cost(every, roles=roles, origins=Origins(), rows_at_a_time=rows_at_a_time)
     add("cost", "Cost", cost_html(costs, rows=len(every), rows_at_a_time=rows_at_a_time))
     add("provenance", "Provenance", provenance_html(every) if len(every) else _NOTHING)
     add("spec", "Spec", f'<pre tabindex="0" aria-label="The resolved spec">{escape(spec_text)}</pre>')

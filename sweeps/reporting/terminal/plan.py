@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sweeps.planning.estimate import Estimate, estimate
-from sweeps.planning.keys import ORDER, RowKey
+from sweeps.planning.keys import RowKey
 from sweeps.planning.plan import Plan, State
 from sweeps.planning.work import Work, ahead
 from sweeps.reporting.terminal.status import show_causes
@@ -32,7 +32,7 @@ def show_plan(spec: Spec, store: Store, plan: Plan, console: Console, *, teraflo
     states = plan.states()
     _show_trials(plan, states, console)
     work = ahead(spec.study, plan)
-    _show_checkpoints(plan, work, console)
+    _show_checkpoints(spec.study.stages, plan, work, console)
     _show_rows(plan, states, console)
     if plan.failed:
         show_causes((each for each in store.failures(spec.name) if each["row_key"] in plan.failed), console)
@@ -58,10 +58,12 @@ def _show_trials(plan: Plan, states: Mapping[RowKey, State], console: Console) -
         console.print(f"… and {len(plan.trials) - MOST_TRIALS} more trials")
 
 
-def _show_checkpoints(plan: Plan, work: Work, console: Console) -> None:
+def _show_checkpoints(stages: Sequence[str], plan: Plan, work: Work, console: Console) -> None:
     wanted = {stage.key: stage.name for trial in plan.trials for stage in trial.shared}
     present = Counter(name for key, name in wanted.items() if key in plan.checkpoints)
-    for name in ORDER:
+    for name in stages:
+        if name not in wanted.values():
+            continue
         to_compute, spared = work.results.get(name, 0), work.spared.get(name, 0)
         if to_compute or present[name]:
             alone = f", not {to_compute + spared}, since trials share them" if spared else ""

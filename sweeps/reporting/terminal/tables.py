@@ -16,7 +16,8 @@ from rich.table import Table
 from sweeps.errors import SweepError
 from sweeps.reporting.summary import contrast_views
 from sweeps.reporting.terminal.analysis_views import equivalence_views, power_views, two_way_view
-from sweeps.results.source import open_source
+from sweeps.results.roles import NOTHING, Told
+from sweeps.results.source import Source, open_source
 from sweeps.results.sweep import open_sweep
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.equivalence import equivalence
@@ -44,6 +45,7 @@ def show_analysis(
     console: Console,
     *,
     metric: str | None = None,
+    told: Told = NOTHING,
     design: Design | None = None,
     factors: tuple[str, str] | None = None,
     margin: str | None = None,
@@ -54,12 +56,12 @@ def show_analysis(
     Args:
         location: of either.
         console: for people; csv and json go to standard output.
-        metric, design: see `open_source`.
+        metric, design, told: see `open_source`.
         factors: to be tested for main effects and interaction, instead of level against level.
         margin: in percent, such as `5%`, within which levels are tested to be equivalent instead.
         form: `table`, `csv` or `json`.
     """
-    source = open_source(location, metric=metric, design=design)
+    source = open_source(location, metric=metric, design=design, told=told)
     asked: dict[str, Any] = {"metric": source.metric, "design": source.design, "roles": source.roles}
     with _said_of(location):
         if factors is not None:
@@ -71,6 +73,7 @@ def show_analysis(
         else:
             tests = contrasts(source.rows, **asked)
             _show(tests, form, console, lambda: contrast_views(tests, roles=source.roles))
+    _remark(source)
 
 
 def show_power(
@@ -78,28 +81,36 @@ def show_power(
     console: Console,
     *,
     metric: str | None = None,
+    told: Told = NOTHING,
     design: Design | None = None,
     difference: str | None = None,
-    ratio: float | None = None,
+    at: float | None = None,
     power: float,
     alpha: float,
     form: str = "table",
 ) -> None:
     """Print how many replicates see a difference, such as `0.02` or `10%`, at a ratio or at all of them."""
-    source = open_source(location, metric=metric, design=design)
+    source = open_source(location, metric=metric, design=design, told=told)
     with _said_of(location):
         found = power_analysis(
             source.rows,
             metric=source.metric,
             difference=None if difference is None else _amount("--difference", difference),
             in_percent=difference is not None and difference.endswith("%"),
-            at=ratio,
+            at=at,
             design=source.design,
             power=power,
             alpha=alpha,
             roles=source.roles,
         )
     _show(found, form, console, lambda: power_views(found, roles=source.roles))
+    _remark(source)
+
+
+def _remark(source: Source) -> None:
+    """Say how the columns are known, where that was guessed; not among the lines that a program reads."""
+    if source.remark:
+        print(source.remark, file=sys.stderr)
 
 
 @contextmanager

@@ -55,8 +55,12 @@ class Claims:
 
 def trial(number: int, *later: str) -> Trial:
     """Return a trial of one row that goes through the base and `later` stages, such as `pretrain-3`."""
-    stages = [BASE, *(StageKey(name.split("-")[0], name, shared=True) for name in later)]  # type: ignore[arg-type]
-    row = Row({"number": number}, RowKey(f"cell{number}", "0"), tuple(stages))
+    names = ("base-0", *later)
+    stages = [BASE]
+    stages += [StageKey(name.split("-")[0], name, True, (names[place],)) for place, name in enumerate(later)]
+    # A row reads its checkpoint, and scores of it where there are any.
+    reads = names[-2:] if names[-1].startswith("score") else names[-1:]
+    row = Row({"number": number}, RowKey(f"cell{number}", "0"), tuple(stages), reads)
     return Trial(number=number, label=str(number), cell=row.cell, rows=(row,))
 
 

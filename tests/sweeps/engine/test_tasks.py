@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 
 from sweeps.engine import tasks
 from sweeps.engine.job import Job, job_of
-from sweeps.errors import StorageError
+from sweeps.errors import StorageError, StudyError
 from sweeps.planning import plan
 from sweeps.storage import Store
 from tests.support import toy_rows
+from tests.support.toy_study import ToyStudy
 
 FULL = StorageError("storage 'toy': cannot be written (No space left on device), expected a writable folder")
 
@@ -29,11 +31,12 @@ def compute(store: Store, *changes: str) -> tuple[Job, str, tasks.Outcome]:
     job, row = job_of(loaded, store), toy_rows.all_rows(plan.make(loaded, store))[0]
     weights = np.arange(4.0)
     weights.flags.writeable = False
-    outcome = tasks.compute_row(job, row, {"weights": weights}, None, {}, attempt=1, alone=True)
+    (key,) = row.read
+    outcome = tasks.compute_row(job, row, {}, 1, True, [key], {"weights": weights})
     return job, str(row.key), outcome
 
 
-def failing(*_: Any) -> None:
+def failing(*_: Any, **__: Any) -> None:
     raise FULL
 
 
@@ -103,15 +106,46 @@ def test_files_without_their_row_do_no_harm(store: Store, monkeypatch: pytest.Mo
     assert store.files.list("toy/souvenirs") == before
 
 
-@pytest.mark.parametrize("wrong", [{"doses_seen": {"dose": [1.0]}}, {"surprise": 1}])
-def test_a_row_that_does_not_fit_leaves_nothing_but_its_failure(
-    wrong: dict[str, Any], store: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"doses_seen": {"dose": [1.0]}}, r"table doses_seen lacks \['half', 'step', 'taste'\]"),
+        ({"surprise": 1}, "stage 'evaluate_row' returned a column 'surprise', which is not declared"),
+        ({"machine": 3}, "stage 'evaluate_row' returned 3 in column 'machine', a int, expected str"),
+        ({"outcome": True}, "stage 'evaluate_row' returned True in column 'outcome', a bool, expected float"),
+        (None, "stage 'evaluate_row': found a NoneType, expected a value for each column"),
+    ],
+)
+def test_a_row_that_breaks_what_the_study_declares_is_no_rows_fault(
+    wrong: dict[str, Any] | None, sentence: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = job_of(toy_rows.load(), store)
-    evaluate_row = type(job.study).evaluate_row
-    monkeypatch.setattr(type(job.study), "evaluate_row", lambda *given: {**evaluate_row(*given), **wrong})
-    _, key, outcome = compute(store)
-    assert "ValueError" in str(outcome.failure)
-    assert store.failure_keys("toy") == {key}
-    assert store.row_keys("toy") == set()
+    evaluate_row = ToyStudy.evaluate_row
+    monkeypatch.setattr(
+        ToyStudy, "evaluate_row", lambda *given: None if wrong is None else {**evaluate_row(*given), **wrong}
+    )
+    with pytest.raises(StudyError, match=sentence):
+        compute(store)
+    assert store.failure_keys("toy") == store.row_keys("toy") == set()
     assert store.files.list("toy/doses_seen") == []
+
+
+def test_a_column_that_is_missing_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ToyStudy, "evaluate_row", lambda *given: {"outcome": 1.0})
+    with pytest.raises(StudyError, match="stage 'evaluate_row' returned no column 'effort_s', expected what"):
+        compute(store)
+
+
+def test_nan_is_the_fault_of_its_row(store: Store) -> None:
+    _, key, outcome = compute(store, "nan_in=evaluate_row")
+    assert outcome.failure == "ValueError: stage 'evaluate_row': column outcome: found nan, expected a number"
+    assert store.failure_keys("toy") == {key}
+
+
+@pytest.mark.parametrize("write", [lambda array: array.__setitem__(0, 1.0), lambda array: np.add(array, 1, out=array)])
+def test_a_stage_that_writes_into_what_others_read_is_told_so(
+    write: Callable[[Any], Any], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToyStudy, "evaluate_row", lambda study, cell, checkpoint, *rest: write(checkpoint["weights"]))
+    with pytest.raises(StudyError, match="stage 'evaluate_row' writes into a result that it was handed"):
+        compute(store)
+    assert store.failure_keys("toy") == set()

@@ -28,9 +28,10 @@ class Declared:
     """A study that is nothing but its declarations."""
 
     row_axis = "dose"
+    stages = ("base", "pretrain", "score", "evaluate_row")
 
     def __init__(self, **changes: Stage | None) -> None:
-        self.stages: dict[str, Stage | None] = {
+        self.declared: dict[str, Stage | None] = {
             "base": Stage((), {"rate": 1}),
             "pretrain": Stage(("seed",), {"rate": 2}),
             "score": Stage(("seed", "method"), {"images": 3}),
@@ -39,7 +40,7 @@ class Declared:
         }
 
     def stage(self, name: str, cell: Cell) -> Stage | None:
-        return self.stages[name]
+        return self.declared[name]
 
 
 CELL: Cell = {"method": "quick", "seed": 1, "dose": 0.5}
@@ -115,7 +116,7 @@ def test_cells_are_told_apart(one: Cell, other: Cell) -> None:
 def test_a_changed_declaration_changes_its_stage_and_all_after_it(
     stage: str, downstream: set[str], data: st.DataObject
 ) -> None:
-    declared = Declared().stages[stage]
+    declared = Declared().declared[stage]
     assert declared is not None
     settings = data.draw(st.dictionaries(st.text(), json_values, max_size=2), "settings")
     before = keys(**{stage: declared._replace(settings=settings)})

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from sweeps.errors import StorageError
 from sweeps.planning import plan
+from sweeps.planning.keys import StageKey
+from sweeps.planning.plan import Row
 from sweeps.storage import Store
 from sweeps.study import Cell, Stage
 from tests.support import toy_rows, toy_study
@@ -18,6 +21,21 @@ from tests.support.toy_study import ToyStudy
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path))
+
+
+def scores(row: Row) -> StageKey | None:
+    """Return the stage that scores what a row is made from, if it has one."""
+    return next((stage for stage in row.stages if stage.name == "score"), None)
+
+
+def shared(row: Row) -> bool | None:
+    found = scores(row)
+    return found and found.shared
+
+
+def checkpoints(rows: Iterable[Row]) -> set[str]:
+    """Return the stages whose results rows read first."""
+    return {row.checkpoint.name for row in rows if row.checkpoint is not None}
 
 
 def test_an_empty_storage_lacks_everything(store: Store) -> None:
@@ -46,14 +64,14 @@ def test_a_trial_holds_the_rows_that_differ_in_the_row_axis_alone(store: Store) 
 def test_a_row_reads_its_checkpoint_and_its_scores(store: Store) -> None:
     baseline, slow, _, quick, *_ = plan.make(toy_rows.load(), store).trials
     assert [stage.name for stage in baseline.shared] == ["base"]
-    assert baseline.rows[0].checkpoint.name == "base"
+    assert checkpoints(baseline.rows) == {"base"}
     assert [stage.name for stage in slow.shared] == ["base", "pretrain"]
     assert [stage.name for stage in quick.shared] == ["base", "pretrain", "score"]
     unscored, *scored = quick.rows
-    assert unscored.scores is None
-    assert {row.checkpoint.name for row in quick.rows} == {"pretrain"}
-    assert all(row.scores is not None and row.scores.shared for row in scored)
-    assert all(row.scores is not None and not row.scores.shared for row in slow.rows[1:])
+    assert scores(unscored) is None
+    assert checkpoints(quick.rows) == {"pretrain"}
+    assert [shared(row) for row in scored] == [True, True]
+    assert [shared(row) for row in slow.rows[1:]] == [False, False]
 
 
 def test_finished_rows_are_not_computed_again(store: Store) -> None:
@@ -162,7 +180,7 @@ def test_what_no_setting_tells_is_said_too(store: Store, monkeypatch: pytest.Mon
     monkeypatch.setattr(ToyStudy, "stage", newer)
     found = plan.make(loaded, store)
     assert found.changes == "the data or a stage version changed"
-    unscored = [row for row in toy_rows.all_rows(found) if row.scores is None]
+    unscored = [row for row in toy_rows.all_rows(found) if scores(row) is None]
     assert found.finished == {str(row.key) for row in unscored}
     assert len(found.changed) == toy_study.ROWS - len(unscored)
 
@@ -200,6 +218,6 @@ def test_what_only_led_to_a_published_checkpoint_is_not_needed_any_more(store: S
 def test_no_checkpoint_is_trained_for_rows_that_are_finished(store: Store) -> None:
     loaded = toy_rows.load()
     rows = toy_rows.all_rows(plan.make(loaded, store))
-    toy_rows.publish(store, loaded, [row for row in rows if row.cell["seed"] == 0 or row.scores is not None])
+    toy_rows.publish(store, loaded, [row for row in rows if row.cell["seed"] == 0 or scores(row) is not None])
     left = Counter(plan.make(loaded, store).checkpoints_to_train().values())
     assert left == {"base": 1, "pretrain": 1}

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from sweeps.planning import plan
-from sweeps.reporting.reports import base_seconds, own_scores, write_report
+from sweeps.reporting.reports import costs_of, write_report
+from sweeps.results.origins import Origins, origins_of
 from sweeps.results.sweep import open_sweep
 from sweeps.storage import Store
 from tests.support import toy_rows
@@ -22,26 +23,27 @@ def toy(store: Store) -> str:
     loaded = toy_rows.load()
     found = plan.make(loaded, store)
     _, *rows = toy_rows.all_rows(found)
-    toy_rows.publish(store, loaded, rows)
+    toy_rows.publish(store, loaded, rows, base_s=None)
     keys = {stage.key for row in rows for stage in row.stages if stage.name in ("base", "pretrain")}
     toy_rows.publish_checkpoints(store, [*keys, "base-of-another-sweep"], seconds=7200.0)
     return store.describe("toy")
 
 
-def test_a_base_counts_though_no_baseline_is_finished(toy: str, console: Console) -> None:
-    (key,) = base_seconds(open_sweep(toy))
-    assert key.startswith("base-")
-    assert key != "base-of-another-sweep"
+def test_a_base_counts_though_no_row_tells_of_it(toy: str, console: Console) -> None:
+    """Rows of before have no `base_s`; the checkpoint has it, and one of another sweep is none of this one's."""
+    found = costs_of(open_sweep(toy)).query("stage == 'base'")
+    assert found[["times", "seconds", "alone"]].to_numpy().tolist() == [[1, 7200.0, 7200.0]]
     write_report(toy, console)
     assert re.search(r">base</th><td[^>]*>1</td><td[^>]*7200.0", Path(toy, "report", "report.html").read_text())
 
 
 def test_scores_are_a_rows_own_where_the_study_declares_them_per_row(toy: str) -> None:
     sweep = open_sweep(toy)
-    own = sweep.rows[sweep.rows["row_key"].isin(own_scores(sweep))]
-    assert len(own) == len(sweep.rows.query("method == 'slow' and dose > 0")) == 8
-    assert set(own["method"]) == {"slow"}
-    assert own["dose"].min() > 0
+    own = {key for key, stages in origins_of(sweep.spec).own.items() if "score" in stages}
+    rows = sweep.rows[sweep.rows["row_key"].isin(own)]
+    assert len(rows) == len(sweep.rows.query("method == 'slow' and dose > 0")) == 8
+    assert set(rows["method"]) == {"slow"}
+    assert rows["dose"].min() > 0
 
 
 def test_without_its_data_a_sweep_is_reported_from_its_rows(toy: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,5 +52,4 @@ def test_without_its_data_a_sweep_is_reported_from_its_rows(toy: str, monkeypatc
 
     sweep = open_sweep(toy)
     monkeypatch.setattr(ToyStudy, "stage", no_data)
-    assert base_seconds(sweep) == {}
-    assert own_scores(sweep) == set()
+    assert origins_of(sweep.spec) == Origins(("base", "pretrain", "score"))

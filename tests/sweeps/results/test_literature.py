@@ -12,15 +12,16 @@ from sweeps.errors import SweepError
 from sweeps.reporting.page.sections import against
 from sweeps.reporting.reports import write_report
 from sweeps.results.literature import Published, load_published
-from sweeps.statistics.roles import DEFAULT_ROLES, Roles
+from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
 from tests.support import toy_rows
 from tests.support.command_line import Sweeps, assert_refused
+from tests.support.roles import ROLES
 
 KNOWN = ["map_adv", "speedup", "inference_ms"]
 
 
-def load(source: str, named: dict[str, str] | None = None, roles: Roles = DEFAULT_ROLES) -> Published:
+def load(source: str, named: dict[str, str] | None = None, roles: Roles = ROLES) -> Published:
     return load_published(source, roles=roles, known=KNOWN, named=named)
 
 

@@ -19,9 +19,10 @@ import pyarrow.fs
 import pytest
 
 from sweeps.reporting.page.sections.cost import cost
-from sweeps.statistics.roles import DEFAULT_ROLES
+from sweeps.results.origins import Origins
 from sweeps.storage import Store
 from tests.support import demo_sweep
+from tests.support.roles import ROLES
 
 PAGE = Path(__file__).parents[3] / "docs" / "querying.md"
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n(?:\n```\n(?P<output>.*?)^```\n)?", re.MULTILINE | re.DOTALL)
@@ -48,7 +49,7 @@ def test_every_output_is_what_the_lines_above_it_print() -> None:
     if os.environ.get("WRITE_OUTPUTS"):
         PAGE.write_text(printed, encoding="utf-8")
     assert printed == page
-    costs = cost(namespace["models"], roles=DEFAULT_ROLES, base_seconds={})
+    costs = cost(namespace["models"], roles=ROLES, origins=Origins(("pretrain", "score")))
     assert [namespace["paid"], namespace["alone"]] == pytest.approx(costs[["seconds", "alone"]].sum().tolist())
 
 

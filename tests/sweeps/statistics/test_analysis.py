@@ -14,6 +14,7 @@ from scipy import stats
 from sweeps.statistics.analysis import contrasts, holm
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
+from tests.support import roles
 
 DATA = Path(os.environ.get("ROBUSTPRUNE_DATA", Path(__file__).parents[4] / "shared" / "data"))
 AXES = ("method", "seed", "sparsity")
@@ -64,7 +65,7 @@ def test_every_pair_of_levels_with_the_others_fixed_and_no_more() -> None:
     rows = pd.DataFrame(grid, columns=["structure", "initializer", "colour", "seed", "ratio"])
     rows = rows[~((rows["structure"] == "s") & (rows["initializer"] == "z"))]
     rows["map"] = np.random.default_rng(1).normal(size=len(rows))
-    found = contrasts(rows, metric="map")
+    found = contrasts(rows, metric="map", roles=roles.ROLES)
     columns = ["factor", "level_a", "level_b", "structure", "initializer", "colour"]
     assert found[columns].drop_duplicates().to_numpy().tolist() == [
         ["structure", "s", "u", "", "x", "rgb"],
@@ -278,7 +279,7 @@ def test_the_reference_study_is_reproduced_in_whatever_form(metric: str) -> None
     rows = rows.assign(seconds=rows["map"], note="a word", other=1.5)[::-1]
     rows = rows.replace({"deeplift": "a ; b", "hydra": "NaN", "rgb": "ü", "structured": "x"}).rename(index=str)
     printed = pd.read_csv(DATA / "paper" / "pvalues_map.csv", index_col=0)
-    found = contrasts(rows, metric=metric, design="independent")
+    found = contrasts(rows, metric=metric, design="independent", roles=ROLES)
     factors = found[["factor", "structure", "initializer"]].agg(" ".join, axis=1)
     lines = {
         "DeepLIFT vs. HYDRA (Unstructured)": "initializer unstructured ",

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from sweeps import running
-from sweeps.errors import SpecError
+from sweeps.errors import SpecError, StudyError
 from sweeps.planning import plan
 from sweeps.storage import Store, row_files
 from tests.support import toy_rows
@@ -27,7 +27,7 @@ def test_files_are_published_in_the_order_in_which_they_are_declared() -> None:
     "found", [{}, {"souvenirs": {".txt": b""}}, {"souvenirs": {".txt": b"", ".bin": b"", ".c": b""}}]
 )
 def test_files_that_are_not_the_declared_ones_are_refused(found: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"^souvenirs: found files \[.*\], expected \['.bin', '.txt'\]$"):
+    with pytest.raises(StudyError, match=r"^souvenirs: found files \[.*\], expected \['.bin', '.txt'\]$"):
         row_files.files(found, STUDY)
 
 

@@ -37,7 +37,7 @@ def sweep(store: Store) -> str:
 
 def test_the_schema_lists_keys_measures_costs_and_provenance() -> None:
     schema = rows.schema(ToyStudy)
-    assert schema.names == [*AXES, *ToyStudy.columns, *rows.COSTS, *rows.PROVENANCE]
+    assert schema.names == [*AXES, *ToyStudy.columns, *rows.stage_columns(ToyStudy), *rows.PROVENANCE]
     assert [schema.field(name).type for name in AXES] == [pa.string(), pa.string(), pa.int64(), pa.float64()]
     assert {schema.field(name).nullable for name in AXES} == {False}
     assert schema.field("pretrain_s").nullable

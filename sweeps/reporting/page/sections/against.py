@@ -72,7 +72,7 @@ def against_section(
                 continue
             figure = panels(sources, configurations=configurations, label=of_what, roles=roles)
             drawn = save(figure, folder, f"{metric}{kind}_against_{file_stem(published.name)}")
-            gist = f"{of_what}, against the {roles.pruned} pruned, a panel per configuration: {name} solid, published "
+            gist = f"{of_what}, against the {roles.what_varies}, a panel per configuration: {name} solid, published "
             parts.append(figure_html(drawn[1].read_bytes(), f"{gist}dashed. The table below holds all values."))
             files += drawn
         parts.append(_table(values, names=names, label=label, along=roles.along))

@@ -75,7 +75,7 @@ def comparison_html(
         figure = panels(sources, configurations=configurations, label=label, roles=roles)
         files = save(figure, folder, f"{stem}_{metric}")
         drawn = ", ".join(source.source for source in sources)
-        gist = f"{label} against the {roles.pruned} pruned, a panel per configuration, a curve each for {drawn}. "
+        gist = f"{label} against the {roles.what_varies}, a panel per configuration, a curve each for {drawn}. "
         parts.append(figure_html(files[1].read_bytes(), gist + "The tables below hold all means."))
     first, *others = rows
     for other in others:

@@ -5,7 +5,7 @@ Durations are those that the rows hold, in columns that end in `_s`; an estimate
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -14,59 +14,60 @@ import pandas as pd
 
 from sweeps.reporting.page.html_tables import small_table
 from sweeps.reporting.summary import decimals
+from sweeps.results.origins import Origins
 from sweeps.statistics.roles import Roles
-from sweeps.storage.rows import COSTS
 
 _COLUMNS = ["device", "stage", "times", "seconds", "alone"]
 _NO_GPU = {"": "hours", "cpu": "process-hours"}
 """Devices that are none, or not known, and what their hours are called: a process may use several cores."""
 
 
-def cost(
-    rows: pd.DataFrame,
-    *,
-    roles: Roles,
-    base_seconds: Mapping[str, float],
-    rows_at_a_time: int = 1,
-    own_scores: Collection[str] = (),
-) -> pd.DataFrame:
+def cost(rows: pd.DataFrame, *, roles: Roles, origins: Origins, rows_at_a_time: int = 1) -> pd.DataFrame:
     """Return what each stage took of each sort of device.
 
-    A shared result is known by its rows' `checkpoint_key` together with its seconds, which a clock of nanoseconds does
-    not give twice. It counts for the device of the row that finished first.
+    A shared result counts once, for the device of the row that finished first. Where its key is not known, it is told
+    by its rows' `checkpoint_key` together with its seconds, which a clock of nanoseconds does not give twice.
 
     Args:
         rows: all that are finished, the baselines' too.
         roles: of the key columns; rows that differ in `along` alone are of one trial.
-        base_seconds: of what came before everything that rows tell, by `checkpoint_key`, whether or not a row has it.
+        origins: of the rows.
         rows_at_a_time: how many shared a GPU at a time, so that what was computed with a row took less of it.
-        own_scores: `row_key` of the rows whose scores were computed with them.
 
     Returns:
         Columns `device, stage, times, seconds, alone`: how often it was computed, what that took, and what it had taken
         if every trial had computed its own; a device that took a shared result from another one computed it 0 times.
-        A base counts once in both: nobody would train it again.
     """
     if "finished_at" in rows:
         rows = rows.sort_values("finished_at", kind="stable")
     rows = rows.assign(device=rows["device"].fillna("") if "device" in rows else "")
     trial = [axis for axis in roles.axes if axis != roles.along]
-    parts = []
-    if base_seconds:
-        devices = rows.drop_duplicates("checkpoint_key").set_index("checkpoint_key")["device"]
-        bases = pd.DataFrame(
-            {"base_s": pd.Series(base_seconds), "device": devices.reindex(list(base_seconds), fill_value="")}
-        )
-        parts.append(_by_device("base_s", bases, bases))
+    before = [f"{stage}_s" for stage in origins.stages]
     columns = [column for column in rows.columns if str(column).endswith("_s")]
-    for column in sorted(columns, key=lambda column: column not in COSTS):
+    parts = []
+    for column in sorted(columns, key=lambda column: before.index(column) if column in before else len(before)):
         each = rows.dropna(subset=column)
-        result = ["checkpoint_key", column] if column in COSTS else list(roles.axes)
-        with_row = each["row_key"].isin(own_scores) if column == "score_s" else column not in COSTS
-        beside_others = with_row & ~each["device"].isin(_NO_GPU)
-        each = each.assign(**{column: each[column] / np.where(beside_others, rows_at_a_time, 1)})
-        parts.append(_by_device(column, each.drop_duplicates(result), each.drop_duplicates([*trial, *result])))
+        stage = str(column).removesuffix("_s")
+        results: list[tuple[str | None, Any]]
+        if column in before:
+            results = [_result(row, stage, origins) for row in each.to_dict("records")]
+        else:
+            results = [(None, place) for place in range(len(each))]
+        each = each.assign(result=[str(name) for name in results])
+        beside_others = pd.Series([key is None for key, _ in results], each.index) & ~each["device"].isin(_NO_GPU)
+        each[column] = each[column].astype(float) / np.where(beside_others, rows_at_a_time, 1)
+        again = ["result"] if stage in origins.everywhere else [*trial, "result"]
+        parts.append(_by_device(column, each.drop_duplicates("result"), each.drop_duplicates(again)))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
+
+
+def _result(row: Mapping[Hashable, Any], stage: str, origins: Origins) -> tuple[str | None, Any]:
+    """Return what tells a stage's result from others: its key, or None and the row that it was computed with."""
+    row_key = str(row.get("row_key"))
+    if stage in origins.own.get(row_key, ()):
+        return None, row_key
+    known = origins.shared.get(row_key, {}).get(stage)
+    return "shared", known or (row.get("checkpoint_key"), row[f"{stage}_s"])
 
 
 def cost_html(costs: pd.DataFrame, *, rows: int, rows_at_a_time: int = 1) -> str:
@@ -117,8 +118,8 @@ def _saved(spent: float, alone: float, unit: str) -> str:
         return "nothing was shared."
     saved = alone - spent
     return (
-        f"sharing saved {_hours(saved, decimals(saved / 3600))} {unit} ({saved / alone:.0%}) against training and "
-        "scoring in every trial."
+        f"sharing saved {_hours(saved, decimals(saved / 3600))} {unit} ({saved / alone:.0%}) against computing "
+        "everything in every trial."
     )
 
 

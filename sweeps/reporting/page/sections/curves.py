@@ -43,7 +43,7 @@ def curves_gist(rows: pd.DataFrame, baseline: pd.DataFrame, *, metric: str, labe
     means = mean_sd(labelled(rows, roles.factors), metric=metric, along=roles.along)
     panels = "" if roles.panels is None else f", a panel for each {roles.panels}"
     said = [
-        f"{label} against the {roles.pruned} pruned, one curve per configuration ({means['configuration'].nunique()}) "
+        f"{label} against the {roles.what_varies}, one curve per configuration ({means['configuration'].nunique()}) "
         f"with standard deviations, every model a dot{panels}."
     ]
     ratios = sorted(means[roles.along].unique())

@@ -49,7 +49,7 @@ def equal(first: Arrays, second: Arrays) -> bool:
 @pytest.fixture(scope="module")
 def checkpoint() -> Arrays:
     """Return a checkpoint that was trained, if not for long."""
-    return published(study().pretrain(cell(), None))
+    return published(study().pretrain(cell()))
 
 
 @pytest.mark.parametrize("importance", IMPORTANCES)
@@ -126,36 +126,36 @@ def test_fresh_studies_give_the_same_bits() -> None:
     for noise in (1, 2):
         # A study for each stage, as if each ran in a process of its own, whatever ran there before.
         torch.manual_seed(noise)
-        checkpoints.append(published(study().pretrain(own, None)))
+        checkpoints.append(published(study().pretrain(own)))
         rows.append(untimed(study().evaluate_row(own, checkpoints[-1], None)))
     assert equal(*checkpoints)
     assert rows[0] == rows[1]
-    assert not equal(checkpoints[0], study().pretrain({**own, "seed": 4}, None))
-    assert not equal(checkpoints[0], study().pretrain({**own, "training": "standard"}, None))
+    assert not equal(checkpoints[0], study().pretrain({**own, "seed": 4}))
+    assert not equal(checkpoints[0], study().pretrain({**own, "training": "standard"}))
 
 
 def test_given_weights_are_taken_as_they_are(weights: str) -> None:
     given = study(weights={"resnet8": {"standard": weights}})
     state = safetensors.numpy.load_file(weights)
     for seed in (0, 1):
-        taken = given.pretrain(cell(seed=seed), None)
+        taken = given.pretrain(cell(seed=seed))
         for name, array in state.items():
             assert np.array_equal(taken[f"network.{name}"], array), name
 
 
 def test_a_file_may_have_a_normalisation_of_its_own(weights: str) -> None:
     raw = {"resnet8": {"standard": {"file": weights, "normalisation": "none"}}}
-    taken = study(weights=raw).pretrain(cell(), None)
+    taken = study(weights=raw).pretrain(cell())
     assert (taken["mean"] == 0).all()
     assert (taken["std"] == 1).all()
     plain = study(weights={"resnet8": {"standard": weights}})
-    assert plain.pretrain(cell(), None)["mean"][0, 0] == pytest.approx(0.4914)
+    assert plain.pretrain(cell())["mean"][0, 0] == pytest.approx(0.4914)
     assert plain.stage("pretrain", cell()) != study(weights=raw).stage("pretrain", cell())
 
 
 def test_initial_weights_are_where_training_starts(weights: str) -> None:
     still = study(weights={"resnet8": {"initial": weights}}, pretrain={**TRAINING, "epochs": 0})
-    assert equal(still.pretrain(cell(), None), study(weights={"resnet8": {"standard": weights}}).pretrain(cell(), None))
+    assert equal(still.pretrain(cell()), study(weights={"resnet8": {"standard": weights}}).pretrain(cell()))
 
 
 THREE = {**TRAINING, "epochs": 3}
@@ -167,7 +167,7 @@ def run_stage(name: str, checkpoint: Arrays, progress: Progress) -> dict[str, An
     own = study(pretrain=THREE, retrain=THREE, importances=hydra)
     robust = cell(training="adversarial", importance="hydra" if name == "score" else "random")
     if name == "pretrain":
-        return dict(own.pretrain(robust, None, progress))
+        return dict(own.pretrain(robust, progress))
     if name == "score":
         return dict(own.score(robust, checkpoint, progress))
     return untimed(own.evaluate_row(robust, checkpoint, None, progress))

@@ -13,7 +13,7 @@ from sweeps.reporting.figures.curves import metric_against_ratio, save
 from sweeps.statistics.roles import Roles
 
 AXES = ("method", "seed", "sparsity")
-ROLES = Roles(AXES, "seed", "sparsity")
+ROLES = Roles(AXES, "seed", "sparsity", pruned="weights")
 SPARSITIES = (0.0, 0.5, 0.9, 0.99)
 
 pytestmark = pytest.mark.filterwarnings("error")

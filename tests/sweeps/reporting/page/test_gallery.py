@@ -16,6 +16,7 @@ from sweeps.reporting.page.report import write_report
 from sweeps.storage import Store, tables
 from sweeps.study import Gallery, Picture
 from tests.support import toy_rows
+from tests.support.roles import ROLES
 from tests.support.toy_study import doses_seen
 from tests.sweeps.reporting.page.test_report import HOSTILE, Page
 
@@ -42,6 +43,7 @@ def page(folder: Path, **pictures: object) -> Page:
         baselines=[],
         spec_text="",
         metrics={},
+        roles=ROLES,
         **pictures,  # type: ignore[arg-type]
     )
     return Page(written[-1].read_text("utf-8"))

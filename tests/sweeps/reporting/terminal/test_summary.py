@@ -6,6 +6,7 @@ from rich.table import Table
 from sweeps.reporting.summary import contrast_views, format_p, mean_table, mean_view, starred
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.roles import Roles
+from tests.support.roles import ROLES
 
 RATIOS = (0.0, 0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99)
 CONFIGURATIONS = (
@@ -47,7 +48,7 @@ def printed(view: Table, width: int) -> list[str]:
 
 
 def test_means_are_a_line_per_configuration_and_a_column_per_ratio(rows: pd.DataFrame, baseline: pd.DataFrame) -> None:
-    table = mean_table(rows, baseline, metric="map")
+    table = mean_table(rows, baseline, metric="map", roles=ROLES)
     assert table.shape == (6, 9)
     assert all(table.columns == pd.Index(RATIOS))
     # 0.4 · 0.5 + 0.01 (mean seed 1), and seeds 0.01 apart.
@@ -60,7 +61,7 @@ def test_a_cell_with_fewer_runs_says_how_many_and_an_empty_one_is_a_dash(rows: p
     deeplift = (rows["structure"] == "structured") & (rows["initializer"] == "deeplift")
     rows = rows[~(deeplift & (rows["ratio"] == 0))]
     rows.loc[deeplift & (rows["ratio"] == 0.5) & (rows["seed"] == 2), "map"] = None
-    table = mean_table(rows, pd.DataFrame(), metric="map")
+    table = mean_table(rows, pd.DataFrame(), metric="map", roles=ROLES)
     assert cell(table, "structured · deeplift · rgb", 0.5) == "0.205 ± 0.007 (n=2)"
     assert cell(table, "structured · deeplift · rgb", 0.0) == "-"
     assert table.index[0] == "structured · deeplift · rgb"
@@ -77,8 +78,8 @@ def test_decimals_follow_the_largest_mean(value: float, text: str) -> None:
 
 @pytest.mark.parametrize("width", [120, 100])
 def test_tables_fit_and_no_number_is_cut(width: int, rows: pd.DataFrame, baseline: pd.DataFrame) -> None:
-    views = [mean_view(mean_table(rows, baseline, metric="map"), title="mAP")]
-    views += contrast_views(contrasts(rows, metric="map"))
+    views = [mean_view(mean_table(rows, baseline, metric="map", roles=ROLES), title="mAP", along="ratio")]
+    views += contrast_views(contrasts(rows, metric="map", roles=ROLES), roles=ROLES)
     assert len(views) == 4
     for view in views:
         lines = printed(view, width)
@@ -88,7 +89,7 @@ def test_tables_fit_and_no_number_is_cut(width: int, rows: pd.DataFrame, baselin
 
 
 def test_significance_is_a_star_not_only_a_style(rows: pd.DataFrame) -> None:
-    initializer = contrast_views(contrasts(rows, metric="map"))[1]
+    initializer = contrast_views(contrasts(rows, metric="map", roles=ROLES), roles=ROLES)[1]
     text = "\n".join(printed(initializer, 120))
     assert "initializer: map, repeated-measures one-way ANOVA" in text
     holm = next(line.split() for line in text.splitlines() if "Holm" in line.split())
@@ -98,15 +99,17 @@ def test_significance_is_a_star_not_only_a_style(rows: pd.DataFrame) -> None:
 
 
 def test_a_test_not_made_is_a_dash_with_its_reason_below(rows: pd.DataFrame) -> None:
-    text = " ".join(" ".join(printed(contrast_views(contrasts(rows, metric="map"))[0], 120)).split())
+    text = " ".join(
+        " ".join(printed(contrast_views(contrasts(rows, metric="map", roles=ROLES), roles=ROLES)[0], 120)).split()
+    )
     assert "not tested: the differences do not vary — structured vs unstructured (deeplift · rgb)" in text
 
 
 def test_levels_are_not_read_as_markup(rows: pd.DataFrame) -> None:
     rows = rows.replace({"initializer": {"hydra": "[red]"}})
-    assert "[red]" in "".join(printed(contrast_views(contrasts(rows, metric="map"))[1], 120))
-    table = mean_table(rows, pd.DataFrame(), metric="map")
-    assert "[red]" in "".join(printed(mean_view(table, title="[bold]"), 120))
+    assert "[red]" in "".join(printed(contrast_views(contrasts(rows, metric="map", roles=ROLES), roles=ROLES)[1], 120))
+    table = mean_table(rows, pd.DataFrame(), metric="map", roles=ROLES)
+    assert "[red]" in "".join(printed(mean_view(table, title="[bold]", along="ratio"), 120))
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,11 @@ def test_levels_may_have_the_names_that_pandas_reads_as_missing(
         ("rows.csv", "map_advv", "rows.csv: metric 'map_advv' is not a column of the rows; did you mean 'map_adv'?"),
         ("two.csv", None, "two.csv: found map_adv, map_clean, expected --metric to name one of them"),
         ("none.csv", None, "none.csv: found no numeric column besides the keys, expected --metric to name one of them"),
-        ("keyless.csv", None, "keyless.csv: key column 'colour' is missing from the rows, expected structure, "),
+        (
+            "keyless.csv",
+            None,
+            "keyless.csv: found the axes of no study among its columns, expected --study NAME, ",
+        ),
         ("rows.csv", "seed", "rows.csv: metric 'seed' is a key column, expected one that was measured"),
         ("words.csv", "map_adv", "words.csv: metric 'map_adv' holds 'high', expected numbers"),
         ("percent.csv", None, "percent.csv: key column 'ratio' holds '50%', expected numbers"),

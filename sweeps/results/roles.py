@@ -1,0 +1,113 @@
+"""Which columns of rows are axes, and their parts: of a study, of the rows' own metadata, or as a user says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from sweeps.errors import SpecError, SweepError
+from sweeps.spec.studies import find, registered
+from sweeps.statistics.roles import Roles
+from sweeps.storage.rows import AXES, ROLES
+from sweeps.study import Study
+
+
+class Known(NamedTuple):
+    """The parts that columns play; `metrics` with the main one first, if any are known; `remark` on how it is known."""
+
+    roles: Roles
+    metrics: tuple[str, ...] = ()
+    remark: str = ""
+
+
+class Told(NamedTuple):
+    """What a user says of the columns of a file."""
+
+    study: str | None = None
+    axes: str | None = None
+    along: str | None = None
+    replicate: str | None = None
+
+
+NOTHING = Told()
+
+
+def roles_of(study: type[Study] | Study) -> Roles:
+    """Return the parts that the axes of a study play."""
+    return Roles(
+        tuple(axis.name for axis in study.axes),
+        replicate=study.replicate_axis,
+        along=study.row_axis,
+        pruned=study.pruned,
+        panels=study.panel_axis,
+    )
+
+
+def known_of(source: str, columns: Collection[str], metadata: Mapping[bytes, bytes] | None, told: Told) -> Known:
+    """Return the parts that columns of rows play.
+
+    Args:
+        source: where they are, for messages.
+        columns: their names.
+        metadata: of the Parquet they are from, if they are.
+        told: what the user says, which counts first.
+
+    Raises:
+        SweepError: it is not known, or a column is not there.
+    """
+    if told.study is not None:
+        study = find(told.study)
+        return Known(roles_of(study), tuple(study.metrics))
+    if told.axes is not None:
+        return Known(_as_told(source, columns, told))
+    if told.along is not None or told.replicate is not None:
+        raise SweepError(f"{source}: found --along or --replicate without --axes, expected all three")
+    return of_metadata(metadata) or _guessed(source, columns)
+
+
+def of_metadata(metadata: Mapping[bytes, bytes] | None) -> Known | None:
+    """Return what rows say of themselves; None where they do not, as those of before did not."""
+    if metadata is None or AXES not in metadata or ROLES not in metadata:
+        return None
+    axes = metadata[AXES].decode().split(",")
+    said = json.loads(metadata[ROLES])
+    roles = Roles(tuple(axes), said["replicate"], said["along"], pruned=said.get("pruned"), panels=said.get("panels"))
+    return Known(roles, tuple(said.get("metrics", ())))
+
+
+def _as_told(source: str, columns: Collection[str], told: Told) -> Roles:
+    assert told.axes is not None
+    axes = tuple(axis.strip() for axis in told.axes.split(","))
+    for option, name in (("--axes", each) for each in axes):
+        if name not in columns:
+            raise SweepError(f"{source}: {option}: found {name!r}, expected columns, such as {', '.join(columns)}")
+    for option, axis in (("--along", told.along), ("--replicate", told.replicate)):
+        if axis is None or axis not in axes:
+            raise SweepError(f"{source}: {option}: found {axis or 'nothing'}, expected one of {', '.join(axes)}")
+    assert told.along is not None
+    assert told.replicate is not None
+    if told.along == told.replicate:
+        raise SweepError(f"{source}: --along and --replicate: found {told.along!r} for both, expected different axes")
+    return Roles(axes, told.replicate, told.along)
+
+
+def _guessed(source: str, columns: Collection[str]) -> Known:
+    """Return the roles of the one registered study whose axes are all there."""
+    fitting: dict[str, type[Study]] = {}
+    for name in registered():
+        try:
+            study = find(name)
+        except SpecError:
+            continue  # a broken package of someone else's
+        if {axis.name for axis in study.axes} <= set(columns):
+            fitting[name] = study
+    if len(fitting) != 1:
+        found = "the axes of no study" if not fitting else f"the axes of {' and '.join(sorted(fitting))}"
+        raise SweepError(
+            f"{source}: found {found} among its columns, expected --study NAME, or --axes with --along and --replicate"
+        )
+    ((name, study),) = fitting.items()
+    axes = ", ".join(axis.name for axis in study.axes)
+    remark = f"{source}: taken for rows of the study {name}, whose axes are {axes}; --study and --axes say otherwise"
+    return Known(roles_of(study), tuple(study.metrics), remark)

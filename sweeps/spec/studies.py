@@ -1,0 +1,80 @@
+"""How a study is found by its name: among entry points of the group `sweeps.studies`, or as `module:Class`."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
+
+from sweeps.errors import SpecError
+from sweeps.study import Study
+
+GROUP = "sweeps.studies"
+
+OURS = "robust-pruning-sweeps"
+"""The distribution that `sweeps` belongs to; its version is no part of a key, since its stages have their own."""
+
+
+def find(name: str) -> type[Study]:
+    """Return the study class of that name.
+
+    Raises:
+        SpecError: there is no such study, or the package that has it is broken.
+    """
+    module_name, _, attribute = name.partition(":")
+    points = registered()
+    if name in points:
+        return _loaded(points[name])
+    if attribute:
+        try:
+            found = getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise SpecError(f"study: found {name!r}, which cannot be imported: {error}") from error
+        return _checked(found, name)
+    near = difflib.get_close_matches(name, points, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise SpecError(f"study: found {name!r}, expected {', '.join(sorted(points))} or module:Class{hint}")
+
+
+def registered() -> dict[str, EntryPoint]:
+    """Return the entry points of studies by name. Nothing is imported: one that is broken does no harm to others."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+@functools.lru_cache(maxsize=64)
+def plugin_of(module: str, name: str) -> str | None:
+    """Return `name==version` of the foreign distribution that registers a class; None for ours, and for none at all."""
+    place = f"{module}:{name}"
+    for point in registered().values():
+        if point.value == place and point.dist is not None and point.dist.name != _ours():
+            return f"{point.dist.name}=={point.dist.version}"
+    return None
+
+
+def _loaded(point: EntryPoint) -> type[Study]:
+    try:
+        found = point.load()
+    except Exception as error:  # a foreign package may raise anything when it is imported
+        source = f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown distribution"
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise SpecError(
+            f"study: {point.name!r} of {source} cannot be loaded from {point.value}: {type(error).__name__}: {cause}"
+        ) from error
+    return _checked(found, point.name)
+
+
+def _checked(found: object, name: str) -> type[Study]:
+    if not isinstance(found, type):
+        raise SpecError(f"study: found {name!r}, which is a {type(found).__name__}, expected a class")
+    if not issubclass(found, Study):
+        raise SpecError(f"study: found {name!r}, a class that is no Study, expected a subclass of sweeps.study.Study")
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _ours() -> str:
+    try:
+        return distribution(OURS).name
+    except PackageNotFoundError:
+        return OURS
