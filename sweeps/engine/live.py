@@ -29,6 +29,10 @@ MOST_CAUSES = 8
 """Failure causes shown at a time: the view stays within a screen."""
 
 
+ROW = ""
+"""What counts as a row among the names of stages."""
+
+
 class Live(Callback):
     """Follows a sweep through Tune's callbacks. What Tune calls a trial is one start of ours."""
 
@@ -37,7 +41,7 @@ class Live(Callback):
         self._plan, self._console = plan, console
         self._started = time.monotonic()
         self._last_line = 0.0
-        self._left = Counter(plan.checkpoints_to_train().values()) + Counter(row=plan.missing)
+        self._left = Counter(plan.checkpoints_to_train().values()) + Counter({ROW: plan.missing})
         self._seconds: dict[str, list[float]] = {}
         self._told: dict[str, str | None] = {}
         self._open = {trial.number: {str(row.key) for row in trial.rows} for trial in plan.todo}
@@ -88,7 +92,7 @@ class Live(Callback):
     def tell_row(self, number: int, key: str, failure: str | None, seconds: float | None = None) -> None:
         """Count a row of a trial, once however often it is told."""
         if key not in self._told:
-            self._measured("row", seconds)
+            self._measured(ROW, seconds)
         if failure is not None and failure not in self.failures and self._screen is None:
             # The panel lists causes; plain lines tell each once.
             self._console.print(f"failed: {failure}", soft_wrap=True, highlight=False, markup=False)
@@ -138,10 +142,10 @@ class Live(Callback):
 
         A kind of stage that was not measured yet counts like a row.
         """
-        if "row" not in self._seconds:
+        if ROW not in self._seconds:
             return None
         left = {kind: count for kind, count in self._left.items() if count > 0}
-        work = sum(count * mean(self._seconds.get(kind, self._seconds["row"])) for kind, count in left.items())
+        work = sum(count * mean(self._seconds.get(kind, self._seconds[ROW])) for kind, count in left.items())
         return work / max(1, len(self._running))
 
     def _measured(self, kind: str, seconds: float | None) -> None:

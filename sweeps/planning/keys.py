@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sweeps.spec.conformance import check_stage, slots
 from sweeps.spec.studies import plugin_of
 from sweeps.study import Cell, Stage, Study
 
@@ -63,11 +64,6 @@ def cell_digest(cell: Mapping[str, Any]) -> str:
     )
 
 
-def slots(study: Study | type[Study], name: str, stage: Stage) -> int:
-    """Return how many results a stage is handed: as many as it reads, and by default the one before it, if any."""
-    return int(name != study.stages[0]) if stage.reads is None else len(stage.reads)
-
-
 class Keys:
     """The keys of a study's stages and rows. Stages that many cells share are hashed once."""
 
@@ -76,6 +72,7 @@ class Keys:
         self._study = study
         self._known: dict[tuple[Any, ...], str] = {}
         self._values: dict[tuple[str, ...] | None, dict[str, Any]] = {}
+        self._checked: set[tuple[Any, ...]] = set()
         plugin = plugin_of(type(study).__module__, type(study).__qualname__)
         self._plugin = {} if plugin is None else {"plugin": plugin}
 
@@ -83,7 +80,7 @@ class Keys:
         """Return the stages a cell goes through before its row, in order."""
         found: list[StageKey] = []
         for name in self._study.stages[:-1]:
-            stage = self._study.stage(name, cell)
+            stage = self._declared(name, cell)
             if stage is None:
                 continue
             reads = self._reads(name, stage, found)
@@ -105,11 +102,24 @@ class Keys:
     def last(self, cell: Cell, stages: Sequence[StageKey]) -> LastStage:
         """Return the last stage of a cell, given those before it."""
         name = self._study.stages[-1]
-        stage = self._study.stage(name, cell)
-        assert stage is not None
+        stage = self._declared(name, cell)
+        assert stage is not None, "what is declared was checked"
         axes = {axis: cell[axis] for axis in stage.axes}
         inputs = digest([stage.version, axes, self._settings(stage), [each.key for each in stages]])
         return LastStage(RowKey(cell_digest(cell), inputs), self._reads(name, stage, stages), stage.fields)
+
+    def _declared(self, name: str, cell: Cell) -> Stage | None:
+        """Return what the study declares of a stage of a cell.
+
+        Raises:
+            SpecError: that cannot be computed.
+        """
+        stage = self._study.stage(name, cell)
+        alike = (name, repr((stage.axes, stage.fields, stage.reads) if isinstance(stage, Stage) else stage))
+        if alike not in self._checked:
+            check_stage(self._study, name, stage, cell)
+            self._checked.add(alike)
+        return stage
 
     def _reads(self, name: str, stage: Stage, before: Sequence[StageKey]) -> tuple[str | None, ...]:
         if stage.reads is None:

@@ -18,10 +18,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sweeps.errors import SpecError
 from sweeps.spec.bundles import bundled_files
+from sweeps.spec.conformance import check_study
 from sweeps.spec.grid import expand
 from sweeps.spec.mistakes import found, non_finite, sentences, unknown_key
 from sweeps.spec.studies import find
-from sweeps.storage import row_files, tables
+from sweeps.storage import row_files
 from sweeps.study import Cell, Study
 
 Fields = TypeVar("Fields", bound=BaseModel)
@@ -133,7 +134,7 @@ def parse(text: str, source: str, changes: Sequence[str] = ()) -> Spec:
         _apply(raw, change)
     try:
         study_class = find(_study_name(raw))
-        tables.check(study_class)
+        check_study(study_class, Engine.model_fields)
         own = study_class.Settings.model_fields
         for key in raw:
             if key not in Engine.model_fields and key not in own:

@@ -9,28 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeps.errors import SpecError, StudyError
-from sweeps.storage.store import FOLDERS
+from sweeps.errors import StudyError
 from sweeps.study import Study
 
 ROW_KEY = "row_key"
 """The first column of every table: the row that a line belongs to."""
-
-
-def check(study: type[Study]) -> None:
-    """See that a study's tables can be told from its columns, and from what else a sweep's folder has in it.
-
-    Raises:
-        SpecError: they cannot.
-    """
-    for name, columns in study.tables.items():
-        if name in FOLDERS | set(study.columns) or not name.isidentifier() or name.startswith("_"):
-            raise SpecError(
-                f"study: {study.__name__}.tables has {name!r}, expected a word that is neither one of its columns nor "
-                f"one of {', '.join(sorted(FOLDERS))}"
-            )
-        if ROW_KEY in columns:
-            raise SpecError(f"study: {study.__name__}.tables: {name} has a column {ROW_KEY}, which every table has")
 
 
 def tables(values: Mapping[str, Any], row_key: str, study: Study) -> dict[str, pa.Table]:

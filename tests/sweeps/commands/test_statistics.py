@@ -201,7 +201,7 @@ def test_two_questions_at_once(file: str, sweeps: Sweeps) -> None:
     [
         (lambda rows: rows[:0], ["found no rows"]),
         (lambda rows: pd.concat([rows, rows[:1]]), ["1 of 49 rows repeat the key of another"]),
-        (lambda rows: rows.drop(columns="colour"), ["key column 'colour' is missing"]),
+        (lambda rows: rows.drop(columns="colour"), ["found the axes of no study among its columns"]),
         (lambda rows: rows.assign(map="high"), ["metric 'map' holds 'high', expected numbers"]),
         (lambda rows: rows.assign(map=None), ["metric 'map' holds no value"]),
         (lambda rows: rows.assign(ratio="half"), ["key column 'ratio' holds 'half', expected numbers"]),

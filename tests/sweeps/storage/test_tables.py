@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from sweeps import load_results
-from sweeps.errors import SpecError, StudyError
+from sweeps.errors import StudyError
 from sweeps.planning import plan
 from sweeps.storage import Store, tables
 from tests.support import toy_rows
@@ -75,23 +75,6 @@ def test_a_table_without_a_column_is_refused() -> None:
     del columns["half"]
     with pytest.raises(StudyError, match=r"lacks \['half'\]"):
         tables.tables({"doses_seen": columns}, "a-1", STUDY)
-
-
-@pytest.mark.parametrize("name", ["results", "report", "progress", "outcome", "_hidden", "a/b", "spec.yaml"])
-def test_a_table_has_a_name_of_its_own(name: str) -> None:
-    class Clashing(ToyStudy):
-        tables = {name: {"dose": float}}  # noqa: RUF012
-
-    with pytest.raises(SpecError, match="study: Clashing.tables has .*, expected a word that is neither"):
-        tables.check(Clashing)
-
-
-def test_the_key_of_the_row_is_no_column_to_choose() -> None:
-    class Clashing(ToyStudy):
-        tables = {"doses": {"row_key": str}}  # noqa: RUF012
-
-    with pytest.raises(SpecError, match="doses has a column row_key, which every table has"):
-        tables.check(Clashing)
 
 
 @pytest.mark.parametrize("place", ["path", "S3"])

@@ -1,0 +1,231 @@
+"""Whether a study is one: every mistake in what it declares, in one sentence, before anything is computed.
+
+`check_study` looks at the class, when a spec names it; `check_stage` at what it declares of a cell, when it is planned.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from sweeps.errors import SpecError
+from sweeps.storage.rows import PROVENANCE
+from sweeps.storage.store import FOLDERS
+from sweeps.storage.tables import ROW_KEY
+from sweeps.study import Axis, Cell, Stage, Study, TradeOff
+
+_AXIS = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_KINDS: tuple[type, ...] = (str, int, float)
+
+
+def check_study(study: type[Study], engine_fields: Collection[str]) -> None:
+    """See that a class is a study.
+
+    Args:
+        engine_fields: of a spec, which no study may have among its settings.
+
+    Raises:
+        SpecError: it is not; the message names the study and the field.
+    """
+    for field, mistake in _mistakes(study, engine_fields):
+        raise SpecError(f"study: {study.__name__}.{field}: {mistake}")
+
+
+def check_stage(study: Study, name: str, stage: Stage | None, cell: Cell) -> None:
+    """See that what a study declares of a stage of a cell can be computed.
+
+    Raises:
+        SpecError: it cannot.
+    """
+    for mistake in _mistakes_of_stage(study, name, stage):
+        at = ", ".join(f"{axis} {value}" for axis, value in cell.items())
+        raise SpecError(f"study: {type(study).__name__}.stage({name!r}) of {at}: {mistake}")
+
+
+def slots(study: Study | type[Study], name: str, stage: Stage) -> int:
+    """Return how many results a stage is handed: as many as it reads, and by default the one before it, if any."""
+    return int(name != study.stages[0]) if stage.reads is None else len(stage.reads)
+
+
+def _mistakes(study: type[Study], engine_fields: Collection[str]) -> Iterator[tuple[str, str]]:
+    for field in ("axes", "stages", "row_axis", "replicate_axis", "columns", "metrics"):
+        if not hasattr(study, field):
+            yield field, "found nothing, expected it of every study"
+            return
+    yield from _of_settings(study, engine_fields)
+    yield from _of_stages(study)
+    yield from _of_axes(study)
+    yield from _of_columns(study)
+    yield from _of_tables(study)
+
+
+def _of_settings(study: type[Study], engine_fields: Collection[str]) -> Iterator[tuple[str, str]]:
+    if not (isinstance(study.Settings, type) and issubclass(study.Settings, BaseModel)):
+        yield "Settings", f"found {study.Settings!r}, expected a pydantic model"
+        return
+    for name in study.Settings.model_fields:
+        if name in engine_fields:
+            yield "Settings", f"found a field {name!r}, which every spec has, expected another name"
+
+
+def _of_stages(study: type[Study]) -> Iterator[tuple[str, str]]:
+    stages = study.stages
+    if not isinstance(stages, tuple) or not stages:
+        yield "stages", f"found {stages!r}, expected a tuple of at least one name"
+        return
+    for name in stages:
+        if not isinstance(name, str) or not _WORD.fullmatch(name) or hasattr(Study, name):
+            yield "stages", f"found {name!r}, expected a word that no attribute of Study has"
+        elif stages.count(name) > 1:
+            yield "stages", f"found {name!r} twice, expected different names"
+        elif not callable(getattr(study, name, None)):
+            yield "stages", f"found {name!r} and no method of that name, expected one that computes it"
+
+
+def _of_axes(study: type[Study]) -> Iterator[tuple[str, str]]:
+    axes = study.axes
+    if not isinstance(axes, tuple) or not axes or not all(isinstance(axis, Axis) for axis in axes):
+        yield "axes", f"found {axes!r}, expected a tuple of Axis"
+        return
+    names = [axis.name for axis in axes]
+    for axis in axes:
+        if not isinstance(axis.name, str) or not _AXIS.fullmatch(axis.name) or axis.name in ("include", "exclude"):
+            yield "axes", f"found the name {axis.name!r}, expected a word other than include and exclude"
+        elif names.count(axis.name) > 1:
+            yield "axes", f"found {axis.name!r} twice, expected different names"
+        elif axis.kind not in _KINDS:
+            yield "axes", f"{axis.name}: found the type {_shown(axis.kind)}, expected str, int or float"
+        elif axis.choices is not None and axis.kind is not str:
+            yield "axes", f"{axis.name}: found choices of {axis.kind.__name__}, expected them of text alone"
+        elif axis.bounds is not None and axis.kind is str:
+            yield "axes", f"{axis.name}: found bounds of text, expected them of numbers alone"
+        elif axis.name in _taken(study):
+            yield "axes", f"found {axis.name!r}, which is a column of the engine's own, expected another name"
+    for field in ("row_axis", "replicate_axis", "panel_axis"):
+        name = getattr(study, field)
+        if name not in names and not (name is None and field == "panel_axis"):
+            yield field, f"found {name!r}, expected one of {', '.join(names)}"
+    if study.row_axis == study.replicate_axis:
+        yield "replicate_axis", f"found {study.replicate_axis!r}, which is the row axis too, expected another axis"
+    if study.panel_axis in (study.row_axis, study.replicate_axis):
+        yield "panel_axis", f"found {study.panel_axis!r}, expected neither the row axis nor the replicate axis"
+    for axis in axes:
+        if axis.name == study.row_axis and axis.kind is str:
+            yield "row_axis", f"found {axis.name!r}, whose values are text, expected numbers, along which curves run"
+
+
+def _of_columns(study: type[Study]) -> Iterator[tuple[str, str]]:
+    taken, names = _taken(study), [axis.name for axis in study.axes]
+    for name, kind in study.columns.items():
+        if kind not in _KINDS:
+            yield "columns", f"{name}: found the type {_shown(kind)}, expected str, int or float"
+        elif not isinstance(name, str) or not name.isidentifier():
+            yield "columns", f"found the name {name!r}, expected a word"
+        elif name in names:
+            yield "columns", f"found {name!r}, which is an axis too, expected another name"
+        elif name in taken:
+            yield "columns", f"found {name!r}, which is a column of the engine's own, expected another name"
+    if not study.metrics:
+        yield "metrics", "found none, expected at least the one that is the study's main question"
+    for name in study.metrics:
+        if study.columns.get(name) not in (int, float):
+            yield "metrics", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"
+    if study.trade_off is not None:
+        if not isinstance(study.trade_off, TradeOff):
+            yield "trade_off", f"found a {type(study.trade_off).__name__}, expected a TradeOff"
+            return
+        for name in (study.trade_off.against, study.trade_off.metric):
+            if name not in study.metrics:
+                yield "trade_off", f"found {name!r}, expected metrics: {_listed([*study.metrics])}"
+
+
+def _of_tables(study: type[Study]) -> Iterator[tuple[str, str]]:
+    for name, columns in study.tables.items():
+        if name in FOLDERS | set(study.columns) or not name.isidentifier() or name.startswith("_"):
+            yield (
+                "tables",
+                f"found {name!r}, expected a word that is neither one of its columns nor one of "
+                f"{', '.join(sorted(FOLDERS))}",
+            )
+        if ROW_KEY in columns:
+            yield "tables", f"{name}: found a column {ROW_KEY!r}, which every table has"
+        for column, kind in columns.items():
+            if not _is_kind(kind):
+                yield "tables", f"{name}.{column}: found the type {_shown(kind)}, expected str, bool or a type of numpy"
+
+
+def _mistakes_of_stage(study: Study, name: str, stage: Stage | None) -> Iterator[str]:
+    last, names = study.stages[-1], [axis.name for axis in study.axes]
+    if stage is None:
+        if name == last:
+            yield "found None, expected a Stage: every row has the last one"
+        return
+    if not isinstance(stage, Stage):
+        yield f"found a {type(stage).__name__}, expected a Stage or None"
+        return
+    for field, value in (("axes", stage.axes), ("fields", stage.fields or ()), ("reads", stage.reads or ())):
+        if not isinstance(value, tuple):
+            yield f"{field}: found {value!r}, expected a tuple of names"
+            return
+    for axis in stage.axes:
+        if axis not in names:
+            yield f"axes: found {axis!r}, expected some of {', '.join(names)}"
+    missing = [axis for axis in names if axis not in stage.axes]
+    if name == last and missing:
+        yield f"axes: found no {missing[0]!r}, expected all axes: the last stage makes the row of a cell"
+    for path in stage.fields or ():
+        if not _has(type(study.settings), path.split(".")):
+            yield f"fields: found {path!r}, which is no setting of {type(study).__name__}"
+    before = study.stages[: study.stages.index(name)]
+    for read in stage.reads or ():
+        if read not in before:
+            yield f"reads: found {read!r}, expected some of the stages before it: {_listed(before)}"
+    count = slots(study, name, stage) + 2
+    try:
+        inspect.signature(getattr(study, name)).bind(*range(count))
+    except TypeError:
+        handed = ", ".join(["cell", *(stage.reads or before[-1:] if stage.reads is None else stage.reads), "progress"])
+        yield f"found a method that does not take what it is handed, expected {name}(self, {handed})"
+
+
+def _taken(study: type[Study]) -> set[str]:
+    """Return the columns that the engine adds."""
+    return {*PROVENANCE, *(f"{stage}_s" for stage in study.stages[:-1])}
+
+
+def _has(model: Any, path: Sequence[str]) -> bool:
+    """Say whether there may be a setting at a path."""
+    if not path:
+        return True
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        inside = [part for part in typing.get_args(model) if part is not type(None)]
+        # Of the values of a mapping, nothing is known by their names.
+        return typing.get_origin(model) is dict or any(_has(part, path) for part in inside)
+    field = model.model_fields.get(path[0])
+    return field is not None and _has(field.annotation, path[1:])
+
+
+def _is_kind(kind: Any) -> bool:
+    try:
+        return kind is str or np.dtype(kind).kind in "biuf"
+    except TypeError:
+        return False
+
+
+def _numbers(study: type[Study]) -> list[str]:
+    return [name for name, kind in study.columns.items() if kind in (int, float)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "there are none"
+
+
+def _shown(kind: Any) -> str:
+    return str(getattr(kind, "__name__", repr(kind)))

@@ -1,0 +1,168 @@
+"""Every mistake in what a study declares is said in one sentence that names the study and the field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import BaseModel
+
+from sweeps import spec
+from sweeps.errors import SpecError
+from sweeps.planning import plan
+from sweeps.study import Axis, Cell, Progress, Stage, Study, TradeOff
+
+SPEC = f"""\
+name: small
+study: {__name__}:Small
+grid: {{kind: [a, b], seed: [0, 1], part: [0, 0.5]}}
+"""
+
+
+class Depth(BaseModel):
+    metres: float = 1.0
+
+
+class Small(Study):
+    """A study that is as it should be, and all that a study has to be."""
+
+    class Settings(BaseModel):
+        rate: float = 0.5
+        depth: Depth = Depth()
+        tags: dict[str, float] = {}
+
+    axes: ClassVar = (Axis("kind", str), Axis("seed", int), Axis("part", float))
+    stages: ClassVar = ("train", "measure")
+    row_axis: ClassVar = "part"
+    replicate_axis: ClassVar = "seed"
+    columns: ClassVar = {"gain": float, "loss": float, "machine": str}
+    metrics: ClassVar = {"gain": "gain"}
+
+    def train(self, cell: Cell, progress: Progress) -> dict[str, Any]:
+        return {}
+
+    def measure(self, cell: Cell, trained: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+        return {"gain": 1.0, "loss": 0.0, "machine": "here"}
+
+
+AXES = Small.axes
+
+
+def parse(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> spec.Spec:
+    for name, value in changes.items():
+        monkeypatch.setattr(Small, name, value)
+    return spec.parse(SPEC, "small.yaml")
+
+
+def test_a_study_as_it_should_be_is_none_the_worse_for_being_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(plan.trials(parse(monkeypatch))) == 4
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("axes", (), "found (), expected a tuple of Axis"),
+        ("axes", ("kind",), "found ('kind',), expected a tuple of Axis"),
+        ("axes", (*AXES, Axis("two words", str)), "found the name 'two words', expected a word other than"),
+        ("axes", (*AXES, Axis("include", str)), "found the name 'include', expected a word other than"),
+        ("axes", (*AXES, Axis("kind", str)), "found 'kind' twice, expected different names"),
+        ("axes", (*AXES, Axis("flag", bool)), "flag: found the type bool, expected str, int or float"),
+        ("axes", (*AXES, Axis("size", int, choices=("a",))), "size: found choices of int, expected them of text"),
+        ("axes", (*AXES, Axis("word", str, bounds=(0, 1))), "word: found bounds of text, expected them of numbers"),
+        ("axes", (*AXES, Axis("host", str)), "found 'host', which is a column of the engine's own, expected another"),
+        ("axes", (*AXES, Axis("train_s", float)), "found 'train_s', which is a column of the engine's own"),
+        ("row_axis", "ratio", "found 'ratio', expected one of kind, seed, part"),
+        ("row_axis", "kind", "found 'kind', whose values are text, expected numbers, along which curves run"),
+        ("replicate_axis", None, "found None, expected one of kind, seed, part"),
+        ("replicate_axis", "part", "found 'part', which is the row axis too, expected another axis"),
+        ("panel_axis", "colour", "found 'colour', expected one of kind, seed, part"),
+        ("panel_axis", "seed", "found 'seed', expected neither the row axis nor the replicate axis"),
+        ("stages", (), "found (), expected a tuple of at least one name"),
+        ("stages", "measure", "found 'measure', expected a tuple of at least one name"),
+        ("stages", ("train", "train", "measure"), "found 'train' twice, expected different names"),
+        ("stages", ("a b", "measure"), "found 'a b', expected a word that no attribute of Study has"),
+        ("stages", ("check", "measure"), "found 'check', expected a word that no attribute of Study has"),
+        ("stages", ("prune", "measure"), "found 'prune' and no method of that name, expected one that computes it"),
+        ("columns", {"gain": complex}, "gain: found the type complex, expected str, int or float"),
+        ("columns", {"gain": float, "kind": str}, "found 'kind', which is an axis too, expected another name"),
+        ("columns", {"gain": float, "attempt": int}, "found 'attempt', which is a column of the engine's own"),
+        ("columns", {"gain": float, "train_s": float}, "found 'train_s', which is a column of the engine's own"),
+        ("columns", {"gain": float, "two words": str}, "found the name 'two words', expected a word"),
+        ("metrics", {}, "found none, expected at least the one that is the study's main question"),
+        ("metrics", {"speed": "speed"}, "found 'speed', expected columns of numbers: gain, loss"),
+        ("metrics", {"machine": "machine"}, "found 'machine', expected columns of numbers: gain, loss"),
+        ("trade_off", "gain", "found a str, expected a TradeOff"),
+        ("trade_off", TradeOff("", "", "loss", "gain"), "found 'loss', expected metrics: gain"),
+        ("tables", {"results": {"a": int}}, "found 'results', expected a word that is neither one of its columns"),
+        ("tables", {"gain": {"a": int}}, "found 'gain', expected a word that is neither one of its columns"),
+        ("tables", {"boxes": {"row_key": str}}, "boxes: found a column 'row_key', which every table has"),
+        ("tables", {"boxes": {"a": dict}}, "boxes.a: found the type dict, expected str, bool or a type of numpy"),
+        *(
+            ("tables", {name: {"a": int}}, f"found {name!r}, expected a word that is neither one of its columns")
+            for name in ("report", "progress", "_hidden", "a/b", "spec.yaml")
+        ),
+        ("Settings", dict, "found <class 'dict'>, expected a pydantic model"),
+    ],
+)
+def test_a_mistake_of_a_study_is_one_sentence(
+    field: str, value: Any, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(monkeypatch, **{field: value})
+    assert str(caught.value).startswith(f"small.yaml: study: Small.{field}: {sentence}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["axes", "stages", "row_axis", "replicate_axis", "columns", "metrics"])
+def test_what_every_study_says_cannot_be_left_out(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Small, field)
+    with pytest.raises(SpecError, match=f"study: Small.{field}: found nothing, expected it of every study"):
+        spec.parse(SPEC, "small.yaml")
+
+
+def test_a_setting_has_no_name_that_every_spec_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Settings(BaseModel):
+        grid: int = 1
+
+    with pytest.raises(SpecError, match="Small.Settings: found a field 'grid', which every spec has"):
+        parse(monkeypatch, Settings=Settings)
+
+
+EVERY = ("kind", "seed", "part")
+
+
+@pytest.mark.parametrize(
+    ("train", "measure", "sentence"),
+    [
+        (Stage(("kind", "colour")), Stage(EVERY), "stage('train') of kind a, seed 0, part 0.0: axes: found 'colour'"),
+        (None, Stage(("kind", "seed")), "axes: found no 'part', expected all axes: the last stage makes the row"),
+        (None, None, "stage('measure') of kind a, seed 0, part 0.0: found None, expected a Stage"),
+        (None, "all", "found a str, expected a Stage or None"),
+        (Stage((), fields=("rat",)), Stage(EVERY), "fields: found 'rat', which is no setting of Small"),
+        (Stage((), fields=("depth.feet",)), Stage(EVERY), "fields: found 'depth.feet', which is no setting of Small"),
+        (Stage((), reads=("measure",)), Stage(EVERY), "reads: found 'measure', expected some of the stages before it"),
+        (Stage(()), Stage(EVERY, reads=("trian",)), "reads: found 'trian', expected some of the stages before it: tr"),
+        (Stage(()), Stage(EVERY, reads=()), "found a method that does not take what it is handed, expected measure(se"),
+    ],
+)
+def test_a_mistake_of_a_stage_is_one_sentence(
+    train: Any, measure: Any, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = parse(monkeypatch, stage=lambda study, name, cell: {"train": train, "measure": measure}[name])
+    with pytest.raises(SpecError) as caught:
+        plan.trials(loaded)
+    assert sentence in str(caught.value)
+    assert str(caught.value).startswith("study: Small.stage(")
+    assert "\n" not in str(caught.value)
+
+
+def test_nested_settings_and_those_of_mappings_may_be_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = ("rate", "depth.metres", "depth", "tags.anything")
+    declared = {"train": Stage((), {}, fields=fields), "measure": Stage(EVERY, {})}
+    plan.trials(parse(monkeypatch, stage=lambda study, name, cell: declared[name]))
+
+
+def test_a_class_that_is_no_study_is_refused() -> None:
+    with pytest.raises(SpecError, match="found '.*:Depth', a class that is no Study, expected a subclass of sweeps"):
+        spec.parse(SPEC.replace(":Small", ":Depth"), "small.yaml")
