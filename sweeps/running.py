@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -15,7 +15,9 @@ from sweeps.storage import Store, row_files
 from sweeps.storage.leases import Leases
 
 
-def prepare(spec: Spec, store: Store, console: Console, *, retry_failed: bool = False) -> Plan:
+def prepare(
+    spec: Spec, store: Store, console: Console, *, retry_failed: bool = False, recompute: Collection[str] = ()
+) -> Plan:
     """Check all that can be wrong before anything is trained, say what is odd, and return what is to compute.
 
     Raises:
@@ -25,8 +27,10 @@ def prepare(spec: Spec, store: Store, console: Console, *, retry_failed: bool = 
     with said_by(spec.name):
         for remark in spec.study.check(spec.cells):
             console.print(remark, markup=False, soft_wrap=True)
-        plan = planning.make(spec, store, retry_failed=retry_failed)
+        plan = planning.make(spec, store, retry_failed=retry_failed, recompute=recompute)
         for remark in row_files.remarks(spec.name, spec.study, store, plan.finished):
+            console.print(remark, markup=False, soft_wrap=True)
+        for remark in plan.code.sentences():
             console.print(remark, markup=False, soft_wrap=True)
         return plan
 
@@ -38,6 +42,7 @@ def run(
     *,
     address: str | None = None,
     retry_failed: bool = False,
+    recompute: Collection[str] = (),
     max_concurrent: int | None = None,
 ) -> Plan:
     """Compute what is missing of a sweep and return what is there afterwards.
@@ -45,13 +50,14 @@ def run(
     Args:
         address: of a Ray cluster to join; a private Ray on this machine by default.
         retry_failed: also compute rows that failed before.
+        recompute: labels of code, of which results of other code than today's are computed again.
         max_concurrent: upper limit of trials at a time.
 
     Raises:
         StoppedError: the sweep was stopped half way.
         SweepError: before anything was computed; see `prepare`, `Plan.check_unchanged` and `engine.cluster.connected`.
     """
-    plan = prepare(spec, store, console, retry_failed=retry_failed)
+    plan = prepare(spec, store, console, retry_failed=retry_failed, recompute=recompute)
     plan.check_unchanged(store.describe(spec.name))
     store.files.check_writable()
     store.write_spec(spec.name, spec.to_yaml())
@@ -70,7 +76,7 @@ def run(
         for row in (row for trial in plan.todo for row in trial.rows if str(row.key) in plan.failed):
             store.forget_failure(spec.name, str(row.key))
         driver.execute(
-            job_of(spec, store),
+            job_of(spec, store, recompute=recompute),
             plan,
             leases,
             live,

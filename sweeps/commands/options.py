@@ -21,6 +21,12 @@ def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Change the spec; VALUE is YAML. Repeatable.",
         ),
         click.option("--retry-failed", is_flag=True, help="Also compute rows that failed before."),
+        click.option(
+            "--recompute",
+            multiple=True,
+            metavar="LABEL",
+            help="Also compute results that other code than today's made, of what `plan` calls LABEL. Repeatable.",
+        ),
     ):
         command = decorate(command)
     return command

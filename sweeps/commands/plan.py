@@ -26,6 +26,7 @@ def plan(
     storage: str,
     changes: tuple[str, ...],
     retry_failed: bool,
+    recompute: tuple[str, ...],
     teraflops: float | None,
 ) -> None:
     """Say what `run` would compute, why, and what it costs, without computing it."""
@@ -33,6 +34,6 @@ def plan(
     from sweeps.reporting.terminal import plan as view
 
     loaded, store = spec.load(spec_name, changes), Store(storage)
-    planned = running.prepare(loaded, store, console, retry_failed=retry_failed)
+    planned = running.prepare(loaded, store, console, retry_failed=retry_failed, recompute=recompute)
     with running.said_by(loaded.name):
         view.show_plan(loaded, store, planned, console, teraflops=teraflops)

@@ -21,6 +21,7 @@ def run(
     storage: str,
     changes: tuple[str, ...],
     retry_failed: bool,
+    recompute: tuple[str, ...],
     address: str | None,
     max_concurrent: int | None,
 ) -> int:
@@ -33,7 +34,13 @@ def run(
 
     loaded, store = spec.load(spec_name, changes), Store(storage)
     after = running.run(
-        loaded, store, console, address=address, retry_failed=retry_failed, max_concurrent=max_concurrent
+        loaded,
+        store,
+        console,
+        address=address,
+        retry_failed=retry_failed,
+        recompute=recompute,
+        max_concurrent=max_concurrent,
     )
     reports.show(loaded, store, after, console)
     return reports.exit_status(after)

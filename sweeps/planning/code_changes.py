@@ -25,27 +25,30 @@ class CodeChanges(NamedTuple):
         checkpoints: keys of shared results, by the same.
         rows_again: keys of rows to compute again.
         checkpoints_again: keys of shared results to compute again.
+        labels_again: why.
     """
 
     rows: Mapping[str, set[str]] = MappingProxyType({})
     checkpoints: Mapping[str, set[str]] = MappingProxyType({})
     rows_again: frozenset[str] = frozenset()
     checkpoints_again: frozenset[str] = frozenset()
+    labels_again: frozenset[str] = frozenset()
 
     def sentences(self) -> Iterator[str]:
-        """Yield a sentence per label, and at the end the ways on."""
+        """Yield a sentence per label, with the ways on."""
         labels = sorted(self.rows.keys() | self.checkpoints.keys())
         for label in labels:
             counts = ((len(self.rows.get(label, ())), "row"), (len(self.checkpoints.get(label, ())), "checkpoint"))
             parts = [f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts if count]
             one = sum(count for count, _ in counts) == 1
-            yield f"{' and '.join(parts)} {'was' if one else 'were'} made by another version of {label}"
-        if labels:
-            options = " ".join(f"--recompute {label}" for label in labels)
-            yield (
-                "they are kept as they are, which is right where results cannot differ; "
-                f"else {options} computes them again, or the study raises the version of the stage"
-            )
+            said = f"{' and '.join(parts)} {'was' if one else 'were'} made by another version of {label}"
+            if label in self.labels_again:
+                yield f"{said} and {'is' if one else 'are'} computed again"
+            else:
+                yield (
+                    f"{said}; --recompute {label} computes {'it' if one else 'them'} again, and so does to raise the "
+                    "version of the stage in the study"
+                )
 
 
 def compare(
@@ -96,7 +99,9 @@ def compare(
             rows_again.add(key)
         for label in changed(codes.get(key), now_of_row[key]):
             stale_rows[label].add(key)
-    return CodeChanges(dict(stale_rows), dict(stale_checkpoints), frozenset(rows_again), frozenset(checkpoints_again))
+    return CodeChanges(
+        dict(stale_rows), dict(stale_checkpoints), frozenset(rows_again), frozenset(checkpoints_again), labels
+    )
 
 
 def _check_known(labels: Collection[str], codes: Sequence[Code]) -> None:

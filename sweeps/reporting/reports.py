@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sweeps.errors import StorageError, SweepError
-from sweeps.planning.plan import Plan
+from sweeps.planning.plan import Plan, make
 from sweeps.reporting.page import report
 from sweeps.reporting.page.section import Section
 from sweeps.reporting.page.sections.against import BesideError, against_section, unmatched
@@ -97,11 +97,14 @@ def write_report(
             galleries=galleries,
             no_galleries=why_none,
             costs=costs_of(sweep),
+            remarks=_code_sentences(sweep),
             rows_at_a_time=engine.resources.workers_per_gpu,
             sections=sections,
             roles=sweep.roles,
         )
         publish(sweep, [*drawn, *files], console)
+    for sentence in _code_sentences(sweep):
+        console.print(sentence, soft_wrap=True, markup=False)
 
 
 def publish(sweep: Sweep, files: Sequence[Path], console: Console) -> None:
@@ -159,6 +162,14 @@ def costs_of(sweep: Sweep) -> pd.DataFrame:
     every = pd.concat([sweep.baseline, sweep.rows])
     at_a_time = sweep.spec.engine.resources.workers_per_gpu
     return cost(with_seconds(every, origins, sweep.store), roles=sweep.roles, origins=origins, rows_at_a_time=at_a_time)
+
+
+def _code_sentences(sweep: Sweep) -> list[str]:
+    """Return what there is to say of rows that other code than today's made; nothing where keys are not known here."""
+    try:
+        return list(make(sweep.spec, sweep.store).code.sentences())
+    except ValueError:
+        return []
 
 
 def _flat(sweep: Sweep) -> list[dict[str, object]]:

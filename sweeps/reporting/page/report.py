@@ -48,6 +48,7 @@ def write_report(
     galleries: Sequence[Gallery] = (),
     no_galleries: str = "",
     costs: pd.DataFrame | None = None,
+    remarks: Sequence[str] = (),
     rows_at_a_time: int = 1,
     sections: Sequence[Section] = (),
     roles: Roles,
@@ -70,6 +71,7 @@ def write_report(
         trade_off: two of the metrics to draw against each other.
         galleries: pictures beside the figures.
         no_galleries: a sentence on why there are none, if there should be.
+        remarks: sentences on where the rows come from.
         costs: what `cost` returned of the rows, if that is to be told.
         rows_at_a_time: as for `cost`.
         sections: further ones, which come after the tests.
@@ -112,7 +114,7 @@ def write_report(
     if costs is None:
         costs = cost(every, roles=roles, origins=Origins(), rows_at_a_time=rows_at_a_time)
     add("cost", "Cost", cost_html(costs, rows=len(every), rows_at_a_time=rows_at_a_time))
-    add("provenance", "Provenance", provenance_html(every) if len(every) else _NOTHING)
+    add("provenance", "Provenance", _said(remarks) + (provenance_html(every) if len(every) else _NOTHING))
     add("spec", "Spec", f'<pre tabindex="0" aria-label="The resolved spec">{escape(spec_text)}</pre>')
     add("rows", "All rows", _all_rows(every, roles) if len(every) else _NOTHING, on_paper=False)
 
@@ -137,6 +139,10 @@ def page_html(title: str, lead: str, sections: Sequence[Section]) -> str:
         script=script,
         script_hash=_hash(script),
     )
+
+
+def _said(sentences: Sequence[str]) -> str:
+    return "".join(f"<p><strong>{escape(sentence)}</strong></p>" for sentence in sentences)
 
 
 def _hash(source: str) -> str:
