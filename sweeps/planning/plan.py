@@ -95,6 +95,7 @@ def make(spec: Spec, store: Store, *, retry_failed: bool = False, recompute: Col
         StorageError: the storage cannot be read.
     """
     everything = trials(spec)
+    _check_axes(spec, store)
     published = store.row_keys(spec.name)
     wanted = {row.key.cell: str(row.key) for trial in everything for row in trial.rows}
     there = published & set(wanted.values())
@@ -119,6 +120,17 @@ def make(spec: Spec, store: Store, *, retry_failed: bool = False, recompute: Col
         checkpoints=checkpoints - code.checkpoints_again,
         code=code,
     )
+
+
+def _check_axes(spec: Spec, store: Store) -> None:
+    """Refuse to add to rows of other axes, which no table could hold beside those of this study."""
+    found, expected = store.axes_of_rows(spec.name), [axis.name for axis in spec.study.axes]
+    if found is not None and found != expected:
+        raise StorageError(
+            f"{store.describe(spec.name)}: found rows whose axes are {', '.join(found)}, written by another version of "
+            f"the study, expected {', '.join(expected)}; this version reads them (`sweeps results`) but does not add "
+            "to them: give this sweep another name (--set name=...)"
+        )
 
 
 def _changes(before: str, after: str) -> str:

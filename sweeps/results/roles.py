@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sweeps.errors import SpecError, SweepError
 from sweeps.spec.studies import find, registered
 from sweeps.statistics.roles import Roles
-from sweeps.storage.rows import AXES, ROLES
+from sweeps.storage.metadata import AXES, ROLES
 from sweeps.study import Study
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from sweeps.errors import SweepError
 from sweeps.results.roles import NOTHING, Known, Told, known_of
-from sweeps.results.sweep import open_sweep
+from sweeps.results.sweep import open_rows
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
 from sweeps.storage import Store
@@ -42,9 +42,17 @@ def open_source(location: str, *, metric: str | None, design: Design | None, tol
     """
     storage, name = split_location(location)
     if not Path(location).is_file() and Store(storage).read_spec(name) is not None:
-        sweep = open_sweep(location)
-        main = next(iter(sweep.metrics))
-        return Source(rows=sweep.rows, roles=sweep.roles, metric=metric or main, design=design or "paired")
+        sweep = open_rows(location)
+        known = Known(sweep.roles, sweep.metrics)
+        if told != NOTHING:
+            known = known_of(location, [*map(str, sweep.rows.columns)], None, told)
+        return Source(
+            rows=sweep.rows,
+            roles=known.roles,
+            metric=metric or (sweep.metrics[0] if sweep.metrics else _only_metric(sweep.rows, location, known)),
+            design=design or "paired",
+            remark=sweep.remark,
+        )
     rows, known = _read(location, told)
     return Source(
         rows=rows,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from sweeps import spec as specs
-from sweeps.errors import StorageError
+from sweeps.errors import SpecError, StorageError
 from sweeps.results.roles import roles_of
+from sweeps.results.written_before import read_before
 from sweeps.spec import Spec
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
@@ -40,18 +41,57 @@ class Sweep:
         return roles_of(self.spec.study)
 
 
-def find_sweep(location: str) -> tuple[Store, str, Spec]:
-    """Return the storage of `<storage>/<name>`, the name, and the spec there; its rows are not read.
+class Rows(NamedTuple):
+    """The rows of a sweep, and which parts their columns play; `remark` on a sweep that another version wrote."""
+
+    rows: pd.DataFrame
+    baseline: pd.DataFrame
+    roles: Roles
+    metrics: tuple[str, ...]
+    remark: str = ""
+
+
+def find_store(location: str) -> tuple[Store, str]:
+    """Return the storage of `<storage>/<name>`, and the name.
 
     Raises:
         StorageError: there is no sweep.
     """
     storage, name = split_location(location)
     store = Store(storage)
-    text = store.read_spec(name)
-    if text is None:
+    if store.read_spec(name) is None:
         raise StorageError(f"{location}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
-    return store, name, specs.parse(text, f"{location}/spec.yaml")
+    return store, name
+
+
+def find_sweep(location: str) -> tuple[Store, str, Spec]:
+    """Return the storage of `<storage>/<name>`, the name, and the spec there; its rows are not read.
+
+    Raises:
+        StorageError: there is no sweep.
+        SpecError: its spec is none, or none any more.
+    """
+    store, name = find_store(location)
+    return store, name, specs.parse(store.read_spec(name) or "", f"{location}/spec.yaml")
+
+
+def open_rows(location: str) -> Rows:
+    """Return the rows of a sweep, also of one whose spec is none any more.
+
+    Raises:
+        StorageError: there is no sweep, or its rows are damaged.
+        SpecError: its spec is none, and it has no rows.
+    """
+    try:
+        sweep = open_sweep(location)
+    except SpecError as error:
+        store, name = find_store(location)
+        before = read_before(store, name)
+        if before is None:
+            raise
+        cause = str(error).splitlines()[0]
+        return Rows(before.rows, before.baseline, before.roles, before.metrics, f"{before.remark} ({cause})")
+    return Rows(sweep.rows, sweep.baseline, sweep.roles, tuple(sweep.metrics))
 
 
 def open_sweep(location: str) -> Sweep:

@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import importlib.resources
-from importlib.metadata import entry_points
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
 from importlib.resources.abc import Traversable
+
+GROUP = "sweeps.specs"
 
 
 def bundled_files(ending: str) -> dict[str, Traversable]:
-    """Return the files whose names end so, sorted, by the rest of their names."""
+    """Return the files whose names end so, sorted, by the rest of their names; of a broken package, none."""
     found: dict[str, Traversable] = {}
-    for point in entry_points(group="sweeps.specs"):
-        for file in importlib.resources.files(point.value).iterdir():
-            if file.name.endswith(ending):
-                found[file.name.removesuffix(ending)] = file
+    for point in entry_points(group=GROUP):
+        files, _ = _files(point)
+        found |= {file.name.removesuffix(ending): file for file in files if file.name.endswith(ending)}
     return dict(sorted(found.items()))
+
+
+def broken() -> Iterator[str]:
+    """Yield a sentence per package whose folder cannot be read, with the cause."""
+    for point in entry_points(group=GROUP):
+        _, cause = _files(point)
+        if cause:
+            yield f"specs {point.name!r} of {source_of(point)} cannot be read from {point.value}: {cause}"
+
+
+def source_of(point: EntryPoint) -> str:
+    """Return which distribution an entry point is of, with its version."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown distribution"
+
+
+def _files(point: EntryPoint) -> tuple[list[Traversable], str]:
+    try:
+        return list(importlib.resources.files(point.value).iterdir()), ""
+    except Exception as error:  # a foreign package may raise anything when it is imported
+        return [], cause_of(error)
+
+
+def cause_of(error: Exception) -> str:
+    """Return an error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")

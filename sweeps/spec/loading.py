@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sweeps.errors import SpecError
-from sweeps.spec.bundles import bundled_files
+from sweeps.spec.bundles import broken, bundled_files
 from sweeps.spec.conformance import check_study
 from sweeps.spec.grid import expand
 from sweeps.spec.mistakes import found, non_finite, sentences, unknown_key
@@ -173,7 +173,7 @@ def _read(name_or_path: str) -> tuple[str, str]:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise SpecError(
             f"spec {name_or_path!r}: found neither a file nor a bundled spec of that name, "
-            f"expected a YAML file or one of {', '.join(specs)}{hint}"
+            f"expected a YAML file or one of {', '.join(specs)}{hint}{''.join(f'; {each}' for each in broken())}"
         ) from None
     except OSError as error:
         raise SpecError(f"spec {name_or_path!r}: {error.strerror}, expected a YAML file") from error

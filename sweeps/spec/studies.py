@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 
 from sweeps.errors import SpecError
+from sweeps.spec.bundles import cause_of, source_of
 from sweeps.study import Study
 
 GROUP = "sweeps.studies"
@@ -42,26 +44,41 @@ def registered() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
-@functools.lru_cache(maxsize=64)
+_loaded_from: dict[tuple[str, str], EntryPoint] = {}
+"""Of classes that were found by the name of an entry point, which may lead to them from elsewhere."""
+
+
 def plugin_of(module: str, name: str) -> str | None:
     """Return `name==version` of the foreign distribution that registers a class; None for ours, and for none at all."""
     place = f"{module}:{name}"
-    for point in registered().values():
-        if point.value == place and point.dist is not None and point.dist.name != _ours():
+    points = [point for point in registered().values() if point.value == place]
+    for point in [*points, *filter(None, [_loaded_from.get((module, name))])]:
+        if point.dist is not None and point.dist.name != _ours():
             return f"{point.dist.name}=={point.dist.version}"
     return None
+
+
+def broken() -> Iterator[str]:
+    """Yield a sentence per foreign package whose study cannot be loaded, with the cause."""
+    for point in registered().values():
+        if point.dist is not None and point.dist.name == _ours():
+            continue
+        try:
+            _loaded(point)
+        except SpecError as error:
+            yield str(error)
 
 
 def _loaded(point: EntryPoint) -> type[Study]:
     try:
         found = point.load()
     except Exception as error:  # a foreign package may raise anything when it is imported
-        source = f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown distribution"
-        cause = " ".join(str(error).split()) or type(error).__name__
         raise SpecError(
-            f"study: {point.name!r} of {source} cannot be loaded from {point.value}: {type(error).__name__}: {cause}"
+            f"study: {point.name!r} of {source_of(point)} cannot be loaded from {point.value}: {cause_of(error)}"
         ) from error
-    return _checked(found, point.name)
+    study = _checked(found, point.name)
+    _loaded_from[study.__module__, study.__qualname__] = point
+    return study
 
 
 def _checked(found: object, name: str) -> type[Study]:

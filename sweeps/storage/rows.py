@@ -15,15 +15,10 @@ import pyarrow as pa
 
 from sweeps.errors import StorageError, StudyError
 from sweeps.storage import Store
+from sweeps.storage.metadata import AXES, ROLES
 from sweeps.study import Study
 
 SCHEMA_VERSION = 1
-
-AXES = b"sweeps.axes"
-"""Where a row's file says which of its columns are keys."""
-
-ROLES = b"sweeps.roles"
-"""Where it says which parts these play, and what is measured, as JSON; rows of before do not."""
 
 _ACCEPTED: dict[type, tuple[type, ...]] = {
     str: (str,),

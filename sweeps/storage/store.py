@@ -21,6 +21,7 @@ from sweeps.errors import StorageError
 from sweeps.storage import compaction
 from sweeps.storage.files import Files
 from sweeps.storage.location import cause
+from sweeps.storage.metadata import AXES
 from sweeps.study import Checkpoint
 
 FOLDERS = frozenset({"results", "failures", "progress", "report", "cache"})
@@ -126,6 +127,15 @@ class Store:
             for file in listed
             if file.name.endswith(".parquet")
         }
+
+    def axes_of_rows(self, sweep: str) -> list[str] | None:
+        """Return which columns of a sweep's rows are their axes, by one of them; None where there is none."""
+        for key in sorted(self.row_keys(sweep))[:1]:
+            row = self.read_row(sweep, key)
+            metadata = (row.schema.metadata if row is not None else None) or {}
+            if AXES in metadata:
+                return str(metadata[AXES].decode()).split(",")
+        return None
 
     def row_codes(self, sweep: str, *, most_unread: int | None = None) -> dict[str, dict[str, str] | None]:
         """Return the fingerprints of the code that made each row, by its key; None where none were recorded."""

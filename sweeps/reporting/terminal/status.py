@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from sweeps.errors import SpecError
 from sweeps.planning.keys import cell_digest
-from sweeps.results.sweep import find_sweep
+from sweeps.results.sweep import find_store, find_sweep, open_rows
 from sweeps.storage.leases import runs_at_work
 
 MOST_CAUSES = 20
@@ -20,7 +21,10 @@ MOST_CAUSES = 20
 
 def show(location: str, console: Console) -> int:
     """Print progress and failures of a sweep, running or not; return 0 if it is complete, else 1."""
-    store, name, spec = find_sweep(location)
+    try:
+        store, name, spec = find_sweep(location)
+    except SpecError:
+        return _show_before(location, console)
     cells = {cell_digest(cell) for cell in spec.study.baselines(spec.cells) + spec.cells}
     published = {key.split("-")[0]: at for key, at in store.published_at(name).items()}
     done = published.keys() & cells
@@ -39,12 +43,24 @@ def show(location: str, console: Console) -> int:
     return 0 if len(done) == len(cells) else 1
 
 
+def _show_before(location: str, console: Console) -> int:
+    """Print what there is of a sweep whose spec is none any more; return 1: nothing tells whether it is complete."""
+    sweep = open_rows(location)
+    store, name = find_store(location)
+    failures = list(store.failures(name))
+    rows = len(sweep.rows) + len(sweep.baseline)
+    console.print(f"{name}: {rows} rows finished, {len(failures)} failed", soft_wrap=True)
+    console.print(sweep.remark, markup=False, soft_wrap=True)
+    show_causes(failures, console)
+    return 1
+
+
 def show_failures(location: str, console: Console) -> None:
     """Print each failure of a sweep with its traceback."""
-    store, name, spec = find_sweep(location)
+    store, name = find_store(location)
     failures = list(store.failures(name))
     if not failures:
-        console.print(f"{spec.name}: no failures")
+        console.print(f"{name}: no failures")
     for failure in failures:
         cell = ", ".join(f"{axis} {value}" for axis, value in failure["cell"].items())
         console.print(f"[bold]{escape(cell)}[/bold] in {failure['stage']} on {escape(failure['host'])}")

@@ -18,7 +18,7 @@ from sweeps.reporting.summary import contrast_views
 from sweeps.reporting.terminal.analysis_views import equivalence_views, power_views, two_way_view
 from sweeps.results.roles import NOTHING, Told
 from sweeps.results.source import Source, open_source
-from sweeps.results.sweep import open_sweep
+from sweeps.results.sweep import open_rows
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.equivalence import equivalence
 from sweeps.statistics.power import power_analysis
@@ -28,12 +28,14 @@ from sweeps.statistics.two_way import two_way
 
 def show_results(location: str, form: str, console: Console) -> None:
     """Print the rows of a sweep."""
-    sweep = open_sweep(location)
+    sweep = open_rows(location)
+    if sweep.remark:
+        print(sweep.remark, file=sys.stderr)
     frame = pd.concat([sweep.baseline, sweep.rows])
     if form != "table":
         _write(frame, form)
         return
-    columns = [*sweep.roles.axes, *sweep.spec.study.metrics]
+    columns = [*sweep.roles.axes, *sweep.metrics]
     view = Table(*columns, title=f"{len(frame)} rows")
     for values in frame[columns].itertuples(index=False):
         view.add_row(*(f"{value:.4g}" if isinstance(value, float) else escape(str(value)) for value in values))
@@ -108,7 +110,7 @@ def show_power(
 
 
 def _remark(source: Source) -> None:
-    """Say how the columns are known, where that was guessed; not among the lines that a program reads."""
+    """Say how the columns are known, where that needs saying; not among the lines that a program reads."""
     if source.remark:
         print(source.remark, file=sys.stderr)
 

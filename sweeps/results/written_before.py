@@ -1,0 +1,62 @@
+"""Sweeps whose spec is none any more, such as one whose study has since renamed an axis: read from their rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from sweeps.results.roles import of_metadata
+from sweeps.statistics.roles import Roles
+from sweeps.storage import Store
+from sweeps.storage.metadata import AXES
+from sweeps.study import NONE
+
+VERSIONS = {1: "0.1.0"}
+"""Which version of the package wrote rows of a schema that do not say so themselves."""
+
+
+class Before(NamedTuple):
+    """What rows say of themselves."""
+
+    rows: pd.DataFrame
+    baseline: pd.DataFrame
+    roles: Roles
+    metrics: tuple[str, ...]
+    remark: str
+
+
+def read_before(store: Store, name: str) -> Before | None:
+    """Return the rows of a sweep by what they say of themselves; None where there are none.
+
+    Raises:
+        StorageError: a row is damaged.
+    """
+    found = store.read_rows(name)
+    metadata: Mapping[bytes, bytes] = (found.schema.metadata if found is not None else None) or {}
+    if found is None or AXES not in metadata:
+        return None
+    known, frame = of_metadata(metadata), found.to_pandas()
+    axes = metadata[AXES].decode().split(",")
+    remark = written_by(store, name, axes, frame)
+    if known is not None:
+        roles, metrics = known.roles, known.metrics
+    else:
+        # Of the studies of that time this is true of all.
+        roles, metrics = Roles(tuple(axes), replicate=axes[-2], along=axes[-1]), ()
+        remark += f"; taken is {axes[-1]} as the axis along which curves run, and {axes[-2]} as the one that repeats"
+    frame = frame.sort_values(axes, ignore_index=True)
+    is_baseline = frame[axes].eq(NONE).any(axis=1)
+    return Before(frame[~is_baseline], frame[is_baseline], roles, metrics, remark)
+
+
+def written_by(store: Store, name: str, axes: Sequence[str], rows: pd.DataFrame) -> str:
+    """Return a sentence on the version that wrote rows."""
+    schema = int(rows["schema_version"].dropna().iloc[0]) if "schema_version" in rows else 1
+    said = rows["sweeps_version"].dropna().tolist() if "sweeps_version" in rows else []
+    version = said[0] if said else VERSIONS.get(schema, "of before")
+    return (
+        f"{store.describe(name)}: written by version {version} (schema {schema}), whose axes were {', '.join(axes)}; "
+        "this version reads them but does not add to them"
+    )
