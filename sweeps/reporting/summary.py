@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pandas as pd
 from rich import box
@@ -12,30 +11,12 @@ from rich.text import Text
 from sweeps.statistics.analysis import ALPHA
 from sweeps.statistics.assumptions import read_doubt
 from sweeps.statistics.cells import check_rows
+from sweeps.statistics.means import in_words, labelled, mean_sd
 from sweeps.statistics.roles import Roles
 
 MISSING = "-"
 STAR = "*"
 STAR_MEANS = f"{STAR} Holm-corrected p < {ALPHA:g}; g is Hedges' g, positive where the first is larger"
-
-
-def labelled(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
-    """The rows in the order of their factors, with a column `configuration`: their levels in words."""
-    ordered = rows.sort_values(list(factors), kind="stable") if factors else rows
-    levels = ordered[list(factors)].itertuples(index=False, name=None)
-    return ordered.assign(configuration=[in_words(row) or "all" for row in levels])
-
-
-def in_words(levels: Sequence[Any]) -> str:
-    """Levels on one line, `unstructured · hydra · rgb`; a level that varies is empty and left out."""
-    return " · ".join(str(level) for level in levels if level != "")
-
-
-def mean_sd(labelled_rows: pd.DataFrame, *, metric: str, along: str) -> pd.DataFrame:
-    """Columns `configuration`, `along`, `n` (> 0), `mean`, `sd` (of the sample, NaN if n = 1), by `along`."""
-    by = labelled_rows.groupby(["configuration", along], sort=False)[metric]
-    cells = by.agg(n="count", mean="mean", sd="std").reset_index()
-    return cells[cells["n"] > 0].sort_values(along, kind="stable")
 
 
 def baseline_mean_sd(

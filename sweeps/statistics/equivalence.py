@@ -171,11 +171,11 @@ class _Means(NamedTuple):
         root = math.sqrt(max(linear**2 - square * rest, 0.0))
         return (linear - root) / square, (linear + root) / square
 
-    def _t(self, ratio: float) -> float:
-        variance = self.var_a - 2 * ratio * self.cov + ratio**2 * self.var_b
-        # Where `a` is `ratio` times `b` in every block, both numerator and denominator are zero.
+    def _t(self, scale: float) -> float:
+        variance = self.var_a - 2 * scale * self.cov + scale**2 * self.var_b
+        # Where `a` is `scale` times `b` in every block, both numerator and denominator are zero.
         least = float(np.finfo(float).eps) ** 2
-        return (self.a - ratio * self.b) / math.sqrt(max(variance, least))
+        return (self.a - scale * self.b) / math.sqrt(max(variance, least))
 
 
 def _means(a: Values, b: Values, *, design: Design) -> _Means:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sweeps.reporting.summary import labelled, mean_sd
+from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.roles import Roles
 
 

@@ -15,8 +15,9 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from sweeps.reporting.figures import style
-from sweeps.reporting.summary import baseline_mean_sd, labelled, mean_sd
+from sweeps.reporting.summary import baseline_mean_sd
 from sweeps.statistics.cells import check_rows
+from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.roles import Roles
 
 _DODGE_POINTS = 3.2
@@ -190,7 +191,7 @@ def ratio_axis(plot: Axes, values: Sequence[float], *, roles: Roles, titled: boo
         if titled:
             plot.set_xlabel(axis_title(roles))
         return
-    kept = [1 - ratio for ratio in values]
+    kept = [1 - value for value in values]
     if _better_apart_by_factors(kept):
         plot.set_xscale("log")
         margin = max((max(kept) / min(kept)) ** 0.04, 1.01)  # of a single ratio, some room all the same

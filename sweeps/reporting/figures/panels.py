@@ -89,6 +89,6 @@ def _draw(plot: Axes, means: pd.DataFrame, configuration: int, source: int, role
     )
 
 
-def _line(source: int, colour: str) -> dict[str, Any]:
-    hollow = {"markerfacecolor": "white", "markeredgecolor": colour, "markeredgewidth": 1.0}
+def _line(source: int, shade: str) -> dict[str, Any]:
+    hollow = {"markerfacecolor": "white", "markeredgecolor": shade, "markeredgewidth": 1.0}
     return {"linestyle": _LINES[source % len(_LINES)], "linewidth": 1.3, **style.MEANS, **(hollow if source else {})}

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
 from sweeps.reporting.figures import style
-from sweeps.reporting.summary import baseline_mean_sd, labelled
+from sweeps.reporting.summary import baseline_mean_sd
+from sweeps.statistics.means import labelled
 from sweeps.statistics.roles import Roles
 
 _FRONT = "#555555"

@@ -9,8 +9,9 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.reporting.summary import MISSING, STAR, families, format_p, in_words, notes, plain_view, starred
+from sweeps.reporting.summary import MISSING, STAR, families, format_p, notes, plain_view, starred
 from sweeps.statistics.analysis import ALPHA
+from sweeps.statistics.means import in_words
 from sweeps.statistics.roles import Roles
 
 _TWO_WAY_MEANS = (

@@ -19,8 +19,9 @@ from sweeps.reporting.page.file_names import file_stem
 from sweeps.reporting.page.grouped_table import grouped_table, line
 from sweeps.reporting.page.section import Section
 from sweeps.reporting.page.sections.curves import figure_html
-from sweeps.reporting.summary import decimals, in_words, labelled
+from sweeps.reporting.summary import decimals
 from sweeps.results.literature import Published
+from sweeps.statistics.means import in_words, labelled
 from sweeps.statistics.roles import Roles
 
 _SIDES = ("ours", "published")

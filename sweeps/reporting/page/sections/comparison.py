@@ -19,8 +19,9 @@ from sweeps.reporting.page.grouped_table import grouped_table, line
 from sweeps.reporting.page.html_tables import small_table, sortable_table
 from sweeps.reporting.page.sections.curves import figure_html
 from sweeps.reporting.page.sections.provenance import FIELDS
-from sweeps.reporting.summary import STAR, decimals, format_p, labelled, mean_sd, notes, starred
+from sweeps.reporting.summary import STAR, decimals, format_p, notes, starred
 from sweeps.statistics.analysis import ALPHA, contrasts
+from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
 

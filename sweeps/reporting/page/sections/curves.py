@@ -12,7 +12,8 @@ import pandas as pd
 
 from sweeps.reporting.figures.curves import metric_against_ratio, save
 from sweeps.reporting.page.html_tables import scrolling
-from sweeps.reporting.summary import baseline_mean_sd, labelled, mean_sd, mean_table
+from sweeps.reporting.summary import baseline_mean_sd, mean_table
+from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.roles import Roles
 
 

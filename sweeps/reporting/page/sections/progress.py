@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sweeps.reporting.page.html_tables import small_table, sortable_table
-from sweeps.reporting.summary import in_words
+from sweeps.statistics.means import in_words
 from sweeps.statistics.roles import Roles
 
 Key = tuple[Any, ...]

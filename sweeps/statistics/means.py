@@ -1,0 +1,25 @@
+"""Means and standard deviations of configurations, which are rows of the same levels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+
+def labelled(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
+    """The rows in the order of their factors, with a column `configuration`: their levels in words."""
+    ordered = rows.sort_values(list(factors), kind="stable") if factors else rows
+    levels = ordered[list(factors)].itertuples(index=False, name=None)
+    return ordered.assign(configuration=[in_words(row) or "all" for row in levels])
+
+
+def in_words(levels: Sequence[Any]) -> str:
+    """Levels on one line, `unstructured · hydra · rgb`; a level that varies is empty and left out."""
+    return " · ".join(str(level) for level in levels if level != "")
+
+
+def mean_sd(labelled_rows: pd.DataFrame, *, metric: str, along: str) -> pd.DataFrame:
+    """Columns `configuration`, `along`, `n` (> 0), `mean`, `sd` (of the sample, NaN if n = 1), by `along`."""
+    by = labelled_rows.groupby(["configuration", along], sort=False)[metric]
+    cells = by.agg(n="count", mean="mean", sd="std").reset_index()
+    return cells[cells["n"] > 0].sort_values(along, kind="stable")
