@@ -40,6 +40,8 @@ _ENVIRONMENT = {
 def connected(address: str | None, **private: Any) -> Iterator[None]:
     """Start a private Ray (`address` None), or join the cluster at `address`; leave it at the end.
 
+    A Ray that this process has connected to before, as a notebook may, is used as it is, and stays.
+
     Args:
         address: as `ray.init` takes it.
         private: options of `ray.init` for a private Ray, such as `num_gpus`.
@@ -47,13 +49,20 @@ def connected(address: str | None, **private: Any) -> Iterator[None]:
     Raises:
         ClusterError: there is no cluster at that address, or it refused this client.
     """
+    if ray.is_initialized():
+        if address is not None or private:
+            raise ClusterError(
+                f"--address {address or 'local'}: found this process connected to a Ray already, expected none "
+                "(ray.shutdown()), or no address, to use that one"
+            )
+        _be_quiet()
+        set_environment(None)
+        yield
+        return
     if address is not None:
         _check_reachable(address)
     set_environment(address)
-    # A process that dies is told by the live view in a line; Tune would print a traceback, and Ray a paragraph; Ray has
-    # no switch for that.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    worker.print_to_stdstream = lambda *message, **options: None
+    _be_quiet()
     try:
         if address is None:
             ray.init(
@@ -74,6 +83,12 @@ def connected(address: str | None, **private: Any) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _be_quiet() -> None:
+    """Leave it to the live view to say in a line that a process died; Tune would print a traceback, Ray a paragraph."""
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    worker.print_to_stdstream = lambda *message, **options: None  # Ray has no switch for that
 
 
 def set_environment(address: str | None) -> None:

@@ -93,7 +93,11 @@ def execute(
                 failure_config=tune.FailureConfig(max_failures=0),
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        finally:
+            if idle_help is not None:
+                idle_help.close()
     if stopping.storage_failure is not None:
         raise StoppedError(
             f"{stopping.storage_failure}; the sweep was stopped, finished rows are published, "

@@ -43,6 +43,10 @@ class IdleHelp(Callback):
         self._signal: Any = ray.remote(Signal).options(**options).remote()
         self._begun = False
 
+    def close(self) -> None:
+        """Let the signal go, which on a Ray that stays would hold its process."""
+        ray.kill(self._signal)
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave nothing to pickle: Tune keeps its callbacks for a restore that we do not use."""
         return {}

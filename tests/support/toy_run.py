@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from rich.console import Console
 
-from sweeps import load_results
+from sweeps import load_results, running, spec
+from sweeps.errors import StoppedError, SweepError
+from sweeps.reporting import reports
 from sweeps.storage import Store
 from tests.support import processes, toy_study
 
@@ -37,6 +42,23 @@ class ToyRun:
 
     def run(self, *changes: str, status: int = 0) -> str:
         return processes.run(*self.arguments(*changes), status=status)
+
+    def run_here(self, *changes: str, status: int = 0, **options: Any) -> str:
+        """Run in this process, on the Ray that it is connected to; return what was printed."""
+        printed = io.StringIO()
+        console = Console(file=printed, width=120, highlight=False, emoji=False)
+        ended = 0
+        try:
+            loaded = spec.load(str(self.spec), [f"diary={self.diary}", *changes])
+            store = Store(self.location)
+            after = running.run(loaded, store, console, **options)
+            reports.show(loaded, store, after, console)
+            ended = reports.exit_status(after)
+        except SweepError as error:
+            console.print(f"Error: {error}", markup=False, soft_wrap=True)
+            ended = 1 if isinstance(error, StoppedError) else 2
+        assert ended == status, printed.getvalue()
+        return printed.getvalue()
 
     def outcomes(self) -> pd.DataFrame:
         axes = [axis.name for axis in toy_study.ToyStudy.axes]

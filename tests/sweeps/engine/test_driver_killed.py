@@ -11,7 +11,7 @@ import pytest
 
 from sweeps import spec
 from sweeps.planning import plan
-from tests.support import processes, toy_study
+from tests.support import processes, shared_ray, toy_study
 from tests.support.toy_run import ToyRun
 
 pytestmark = pytest.mark.slow
@@ -43,8 +43,9 @@ def test_a_driver_killed_twenty_times_ends_with_the_same_rows(toy: ToyRun, tmp_p
     assert begun_late(toy) == []
     assert toy.claims() == []
     assert len(pd.read_parquet(toy.storage / "toy" / "results")) == toy_study.ROWS
+    shared_ray.connect()
     undisturbed = ToyRun(tmp_path / "undisturbed")
-    undisturbed.run("epochs=4")
+    undisturbed.run_here("epochs=4")
     pd.testing.assert_frame_equal(toy.outcomes(), undisturbed.outcomes(), check_exact=True)
 
 

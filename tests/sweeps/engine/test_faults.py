@@ -52,63 +52,65 @@ def test_a_full_disk_stops_the_sweep_and_the_same_command_goes_on_when_there_is_
     pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
 
 
-def test_damaged_checkpoints_are_computed_again_once(toy: ToyRun, undisturbed: pd.DataFrame) -> None:
-    toy.run("grid.dose=[0]")
-    (base,) = (toy.storage / "checkpoints").glob("base-*/*.safetensors")
-    first, second = (toy.storage / "checkpoints").glob("pretrain-*/*.safetensors")
+def test_damaged_checkpoints_are_computed_again_once(toy_here: ToyRun, undisturbed: pd.DataFrame) -> None:
+    toy_here.run_here("grid.dose=[0]")
+    (base,) = (toy_here.storage / "checkpoints").glob("base-*/*.safetensors")
+    first, second = (toy_here.storage / "checkpoints").glob("pretrain-*/*.safetensors")
     content = base.read_bytes()
     base.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     first.write_bytes(first.read_bytes()[:-1])
     second.unlink()
-    output = toy.run()
-    assert (toy.stages()["base"], toy.stages()["pretrain"]) == (2, 2 * toy_study.PRETRAININGS)
+    output = toy_here.run_here()
+    assert (toy_here.stages()["base"], toy_here.stages()["pretrain"]) == (2, 2 * toy_study.PRETRAININGS)
     assert "Traceback" not in output
-    pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
+    pd.testing.assert_frame_equal(toy_here.outcomes(), undisturbed, check_exact=True)
 
 
-def test_leftovers_of_a_killed_writer_change_nothing(toy: ToyRun, undisturbed: pd.DataFrame) -> None:
-    toy.run("grid.seed=[0]")
-    for folder in [toy.storage / "toy" / "results", *(toy.storage / "checkpoints").iterdir()]:
+def test_leftovers_of_a_killed_writer_change_nothing(toy_here: ToyRun, undisturbed: pd.DataFrame) -> None:
+    toy_here.run_here("grid.seed=[0]")
+    for folder in [toy_here.storage / "toy" / "results", *(toy_here.storage / "checkpoints").iterdir()]:
         (folder / ".something.parquet.0123.tmp").write_bytes(b"PAR1 half")
-    toy.run()
-    pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
-    assert len(pd.read_parquet(toy.storage / "toy" / "results")) == toy_study.ROWS
+    toy_here.run_here()
+    pd.testing.assert_frame_equal(toy_here.outcomes(), undisturbed, check_exact=True)
+    assert len(pd.read_parquet(toy_here.storage / "toy" / "results")) == toy_study.ROWS
 
 
-def test_nan_fails_its_row_with_its_cause_and_the_others_go_on(toy: ToyRun) -> None:
-    output = toy.run("nan_in=evaluate_row round slow 0 0.5", status=1)
+def test_nan_fails_its_row_with_its_cause_and_the_others_go_on(toy_here: ToyRun) -> None:
+    output = toy_here.run_here("nan_in=evaluate_row round slow 0 0.5", status=1)
     assert "outcome: found nan" in output
-    assert len(toy.outcomes()) == toy_study.ROWS - 1
-    assert toy.outcomes()["outcome"].notna().all()
+    assert len(toy_here.outcomes()) == toy_study.ROWS - 1
+    assert toy_here.outcomes()["outcome"].notna().all()
 
 
-def test_a_failed_pretraining_fails_its_trial_and_a_sibling_takes_the_lead(toy: ToyRun) -> None:
-    toy.run("raise_in=pretrain round slow 1", status=1)
-    failed = {failure.name for failure in (toy.storage / "toy" / "failures").glob("*.json")}
+def test_a_failed_pretraining_fails_its_trial_and_a_sibling_takes_the_lead(toy_here: ToyRun) -> None:
+    toy_here.run_here("raise_in=pretrain round slow 1", status=1)
+    failed = {failure.name for failure in (toy_here.storage / "toy" / "failures").glob("*.json")}
     assert len(failed) == 3, "the trial that led the pretraining fails; its siblings try for themselves"
-    assert len(toy.outcomes()) == toy_study.ROWS - 3
+    assert len(toy_here.outcomes()) == toy_study.ROWS - 3
 
 
-def test_a_sweep_stops_after_as_many_failures_as_its_spec_allows(toy: ToyRun) -> None:
-    output = toy.run("raise_in=evaluate_row", "seconds=0.2", "stop_after_failures=3", status=1)
+def test_a_sweep_stops_after_as_many_failures_as_its_spec_allows(toy_here: ToyRun) -> None:
+    output = toy_here.run_here("raise_in=evaluate_row", "seconds=0.2", "stop_after_failures=3", status=1)
     assert "stop_after_failures: 3 rows failed and the sweep was stopped" in output
     assert "Traceback" not in output
-    failures = len(list((toy.storage / "toy" / "failures").glob("*.json")))
+    failures = len(list((toy_here.storage / "toy" / "failures").glob("*.json")))
     assert 3 <= failures < toy_study.ROWS
-    assert toy.claims() == []
+    assert toy_here.claims() == []
 
 
-def test_a_killed_pretraining_goes_on_from_its_last_epoch(toy: ToyRun) -> None:
+def test_a_killed_pretraining_goes_on_from_its_last_epoch(toy_here: ToyRun) -> None:
     """Its worker is killed in epoch 3; what comes out is what six epochs give without a kill."""
-    toy.run("epochs=6", "seconds=0.2", "kill_in=pretrain epoch 3")
-    entries = sorted(entry.name for entry in toy.diary.iterdir() if entry.name.startswith("pretrain"))
+    toy_here.run_here("epochs=6", "seconds=0.2", "kill_in=pretrain epoch 3")
+    entries = sorted(entry.name for entry in toy_here.diary.iterdir() if entry.name.startswith("pretrain"))
     epochs = [" ".join(name.split()[1:3]) for name in entries]
     assert epochs.count("epoch 3") == 3, "both seeds, and one of them twice"
-    assert [epochs.count(f"epoch {number}") for number in (1, 2, 4, 5, 6)] == [2, 2, 2, 2, 2]
-    again = ToyRun(toy.diary.parent / "again")
-    again.run("epochs=6")
-    pd.testing.assert_frame_equal(toy.outcomes(), again.outcomes(), check_exact=True)
-    assert not list(toy.storage.rglob("progress/*")), "the state of a finished stage was left behind"
+    # On a busy machine the state of the epoch before may not have been worth its saving.
+    assert epochs.count("epoch 2") in (2, 3)
+    assert [epochs.count(f"epoch {number}") for number in (1, 4, 5, 6)] == [2, 2, 2, 2]
+    again = ToyRun(toy_here.diary.parent / "again")
+    again.run_here("epochs=6")
+    pd.testing.assert_frame_equal(toy_here.outcomes(), again.outcomes(), check_exact=True)
+    assert not list(toy_here.storage.rglob("progress/*")), "the state of a finished stage was left behind"
 
 
 def test_a_driver_killed_while_it_pretrains_resumes_from_the_last_epoch(toy: ToyRun) -> None:

@@ -17,7 +17,7 @@ from sweeps.storage import Store
 from sweeps.storage.leases import Leases
 from tests.support import toy_study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_ray")]
 
 ONE_TRIAL = ("grid.shape=[round]", "grid.method=[quick]", "grid.seed=[0]")
 SIX, FOUR = "grid.dose=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]", "grid.dose=[0.1, 0.2, 0.3, 0.4]"

@@ -16,24 +16,24 @@ from tests.support.toy_run import ToyRun
 pytestmark = pytest.mark.slow
 
 
-def test_every_row_once_and_shared_work_once(toy: ToyRun) -> None:
-    output = toy.run()
-    assert len(toy.outcomes()) == toy_study.ROWS
+def test_every_row_once_and_shared_work_once(toy_here: ToyRun) -> None:
+    output = toy_here.run_here()
+    assert len(toy_here.outcomes()) == toy_study.ROWS
     per_row_scores = 2 * 2 * 2  # the slow method, at two doses above zero
-    assert toy.stages() == {
+    assert toy_here.stages() == {
         "base": 1,
         "pretrain": toy_study.PRETRAININGS,
         "score": toy_study.SHARED_SCORES + per_row_scores,
         "evaluate_row": toy_study.ROWS,
     }
     assert f"rows {toy_study.ROWS}/{toy_study.ROWS}" in output
-    doses = pd.read_parquet(toy.storage / "toy" / "doses_seen").groupby("row_key", observed=True)["dose"].sum()
-    rows = load_results(str(toy.storage / "toy")).set_index("row_key")
+    doses = pd.read_parquet(toy_here.storage / "toy" / "doses_seen").groupby("row_key", observed=True)["dose"].sum()
+    rows = load_results(str(toy_here.storage / "toy")).set_index("row_key")
     assert doses.to_dict() == rows["dose"].to_dict()
-    assert (toy.storage / "toy" / "report" / "report.html").exists()
+    assert (toy_here.storage / "toy" / "report" / "report.html").exists()
 
-    again = toy.run()
-    assert toy.stages()["evaluate_row"] == toy_study.ROWS, "a finished row was computed again"
+    again = toy_here.run_here()
+    assert toy_here.stages()["evaluate_row"] == toy_study.ROWS, "a finished row was computed again"
     assert "Traceback" not in output + again
 
 
@@ -48,30 +48,30 @@ def test_killed_driver_resumes_to_the_same_rows(toy: ToyRun, undisturbed: pd.Dat
     assert toy.stages()["base"] == 1
 
 
-def test_killed_worker_is_replaced(toy: ToyRun, undisturbed: pd.DataFrame) -> None:
-    toy.run("kill_in=evaluate_row flat quick 1")
-    assert (toy.diary / "killed once").exists()
-    pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
-    attempts = load_results(str(toy.storage / "toy"))["attempt"]
+def test_killed_worker_is_replaced(toy_here: ToyRun, undisturbed: pd.DataFrame) -> None:
+    toy_here.run_here("kill_in=evaluate_row flat quick 1")
+    assert (toy_here.diary / "killed once").exists()
+    pd.testing.assert_frame_equal(toy_here.outcomes(), undisturbed, check_exact=True)
+    attempts = load_results(str(toy_here.storage / "toy"))["attempt"]
     assert attempts.max() == 2
 
 
-def test_failed_row_is_kept_apart_with_its_cause(toy: ToyRun, undisturbed: pd.DataFrame) -> None:
-    output = toy.run("raise_in=evaluate_row round slow 0 0.5", status=1)
+def test_failed_row_is_kept_apart_with_its_cause(toy_here: ToyRun, undisturbed: pd.DataFrame) -> None:
+    output = toy_here.run_here("raise_in=evaluate_row round slow 0 0.5", status=1)
     assert "1 rows failed" in output
-    assert len(toy.outcomes()) == toy_study.ROWS - 1
-    sweep = str(toy.storage / "toy")
+    assert len(toy_here.outcomes()) == toy_study.ROWS - 1
+    sweep = str(toy_here.storage / "toy")
     assert "1 × evaluate_row: ArithmeticError" in processes.run("status", sweep, status=1)
     listed = processes.run("failures", sweep)
     assert "Traceback" in listed
     assert "shape round, method slow, seed 0, dose 0.5" in listed
 
-    before = toy.stages()
-    toy.run(status=1)
-    assert toy.stages() == before, "a failed row is only computed again when asked to"
-    processes.run(*toy.arguments(), "--retry-failed")
-    pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
-    assert not list((toy.storage / "toy" / "failures").glob("*.json"))
+    before = toy_here.stages()
+    toy_here.run_here(status=1)
+    assert toy_here.stages() == before, "a failed row is only computed again when asked to"
+    toy_here.run_here(retry_failed=True)
+    pd.testing.assert_frame_equal(toy_here.outcomes(), undisturbed, check_exact=True)
+    assert not list((toy_here.storage / "toy" / "failures").glob("*.json"))
 
 
 def test_nothing_is_left_running(toy: ToyRun) -> None:
