@@ -65,11 +65,11 @@ def analyze(
     high_percent, and a verdict: equivalent (the interval lies within the margin), different (outside) or undecided.
     """
     from sweeps.reporting.terminal import tables
-    from sweeps.results.roles import Told
+    from sweeps.results.roles import Given
 
     if factors and margin:
         raise click.UsageError("--two-way and --equivalence are different analyses, expected one of them")
-    told = Told(study, axes, along, replicate)
+    given = Given(study, axes, along, replicate)
     tables.show_analysis(
-        source, console, metric=metric, design=design, told=told, factors=factors, margin=margin, form=form
+        source, console, metric=metric, design=design, given=given, factors=factors, margin=margin, form=form
     )

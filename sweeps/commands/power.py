@@ -53,15 +53,15 @@ def power(
     The difference to name is the smallest that would matter, not the one that was found.
     """
     from sweeps.reporting.terminal import tables
-    from sweeps.results.roles import Told
+    from sweeps.results.roles import Given
 
-    told = Told(study, axes, along, replicate)
+    given = Given(study, axes, along, replicate)
     tables.show_power(
         source,
         console,
         metric=metric,
         design=design,
-        told=told,
+        given=given,
         difference=difference,
         at=at,
         power=power,

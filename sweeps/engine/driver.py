@@ -104,7 +104,10 @@ def execute(
             "and once the storage can be written the same command resumes"
         )
     if stopping.study_fault is not None:
-        raise StoppedError(f"{stopping.study_fault}; the sweep was stopped, and once the study is mended goes on")
+        raise StoppedError(
+            f"{stopping.study_fault}; the sweep was stopped, finished rows are published, "
+            "and once the study is mended the same command goes on"
+        )
     if stopping.too_many_failures:
         raise StoppedError(
             f"stop_after_failures: {stop_after_failures} rows failed and the sweep was stopped; "

@@ -72,7 +72,7 @@ class Keys:
         self._study = study
         self._known: dict[tuple[Any, ...], str] = {}
         self._values: dict[tuple[str, ...] | None, dict[str, Any]] = {}
-        self._checked: set[tuple[Any, ...]] = set()
+        self._checked: set[tuple[Any, ...] | None] = set()
         plugin = plugin_of(type(study).__module__, type(study).__qualname__)
         self._plugin = {} if plugin is None else {"plugin": plugin}
 
@@ -115,10 +115,14 @@ class Keys:
             SpecError: that cannot be computed.
         """
         stage = self._study.stage(name, cell)
-        alike = (name, repr((stage.axes, stage.fields, stage.reads) if isinstance(stage, Stage) else stage))
-        if alike not in self._checked:
-            check_stage(self._study, name, stage, cell)
-            self._checked.add(alike)
+        alike = (name, stage and stage[0], stage and stage[3:]) if isinstance(stage, Stage | None) else None
+        try:
+            if alike in self._checked:
+                return stage
+        except TypeError:  # a list where a tuple is expected
+            alike = None
+        check_stage(self._study, name, stage, cell)
+        self._checked.add(alike)
         return stage
 
     def _reads(self, name: str, stage: Stage, before: Sequence[StageKey]) -> tuple[str | None, ...]:

@@ -21,7 +21,7 @@ class Known(NamedTuple):
     remark: str = ""
 
 
-class Told(NamedTuple):
+class Given(NamedTuple):
     """What a user says of the columns of a file."""
 
     study: str | None = None
@@ -30,7 +30,7 @@ class Told(NamedTuple):
     replicate: str | None = None
 
 
-NOTHING = Told()
+NOTHING = Given()
 
 
 def roles_of(study: type[Study] | Study) -> Roles:
@@ -44,24 +44,24 @@ def roles_of(study: type[Study] | Study) -> Roles:
     )
 
 
-def known_of(source: str, columns: Collection[str], metadata: Mapping[bytes, bytes] | None, told: Told) -> Known:
+def known_of(source: str, columns: Collection[str], metadata: Mapping[bytes, bytes] | None, given: Given) -> Known:
     """Return the parts that columns of rows play.
 
     Args:
         source: where they are, for messages.
         columns: their names.
         metadata: of the Parquet they are from, if they are.
-        told: what the user says, which counts first.
+        given: what the user says, which counts first.
 
     Raises:
         SweepError: it is not known, or a column is not there.
     """
-    if told.study is not None:
-        study = find(told.study)
+    if given.study is not None:
+        study = find(given.study)
         return Known(roles_of(study), tuple(study.metrics))
-    if told.axes is not None:
-        return Known(_as_told(source, columns, told))
-    if told.along is not None or told.replicate is not None:
+    if given.axes is not None:
+        return Known(_as_given(source, columns, given))
+    if given.along is not None or given.replicate is not None:
         raise SweepError(f"{source}: found --along or --replicate without --axes, expected all three")
     return of_metadata(metadata) or _guessed(source, columns)
 
@@ -76,20 +76,20 @@ def of_metadata(metadata: Mapping[bytes, bytes] | None) -> Known | None:
     return Known(roles, tuple(said.get("metrics", ())))
 
 
-def _as_told(source: str, columns: Collection[str], told: Told) -> Roles:
-    assert told.axes is not None
-    axes = tuple(axis.strip() for axis in told.axes.split(","))
+def _as_given(source: str, columns: Collection[str], given: Given) -> Roles:
+    assert given.axes is not None
+    axes = tuple(axis.strip() for axis in given.axes.split(","))
     for option, name in (("--axes", each) for each in axes):
         if name not in columns:
             raise SweepError(f"{source}: {option}: found {name!r}, expected columns, such as {', '.join(columns)}")
-    for option, axis in (("--along", told.along), ("--replicate", told.replicate)):
+    for option, axis in (("--along", given.along), ("--replicate", given.replicate)):
         if axis is None or axis not in axes:
             raise SweepError(f"{source}: {option}: found {axis or 'nothing'}, expected one of {', '.join(axes)}")
-    assert told.along is not None
-    assert told.replicate is not None
-    if told.along == told.replicate:
-        raise SweepError(f"{source}: --along and --replicate: found {told.along!r} for both, expected different axes")
-    return Roles(axes, told.replicate, told.along)
+    assert given.along is not None
+    assert given.replicate is not None
+    if given.along == given.replicate:
+        raise SweepError(f"{source}: --along and --replicate: found {given.along!r} for both, expected different axes")
+    return Roles(axes, given.replicate, given.along)
 
 
 def _guessed(source: str, columns: Collection[str]) -> Known:

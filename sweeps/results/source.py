@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.errors import SweepError
-from sweeps.results.roles import NOTHING, Known, Told, known_of
+from sweeps.results.roles import NOTHING, Given, Known, known_of
 from sweeps.results.sweep import open_rows
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
@@ -30,12 +30,12 @@ class Source:
     remark: str = ""
 
 
-def open_source(location: str, *, metric: str | None, design: Design | None, told: Told = NOTHING) -> Source:
+def open_source(location: str, *, metric: str | None, design: Design | None, given: Given = NOTHING) -> Source:
     """Read rows; by default a sweep's main metric is compared in blocks, a file's only one in independent groups.
 
     Args:
         location: of a sweep, or of a file.
-        told: what the user says of a file's columns.
+        given: what the user says of a file's columns.
 
     Raises:
         SweepError: there are no rows, or it is not known which columns are axes, or which is the metric.
@@ -44,8 +44,8 @@ def open_source(location: str, *, metric: str | None, design: Design | None, tol
     if not Path(location).is_file() and Store(storage).read_spec(name) is not None:
         sweep = open_rows(location)
         known = Known(sweep.roles, sweep.metrics)
-        if told != NOTHING:
-            known = known_of(location, [*map(str, sweep.rows.columns)], None, told)
+        if given != NOTHING:
+            known = known_of(location, [*map(str, sweep.rows.columns)], None, given)
         return Source(
             rows=sweep.rows,
             roles=known.roles,
@@ -53,7 +53,7 @@ def open_source(location: str, *, metric: str | None, design: Design | None, tol
             design=design or "paired",
             remark=sweep.remark,
         )
-    rows, known = _read(location, told)
+    rows, known = _read(location, given)
     return Source(
         rows=rows,
         roles=known.roles,
@@ -63,9 +63,9 @@ def open_source(location: str, *, metric: str | None, design: Design | None, tol
     )
 
 
-def _read(location: str, told: Told) -> tuple[pd.DataFrame, Known]:
+def _read(location: str, given: Given) -> tuple[pd.DataFrame, Known]:
     try:
-        rows, known = _read_csv(location, told) if location.endswith(".csv") else _read_parquet(location, told)
+        rows, known = _read_csv(location, given) if location.endswith(".csv") else _read_parquet(location, given)
     except FileNotFoundError:
         raise SweepError(f"{location}: found nothing there, expected a sweep, or Parquet or CSV rows") from None
     except (ValueError, pa.ArrowException, OSError) as error:
@@ -78,10 +78,10 @@ def _check_there(rows: pd.DataFrame, location: str) -> None:
         raise SweepError(f"{location}: found no rows, expected a sweep, or Parquet or CSV rows")
 
 
-def _read_parquet(location: str, told: Told) -> tuple[pd.DataFrame, Known]:
+def _read_parquet(location: str, given: Given) -> tuple[pd.DataFrame, Known]:
     rows = pd.read_parquet(location)
     _check_there(rows, location)
-    return rows, known_of(location, [*map(str, rows.columns)], _metadata(location), told)
+    return rows, known_of(location, [*map(str, rows.columns)], _metadata(location), given)
 
 
 def _metadata(location: str) -> Mapping[bytes, bytes] | None:
@@ -94,11 +94,11 @@ def _metadata(location: str) -> Mapping[bytes, bytes] | None:
     return found
 
 
-def _read_csv(location: str, told: Told) -> tuple[pd.DataFrame, Known]:
+def _read_csv(location: str, given: Given) -> tuple[pd.DataFrame, Known]:
     """Read a table whose levels may be called `None` or `NA`, which pandas would take for missing ones."""
     rows = pd.read_csv(location, low_memory=False)
     _check_there(rows, location)
-    known = known_of(location, [*map(str, rows.columns)], None, told)
+    known = known_of(location, [*map(str, rows.columns)], None, given)
     keys = [axis for axis in known.roles.axes if axis in rows]
     levels = pd.read_csv(location, usecols=keys, keep_default_na=False, na_values=[""], low_memory=False)
     return rows.assign(**{key: levels[key] for key in keys}), known

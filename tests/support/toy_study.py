@@ -205,3 +205,10 @@ class ToyStudy(Study):
         finally:
             if diary is not None:
                 busy.unlink()
+
+
+class FaultyStudy(ToyStudy):
+    """Returns a column that it does not declare."""
+
+    def evaluate_row(self, *given: Any) -> dict[str, Any]:  # type: ignore[override]
+        return {**super().evaluate_row(*given), "surprise": 1}

@@ -16,7 +16,7 @@ from rich.table import Table
 from sweeps.errors import SweepError
 from sweeps.reporting.summary import contrast_views
 from sweeps.reporting.terminal.analysis_views import equivalence_views, power_views, two_way_view
-from sweeps.results.roles import NOTHING, Told
+from sweeps.results.roles import NOTHING, Given
 from sweeps.results.source import Source, open_source
 from sweeps.results.sweep import open_rows
 from sweeps.statistics.analysis import contrasts
@@ -47,7 +47,7 @@ def show_analysis(
     console: Console,
     *,
     metric: str | None = None,
-    told: Told = NOTHING,
+    given: Given = NOTHING,
     design: Design | None = None,
     factors: tuple[str, str] | None = None,
     margin: str | None = None,
@@ -58,12 +58,12 @@ def show_analysis(
     Args:
         location: of either.
         console: for people; csv and json go to standard output.
-        metric, design, told: see `open_source`.
+        metric, design, given: see `open_source`.
         factors: to be tested for main effects and interaction, instead of level against level.
         margin: in percent, such as `5%`, within which levels are tested to be equivalent instead.
         form: `table`, `csv` or `json`.
     """
-    source = open_source(location, metric=metric, design=design, told=told)
+    source = open_source(location, metric=metric, design=design, given=given)
     asked: dict[str, Any] = {"metric": source.metric, "design": source.design, "roles": source.roles}
     with _said_of(location):
         if factors is not None:
@@ -83,7 +83,7 @@ def show_power(
     console: Console,
     *,
     metric: str | None = None,
-    told: Told = NOTHING,
+    given: Given = NOTHING,
     design: Design | None = None,
     difference: str | None = None,
     at: float | None = None,
@@ -92,7 +92,7 @@ def show_power(
     form: str = "table",
 ) -> None:
     """Print how many replicates see a difference, such as `0.02` or `10%`, at a ratio or at all of them."""
-    source = open_source(location, metric=metric, design=design, told=told)
+    source = open_source(location, metric=metric, design=design, given=given)
     with _said_of(location):
         found = power_analysis(
             source.rows,

@@ -82,6 +82,15 @@ def test_nan_fails_its_row_with_its_cause_and_the_others_go_on(toy_here: ToyRun)
     assert toy_here.outcomes()["outcome"].notna().all()
 
 
+def test_a_study_at_fault_stops_the_sweep_with_one_sentence_and_fails_no_row(toy_here: ToyRun) -> None:
+    toy_here.spec.write_text(toy_study.SPEC.replace("ToyStudy", "FaultyStudy"))
+    output = toy_here.run_here(status=1)
+    assert output.count("stage 'evaluate_row' returned a column 'surprise', which is not declared") == 1
+    assert "the same command goes on" in output
+    assert "Traceback" not in output
+    assert not (toy_here.storage / "toy" / "failures").exists()
+
+
 def test_a_failed_pretraining_fails_its_trial_and_a_sibling_takes_the_lead(toy_here: ToyRun) -> None:
     toy_here.run_here("raise_in=pretrain round slow 1", status=1)
     failed = {failure.name for failure in (toy_here.storage / "toy" / "failures").glob("*.json")}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import ray
 
 from sweeps import load_results
 from sweeps.storage import Store
@@ -32,6 +33,7 @@ def test_every_row_once_and_shared_work_once(toy_here: ToyRun) -> None:
     assert doses.to_dict() == rows["dose"].to_dict()
     assert (toy_here.storage / "toy" / "report" / "report.html").exists()
 
+    assert ray.is_initialized(), "a Ray that was there before was left"
     again = toy_here.run_here()
     assert toy_here.stages()["evaluate_row"] == toy_study.ROWS, "a finished row was computed again"
     assert "Traceback" not in output + again
