@@ -68,7 +68,7 @@ def write_report(
     Args:
         location: `<storage>/<name>`.
         console: to print on.
-        against: published values to put beside the sweep's, see `published.py`.
+        against: published values to put beside the sweep's, see `results.literature`.
         named: columns of that file that have another name, by metric.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Means and p-values as tables for the terminal. The tests are in `statistics`, the page in `page.py`."""
+"""Means and p-values as tables for the terminal. The tests are in `statistics`, the page in `page`."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
 """A sweep beside what a study has published, on the page: curves, and a table with differences.
 
 Data and machines are rarely the same, so that everything is shown relative to ratio 0 too. How published values are
-read is told in `published.py`.
+read is described in `results.literature`.
 """
 
 from __future__ import annotations

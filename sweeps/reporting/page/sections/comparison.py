@@ -1,6 +1,6 @@
 """Sweeps of one study beside each other, on the page: what was set otherwise, means with tests, and cost.
 
-Whether they can be compared at all, and where the page goes, is `comparing.py`'s.
+Whether they can be compared at all, and where the page goes, is described in `reporting.comparing`.
 """
 
 from __future__ import annotations

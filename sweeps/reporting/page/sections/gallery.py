@@ -1,6 +1,6 @@
 """A study's pictures as part of the page: tables of images that carry their own bytes and say in words what they show.
 
-What is in the pictures is the study's affair; the page around them is `page.py`.
+What is in the pictures is the study's affair; the page around them is `page.report`.
 """
 
 import base64

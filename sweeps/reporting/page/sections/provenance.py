@@ -15,6 +15,7 @@ FIELDS = {
     "git_commit": "git commit",
     "torch_version": "PyTorch",
     "ray_version": "Ray",
+    "sweeps_version": "version of this package",
     "schema_version": "schema of the rows",
     "spec_hash": "spec hash",
 }
