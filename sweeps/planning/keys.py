@@ -115,6 +115,7 @@ class Keys:
             SpecError: that cannot be computed.
         """
         stage = self._study.stage(name, cell)
+        alike: tuple[Any, ...] | None
         alike = (name, stage and stage[0], stage and stage[3:]) if isinstance(stage, Stage | None) else None
         try:
             if alike in self._checked:
