@@ -1,5 +1,5 @@
 """`python -m robustprune`: the science without Ray."""
 
-from robustprune.cli.evaluate import main
+from robustprune.cli.main import main
 
 main()

@@ -67,18 +67,14 @@ def fix_data(patch: pytest.MonkeyPatch) -> None:
     from robustprune.studies.detection import settings as study_settings
 
     patch.setattr(datasets.Coco, "fingerprint", lambda self, split: {"split": split, "sha256": "fixed"})
-    patch.setattr(study_settings, "_file_sha256", lambda path: "fixed")
+    for settings in (study_settings, classification_settings):
+        patch.setattr(settings, "file_sha256", lambda path, field: "fixed")
     for dataset in (classification_datasets.Cifar10, classification_datasets.Folders):
         patch.setattr(dataset, "fingerprint", lambda self, split: {"split": split, "sha256": "fixed"})
     patch.setattr(
         classification_datasets.Folders,
         "classes",
         property(lambda self: ("airplane", "automobile")),
-    )
-    patch.setattr(
-        classification_settings,
-        "_identified",
-        lambda weights, field: {"sha256": "fixed", "normalisation": weights.normalisation},
     )
 
 

@@ -8,9 +8,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from robustprune.attacks.entry import AttackEntry, steps_and_restarts
 from robustprune.attacks.loss import AttackLoss
 from robustprune.attacks.uniform_start import uniform_start
 from robustprune.attacks.worst import worst
+from robustprune.core.operations import FORWARD, AttackWork
 from robustprune.core.settings import Settings
 
 
@@ -54,6 +56,9 @@ def pgd(
 
     Returns:
         attacked images in [0, 1], same shape, without gradient.
+
+    >>> pgd(lambda images: images.sum(), torch.tensor([[[[0.25, 1.0]]]]), epsilon=0.5, step_size=0.25, steps=3)
+    tensor([[[[0.7500, 1.0000]]]])
     """
     lower, upper = (images - epsilon).clamp_(0, 1), (images + epsilon).clamp_(0, 1)
 
@@ -73,3 +78,12 @@ def pgd(
         return attempt()
     assert generator is not None
     return worst(loss, (attempt() for _ in range(restarts)))
+
+
+def _work(settings: PgdSettings) -> AttackWork:
+    """Beside its steps, the loss of each restart is compared with the worst so far."""
+    passes, words = steps_and_restarts(settings)
+    return AttackWork(passes + (settings.restarts * FORWARD if settings.restarts > 1 else 0), words)
+
+
+PGD = AttackEntry(run=pgd, settings=PgdSettings, sees="loss", work=_work)

@@ -15,13 +15,13 @@ def worst(loss: AttackLoss, attempts: Iterable[Tensor]) -> Tensor:
 
     Args:
         loss: compared image by image: a batch's own loss could hide a weak attempt on one image behind others.
-        attempts: attacked images, (N, C, H, W) each; one is held beside the worst so far.
+        attempts: attacked images, (N, …) each; one is held beside the worst so far.
     """
     rest = iter(attempts)
     found = next(rest)
     highest = loss.per_image(found)
     for attempt in rest:
         losses = loss.per_image(attempt)
-        found = torch.where((losses > highest)[:, None, None, None], attempt, found)
+        found = torch.where((losses > highest).view(-1, *[1] * (attempt.ndim - 1)), attempt, found)
         highest = torch.maximum(losses, highest)
     return found

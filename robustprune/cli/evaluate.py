@@ -1,12 +1,8 @@
-"""The command line of the science: measure one detector, without Ray. Errors a user can mend end with status 2.
-
-How a kept model is exported is told in `export`.
-"""
+"""`python -m robustprune evaluate`: one detector on COCO, clean and attacked, without Ray."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,55 +10,28 @@ from typing import Any
 import click
 import torch
 
-from robustprune.attacks import FgsmSettings, PgdSettings, ZeroGradients, configured
-from robustprune.cli.export import export
+from robustprune.attacks import ATTACKS, AttackSettings, ZeroGradients, configured
 from robustprune.cli.inputs import open_detector, open_model, open_samples, square_side
 from robustprune.core.devices import device_name
 from robustprune.core.errors import InputError
-from robustprune.core.host_memory import keep_freed
+from robustprune.core.memory import reuse_freed_memory
 from robustprune.core.timing import take_turns
 from robustprune.detection.darknet import Detector
-from robustprune.detection.losses import LOSSES
+from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
 from robustprune.detection.measure.evaluation import Evaluation, evaluate
-from robustprune.detection.objective import Objective
+from robustprune.detection.task import DetectionTask
 from robustprune.inference.cost import size
-from robustprune.inference.engine import dense_engine, fastest_engine
+from robustprune.training import Objective
 
-WRONG, INTERRUPTED = 2, 130
 PATIENCE = 5.0
 """Seconds between two words about progress."""
 
 
-def main() -> None:
-    """Run the command line."""
-    try:
-        sys.exit(cli(standalone_mode=False))
-    except InputError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(WRONG)
-    except FloatingPointError as error:
-        click.echo(f"Error: {error}, expected numbers; its weights are damaged, or those of another .cfg", err=True)
-        sys.exit(WRONG)
-    except click.ClickException as error:
-        click.echo(f"Error: {error.format_message()}", err=True)
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted.", err=True)
-        sys.exit(INTERRUPTED)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="robust-pruning-sweeps")
-def cli() -> None:
-    """Robust detectors, one at a time and without Ray. Whole studies are run by `sweeps`."""
-
-
-cli.add_command(export)
-
+_SEEING_LOSS = [name for name, entry in ATTACKS.items() if entry.sees == "loss"]
 _unit = click.FloatRange(min=0, max=1, min_open=True)
 
 
-@cli.command("evaluate")
+@click.command("evaluate")
 @click.option("--config", help="A Darknet .cfg, or the name of a bundled one.")
 @click.option("--weights", help="The .weights that belong to it.")
 @click.option("--model", help="In place of both: the .safetensors of a model that a sweep has kept.")
@@ -75,7 +44,7 @@ _unit = click.FloatRange(min=0, max=1, min_open=True)
 )
 @click.option("--images", type=click.IntRange(min=1), help="Only the first so many images, by id.")
 @click.option("--colour", type=click.Choice(["rgb", "greyscale"]), help="Default: rgb, or the model's.")
-@click.option("--attack", type=click.Choice(["pgd", "fgsm"]), help="Measure under this attack too.")
+@click.option("--attack", type=click.Choice(_SEEING_LOSS), help="Measure under this attack too.")
 @click.option("--epsilon", type=_unit, help="Radius of the attack in pixel values, of [0, 1]. Default: 0.05.")
 @click.option("--step-size", type=_unit, help="Length of a step. Default: 0.02 for pgd, 0.0625 for fgsm.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of pgd. Default: 5.")
@@ -121,7 +90,7 @@ def evaluate_(
 
     Figures go to stdout, progress and errors to stderr. Exit status: 0, or 2 if a file or an option is wrong.
     """
-    keep_freed()
+    reuse_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
     given = {"epsilon": epsilon, "step_size": step_size, "steps": steps, "restarts": restarts}
@@ -142,10 +111,11 @@ def evaluate_(
     under_attack = None
     if settings is not None:
         under_attack = zeros.watch(configured(settings, torch.Generator().manual_seed(seed)))
+    task = DetectionTask.of(detector, image_size=size)
     precision = evaluate(
         detector,
         samples,
-        objective=Objective(loss=LOSSES["ciou"], attack=under_attack),
+        objective=Objective(task=task, attack=under_attack, clean_too=True),
         settings=Evaluation(batch_size=batch_size),
         tell=_teller(len(samples)),
     )
@@ -159,9 +129,9 @@ def evaluate_(
     _show(figures, form)
 
 
-def _attack_settings(name: str | None, given: Mapping[str, Any]) -> PgdSettings | FgsmSettings | None:
+def _attack_settings(name: str | None, given: Mapping[str, Any]) -> AttackSettings | None:
     """Return the settings of the attack called `name` with the options that were given, or complain about those."""
-    model = {None: None, "pgd": PgdSettings, "fgsm": FgsmSettings}[name]
+    model = None if name is None else ATTACKS[name].settings
     for option in given:
         if model is None or option not in model.model_fields:
             flag = "--" + option.replace("_", "-")
@@ -169,7 +139,8 @@ def _attack_settings(name: str | None, given: Mapping[str, Any]) -> PgdSettings 
     if model is None:
         return None
     starts = {"random_start": True} if "restarts" in given else {}
-    return model.model_validate({"name": name, **given, **starts})
+    settings: AttackSettings = model.model_validate({"name": name, **given, **starts})  # type: ignore[assignment]
+    return settings
 
 
 def _teller(total: int) -> Callable[[int], None]:
@@ -193,7 +164,7 @@ def _size_and_time(detector: Detector, image_size: int) -> dict[str, Any]:
         (timing,) = take_turns(
             [engine.on(image)], repeats=settings.timing_repeats, warm_up=settings.timing_warm_up, device=device
         )
-    counts = size(detector, image_size=image_size)
+    counts = size(detector, image)
     return {
         "inference_ms": timing.mean,
         "inference_ms_p50": timing.p50,

@@ -14,11 +14,11 @@ from torch import Tensor
 from robustprune.cli.inputs import square_side
 from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector, cfg, load_weights, save_weights
-from robustprune.detection.darknet.compaction import CompactDetector, compact
-from robustprune.detection.darknet.export import as_darknet
+from robustprune.detection.darknet.compact.compaction import CompactDetector, compact
+from robustprune.detection.darknet.compact.export import as_darknet
 from robustprune.detection.kept_models import KeptModel, load_model
 from robustprune.inference.cost import size
-from robustprune.inference.onnx_export import check_packages, run_onnx, save_onnx
+from robustprune.inference.onnx import check_packages, run_onnx, save_onnx
 
 TOLERANCE = 1e-4
 """By what part of the image's side, of a box that is larger, or of 1 an exported model's numbers may differ."""
@@ -61,7 +61,8 @@ def export(model: Path, onnx: Path | None, darknet: Path | None, image_size: int
     kept = load_model(model)
     side = square_side(kept.detector, image_size or kept.spec.image_size)
     network = compact(kept.detector)
-    before, after = (size(each, image_size=side).params for each in (kept.detector, network))
+    blank = torch.zeros(1, kept.detector.channels, side, side)
+    before, after = (size(each, blank).params for each in (kept.detector, network))
     click.echo(f"{before:,} parameters in {model}, {after:,} in the smaller detector")
     images = torch.rand(2, kept.detector.channels, side, side, generator=torch.Generator().manual_seed(0))
     expected = _boxes(kept.detector, images)

@@ -1,7 +1,7 @@
-"""Floating-point operations of training, scoring and measuring a detector: arithmetic, before anything has run.
+"""Floating-point operations of training, scoring and measuring a network: arithmetic, before anything has run.
 
-A multiply-add is two operations. The unit is a forward pass of one image: twice the multiply-adds of the convolutions
-(`measure.cost`). Their gradients are convolutions again, of as many multiply-adds: one of the input's, one of the
+A multiply-add is two operations. The unit is a forward pass of one image: twice the multiply-adds of its layers
+(`inference.cost`). Their gradients are convolutions again, of as many multiply-adds: one of the input's, one of the
 weights'. So, in forward passes per image,
 
     attack       steps × (forward + input gradient)                             2 steps
@@ -19,32 +19,37 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from robustprune.attacks import AttackSettings, PgdSettings
-
 FORWARD = INPUT_GRADIENT = WEIGHT_GRADIENT = 1
 
 
-class Workload(NamedTuple):
-    """A part of a stage's work; see `sweeps.study.Workload`."""
+class Work(NamedTuple):
+    """A part of a stage's work: what it does, in a few words that are the same for like work, and its operations."""
 
     description: str
     operations: float
 
 
-def attack_passes(attack: AttackSettings) -> int:
-    """Return the forward passes' worth of work that attacking one image takes."""
-    steps, restarts = (attack.steps, attack.restarts) if isinstance(attack, PgdSettings) else (1, 1)
-    compared = restarts * FORWARD if restarts > 1 else 0
-    return restarts * steps * (FORWARD + INPUT_GRADIENT) + compared
+class AttackWork(NamedTuple):
+    """What attacking one image takes: forward passes' worth of work, and the steps in words."""
+
+    passes: int
+    steps: str
 
 
-def training_passes(attack: AttackSettings | None) -> int:
-    """Return the forward passes' worth of work that training on one image takes, adversarially where attacked."""
+def training_passes(attack: AttackWork | None, *, clean_too: bool = True) -> int:
+    """Return the forward passes' worth of work that training on one image takes, adversarially where attacked.
+
+    Args:
+        attack: that images are under; None where they are not.
+        clean_too: the attacked image is trained on beside the clean one, not in its place.
+    """
     own = FORWARD + INPUT_GRADIENT + WEIGHT_GRADIENT
-    return own if attack is None else attack_passes(attack) + 2 * own
+    return own if attack is None else attack.passes + (1 + clean_too) * own
 
 
-def training(kind: str, *, forward: float, images: int, epochs: int, attack: AttackSettings | None) -> Workload:
+def training(
+    kind: str, *, forward: float, images: int, epochs: int, attack: AttackWork | None, clean_too: bool = True
+) -> Work:
     """Return the work of a training.
 
     Args:
@@ -52,28 +57,25 @@ def training(kind: str, *, forward: float, images: int, epochs: int, attack: Att
         forward: operations of a forward pass of one image.
         images: per epoch.
         epochs: how often each image is trained on.
-        attack: that the images are under beside being clean; None to train on clean ones alone.
+        attack: see `training_passes`.
+        clean_too: see `training_passes`.
     """
-    attacked = f", {_attack_steps(attack)}" if attack is not None else ""
-    return Workload(
-        f"{kind}: {_counted(epochs, 'epoch')} of {_counted(images, 'image')}{attacked}",
-        float(epochs) * images * training_passes(attack) * forward,
+    attacked = f", {attack.steps}" if attack is not None else ""
+    return Work(
+        f"{kind}: {counted(epochs, 'epoch')} of {counted(images, 'image')}{attacked}",
+        float(epochs) * images * training_passes(attack, clean_too=clean_too) * forward,
     )
 
 
-def measuring(*, forward: float, images: int, timed: int, attack: AttackSettings) -> Workload:
+def measuring(*, forward: float, images: int, timed: int, attack: AttackWork) -> Work:
     """Return the work of measuring precision, clean and under attack, and time, in `timed` forward passes."""
-    passes = 2 * FORWARD + attack_passes(attack)
-    return Workload(
-        f"measuring: {_counted(images, 'image')}, clean and in {_attack_steps(attack)}",
+    passes = 2 * FORWARD + attack.passes
+    return Work(
+        f"measuring: {counted(images, 'image')}, clean and in {attack.steps}",
         float(images) * passes * forward + timed * FORWARD * forward,
     )
 
 
-def _attack_steps(attack: AttackSettings) -> str:
-    steps, restarts = (attack.steps, attack.restarts) if isinstance(attack, PgdSettings) else (1, 1)
-    return f"{restarts} × " * (restarts > 1) + _counted(steps, "attack step")
-
-
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Return `1 epoch`, `2,000 epochs`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

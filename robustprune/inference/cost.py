@@ -1,28 +1,27 @@
-"""What a detector costs on paper: parameters and multiply–accumulates, before and after pruning."""
+"""What a network costs on paper: parameters and multiply–accumulates, before and after pruning."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
-from robustprune.attacks import frozen
-from robustprune.detection.darknet import Detector
-from robustprune.detection.darknet.compaction import CompactDetector
+from robustprune.attacks.frozen import frozen
 
 
 class Size(NamedTuple):
-    """Parameters of a network, and the multiply–accumulates of each of its convolutions for one image."""
+    """Parameters of a network, and the multiply–accumulates of each of its layers for one input, by name."""
 
     params: int
     layer_macs: dict[str, int]
 
     @property
     def macs(self) -> int:
-        """Of all convolutions."""
+        """Of all convolutions and fully connected layers."""
         return sum(self.layer_macs.values())
 
 
@@ -30,61 +29,81 @@ class Cost(NamedTuple):
     """What pruning saves, as columns of a row.
 
     Attributes:
-        params_total: of the detector as if it were not pruned.
+        params_total: of the network as if it were not pruned.
         params_kept: without the weights that a mask prunes.
-        params_compact: left in the smaller detector, batch norms being folded into it.
         macs_dense: as if it were not pruned.
         macs: without the weights that a mask prunes.
-        macs_compact: of the smaller detector.
         weights_pruned: fraction of the weights of the layers with a mask, in [0, 1]; 0 without masks.
         filters_pruned: fraction of their filters of which every weight is pruned.
     """
 
     params_total: int
     params_kept: int
-    params_compact: int
     macs_dense: int
     macs: int
-    macs_compact: int
     weights_pruned: float
     filters_pruned: float
 
 
-def cost(detector: Detector, masks: Mapping[str, Tensor], *, compacted: CompactDetector, image_size: int) -> Cost:
-    """Count what masks leave of a detector: of its own weights, and in the smaller one that was made of it."""
-    dense, smaller = (size(network, image_size=image_size) for network in (detector, compacted))
+def cost(network: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> Cost:
+    """Count what masks leave of a network; `example` is one input of it."""
+    dense = size(network, example)
     pruned = {name: ~mask for name, mask in masks.items()}
     saved = {name: int(weights.sum()) for name, weights in pruned.items()}
     return Cost(
         params_total=dense.params,
         params_kept=dense.params - sum(saved.values()),
-        params_compact=smaller.params,
         macs_dense=dense.macs,
         macs=dense.macs - sum(dense.layer_macs[name] // masks[name].numel() * count for name, count in saved.items()),
-        macs_compact=smaller.macs,
         weights_pruned=_share(pruned.values()),
         filters_pruned=_share(weights.flatten(1).all(dim=1) for weights in pruned.values()),
     )
 
 
 @torch.no_grad()
-def size(network: Detector | CompactDetector, *, image_size: int) -> Size:
-    """Count by running a blank image, a square of `image_size` pixels."""
-    macs: dict[str, int] = {}
+def size(network: nn.Module, example: Tensor) -> Size:
+    """Count convolutions and fully connected layers by running one input, on the meta device too.
 
-    def counted(name: str, layer: nn.Conv2d) -> RemovableHandle:
-        def hook(_: nn.Module, __: object, output: Tensor) -> None:
-            macs[name] = layer.weight.numel() * output.shape[-2] * output.shape[-1]
+    A layer counts wherever its weight is multiplied by, be it as a module or by a function. Products of two
+    activations, as in attention, are not counted.
 
-        return layer.register_forward_hook(hook)
+    >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Flatten(), nn.Linear(8 * 4 * 4, 10))
+    >>> size(network, torch.zeros(1, 3, 4, 4)).layer_macs
+    {'0': 3456, '2': 1280}
 
-    handles = [counted(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)]
-    parameter = next(network.parameters())
-    with frozen(network):
-        network(parameter.new_zeros(1, network.channels, image_size, image_size))
-    for handle in handles:
-        handle.remove()
-    return Size(sum(each.numel() for each in network.parameters()), macs)
+    Args:
+        network: keeps its mode.
+        example: (1, …).
+    """
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    with frozen(network), _Counter({id(layer.weight): name for name, layer in layers.items()}) as counter:
+        network(example)
+    return Size(sum(each.numel() for each in network.parameters()), counter.macs)
+
+
+class _Counter(TorchFunctionMode):
+    """Sees every call of the functions that convolutions and fully connected layers are made of."""
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        super().__init__()
+        self._names = names
+        self.macs: dict[str, int] = {}
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func in (torch.conv2d, functional.conv2d, functional.linear):
+            weight = args[1] if len(args) > 1 else (kwargs or {})["weight"]
+            name = self._names.get(id(weight))
+            if name is not None:
+                places = output.numel() // len(weight)  # pixels, or tokens
+                self.macs[name] = self.macs.get(name, 0) + weight.numel() * places
+        return output
 
 
 def _share(flags: Iterable[Tensor]) -> float:

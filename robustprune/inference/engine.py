@@ -1,9 +1,9 @@
-"""The fastest way to run a pruned detector on the machine at hand, found by timing it.
+"""The fastest way to run a pruned network on the machine at hand, found by timing it.
 
 Nothing is assumed about what pays. A convolution may be fastest as it is, in either memory format, or without its
-zeros: that depends on their number, its size and the processor. So each layer of a compacted detector is tried in
+zeros: that depends on their number, its size and the processor. So each layer of a compacted network is tried in
 every way on the very tensors that the layers before it hand on, and the fastest way stays. The whole is then timed
-against the dense detector, and has to be faster.
+against the dense network, and has to be faster.
 """
 
 from __future__ import annotations
@@ -12,18 +12,14 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from robustprune.core.timing import take_turns
-from robustprune.detection.darknet import Detector
-from robustprune.detection.darknet.compaction import CompactDetector, compact, whole
-from robustprune.detection.darknet.graph import IMAGE
-from robustprune.detection.darknet.layers import MaxPool
-from robustprune.detection.darknet.network import last_reads
 from robustprune.inference.compact_layers import ChannelsLast
+from robustprune.inference.graph import IMAGE, GraphNetwork, last_reads
 from robustprune.inference.sparse_convolution import (
     CpuSparseConvolution,
     CsrConvolution,
@@ -36,13 +32,13 @@ ROUND_TO = {"cpu": (1,), "cuda": (1, 8)}
 (`benchmarks.inference --round-to 8`)."""
 
 GAIN = 0.97
-"""Share of the dense detector's time that a network must stay below to be called faster: the rest is noise."""
+"""Share of the dense network's time that a network must stay below to be called faster: the rest is noise."""
 
 CHANCE = 1e-4
-"""Share of zeros up to which a detector counts as unpruned: drawn or trained weights are zero now and then."""
+"""Share of zeros up to which a network counts as unpruned: drawn or trained weights are zero now and then."""
 
 _HOPELESS = 1.5
-"""What takes so many times the least at first is not tried again."""
+"""A candidate that at first takes so many times as long as the fastest one is not timed again."""
 
 _FORMATS = torch.contiguous_format, torch.channels_last
 
@@ -50,58 +46,66 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 class Engine(NamedTuple):
-    """A network that computes what a detector computes, and how. It runs on the device that it was made on.
+    """A network that computes what another one computes, and how. It runs on the device that it was made on.
 
     Attributes:
         name: `dense`, all of it; `compact`, without what zeros made idle; `sparse`, where some convolutions besides
             leave out zeros one by one.
-        network: from images, (N, channels, H, W), to raw outputs, as `Detector.forward` gives them.
+        network: from images, (N, channels, H, W), to the outputs.
         memory_format: in which it takes images at once.
     """
 
     name: str
-    network: CompactDetector
+    network: nn.Module
     memory_format: torch.memory_format
 
-    def on(self, images: Tensor) -> Callable[[], list[Tensor]]:
+    def on(self, images: Tensor) -> Callable[[], Any]:
         """Return a call of the network on images that are in its memory format already, to be timed."""
         return partial(self.network, images.contiguous(memory_format=self.memory_format))
 
 
 @torch.inference_mode()
-def dense_engine(detector: Detector, image: Tensor) -> Engine:
-    """Return a whole detector, its batch norms folded, in the memory format in which it is faster.
+def dense_engine(whole: nn.Module, image: Tensor) -> Engine:
+    """Return a whole network in the memory format in which it is faster.
 
     Args:
-        detector: what zeros it has are made no use of.
-        image: (1, channels, H, W), what is timed with, on the detector's device.
+        whole: what zeros it has are made no use of.
+        image: (1, channels, H, W), what is timed with, on the network's device.
     """
-    engines = [_dense(detector, memory_format) for memory_format in _FORMATS]
+    engines = [_in_format("dense", whole, memory_format) for memory_format in _FORMATS]
     times = _milliseconds([engine.on(image) for engine in engines], image.device)
     return engines[times.index(min(times))]
 
 
 @torch.inference_mode()
 def fastest_engine(
-    detector: Detector, image: Tensor, *, dense: Engine, round_to: Sequence[int] | None = None
+    whole: nn.Module,
+    compacted: Callable[[int], GraphNetwork],
+    image: Tensor,
+    *,
+    zeros: float,
+    dense: Engine,
+    round_to: Sequence[int] | None = None,
 ) -> Engine:
-    """Return the engine that runs a pruned detector fastest, which is a dense one where nothing is faster.
+    """Return the engine that runs a pruned network fastest, which is a dense one where nothing is faster.
 
     Args:
-        detector: its zeros are what is made use of.
-        image: (1, channels, H, W), what is timed with, on the detector's device. Images of other sizes are computed
+        whole: the network, of whose zeros no use is made.
+        compacted: returns what is left of it without what zeros made idle, the filters of a layer being rounded up to
+            multiples of a number.
+        image: (1, channels, H, W), what is timed with, on the network's device. Images of other sizes are computed
             as well, if not as fast as they could be.
-        dense: what is to be beaten, the engine of such a detector that is not pruned.
-        round_to: to multiples of what compaction may round up the filters of a layer, the fastest being taken; by
-            default `ROUND_TO`.
+        zeros: share of its weights that are zero, in [0, 1].
+        dense: what is to be beaten, the engine of such a network that is not pruned.
+        round_to: to multiples of what compaction may round up, the fastest being taken; by default `ROUND_TO`.
     """
-    as_dense = _dense(detector, dense.memory_format)
-    if _zeros(detector) <= CHANCE:
+    as_dense = _in_format("dense", whole, dense.memory_format)
+    if zeros <= CHANCE:
         return as_dense
     multiples = ROUND_TO.get(image.device.type, (1,)) if round_to is None else round_to
-    compacted = {str(network.widths): network for network in (compact(detector, round_to=each) for each in multiples)}
+    networks = {str(network.widths): network for network in map(compacted, multiples)}
     candidates = [as_dense]
-    for network in compacted.values():
+    for network in networks.values():
         candidates += [_tuned(network, image), _in_format("compact", network, torch.channels_last)]
     times = _milliseconds([engine.on(image) for engine in candidates], image.device)
     best = candidates[times.index(min(times))]
@@ -110,11 +114,7 @@ def fastest_engine(
     return best if again < GAIN * limit else as_dense
 
 
-def _dense(detector: Detector, memory_format: torch.memory_format) -> Engine:
-    return _in_format("dense", whole(detector), memory_format)
-
-
-def _in_format(name: str, network: CompactDetector, memory_format: torch.memory_format) -> Engine:
+def _in_format(name: str, network: nn.Module, memory_format: torch.memory_format) -> Engine:
     return Engine(name, _converted(network, memory_format), memory_format)
 
 
@@ -122,17 +122,11 @@ def _converted(module: Module, memory_format: torch.memory_format) -> Module:
     return copy.deepcopy(module).to(memory_format=memory_format)
 
 
-def _zeros(detector: Detector) -> float:
-    weights = [layer.weight for layer in detector.prunable_layers(heads=True).values()]
-    kept = sum(int(weight.count_nonzero()) for weight in weights)
-    return 1 - kept / sum(weight.numel() for weight in weights)
-
-
-def _tuned(network: CompactDetector, image: Tensor) -> Engine:
+def _tuned(network: GraphNetwork, image: Tensor) -> Engine:
     """Try every layer in every way, in order of depth."""
     network = copy.deepcopy(network)
     readers = Counter(source for sources in network.inputs for source in sources)
-    unread = last_reads(network.inputs)
+    unread = last_reads(network.inputs, kept=network.heads)
     outputs = {IMAGE: image.contiguous()}
     index = 0
     while index < len(network.layers):
@@ -160,7 +154,7 @@ def _ways(layer: nn.Module, pool: nn.Module | None = None) -> list[list[nn.Modul
         layers = [layer, _converted(layer, torch.channels_last)]
         plain = [[each] if pool is None else [each, ChannelsLast(pool)] for each in layers]
         return [*plain, _sparse_way(layer, pool)]
-    if isinstance(layer, MaxPool):
+    if any(isinstance(module, nn.MaxPool2d) for module in layer.modules()):
         return [[layer], [ChannelsLast(layer)]]
     return [[layer]]
 
@@ -174,10 +168,10 @@ def _sparse_way(layer: nn.Module, pool: nn.Module | None) -> list[nn.Module]:
 
 
 def _halves(pool: nn.Module, x: Tensor) -> bool:
-    """Whether a layer takes the largest of every 2 × 2 pixels of x, none being left over."""
-    if not isinstance(pool, MaxPool) or any(side % 2 for side in x.shape[2:]):
+    """Whether a layer takes the largest of every 2 × 2 pixels of x, none being left over: it is asked."""
+    if any(side % 2 for side in x.shape[2:]) or not any(isinstance(module, nn.MaxPool2d) for module in pool.modules()):
         return False
-    return pool.size == pool.stride == 2 and pool.padding in [(0, 0), (0, 1)]
+    return torch.equal(pool(x), nn.functional.max_pool2d(x, 2))
 
 
 def _fastest_way(ways: list[list[nn.Module]], inputs: Sequence[Tensor]) -> list[nn.Module]:

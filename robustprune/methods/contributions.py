@@ -5,50 +5,14 @@ whatever the network and the question.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
 
-from pydantic import Field
+import torch
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
-from robustprune.attacks import AttackSettings
-from robustprune.core.operations import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Workload
-from robustprune.core.settings import Settings
-
 # Captum knows a Rescale rule for these; through any other activation it would pass a plain gradient, silently.
 EXPLAINED = (nn.LeakyReLU, nn.ReLU, nn.Sigmoid, nn.Identity)
-
-
-class DeepLiftSettings(Settings):
-    """How many images are explained, and against what."""
-
-    images: int | None = Field(default=64, ge=1, description="training images used; null for all")
-    batch_size: int = Field(default=8, ge=1)
-    reference: Literal["zeros", "mean"] = "zeros"
-
-
-def deeplift_work(
-    settings: DeepLiftSettings, *, forward: float, images: int, attack: AttackSettings | None
-) -> Workload:
-    """Return the work of DeepLIFT, which attacks nothing: forward and back through images and references."""
-    used = min(settings.images or images, images)
-    passes = 2 * (FORWARD + INPUT_GRADIENT) + WEIGHT_GRADIENT
-    return Workload(f"deeplift's scores: {used:,} images, in float64", used * passes * forward)
-
-
-def mean_magnitude(contributions: Iterable[Mapping[str, Tensor]], *, batches: int) -> dict[str, Tensor]:
-    """Return the mean over micro-batches of |contribution|, in float32.
-
-    Args:
-        contributions: signed ones of every layer, by micro-batch.
-        batches: how many micro-batches there are.
-    """
-    importance: dict[str, Tensor] = {}
-    for signed in contributions:
-        for name, contribution in signed.items():
-            importance[name] = importance.get(name, 0) + contribution.abs() / batches
-    return {name: total.float() for name, total in importance.items()}
 
 
 def contributions_to(
@@ -108,7 +72,10 @@ class Recorder:
 
     def contribution(self, name: str) -> Tensor:
         """Return C of one layer, in the shape of its weights."""
-        layer, difference, multiplier = self.layers[name], self.differences[name], self.multipliers[name]
+        layer = self.layers[name]
+        if name not in self.multipliers:  # no output reads it
+            return torch.zeros_like(layer.weight.detach())  # type: ignore[operator]
+        difference, multiplier = self.differences[name], self.multipliers[name]
         if isinstance(layer, nn.Linear):
             gradient = multiplier.flatten(0, -2).T @ difference.flatten(0, -2)
         else:

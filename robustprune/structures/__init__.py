@@ -1,17 +1,19 @@
-"""What is pruned together, by name: from the importance scores of all layers to their masks."""
+"""What is pruned together: from the scores of weights to masks, and to networks without what was pruned."""
 
-from collections.abc import Callable, Mapping, Sequence
-
-from torch import Tensor
-
-from robustprune.detection.darknet.couplings import Group
+from robustprune.structures.by_name import STRUCTURES, draw_masks
+from robustprune.structures.entry import StructureEntry
+from robustprune.structures.groups import CoupledGroup, Layer, Members
 from robustprune.structures.masks import Masks
-from robustprune.structures.structured import structured
-from robustprune.structures.unstructured import unstructured
+from robustprune.structures.scopes import SCOPES, Scope
 
-Structure = Callable[[Mapping[str, Tensor], float, Sequence[Group]], Masks]
-"""(importance, ratio, groups) to masks, by layer; `groups` are the `couplings` of the layers of `importance`."""
-
-STRUCTURES: dict[str, Structure] = {"unstructured": unstructured, "structured": structured}
-
-__all__ = ["STRUCTURES", "Structure", "structured", "unstructured"]
+__all__ = [
+    "SCOPES",
+    "STRUCTURES",
+    "CoupledGroup",
+    "Layer",
+    "Masks",
+    "Members",
+    "Scope",
+    "StructureEntry",
+    "draw_masks",
+]

@@ -11,7 +11,11 @@ Masks = dict[str, Tensor]
 
 
 def keep_count(ratio: float, total: int) -> int:
-    """Return how many of `total` to keep when `ratio` of them are pruned: round((1 − ratio) · total), at least one."""
+    """Return how many of `total` to keep when `ratio` of them are pruned: round((1 − ratio) · total), at least one.
+
+    >>> keep_count(0.75, 8), keep_count(0.99, 8)
+    (2, 1)
+    """
     return max(1, round((1 - ratio) * total))
 
 
@@ -23,6 +27,9 @@ def largest(scores: Tensor, count: int) -> Tensor:
 
     Raises:
         ValueError: a score is NaN.
+
+    >>> largest(torch.tensor([[1.0, 3.0], [3.0, 2.0]]), 1).tolist()
+    [[False, True], [False, False]]
     """
     flat = scores.detach().reshape(-1)
     if flat.isnan().any():
@@ -33,7 +40,9 @@ def largest(scores: Tensor, count: int) -> Tensor:
 
 
 @torch.no_grad()
-def apply(masks: Mapping[str, Tensor], layers: Mapping[str, nn.Conv2d]) -> None:
+def apply(masks: Mapping[str, Tensor], network: nn.Module) -> None:
     """Set the pruned weights of every masked layer to exactly zero; the kept ones keep every bit."""
     for name, mask in masks.items():
-        layers[name].weight.masked_fill_(~mask, 0.0)
+        weight = network.get_submodule(name).weight
+        assert isinstance(weight, Tensor)
+        weight.masked_fill_(~mask, 0.0)

@@ -1,19 +1,23 @@
 """Prune single weights."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from robustprune.detection.darknet.couplings import Group
-from robustprune.structures.masks import Masks, keep_count, largest
+from robustprune.structures.entry import StructureEntry
+from robustprune.structures.groups import CoupledGroup
+from robustprune.structures.masks import Masks
+from robustprune.structures.scopes import Scope
 
 
-def unstructured(importance: Mapping[str, Tensor], ratio: float, groups: Sequence[Group]) -> Masks:
-    """Return masks that keep the most important weights of each layer.
+def unstructured(importance: Mapping[str, Tensor], ratio: float, groups: Sequence[CoupledGroup], scope: Scope) -> Masks:
+    """Return masks that keep the most important weights; for arguments see `StructureEntry`.
 
-    Args:
-        importance: per layer (out, in, height, width), one score per weight.
-        ratio: fraction of each layer's weights to prune, in [0, 1]; at least one weight stays.
-        groups: of no account, since single weights are not coupled.
+    `groups` are of no account, since single weights are not coupled.
     """
-    return {name: largest(scores, keep_count(ratio, scores.numel())) for name, scores in importance.items()}
+    return dict(zip(importance, scope(list(importance.values()), ratio), strict=True))
+
+
+UNSTRUCTURED = StructureEntry(masks=unstructured, coupled=False)

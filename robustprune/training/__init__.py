@@ -1,1 +1,7 @@
-"""Training: one loop for every task, its objective, its schedules and its state."""
+"""Training: one loop for every task, its objective, its settings and schedules, and its state between epochs."""
+
+from robustprune.training.loop import train
+from robustprune.training.objective import Objective
+from robustprune.training.settings import Training
+
+__all__ = ["Objective", "Training", "train"]

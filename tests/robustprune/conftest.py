@@ -3,7 +3,7 @@
 import copy
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,22 @@ from robustprune.detection.darknet import Detector
 from robustprune.detection.data.coco import load_split
 from robustprune.detection.data.samples import Samples
 from robustprune.detection.data.shapes import generate
-from robustprune.detection.losses import ciou
-from robustprune.detection.objective import Objective
-from robustprune.detection.training import Training, train
+from robustprune.studies.detection.training import AdamTraining
+from robustprune.training import Objective, train
+from tests.robustprune.detection.tasks import task_of
 
 # A slow moment of a shared machine is no failure.
 settings.register_profile("any-machine", deadline=None)
 settings.load_profile("any-machine")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Compute in one thread: on a busy machine, threads wait for each other at tiny operations most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +60,8 @@ def _trained(samples: Samples) -> Detector:
     detector = Detector.from_cfg("yolov3-nano").to(memory_format=torch.channels_last)
     train(
         detector,
-        samples,
-        objective=Objective(loss=ciou),
-        settings=Training(epochs=60, learning_rate=0.01, flip=False),
+        objective=Objective(task=task_of(detector, samples)),
+        settings=AdamTraining(epochs=60, learning_rate=0.01, flip=False),
         generator=torch.Generator().manual_seed(0),
     )
     return detector

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -13,6 +13,7 @@ from robustprune.classification.data import cifar10, emblems, folders
 from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.data.subsets import balanced
 from robustprune.core.settings import Settings
+from robustprune.plugins import any_settings, check_named_settings, task_registry
 
 Split = Literal["train", "test"]
 MAX_IMAGE_SIZE = 4096
@@ -129,7 +130,24 @@ class Folders(_OnDisk):
         return folders.load(Path(self.root), getattr(self, split), image_size=self.image_size)
 
 
-Dataset = Annotated[Emblems | Cifar10 | Folders, Field(discriminator="name")]
+DATASETS = task_registry(
+    "robustprune.datasets",
+    kind="data set",
+    task="classification",
+    bundled={"emblems": Emblems, "cifar10": Cifar10, "folders": Folders},
+    check=lambda name, entry: check_named_settings(name, entry.provides),
+)
+"""Settings with `classes`, `image_size`, `load(split)` and `fingerprint(split)`, as those here have."""
+
+if TYPE_CHECKING:
+    Dataset = Emblems | Cifar10 | Folders
+
+
+def __getattr__(name: str) -> Any:
+    """Return `Dataset`, the settings of any data set, made when first asked for: a plug-in imports this module."""
+    if name == "Dataset":
+        return any_settings(DATASETS)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @functools.lru_cache(maxsize=2)

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from robustprune.attacks import frozen
 from robustprune.attacks.norms import distances
+from robustprune.classification.classifier import Classifier
 from robustprune.classification.data.images import LabelledImages
-from robustprune.classification.measure.attacks import FixedBudgetAttack
-from robustprune.classification.networks.classifier import Classifier
+from robustprune.classification.measure.attacks import BallAttack
 from robustprune.core.errors import DivergedError
 
 _ROUNDING = 1e-3
@@ -41,7 +41,7 @@ def attacked_accuracy(
     classifier: Classifier,
     images: LabelledImages,
     *,
-    attack: FixedBudgetAttack,
+    attack: BallAttack,
     batch_size: int,
     device: torch.device,
 ) -> float:

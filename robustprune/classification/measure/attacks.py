@@ -1,34 +1,27 @@
-"""Attacks on classifiers by name, and those that settings describe."""
+"""The attacks that classifiers are measured under, made ready: what they are called with, and where they stay."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import partial
-from typing import Annotated, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from robustprune.attacks import FgsmSettings, PgdSettings, configured
-from robustprune.attacks.apgd import ApgdSettings, apgd, check_classes
-from robustprune.attacks.ddn import DdnSettings, ddn
-from robustprune.attacks.fmn import FmnSettings, fmn
-from robustprune.attacks.library import Network, check_installed, library_attack
-from robustprune.classification.networks.classifier import Classifier
-from robustprune.classification.objective import Objective
+from robustprune.attacks import ATTACKS, Attack, configured
+from robustprune.attacks.adversarial_library.library import Network, library_attack
+from robustprune.classification.classifier import Classifier
+from robustprune.core.settings import Settings
 
-FixedBudgetSettings = Annotated[PgdSettings | FgsmSettings | ApgdSettings, Field(discriminator="name")]
-"""The settings of any attack within a ball."""
-
-MinimumNormSettings = Annotated[DdnSettings | FmnSettings, Field(discriminator="name")]
-"""The settings of any attack that looks for the least perturbation."""
-
-MinimumNormAttack = Callable[[Network, Tensor, Tensor], Tensor]
+Attacked = Callable[[Any, Tensor, Any], Tensor]
 """From a network, images and labels to attacked images."""
 
+LeastAttack = Callable[[Network, Tensor, Tensor], Tensor]
+"""The same, of an attack that looks for the least perturbation."""
 
-class FixedBudgetAttack(NamedTuple):
+
+class BallAttack(NamedTuple):
     """An attack, and the ball around each image that it stays in.
 
     `run(classifier, images, labels)` returns attacked images; `norm` is `l0`, `l1`, `l2` or `linf`, `epsilon` the
@@ -40,32 +33,33 @@ class FixedBudgetAttack(NamedTuple):
     epsilon: float
 
 
-def check(settings: PgdSettings | FgsmSettings | ApgdSettings | DdnSettings | FmnSettings, *, classes: int) -> None:
-    """Check before anything runs what settings alone cannot know.
+def unbounded(run: Attacked) -> BallAttack:
+    """Return an attack whose ball is its own affair."""
+    return BallAttack(run, norm="linf", epsilon=math.inf)
 
-    Raises:
-        InputError: the attack's package is not installed, or its loss is not for so few classes.
+
+def ball_attack(settings: Any, generator: torch.Generator, attacked: Callable[[Attack], Attacked]) -> BallAttack:
+    """Return the attack within a ball that `settings` describe.
+
+    Args:
+        settings: of an attack that finds images within a `ball`; L∞ where they name no norm.
+        generator: random numbers, if it needs them, come from here.
+        attacked: makes an attack of one that ascends a loss; see `training.Objective.attacked`.
     """
-    if isinstance(settings, ApgdSettings):
-        check_classes(settings, classes)
-    if not isinstance(settings, PgdSettings | FgsmSettings):
-        check_installed()
+    attack = configured(settings, generator)
+    run = attacked(attack) if ATTACKS[settings.name].sees == "loss" else attack
+    return BallAttack(run, getattr(settings, "norm", "linf"), settings.epsilon)
 
 
-def minimum_norm_attack(settings: DdnSettings | FmnSettings, generator: torch.Generator) -> MinimumNormAttack:
-    """Return the attack that `settings` describe; random numbers, if it needs them, come from `generator`."""
-    library_attack(settings.name)  # imported here: the seconds that takes are none of the attack's
-    options = settings.model_dump(exclude={"name"})
-    if isinstance(settings, DdnSettings):
-        return partial(ddn, **options, generator=generator)
-    return partial(fmn, **options)
+def least_attack(settings: Settings, generator: torch.Generator) -> LeastAttack:
+    """Return the attack for the least perturbation that `settings` describe; random numbers come from `generator`."""
+    name = str(settings.name)  # type: ignore[attr-defined]
+    if name in ("ddn", "fmn"):
+        library_attack(name)  # imported here: the seconds that takes are none of the attack's
+    return configured(settings, generator)
 
 
-def fixed_budget_attack(
-    settings: PgdSettings | FgsmSettings | ApgdSettings, generator: torch.Generator
-) -> FixedBudgetAttack:
-    """Return the attack that `settings` describe; random numbers, if it needs them, come from `generator`."""
-    if isinstance(settings, ApgdSettings):
-        run = partial(apgd, **settings.model_dump(exclude={"name"}), generator=generator)
-        return FixedBudgetAttack(run, settings.norm, settings.epsilon)
-    return FixedBudgetAttack(Objective(attack=configured(settings, generator)).attacked, "linf", settings.epsilon)
+def label(settings: Any) -> str:
+    """Return an attack's name, and its norm where it has one: `ddn`, `fmn_linf`."""
+    norm = getattr(settings, "norm", None)
+    return settings.name if norm is None else f"{settings.name}_{norm}"

@@ -1,42 +1,33 @@
-"""What a classifier costs: parameters and multiply–accumulates on paper, and time in turns with the unpruned one."""
+"""What a pruned classifier is beside the unpruned one: its sizes, and the time that one image takes."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
 
-from robustprune.attacks import frozen
-from robustprune.classification.networks.classifier import Classifier
+from robustprune.classification.classifier import Classifier
 from robustprune.core.devices import device_name
 from robustprune.core.timing import take_turns, time_columns
-
-
-class Size(NamedTuple):
-    """Parameters, and the multiply–accumulates of convolutions and matrix products for one image."""
-
-    params: int
-    macs: int
-
-
-@torch.no_grad()
-def size(classifier: Classifier, *, image_size: int) -> Size:
-    """Count by running a blank image, a square of `image_size` pixels; the meta device will do."""
-    image = classifier.mean.new_zeros(1, 3, image_size, image_size)
-    with frozen(classifier), FlopCounterMode(display=False) as counter:
-        classifier(image)
-    # A multiply-add is two operations there.
-    return Size(sum(each.numel() for each in classifier.parameters()), counter.get_total_flops() // 2)
+from robustprune.inference.cost import cost, size
 
 
 def measure_cost(
-    pruned: Classifier, *, dense: Classifier, image_size: int, repeats: int, warm_up: int
+    pruned: Classifier,
+    masks: Mapping[str, Tensor],
+    *,
+    dense: Classifier,
+    image_size: int,
+    repeats: int,
+    warm_up: int,
 ) -> dict[str, Any]:
     """Return columns of a row: what is left of the unpruned classifier, and the time that one image takes either.
 
     Args:
-        pruned: in eval mode.
+        pruned: in eval mode; its channels may have left it.
+        masks: of the weights that stay as zeros, by layer.
         dense: the classifier before it was pruned, in eval mode, on the same device.
         image_size: side of the square image, in pixels.
         repeats: how often each is timed.
@@ -48,10 +39,10 @@ def measure_cost(
         pruned_time, dense_time = take_turns(
             [lambda: pruned(image), lambda: dense(image)], repeats=repeats, warm_up=warm_up, device=device
         )
-    left, before = (size(each, image_size=image_size) for each in (pruned, dense))
+    before, left = size(dense, image), cost(pruned, masks, image)
     return {
         "params_total": before.params,
-        "params_kept": left.params,
+        "params_kept": left.params_kept,
         "macs_dense": before.macs,
         "macs": left.macs,
         **time_columns(pruned_time, dense_time),

@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field, field_validator
 
+from robustprune.attacks import Attack, BallSettings, LeastSettings, PgdSettings
 from robustprune.attacks.norms import NORMS
+from robustprune.classification.classifier import Classifier
 from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.measure.accuracy import accuracy, attacked_accuracy
-from robustprune.classification.measure.attacks import fixed_budget_attack, minimum_norm_attack
+from robustprune.classification.measure.attacks import Attacked, ball_attack, label, least_attack
 from robustprune.classification.measure.minimum_norm import minimum_norm
 from robustprune.classification.measure.perturbations import Perturbations, medians, smallest, success_rate
-from robustprune.classification.networks.classifier import Classifier
 from robustprune.core.randomness import generator_for
-from robustprune.studies.classification.settings import Evaluation
+from robustprune.core.settings import Settings
+
+
+class Evaluation(Settings):
+    """How a classifier is measured."""
+
+    batch_size: int = Field(default=256, ge=1)
+    attack: BallSettings = Field(
+        default=PgdSettings(epsilon=8 / 255, step_size=2 / 255, steps=20, random_start=True),
+        description="under which accuracy_adv is measured",
+    )
+    distances: list[LeastSettings] = Field(
+        min_length=1, description="minimum-norm attacks; an image's distance is the least that any of them finds"
+    )
+    images: int | None = Field(
+        default=None, ge=1, description="of the test images, drawn at random, for those attacks; null: all of them"
+    )
+    timing_repeats: int = Field(default=40, ge=1)
+    timing_warm_up: int = Field(default=5, ge=0)
+
+    @property
+    def labelled_distances(self) -> dict[str, LeastSettings]:
+        """The minimum-norm attacks by name, and norm where they have one: `ddn`, `fmn_linf`."""
+        return {label(each): each for each in self.distances}
+
+    @field_validator("distances")
+    @classmethod
+    def _differ(cls, distances: list[LeastSettings]) -> list[LeastSettings]:
+        names = [label(each) for each in distances]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"found {twice[0]} a second time, expected each attack and norm once")
+        return distances
+
 
 ROBUSTNESS: dict[str, type] = {
     "accuracy_clean": float,
@@ -58,34 +92,41 @@ class Measured(NamedTuple):
     perturbations: dict[str, np.ndarray[Any, Any]]
 
 
-def evaluate(classifier: Classifier, images: LabelledImages, *, settings: Evaluation, seed: int) -> Measured:
-    """Measure on `images`; every attack has random numbers of its own, from `seed`."""
+def evaluate(
+    classifier: Classifier,
+    images: LabelledImages,
+    *,
+    settings: Evaluation,
+    seed: int,
+    attacked: Callable[[Attack], Attacked],
+) -> Measured:
+    """Measure on `images`; every attack has random numbers of its own, from `seed`; `attacked` as for `ball_attack`."""
     device, batch_size = classifier.mean.device, settings.batch_size
-    attack = fixed_budget_attack(settings.attack, generator_for(seed, "attack"))
-    attacked = drawn(images, settings.images)
+    attack = ball_attack(settings.attack, generator_for(seed, "attack"), attacked)
+    chosen = drawn(images, settings.images)
     found = {
-        label: minimum_norm(
+        name: minimum_norm(
             classifier,
-            images.take(attacked),
-            attack=minimum_norm_attack(each, generator_for(seed, label)),
+            images.take(chosen),
+            attack=least_attack(each, generator_for(seed, name)),
             batch_size=batch_size,
             device=device,
         )
-        for label, each in settings.labelled_distances.items()
+        for name, each in settings.labelled_distances.items()
     }
     together = smallest(list(found.values()))
     columns: dict[str, float | int | None] = {
         "accuracy_clean": accuracy(classifier, images, batch_size=batch_size, device=device),
         "accuracy_adv": attacked_accuracy(classifier, images, attack=attack, batch_size=batch_size, device=device),
         "attack_success": success_rate(list(found.values())),
-        **medians(together, images=len(attacked)),
+        **medians(together, images=len(chosen)),
         **{f"{name}_right": value for name, value in medians(together, images=len(together.index)).items()},
         "images_attacked": len(together.index),
         "attack_forwards": together.forwards,
         "attack_backwards": together.backwards,
         "attack_s": together.seconds,
     }
-    return Measured(columns, together.seconds, perturbation_table(found, attacked))
+    return Measured(columns, together.seconds, perturbation_table(found, chosen))
 
 
 def drawn(images: LabelledImages, count: int | None) -> torch.Tensor:

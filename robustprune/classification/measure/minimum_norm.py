@@ -9,19 +9,19 @@ import torch
 
 from robustprune.attacks import frozen
 from robustprune.attacks.norms import NORMS, distances
+from robustprune.classification.classifier import Classifier
 from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.measure.accuracy import correct
-from robustprune.classification.measure.attacks import MinimumNormAttack
+from robustprune.classification.measure.attacks import LeastAttack
 from robustprune.classification.measure.passes import Passes
 from robustprune.classification.measure.perturbations import Perturbations
-from robustprune.classification.networks.classifier import Classifier
 
 
 def minimum_norm(
     classifier: Classifier,
     images: LabelledImages,
     *,
-    attack: MinimumNormAttack,
+    attack: LeastAttack,
     batch_size: int,
     device: torch.device,
 ) -> Perturbations:

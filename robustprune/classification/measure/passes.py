@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from robustprune.attacks.library import Network
+from robustprune.attacks.adversarial_library.library import Network
 
 
 class Passes:

@@ -11,10 +11,10 @@ from torch import nn
 from robustprune.classification.networks import cifar
 from robustprune.classification.networks import torchvision_networks as torchvision
 from robustprune.core.errors import InputError
-from robustprune.core.lookup import lookup
+from robustprune.plugins import TaskEntry, task_registry
 
 
-class _Network(NamedTuple):
+class NetworkBuilder(NamedTuple):
     """A network yet to be built.
 
     Attributes:
@@ -28,25 +28,36 @@ class _Network(NamedTuple):
     multiple: int = 1
 
 
-def _resnet(depth: int) -> _Network:
-    return _Network(lambda *, classes, image_size: cifar.resnet(depth, classes=classes), least=4)
+def _resnet(depth: int) -> NetworkBuilder:
+    return NetworkBuilder(lambda *, classes, image_size: cifar.resnet(depth, classes=classes), least=4)
 
 
-def _wide_resnet(depth: int, widen_factor: int) -> _Network:
-    return _Network(lambda *, classes, image_size: cifar.wide_resnet(depth, widen_factor, classes=classes), least=4)
+def _wide_resnet(depth: int, widen_factor: int) -> NetworkBuilder:
+    return NetworkBuilder(
+        lambda *, classes, image_size: cifar.wide_resnet(depth, widen_factor, classes=classes), least=4
+    )
 
 
-_NETWORKS = {
-    "resnet18": _Network(torchvision.resnet18, least=8),
-    "resnet50": _Network(torchvision.resnet50, least=8),
-    "vgg19": _Network(torchvision.vgg19, least=32),
-    "mobilenet_v2": _Network(torchvision.mobilenet_v2, least=8),
+_BUNDLED = {
+    "resnet18": NetworkBuilder(torchvision.resnet18, least=8),
+    "resnet50": NetworkBuilder(torchvision.resnet50, least=8),
+    "vgg19": NetworkBuilder(torchvision.vgg19, least=32),
+    "mobilenet_v2": NetworkBuilder(torchvision.mobilenet_v2, least=8),
     # Patches are of 2 pixels or of 4.
-    "swin_t": _Network(torchvision.swin_t, least=16, multiple=4),
+    "swin_t": NetworkBuilder(torchvision.swin_t, least=16, multiple=4),
     # Examples of two families without end.
     **{f"resnet{depth}": _resnet(depth) for depth in (20, 56, 110)},
     **{f"wrn-{depth}-10": _wide_resnet(depth, 10) for depth in (28, 34)},
 }
+
+
+def _check(name: str, entry: TaskEntry) -> None:
+    if not isinstance(entry.provides, NetworkBuilder):
+        raise TypeError(f"it provides a {type(entry.provides).__name__}, expected a NetworkBuilder")
+
+
+NETWORKS = task_registry("robustprune.networks", kind="model", task="classification", bundled=_BUNDLED, check=_check)
+"""What they provide is a `NetworkBuilder`."""
 
 
 def build(name: str, *, classes: int, image_size: int) -> nn.Module:
@@ -85,9 +96,11 @@ def check_image_size(name: str, image_size: int) -> None:
     )
 
 
-def _find(name: str) -> _Network:
-    if name in _NETWORKS:
-        return _NETWORKS[name]
+def _find(name: str) -> NetworkBuilder:
+    builder: NetworkBuilder
+    if name in NETWORKS:
+        builder = NETWORKS[name].provides
+        return builder
     if match := re.fullmatch(r"resnet([1-9]\d*)", name):
         depth = int(match[1])
         if depth < 8 or (depth - 2) % 6:
@@ -101,4 +114,5 @@ def _find(name: str) -> _Network:
         if depth < 10 or (depth - 4) % 6:
             raise InputError(f"model {name} has {depth} layers, expected 6n + 4 such as 16, 28, 34 or 70")
         return _wide_resnet(depth, widen_factor)
-    return lookup(_NETWORKS, name, kind="model")
+    builder = NETWORKS.lookup(name).provides
+    return builder

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from robustprune.classification.networks.classifier import Classifier
+from robustprune.classification.classifier import Classifier
 from robustprune.classification.weights.files import StateDict, read_state_dicts
 from robustprune.core.errors import InputError
 

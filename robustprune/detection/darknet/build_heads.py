@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from torch import nn
 
 from robustprune.detection.darknet.cfg import Section
-from robustprune.detection.darknet.graph import IMAGE, Graph, Layer
+from robustprune.detection.darknet.graph import Graph, Layer
 from robustprune.detection.darknet.layers import Convolutional, Yolo
+from robustprune.inference.graph import IMAGE
 
 
 def build_yolo(section: Section, graph: Graph) -> Layer:

@@ -9,27 +9,23 @@ what leaves a network in `inference`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from robustprune.detection.darknet.channels import origins
-from robustprune.detection.darknet.graph import IMAGE
 from robustprune.detection.darknet.layers import Convolutional
 from robustprune.detection.darknet.network import Detector
-
-Group = dict[str, Tensor]
-"""Decisions about the same layers, by name in order of depth: (decisions, count) numbers of each layer's filters.
-
-The filters in the i-th rows are kept or pruned together. `count` is 1, except where several filters of one layer are
-coupled with each other, as those of a depthwise convolution that read the same channel.
-"""
+from robustprune.inference.graph import IMAGE
+from robustprune.structures.groups import CoupledGroup, Members
 
 
-def couplings(detector: Detector, layers: Collection[str]) -> list[Group]:
+def couplings(detector: Detector, layers: Collection[str]) -> list[CoupledGroup]:
     """Return groups in which each filter of `layers` occurs once; a layer that is coupled with none is one by itself.
 
     Whatever is not in `layers`, such as the image or a head that is spared, stays and keeps nothing else from leaving:
@@ -45,22 +41,65 @@ def couplings(detector: Detector, layers: Collection[str]) -> list[Group]:
     _, labels = connected_components(
         coo_array((torch.ones(len(first)), (first, second)), shape=(size, size)), directed=False
     )
-    together: dict[int, list[tuple[str, int]]] = defaultdict(list)
-    for index, numbers in channels.items():
-        if f"layers.{index}.conv" in layers:
-            for position, number in enumerate(numbers.tolist()):
-                together[labels[number]].append((f"layers.{index}.conv", position))
-    groups: dict[tuple[str, ...], list[list[int]]] = defaultdict(list)
-    for filters in together.values():
-        groups[tuple(name for name, _ in filters)].append([position for _, position in filters])
-    return [_group(names, torch.tensor(decisions)) for names, decisions in groups.items()]
+    filters = _coupled(
+        {
+            f"layers.{index}.conv": labels[numbers.numpy()]
+            for index, numbers in channels.items()
+            if f"layers.{index}.conv" in layers
+        }
+    )
+    together: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for label, members in filters.items():
+        together[tuple(name for name, _ in members)].append(label)
+    read = _coupled(_inputs(detector, channels, labels))
+    return [_group(detector, own, filters, read) for own in together.values()]
 
 
-def _group(names: tuple[str, ...], decisions: Tensor) -> Group:
+_Coupled = dict[int, list[tuple[str, int]]]
+"""By the label of channels that go together, the layers and the positions of these in them, in order of depth."""
+
+
+def _coupled(labels: Mapping[str, NDArray[np.integer]]) -> _Coupled:
+    coupled: _Coupled = defaultdict(list)
+    for name, own in labels.items():
+        for position, label in enumerate(own.tolist()):
+            coupled[label].append((name, position))
+    return coupled
+
+
+def _inputs(
+    detector: Detector, channels: Mapping[int, Tensor], labels: NDArray[np.integer]
+) -> dict[str, NDArray[np.integer]]:
+    """Return the labels of what each convolution reads, whose filters read every channel."""
     return {
-        name: decisions[:, [column for column, other in enumerate(names) if other == name]]
-        for name in dict.fromkeys(names)
+        f"layers.{index}.conv": labels[channels[inputs[0]].numpy()]
+        for index, (layer, inputs) in enumerate(zip(detector.layers, detector.inputs, strict=True))
+        if isinstance(layer, Convolutional) and layer.conv.groups == 1
     }
+
+
+def _group(detector: Detector, labels: Sequence[int], filters: _Coupled, read: _Coupled) -> CoupledGroup:
+    """Return the group of some labels, whose channels are filters of the same layers."""
+
+    def members(coupled: _Coupled) -> dict[str, Members]:
+        found: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for decision, label in enumerate(labels):
+            for name, position in coupled.get(label, ()):
+                found[name].append((position, decision))
+        return {name: Members(*torch.tensor(pairs).unbind(dim=1)) for name, pairs in found.items()}
+
+    own = members(filters)
+    normed = {name: f"{name.removesuffix('.conv')}.batch_norm" for name in own}
+    return CoupledGroup(
+        decisions=len(labels),
+        filters=own,
+        readers=members(read),
+        norms={
+            norm: own[name]
+            for name, norm in normed.items()
+            if detector.get_submodule(name.removesuffix(".conv")).batch_norm is not None
+        },
+    )
 
 
 def _channels_and_pairs(detector: Detector) -> tuple[dict[int, Tensor], list[Tensor]]:

@@ -11,9 +11,7 @@ from typing import NamedTuple
 from torch import nn
 
 from robustprune.detection.darknet.cfg import Section
-
-IMAGE = -1
-"""The index that stands for the network's input among a layer's inputs."""
+from robustprune.inference.graph import IMAGE
 
 
 class Shape(NamedTuple):

@@ -6,7 +6,7 @@ Suppression of overlapping boxes, losses and attacks live elsewhere.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,16 @@ from robustprune.detection.darknet import cfg
 from robustprune.detection.darknet.build import build_layers
 from robustprune.detection.darknet.build_heads import with_classes
 from robustprune.detection.darknet.cfg import Section
-from robustprune.detection.darknet.graph import IMAGE
-from robustprune.detection.darknet.heads import Head, decode_head
 from robustprune.detection.darknet.layers import Convolutional, Yolo
+from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.heads import Head
+from robustprune.inference.graph import last_reads, run
 
 # sigmoid(-4) = 0.018: nearly every box is background, so an untrained detector should say so.
 _INITIAL_OBJECTNESS = -4.0
 
 
-class Detector(nn.Module):
+class Detector(AnchorDetector):
     """A Darknet detector.
 
     The graph is explicit: `layers[i]` is the module of the i-th section after `[net]` and `inputs[i]` the
@@ -46,7 +47,9 @@ class Detector(nn.Module):
         self.stride = int(max(layer.stride for layer in layers))
         self.channels = net.integer("channels", minimum=1)
         self.weights_header = (0, 2, 5, 0)
-        self._last_reads = last_reads(self.inputs)
+        self._last_reads = last_reads(
+            self.inputs, kept=[i for i, layer in enumerate(self.layers) if isinstance(layer, Yolo)]
+        )
         for index in self._head_sources():
             _initialise_head(self.layers[index], self.layers[index + 1])
 
@@ -76,30 +79,13 @@ class Detector(nn.Module):
             - returns: (N, anchors, grid_h, grid_w, 5 + classes) each; x, y, w, h, objectness, classes
         """
         check_images(images, channels=self.channels, stride=self.stride)
-        return run(self.layers, self.inputs, self._last_reads, images)
+        outputs = run(self.layers, self.inputs, self._last_reads, images)
+        return [outputs[index] for index, layer in enumerate(self.layers) if isinstance(layer, Yolo)]
 
-    def decode(self, outputs: Sequence[Tensor], image_size: int | tuple[int, int]) -> Tensor:
-        """Boxes of all scales from `forward`'s outputs.
-
-        Shape:
-            - image_size: side of the square images given to `forward`, or their (height, width), in pixels
-            - returns: (N, boxes, 5 + classes); cx, cy, w, h in pixels of the network input, objectness and
-              class probabilities; ordered by scale, anchor, row, column
-        """
-        boxes = [
-            decode_head(output, head, image_size).flatten(1, 3)
-            for output, head in zip(outputs, self.heads, strict=True)
-        ]
-        return torch.cat(boxes, dim=1)
-
-    def prunable_layers(self, *, heads: bool = False) -> dict[str, nn.Conv2d]:
-        """Convolutions by name in `named_modules`, in order of depth; `heads` adds those that feed a head."""
-        spared = set() if heads else self._head_sources()
-        return {
-            f"layers.{index}.conv": layer.conv
-            for index, layer in enumerate(self.layers)
-            if isinstance(layer, Convolutional) and index not in spared
-        }
+    @property
+    def head_layers(self) -> frozenset[str]:
+        """Names of the convolutions that feed a head."""
+        return frozenset(f"layers.{index}.conv" for index in self._head_sources())
 
     def _head_sources(self) -> set[int]:
         return {inputs[0] for layer, inputs in zip(self.layers, self.inputs, strict=True) if isinstance(layer, Yolo)}
@@ -117,35 +103,6 @@ def check_images(images: Tensor, *, channels: int, stride: int) -> None:
         raise InputError(f"images have {found} channels, the .cfg's [net] expects {channels}")
     if height % stride or width % stride:
         raise InputError(f"images are {width}x{height} pixels, expected multiples of {stride}")
-
-
-def run(
-    layers: Iterable[nn.Module],
-    inputs: Sequence[tuple[int, ...]],
-    last_reads: Sequence[Sequence[int]],
-    images: Tensor,
-) -> list[Tensor]:
-    """The outputs of the `[yolo]` among `layers`, each of which reads those of `inputs`; see `last_reads`."""
-    heads = []
-    outputs = {IMAGE: images}
-    for index, (layer, sources) in enumerate(zip(layers, inputs, strict=True)):
-        outputs[index] = layer(*(outputs[source] for source in sources))
-        if isinstance(layer, Yolo):
-            heads.append(outputs[index])
-        for unread in last_reads[index]:
-            del outputs[unread]
-    return heads
-
-
-def last_reads(inputs: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
-    """For each layer, the outputs that nobody reads after it has run."""
-    last_reader = {index: index for index in range(len(inputs))}
-    for index, sources in enumerate(inputs):
-        last_reader.update(dict.fromkeys(sources, index))
-    unread: list[list[int]] = [[] for _ in inputs]
-    for source, reader in last_reader.items():
-        unread[reader].append(source)
-    return tuple(tuple(sources) for sources in unread)
 
 
 def _initialise_head(convolutional: nn.Module, yolo: nn.Module) -> None:

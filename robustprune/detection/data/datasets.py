@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -14,6 +14,7 @@ from robustprune.core.settings import Settings
 from robustprune.detection.data.coco import CocoSplit, load_split
 from robustprune.detection.data.shapes import VERSION, generate
 from robustprune.detection.data.subsets import check_categories, check_disjoint, pool, shuffled, take
+from robustprune.plugins import any_settings, check_named_settings, task_registry
 
 
 class Shapes(Settings):
@@ -82,7 +83,24 @@ class Coco(Settings):
         return {"split": split, "sha256": self.splits()[0 if split == "train" else 1].fingerprint}
 
 
-Dataset = Annotated[Shapes | Coco, Field(discriminator="name")]
+DATASETS = task_registry(
+    "robustprune.datasets",
+    kind="data set",
+    task="detection",
+    bundled={"shapes": Shapes, "coco": Coco},
+    check=lambda name, entry: check_named_settings(name, entry.provides),
+)
+"""Settings with `splits()` and `fingerprint(split)`, as those here have."""
+
+if TYPE_CHECKING:
+    Dataset = Shapes | Coco
+
+
+def __getattr__(name: str) -> Any:
+    """Return `Dataset`, the settings of any data set, made when first asked for: a plug-in imports this module."""
+    if name == "Dataset":
+        return any_settings(DATASETS)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def cache_folder() -> Path:

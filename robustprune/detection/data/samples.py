@@ -108,7 +108,7 @@ class Samples:
                 the cache is theirs together.
         """
         self.split = split
-        self._image_size = image_size
+        self.image_size = image_size
         self._colour = colour
         self._workers = workers
         self._cache = _Cache(cache_bytes)
@@ -160,7 +160,7 @@ class Samples:
             pool.shutdown(cancel_futures=True)
 
     def _squares(self, count: int) -> NDArray[np.float32]:
-        return np.empty((count, self._image_size, self._image_size, 3), dtype=np.float32)
+        return np.empty((count, self.image_size, self.image_size, 3), dtype=np.float32)
 
     def _draw(self, square: NDArray[np.float32], index: int) -> Sample:
         """Return a sample whose image lies in the memory of `square`."""
@@ -173,8 +173,8 @@ class Samples:
 
     def _read(self, index: int) -> _Resized:
         image = self.split.image(index)
-        placement = place(*image.size, self._image_size)
-        corners = placement.to_square(torch.from_numpy(self.split.boxes(index))) / self._image_size
+        placement = place(*image.size, self.image_size)
+        corners = placement.to_square(torch.from_numpy(self.split.boxes(index))) / self.image_size
         low, high = corners.clamp(0, 1).tensor_split(2, dim=1)
         boxes = torch.cat([(low + high) / 2, high - low], dim=1)
         read = _Resized(resize(image, placement), boxes, torch.from_numpy(self.split.classes(index)), placement)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from robustprune.detection.darknet import Head
+from robustprune.detection.heads import Head
 
 MAX_SIDE_RATIO = 4.0
 
@@ -27,6 +27,11 @@ class Assignment(NamedTuple):
     column: Tensor
     classes: Tensor
     boxes: Tensor
+
+    def of_image(self, index: int) -> Assignment:
+        """Return the part that belongs to one image, as if that were the whole batch."""
+        part = Assignment(*(column[self.image == index] for column in self))
+        return part._replace(image=torch.zeros_like(part.image))
 
 
 def assign(targets: Tensor, heads: Sequence[Head], image_size: int) -> list[Assignment]:

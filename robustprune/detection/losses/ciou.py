@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 from torchvision.ops import box_convert, complete_box_iou_loss
 
-from robustprune.detection.darknet import MAX_SIZE_LOGIT, Head
+from robustprune.detection.heads import MAX_SIZE_LOGIT, Head
 from robustprune.detection.losses.assignment import Assignment
 
 BOX_WEIGHT, OBJECTNESS_WEIGHT, CLASS_WEIGHT = 0.05, 1.0, 0.5

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, box_convert
 
-from robustprune.detection.darknet import Detector
+from robustprune.detection.detector import AnchorDetector
 
 MAX_DETECTIONS = 100
 """Per image, as COCO's server limits results: a detector ruined by pruning would report boxes by the thousand.
@@ -19,7 +19,7 @@ FIRST_TRIED = 1000
 
 @torch.no_grad()
 def detect(
-    detector: Detector, images: Tensor, *, confidence: float, nms_iou: float
+    detector: AnchorDetector, images: Tensor, *, confidence: float, nms_iou: float
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Return boxes, scores and classes per image, best score first.
 

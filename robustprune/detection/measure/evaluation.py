@@ -10,13 +10,13 @@ from pydantic import Field
 from torch import Tensor
 
 from robustprune.core.settings import Settings
-from robustprune.detection.darknet import Detector
 from robustprune.detection.data.letterbox import Letterbox
 from robustprune.detection.data.samples import Samples
+from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.losses.assignment import assign
 from robustprune.detection.measure.average_precision import AveragePrecision, Detections, average_precision
 from robustprune.detection.measure.detections import detect
-from robustprune.detection.objective import Objective
+from robustprune.training import Objective
 
 
 class Evaluation(Settings):
@@ -46,7 +46,7 @@ class Measured(NamedTuple):
 
 
 def evaluate(
-    detector: Detector,
+    detector: AnchorDetector,
     samples: Samples,
     *,
     objective: Objective,

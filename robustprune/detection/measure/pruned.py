@@ -10,16 +10,26 @@ from torch import Tensor
 
 from robustprune.core.devices import device_name
 from robustprune.core.timing import take_turns, time_columns
-from robustprune.detection.darknet import Detector
-from robustprune.detection.darknet.compaction import compact
-from robustprune.inference.cost import cost
-from robustprune.inference.engine import dense_engine, fastest_engine
+from robustprune.detection import darknet
+from robustprune.detection.darknet.compact.compaction import compact
+from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
+from robustprune.detection.detector import AnchorDetector
+from robustprune.inference import engine
+from robustprune.inference.cost import cost, size
 
 
 def measure_pruned(
-    detector: Detector, masks: Mapping[str, Tensor], *, dense: Detector, image_size: int, repeats: int, warm_up: int
+    detector: AnchorDetector,
+    masks: Mapping[str, Tensor],
+    *,
+    dense: AnchorDetector,
+    image_size: int,
+    repeats: int,
+    warm_up: int,
 ) -> dict[str, Any]:
     """Return columns of a row; times are of the fastest engine, in turns with the unpruned detector in its own.
+
+    Detectors that are not Darknet's have no smaller form yet: they are timed as they are.
 
     Args:
         detector: pruned by `masks`, and so is a layer that has none not pruned.
@@ -29,18 +39,27 @@ def measure_pruned(
         repeats: how often each is timed.
         warm_up: how often each is run before.
     """
-    weight = next(detector.parameters())
+    device = next(detector.parameters()).device
     image = torch.rand(1, detector.channels, image_size, image_size, generator=torch.Generator().manual_seed(0))
-    image = image.to(weight.device)
-    unpruned = dense_engine(dense, image)
-    engine = fastest_engine(detector, image, dense=unpruned)
+    image = image.to(device)
+    if isinstance(detector, darknet.Detector):
+        assert isinstance(dense, darknet.Detector)
+        unpruned = dense_engine(dense, image)
+        own = fastest_engine(detector, image, dense=unpruned)
+        smaller = size(compact(detector), image)
+    else:
+        unpruned = engine.dense_engine(dense, image)
+        own = engine.Engine("dense", detector, unpruned.memory_format)
+        smaller = size(detector, image)
     with torch.inference_mode():
         pruned_time, dense_time = take_turns(
-            [engine.on(image), unpruned.on(image)], repeats=repeats, warm_up=warm_up, device=weight.device
+            [own.on(image), unpruned.on(image)], repeats=repeats, warm_up=warm_up, device=device
         )
     return {
         **time_columns(pruned_time, dense_time),
-        "engine": engine.name,
-        "device": device_name(weight.device),
-        **cost(detector, masks, compacted=compact(detector), image_size=image_size)._asdict(),
+        "engine": own.name,
+        "device": device_name(device),
+        **cost(detector, masks, image)._asdict(),
+        "params_compact": smaller.params,
+        "macs_compact": smaller.macs,
     }

@@ -1,36 +1,33 @@
-"""The classification study: how structural pruning changes what it takes to fool classifiers, robust ones and others.
-
-Three stages, and for each what determines its result.
-"""
+"""The classification study: how pruning changes what it takes to fool classifiers, robust ones and others."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 
-from robustprune.attacks import configured
+from robustprune import attacks
 from robustprune.classification import networks
-from robustprune.classification.data.images import LabelledImages
-from robustprune.classification.importances import IMPORTANCES, Problem
-from robustprune.classification.measure.attacks import check as check_attack
+from robustprune.classification.classifier import NORMALISATIONS, Classifier
+from robustprune.classification.data import DATASETS
+from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure.cost import measure_cost
-from robustprune.classification.measure.evaluation import PERTURBATIONS, ROBUSTNESS, evaluate
-from robustprune.classification.networks.classifier import NORMALISATIONS, Classifier
-from robustprune.classification.objective import Objective
-from robustprune.classification.pruning import SCOPES, Pruned, prune, unpruned
-from robustprune.classification.training import Training, train
+from robustprune.classification.measure.evaluation import PERTURBATIONS, ROBUSTNESS
+from robustprune.classification.networks.by_name import NETWORKS
+from robustprune.classification.task import ClassificationTask, held_out_of
 from robustprune.classification.weights.fitting import load_weights
 from robustprune.core.arrays import Arrays, to_arrays
-from robustprune.core.device_memory import hands_back_memory
 from robustprune.core.devices import in_full_precision
 from robustprune.core.errors import InputError
-from robustprune.core.host_memory import keep_freed
-from robustprune.core.operations import Workload
+from robustprune.core.memory import frees_device_memory
 from robustprune.core.progress import NOWHERE, Progress
-from robustprune.core.randomness import generator_for, seed_for
+from robustprune.core.randomness import generator_for
+from robustprune.methods import INITIALIZERS
+from robustprune.plugins import identities
+from robustprune.structures.removal import channel_counts
 from robustprune.studies.classification.settings import (
     TRAININGS,
     ClassificationSettings,
@@ -39,27 +36,27 @@ from robustprune.studies.classification.settings import (
     row_inputs,
     score_inputs,
 )
+from robustprune.studies.classification.training import SgdTraining
 from robustprune.studies.classification.work import stage_work
-from robustprune.studies.declared import NONE, Axis, Cell, Stage, Study
-from robustprune.studies.trade_off import TradeOff
+from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, PruningStudy, structure_entry
+from robustprune.task import Task
+from robustprune.training import Objective, train
+from sweeps.study import NONE, Axis, Cell, Stage, TradeOff, Workload
+
+MODEL = Axis("model", str)
+TRAINING = Axis("training", str, choices=TRAININGS)
+
+_DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary")
 
 
-class ClassificationStudy(Study):
-    """Classifiers, adversarially trained or not, pruned by channels, and the distances at which they are fooled."""
+class ClassificationStudy(PruningStudy):
+    """Classifiers, adversarially trained or not, that were pruned, and the distances at which they are fooled."""
 
     Settings: ClassVar = ClassificationSettings
-    axes: ClassVar = (
-        Axis("model", str),
-        Axis("training", str, choices=TRAININGS),
-        Axis("importance", str, choices=tuple(IMPORTANCES)),
-        Axis("scope", str, choices=tuple(SCOPES)),
-        Axis("seed", int, bounds=(0, 2**31 - 1)),
-        Axis("sparsity", float, bounds=(0.0, 1.0)),
-    )
+    settings: ClassificationSettings
+    axes: ClassVar = (MODEL, TRAINING, STRUCTURE, INITIALIZER, SCOPE, SEED, RATIO)
     stages: ClassVar = ("pretrain", "score", "evaluate_row")
-    row_axis: ClassVar = "sparsity"
-    pruned: ClassVar = "channels"
-    replicate_axis: ClassVar = "seed"
+    pruned: ClassVar = "channels or weights"
     panel_axis: ClassVar = "training"
     columns: ClassVar = {
         **ROBUSTNESS,
@@ -108,64 +105,72 @@ class ClassificationStudy(Study):
 
     def __init__(self, settings: ClassificationSettings) -> None:
         """Take validated settings; reads no data."""
-        self.settings = settings
+        super().__init__(settings)
         self._declared: dict[tuple[object, ...], dict[str, Any]] = {}
 
     # What the engine asks before anything runs
 
     def check(self, cells: Sequence[Cell]) -> list[str]:
-        """Read the data and every file of weights; return nothing, for nothing is mended.
+        """Read the data and every file of weights; return what plug-ins were left out.
 
         Raises:
-            InputError: something in them is wrong, a model does not exist or take such images, or a package is missing.
+            InputError: something in them is wrong, a model does not exist or take such images, a method does not fit,
+                or a package is missing.
         """
+        remarks = self.check_methods(cells, LOSSES, DATASETS, NETWORKS)
         evaluation, classes = self.settings.evaluation, len(self.settings.dataset.classes)
         for attack in (evaluation.attack, *evaluation.distances):
-            check_attack(attack, classes=classes)
+            attacks.check(attack, classes=classes)
         for model in dict.fromkeys(str(cell["model"]) for cell in cells):
             networks.check_image_size(model, self.settings.dataset.image_size)
-        self._check_weights(cells)
         self._check_images()
-        return []
+        self._check_weights(cells)
+        return remarks
 
-    def baselines(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return a cell for each model as it is before it is pruned and retrained."""
         kinds = dict.fromkeys((cell["model"], cell["training"], cell["seed"]) for cell in cells)
-        unpruned = {"importance": NONE, "scope": NONE}
+        unpruned: Cell = {"structure": NONE, "initializer": NONE, "scope": NONE}
         return [
-            {"model": model, "training": training, **unpruned, "seed": seed, "sparsity": 0.0}
+            {"model": model, "training": training, **unpruned, "seed": seed, "ratio": 0.0}
             for model, training, seed in kinds
         ]
 
-    def is_baseline(self, cell: Cell) -> bool:
-        """Say whether a cell is one of `baselines`."""
-        return bool(cell["importance"] == NONE)
-
     def stage(self, name: str, cell: Cell) -> Stage | None:
         """Declare what a stage of a cell depends on; None where the cell does without."""
-        model, training, importance = (str(cell[axis]) for axis in ("model", "training", "importance"))
+        model, training = str(cell["model"]), str(cell["training"])
         if name == "pretrain":
             given = self.settings.given(model, training) is not None
             # Weights that are given are the same for every seed.
-            axes = ["model", "training", *([] if given else ["seed"])]
-            return Stage(tuple(axes), self._once(pretrain_inputs, model=model, training=training))
+            axes = ("model", "training", *(() if given else ("seed",)))
+            inputs = self._once(pretrain_inputs, model=model, training=training) | _network_identity(model)
+            return Stage(axes, inputs, fields=(*_DATA, "pretrain"))
         if name == "evaluate_row":
             pruned = not self.is_baseline(cell)
-            return Stage(
-                tuple(axis.name for axis in self.axes),
-                self._once(row_inputs, training=training, pruned=pruned),
-                reads=("pretrain", "score"),
-            )
-        if self.is_baseline(cell) or IMPORTANCES[importance].score is None or cell["sparsity"] == 0:
-            return None
+            inputs = self._once(row_inputs, training=training, pruned=pruned)
+            inputs = inputs | (identities(structure_entry(str(cell["structure"]))) if pruned else {})
+            fields = (*_DATA, "retrain", "evaluation")
+            return Stage(tuple(axis.name for axis in self.axes), inputs, fields=fields, reads=("pretrain", "score"))
         assert name == "score"
-        axes = ["model", "training", "importance", "seed"]
-        axes += ["scope", "sparsity"] if IMPORTANCES[importance].per_sparsity else []
-        return Stage(tuple(axes), self._once(score_inputs, importance=importance, training=training))
+        return self.scored(
+            cell,
+            lambda initializer: self._once(score_inputs, initializer=initializer, training=training),
+            checkpoint=("model", "training", "seed"),
+            fields=_DATA,
+        )
 
-    def workloads(self, name: str, cell: Cell) -> list[Workload]:  # type: ignore[override]
+    def code(self, name: str, cell: Cell) -> Mapping[str, Sequence[str]]:
+        """Return the modules that make a stage's result."""
+        own = {"classification": [type(self).__module__, ClassificationTask.__module__]}
+        attacked = cell["training"] == "adversarial"
+        attack = self.settings.adversary.name if attacked else None
+        if name == "pretrain":
+            return own | self.method_code(cell | {"ratio": 0.0}, structure=False, attack=attack)
+        return own | self.method_code(cell, structure=True, attack=attack)
+
+    def workloads(self, name: str, cell: Cell) -> list[Workload]:
         """Return the parts of a stage's work."""
-        return stage_work(self.settings, name, cell)
+        return [Workload(*part) for part in stage_work(self.settings, name, cell)]
 
     def _once(self, inputs: Callable[..., dict[str, Any]], **of: Any) -> dict[str, Any]:
         """Return what `inputs` says of the settings, which may mean to read large files."""
@@ -176,70 +181,58 @@ class ClassificationStudy(Study):
 
     # The stages. Each goes on from what its `progress` has, if anything
 
-    @hands_back_memory
+    @frees_device_memory
     def pretrain(self, cell: Cell, progress: Progress = NOWHERE) -> Arrays:
         """Train from scratch, adversarially or not, or take the weights given."""
         model, training = str(cell["model"]), str(cell["training"])
-        classifier = self._placed(self._start(model, training, seed=cell["seed"]))
-        if self.settings.given(model, training) is None:
-            self._train(
-                classifier,
-                self.settings.pretrain,
-                attacked=training == "adversarial",
-                generator=generator_for(cell["seed"], "pretrain"),
-                progress=progress,
-            )
-        return to_arrays(classifier.state_dict())
-
-    @hands_back_memory
-    def score(self, cell: Cell, checkpoint: Arrays, progress: Progress = NOWHERE) -> Arrays:
-        """Score the weights of the checkpoint."""
-        name = str(cell["importance"])
-        method = IMPORTANCES[name]
-        assert method.score is not None
-        generator = generator_for(cell["seed"], "score")
-        problem = Problem(
-            images=self._training_images()[0],
-            objective=self._objective(cell["training"] == "adversarial", generator),
-            generator=generator,
-            scope=str(cell["scope"]) if method.per_sparsity else None,
-            sparsity=float(cell["sparsity"]) if method.per_sparsity else None,
+        task = self.task(cell)
+        if self.settings.given(model, training) is not None:
+            return to_arrays(task.fresh(0).state_dict())
+        classifier = task.fresh(int(cell["seed"]))
+        self._train(
+            classifier,
+            task,
+            self.settings.pretrain,
+            attacked=self.is_attacked(cell),
+            generator=generator_for(int(cell["seed"]), "pretrain"),
             progress=progress,
         )
-        classifier = self._restore(str(cell["model"]), checkpoint)
-        return to_arrays(method.score(classifier, problem, getattr(self.settings.importances, name)))
+        return to_arrays(classifier.state_dict())
 
-    @hands_back_memory
+    @frees_device_memory
     def evaluate_row(
         self, cell: Cell, checkpoint: Arrays, scores: Arrays | None, progress: Progress = NOWHERE
     ) -> dict[str, Any]:
         """Prune, retrain, and measure on the test images."""
         settings = self.settings
-        classifier = self._restore(str(cell["model"]), checkpoint)
+        task = replace(self.task(cell), evaluation=settings.evaluation)
+        classifier = task.restored(checkpoint)
         start = time.perf_counter()
-        pruned, best_epoch = self._prune(classifier, cell, scores), 0
+        pruned, best_epoch = self.prune(classifier, cell, scores, task=task), 0
+        channels = pruned.channels or channel_counts(
+            [torch.ones(group.decisions, dtype=torch.bool) for group in task.coupled_groups(classifier)]
+        )
+        task.placed(classifier)  # what is left of a weight has a memory format of its own
         if not self.is_baseline(cell):
             best_epoch = self._train(
                 classifier,
+                task,
                 settings.retrain,
                 attacked=retrained_under_attack(settings, str(cell["training"])),
-                generator=generator_for(cell["seed"], "retrain"),
+                generator=generator_for(int(cell["seed"]), "retrain"),
+                masks=pruned.masks,
                 progress=progress,
             )
         retrained = time.perf_counter()
         with in_full_precision():
-            measured = evaluate(
-                classifier,
-                settings.dataset.load("test"),
-                settings=settings.evaluation,
-                seed=seed_for(cell["seed"], "evaluate"),
-            )
+            measured = task.perturbations(classifier, seed=int(cell["seed"]))
         return {
             **measured.columns,
-            **pruned._asdict(),
+            **channels._asdict(),
             **measure_cost(
                 classifier,
-                dense=self._restore(str(cell["model"]), checkpoint),
+                pruned.masks,
+                dense=task.restored(checkpoint),
                 image_size=settings.dataset.image_size,
                 repeats=settings.evaluation.timing_repeats,
                 warm_up=settings.evaluation.timing_warm_up,
@@ -252,123 +245,103 @@ class ClassificationStudy(Study):
             "perturbations": measured.perturbations,
         }
 
-    def galleries(self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], object]) -> list[Any]:
-        """Return nothing: there are no pictures to show."""
-        return []
-
     # Parts
+
+    def task(self, cell: Mapping[str, Any]) -> ClassificationTask:
+        """Return classification by the cell's model."""
+        return self._task(str(cell["model"]), str(cell["training"]), self.device())
+
+    def is_attacked(self, cell: Mapping[str, Any]) -> bool:
+        """Say whether the cell's model is trained under attack."""
+        return bool(cell["training"] == "adversarial")
+
+    def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
+        """Return the loss of clean images, or of attacked ones in their place."""
+        if not attacked:
+            return Objective(task=task)
+        return self.robust(task, self.settings.adversary, generator, clean_too=False)
+
+    def _task(self, model: str, training: str, device: torch.device) -> ClassificationTask:
+        settings, dataset = self.settings, self.settings.dataset
+        weights = settings.given(model, training) or settings.initial(model)
+        normalisation = (weights.normalisation if weights is not None else None) or settings.normalisation
+
+        def build() -> Classifier:
+            network = networks.build(model, classes=len(dataset.classes), image_size=dataset.image_size)
+            return Classifier(network, NORMALISATIONS[normalisation], classes=dataset.classes)
+
+        def fill(classifier: Classifier) -> None:
+            assert weights is not None
+            try:
+                load_weights(classifier, weights.file)
+            except InputError as error:
+                raise InputError(f"weights.{model}: {error}") from error
+
+        return ClassificationTask(
+            build=build,
+            load=dataset.load,
+            holdout=settings.holdout,
+            image_size=dataset.image_size,
+            device=device,
+            weights=None if weights is None else fill,
+            loss_name=settings.loss,
+        )
+
+    def _train(
+        self,
+        classifier: Classifier,
+        task: ClassificationTask,
+        settings: SgdTraining,
+        *,
+        attacked: bool,
+        generator: torch.Generator,
+        masks: Mapping[str, torch.Tensor] | None = None,
+        progress: Progress,
+    ) -> int:
+        objective = self.objective(task, generator, attacked=attacked)
+        return train(
+            classifier,
+            objective=objective,
+            settings=settings,
+            generator=generator,
+            masks=masks,
+            chosen_by=task.chosen_by(objective.attack, settings.batch_size),
+            progress=progress,
+        )
 
     def _check_weights(self, cells: Sequence[Cell]) -> None:
         """Load every file of weights, and see that each is of use and can be scored."""
         asked: dict[tuple[str, str], set[str]] = {}
         for cell in cells:
-            asked.setdefault((str(cell["model"]), str(cell["training"])), set()).add(str(cell["importance"]))
+            asked.setdefault((str(cell["model"]), str(cell["training"])), set()).add(str(cell["initializer"]))
         for model, files in self.settings.weights.items():
             trainings = [training for name, training in asked if name == model]
             trained_here = any(self.settings.given(model, training) is None for training in trainings)
             for use, weights in files:
                 if weights is not None and (use not in trainings if use in TRAININGS else not trained_here):
                     raise InputError(f"weights.{model}.{use}: found {weights.file}, which no cell of the grid needs")
-        for (model, training), importances in asked.items():
-            classifier = self._start(model, training, seed=0)
-            for importance in importances:
-                check = IMPORTANCES[importance].check
+        for (model, training), initializers in asked.items():
+            task = self._task(model, training, torch.device("cpu"))
+            classifier = task.fresh(0)
+            for initializer in sorted(initializers):
+                check = INITIALIZERS.lookup(initializer).check
                 if check is not None:
-                    check(classifier)
+                    check(task, classifier)
 
     def _check_images(self) -> None:
         """Read the images, and see that there are enough of them."""
         settings = self.settings
         settings.dataset.load("test")
         count = len(settings.dataset.load("train"))
-        left = count - self._held_out(count)
+        left = count - held_out_of(count, settings.holdout)
         if left < 2:
             raise InputError(
                 f"holdout: found {settings.holdout:g}, which leaves {left} of {count} images to train on, "
                 "expected at least 2"
             )
-        if settings.importances.hydra.batch_size < 2:
-            raise InputError("importances.hydra.batch_size: found 1, expected at least 2, for batch norm")
+        if settings.initializers.hydra.batch_size < 2:  # type: ignore[attr-defined]
+            raise InputError("initializers.hydra.batch_size: found 1, expected at least 2, for batch norm")
 
-    @property
-    def _device(self) -> torch.device:
-        # Only stages come here: planning changes nothing of the process and opens no GPU.
-        torch.set_num_threads(self.settings.threads)
-        keep_freed()
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def _prune(self, classifier: Classifier, cell: Cell, scores: Arrays | None) -> Pruned:
-        image_size = self.settings.dataset.image_size
-        if cell["sparsity"] == 0:
-            return unpruned(classifier, image_size=image_size)
-        pruned = prune(
-            classifier,
-            sparsity=float(cell["sparsity"]),
-            scope=str(cell["scope"]),
-            importance=IMPORTANCES[cell["importance"]].of_groups(scores, generator_for(cell["seed"], "prune")),
-            image_size=image_size,
-        )
-        self._placed(classifier)  # what is left of a weight has a memory format of its own
-        return pruned
-
-    def _train(
-        self,
-        classifier: Classifier,
-        settings: Training,
-        *,
-        attacked: bool,
-        generator: torch.Generator,
-        progress: Progress,
-    ) -> int:
-        images, held_out = self._training_images()
-        return train(
-            classifier,
-            images,
-            held_out=held_out,
-            objective=self._objective(attacked, generator),
-            settings=settings,
-            generator=generator,
-            progress=progress,
-        )
-
-    def _objective(self, attacked: bool, generator: torch.Generator) -> Objective:
-        return Objective(attack=configured(self.settings.adversary, generator) if attacked else None)
-
-    def _training_images(self) -> tuple[LabelledImages, LabelledImages]:
-        """Return the images to train on and those to choose by, the same of every seed."""
-        images = self.settings.dataset.load("train")
-        order = torch.randperm(len(images), generator=generator_for(0, "holdout"))
-        held_out = self._held_out(len(images))
-        return images.take(order[held_out:]), images.take(order[:held_out])
-
-    def _held_out(self, images: int) -> int:
-        return max(1, round(float(self.settings.holdout) * images))
-
-    def _start(self, model: str, training: str, *, seed: int) -> Classifier:
-        """Return a model before any training of ours: fresh from the seed, or with the weights given."""
-        weights = self.settings.given(model, training) or self.settings.initial(model)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(seed, "initialise"))
-            classifier = self._build(model, weights.normalisation if weights is not None else None)
-        if weights is not None:
-            try:
-                load_weights(classifier, weights.file)
-            except InputError as error:
-                raise InputError(f"weights.{model}: {error}") from error
-        return classifier
-
-    def _restore(self, model: str, arrays: Arrays) -> Classifier:
-        classifier = self._build(model)
-        # Copies: the arrays may be read-only views of memory that other processes share.
-        classifier.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
-        return self._placed(classifier).eval()
-
-    def _build(self, model: str, normalisation: str | None = None) -> Classifier:
-        dataset = self.settings.dataset
-        network = networks.build(model, classes=len(dataset.classes), image_size=dataset.image_size)
-        return Classifier(
-            network, NORMALISATIONS[normalisation or self.settings.normalisation], classes=dataset.classes
-        )
-
-    def _placed(self, classifier: Classifier) -> Classifier:
-        return classifier.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+def _network_identity(model: str) -> dict[str, Any]:
+    return identities((NETWORKS, model)) if model in NETWORKS else {}

@@ -1,27 +1,29 @@
-"""What each stage of a classification study does, and the operations that takes; the unit is told in `workload`."""
+"""What each stage of a classification study does, and the operations that takes; the unit is in `core.operations`."""
 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 
-from robustprune.attacks import FgsmSettings, PgdSettings
-from robustprune.attacks.apgd import ApgdSettings
+from robustprune.attacks import attack_work
 from robustprune.classification import networks
-from robustprune.classification.importances import IMPORTANCES
-from robustprune.classification.measure.cost import size
-from robustprune.classification.networks.classifier import CIFAR10, Classifier
-from robustprune.classification.training import Training
-from robustprune.core.operations import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Workload, attack_passes
+from robustprune.classification.classifier import NORMALISATIONS, Classifier
+from robustprune.classification.task import held_out_of
+from robustprune.core.operations import FORWARD, Work, counted, training_passes
+from robustprune.inference.cost import size
+from robustprune.methods import INITIALIZERS, NoSettings
+from robustprune.structures import STRUCTURES
 from robustprune.studies.classification.settings import ClassificationSettings, retrained_under_attack
-from robustprune.studies.declared import NONE, Cell
+from robustprune.training import Training
+from sweeps.study import NONE, Cell
 
 
-def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[Workload]:
-    """Return the parts of a stage's work for one cell; nothing for an importance that does not tell its own.
+def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[Work]:
+    """Return the parts of a stage's work for one cell; nothing for an initializer that does not tell its own.
 
-    Of a network with a share s of its channels pruned, (1 − s)² of the operations are left: each convolution has that
+    Of a network with a share s of its channels removed, (1 − s)² of the operations are left: each convolution has that
     many fewer filters, and each filter reads that many fewer channels. Scopes and shortcuts make it more or less.
 
     Raises:
@@ -30,58 +32,59 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
     model, training = str(cell["model"]), str(cell["training"])
     dataset = settings.dataset
     forward = 2.0 * _macs(model, len(dataset.classes), dataset.image_size)
-    kept = (1 - float(cell["sparsity"])) ** 2
     if name == "pretrain":
         if settings.given(model, training) is not None:
-            return [Workload(f"{model}: weights as they are given", 0.0)]
-        return [
-            _training(f"{model}: {training} training", settings, settings.pretrain, training == "adversarial", forward)
-        ]
+            return [Work(f"{model}: weights as they are given", 0.0)]
+        attacked = training == "adversarial"
+        return [_training(f"{model}: {training} training", settings, settings.pretrain, attacked, forward)]
     if name == "score":
-        work = IMPORTANCES[cell["importance"]].work
-        own = getattr(settings.importances, str(cell["importance"]), None)
-        images = round((1 - settings.holdout) * len(dataset.load("train")))
-        attack = settings.adversary if training == "adversarial" else None
-        return [] if work is None else [work(own, forward=forward, images=images, attack=attack)]
+        initializer = str(cell["initializer"])
+        work = INITIALIZERS[initializer].work
+        own = getattr(settings.initializers, initializer, NoSettings())
+        images = len(dataset.load("train"))
+        images -= held_out_of(images, settings.holdout)
+        attack = attack_work(settings.adversary) if training == "adversarial" else None
+        return [] if work is None else [work(own, forward=forward, images=images, attack=attack, clean_too=False)]
     assert name == "evaluate_row"
-    measuring = _measuring(model, settings, forward * kept, forward)
-    if cell["importance"] == NONE:
+    is_baseline = cell["initializer"] == NONE
+    removes = not is_baseline and STRUCTURES[str(cell["structure"])].removes
+    left = forward * ((1 - float(cell["ratio"])) ** 2 if removes else 1)
+    measuring = _measuring(model, settings, left, forward)
+    if is_baseline:
         return [measuring]
     attacked = retrained_under_attack(settings, training)
-    return [_training(f"{model}: retraining", settings, settings.retrain, attacked, forward * kept), measuring]
+    return [_training(f"{model}: retraining", settings, settings.retrain, attacked, left), measuring]
 
 
-def _training(
-    kind: str, settings: ClassificationSettings, training: Training, attacked: bool, forward: float
-) -> Workload:
+def _training(kind: str, settings: ClassificationSettings, training: Training, attacked: bool, forward: float) -> Work:
     images = len(settings.dataset.load("train"))
-    held_out = round(settings.holdout * images)
-    attack = attack_passes(settings.adversary) if attacked else 0
-    trained = attack + FORWARD + INPUT_GRADIENT + WEIGHT_GRADIENT
-    passes = (images - held_out) * trained + held_out * (attack + FORWARD)
+    held_out = held_out_of(images, settings.holdout)
+    attack = attack_work(settings.adversary) if attacked else None
+    chosen_by = FORWARD + (0 if attack is None else attack.passes)
+    passes = (images - held_out) * training_passes(attack, clean_too=False) + held_out * chosen_by
     under = ", under attack" if attacked else ""
-    epochs = f"{training.epochs:,} epoch{'' if training.epochs == 1 else 's'}"
-    return Workload(
-        f"{kind}: {epochs} of {images - held_out:,} images{under}", float(training.epochs) * passes * forward
+    return Work(
+        f"{kind}: {counted(training.epochs, 'epoch')} of {images - held_out:,} images{under}",
+        float(training.epochs) * passes * forward,
     )
 
 
-def _measuring(model: str, settings: ClassificationSettings, forward: float, dense: float) -> Workload:
+def _measuring(model: str, settings: ClassificationSettings, forward: float, dense: float) -> Work:
     evaluation, images = settings.evaluation, len(settings.dataset.load("test"))
     distant = min(evaluation.images or images, images)
-    steps = sum(attack.steps for attack in evaluation.distances)
-    passes = images * (2 * FORWARD + _attack_passes(evaluation.attack)) + distant * steps * (FORWARD + INPUT_GRADIENT)
+    works = [attack_work(attack) for attack in evaluation.distances]
+    steps = sum(int(_steps(attack)) for attack in evaluation.distances)
+    passes = images * (2 * FORWARD + attack_work(evaluation.attack).passes)
+    passes += distant * sum(work.passes for work in works)
     timed = (evaluation.timing_repeats + evaluation.timing_warm_up) * (forward + dense)
-    return Workload(
+    return Work(
         f"{model}: measuring {images:,} images, and of {distant:,} the distances in {steps:,} attack steps",
         passes * forward + timed,
     )
 
 
-def _attack_passes(attack: PgdSettings | FgsmSettings | ApgdSettings) -> int:
-    if isinstance(attack, ApgdSettings):
-        return attack.restarts * (attack.steps + 1) * (FORWARD + INPUT_GRADIENT)
-    return attack_passes(attack)
+def _steps(attack: Any) -> int:
+    return int(getattr(attack, "steps", 1))
 
 
 @functools.lru_cache(maxsize=64)
@@ -89,5 +92,5 @@ def _macs(model: str, classes: int, image_size: int) -> int:
     # On the meta device: shapes without numbers.
     with torch.device("meta"):
         network = networks.build(model, classes=classes, image_size=image_size)
-        classifier = Classifier(network, CIFAR10, classes=["?"] * classes)
-    return size(classifier, image_size=image_size).macs
+        classifier = Classifier(network, NORMALISATIONS["none"], classes=["?"] * classes)
+        return size(classifier, torch.zeros(1, 3, image_size, image_size)).macs

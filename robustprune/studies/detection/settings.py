@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationInfo, create_model, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
-from robustprune.attacks import AttackSettings, PgdSettings
-from robustprune.core.errors import InputError
+from robustprune.attacks import ATTACKS, AttackSettings, PgdSettings
+from robustprune.core.files import file_sha256
 from robustprune.core.precision import Compute
 from robustprune.core.settings import Settings
 from robustprune.detection.darknet import cfg
-from robustprune.detection.data.datasets import Dataset
+from robustprune.detection.data.datasets import DATASETS, Dataset
+from robustprune.detection.losses import LOSSES
 from robustprune.detection.measure.evaluation import Evaluation
-from robustprune.detection.training import Training
-from robustprune.initializers import INITIALIZERS
+from robustprune.detection.networks import NETWORKS, network_identity
+from robustprune.methods import INITIALIZERS, initializer_settings
+from robustprune.plugins import any_name, identities
+from robustprune.structures import SCOPES
+from robustprune.studies.detection.training import AdamTraining
 
 MOST_IMAGES = 5000
 """Measured on more images than these, all of COCO's val2017, a model's detections are not kept by default."""
+
+if TYPE_CHECKING:
+    InitializerSettings = BaseModel
+    LossName = str
+else:
+    InitializerSettings = initializer_settings()
+    LossName = any_name(LOSSES)
 
 
 class DetectorSettings(Settings):
     """The network, and where it starts from."""
 
-    config: str = Field(description="a Darknet .cfg file, or the name of a bundled one")
+    config: str = Field(description="a Darknet .cfg file, the name of a bundled one, or that of a plug-in's network")
     weights: str | None = Field(default=None, description="Darknet .weights to start from, in place of base training")
     image_size: int = Field(ge=32)
-    loss: Literal["ciou"] = "ciou"
+    loss: LossName = "ciou"
 
 
 class LoaderSettings(Settings):
@@ -52,17 +61,10 @@ class DetectionsSettings(Settings):
         return images <= MOST_IMAGES if self.keep is None else self.keep
 
 
-class BaseTraining(Training):
+class BaseTraining(AdamTraining):
     """Clean training from scratch, once per sweep; without it, the detector starts from given weights."""
 
     seed: int = Field(default=0, ge=0)
-
-
-InitializerSettings = create_model(  # one optional entry per registered initializer
-    "InitializerSettings",
-    __base__=Settings,
-    **{name: (method.settings, method.settings()) for name, method in INITIALIZERS.items()},  # type: ignore[call-overload]
-)
 
 
 class DetectionSettings(Settings):
@@ -72,9 +74,12 @@ class DetectionSettings(Settings):
     detector: DetectorSettings
     attack: AttackSettings = PgdSettings()
     base: BaseTraining | None = Field(default=None, validate_default=True)
-    pretrain: Training
-    finetune: Training
-    initializers: InitializerSettings = InitializerSettings()  # type: ignore[valid-type]
+    pretrain: AdamTraining
+    finetune: AdamTraining
+    initializers: InitializerSettings = InitializerSettings()
+    scope: Literal["layer", "global"] = Field(
+        default="layer", description="the same ratio in every layer, or one ranking of all weights"
+    )
     evaluation: Evaluation = Evaluation()
     compute: Compute = Compute()
     loader: LoaderSettings = LoaderSettings()
@@ -107,8 +112,11 @@ class DetectionSettings(Settings):
         return 0 if self.base is None else self.base.seed
 
 
-# Attack settings younger than the first results, with the value that does nothing: so results keep their keys.
-_LATER = (("random_start", False), ("restarts", 1))
+ATTACK_DEFAULTS = (("random_start", False), ("restarts", 1))
+"""Settings of attacks that are left out of keys where they do nothing."""
+
+UNNORMALISED_DEEPLIFT_VERSION = 2
+"""Of deeplift's scores for detectors that activate a convolution without batch norm; see CHANGELOG.md."""
 
 
 def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
@@ -120,52 +128,53 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
         InputError: a file that is part of them cannot be read.
     """
     plain = settings.model_dump(mode="json")
-    detector = plain["detector"] | {"config": _cfg_sha256(settings.detector.config)}
+    detector = plain["detector"] | {"config": network_identity(settings.detector.config)}
     if settings.detector.weights is not None:
-        detector["weights"] = _file_sha256(settings.detector.weights)
-    attack = {name: value for name, value in plain["attack"].items() if (name, value) not in _LATER}
+        detector["weights"] = file_sha256(settings.detector.weights, "detector.weights")
+    attack = {name: value for name, value in plain["attack"].items() if (name, value) not in ATTACK_DEFAULTS}
     trained, exact = (_unless_default(compute) for compute in (settings.compute, settings.compute.exactly()))
     common = {"detector": detector, "threads": plain["threads"], **exact}
+    common |= identities((DATASETS, settings.dataset.name), (LOSSES, settings.detector.loss))
     train, val = (settings.dataset.fingerprint(split) for split in ("train", "val"))
     own_training = {"training": plain["base"], "train": train, **trained} if settings.detector.weights is None else {}
-    robust = common | {"attack": attack, "train": train, **trained}
-    measured = common | {"attack": attack, "val": val, "evaluation": plain["evaluation"]}
+    attacked = {"attack": attack, **identities((ATTACKS, settings.attack.name))}
+    robust = common | attacked | {"train": train, **trained}
+    measured = common | attacked | {"val": val, "evaluation": plain["evaluation"]}
     pruning = {"prune_heads": plain["prune_heads"]}
-    scores = dict(plain["initializers"])
-    if _activates_unnormalised(settings.detector.config):
-        # Only of such detectors did the first release explain the layers before an activation wrongly.
-        scores["deeplift"] = scores["deeplift"] | {"version": 2}
+    pruning |= {"scope": settings.scope} if settings.scope != SCOPES[0] else {}
     return {
         "base": common | own_training,
         "pretrain": robust | {"training": plain["pretrain"]},
-        **{name: robust | pruning | {"scores": own} for name, own in scores.items()},
+        **{name: _scored(settings, name, robust, common) for name in INITIALIZERS},
         "evaluate_row": measured | pruning | {"train": train, "training": plain["finetune"], **trained},
         "baseline": measured,
     }
 
 
+def _scored(settings: DetectionSettings, name: str, robust: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
+    """Return what determines an initializer's scores; the scope only where it looks at ratios."""
+    method = INITIALIZERS[name]
+    own: dict[str, Any] = {}
+    if method.settings.model_fields:
+        own = getattr(settings.initializers, name).model_dump(mode="json")
+    if name == "deeplift" and _activates_unnormalised(settings.detector.config):
+        own = own | {"version": UNNORMALISED_DEEPLIFT_VERSION}
+    scope = {"scope": settings.scope} if method.per_ratio and settings.scope != SCOPES[0] else {}
+    pruning = {"prune_heads": settings.prune_heads, **scope}
+    return (robust if method.sees_images else common) | pruning | {"scores": own}
+
+
 def _unless_default(compute: Compute) -> dict[str, Any]:
-    """Return nothing for the default, which is younger than the first results too."""
+    """Return nothing for the default, which has no part in keys."""
     return {} if compute == Compute() else {"compute": compute.model_dump(mode="json")}
 
 
-def _cfg_sha256(path_or_name: str) -> str:
-    """Identify a .cfg by what it says, not by its comments or where it lies."""
-    said = [(section.name, sorted(section.options.items())) for section in cfg.read(path_or_name)]
-    return hashlib.sha256(repr(said).encode()).hexdigest()
-
-
 def _activates_unnormalised(config: str) -> bool:
-    """Say whether a convolution goes into an activation with no batch norm between."""
+    """Say whether a convolution of a .cfg goes into an activation with no batch norm between."""
+    if config in NETWORKS:
+        return False
     convolutions = [section for section in cfg.read(config) if section.name == "convolutional"]
     return any(
         section.text("batch_normalize", "0") == "0" and section.text("activation", "logistic") != "linear"
         for section in convolutions
     )
-
-
-def _file_sha256(path: str) -> str:
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"detector.weights: {path} cannot be read ({error.strerror})") from error

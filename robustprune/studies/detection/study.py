@@ -1,7 +1,4 @@
-"""The detection study: how robust detectors fare when they are scored, pruned and fine-tuned in different ways.
-
-Four stages, and for each what determines its result.
-"""
+"""The detection study: how robust detectors fare when they are scored, pruned and fine-tuned in different ways."""
 
 from __future__ import annotations
 
@@ -12,54 +9,53 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
-from robustprune.attacks import configured
 from robustprune.core.arrays import Arrays, to_arrays
-from robustprune.core.device_memory import hands_back_memory
 from robustprune.core.devices import in_full_precision
 from robustprune.core.errors import InputError
-from robustprune.core.host_memory import keep_freed
-from robustprune.core.operations import Workload
+from robustprune.core.memory import frees_device_memory
+from robustprune.core.operations import Work
 from robustprune.core.progress import NOWHERE, Progress
-from robustprune.core.randomness import generator_for, seed_for
-from robustprune.detection.darknet import Detector
-from robustprune.detection.darknet.couplings import couplings
-from robustprune.detection.darknet.weights import load_weights
+from robustprune.core.randomness import generator_for
+from robustprune.detection import darknet, networks
+from robustprune.detection.data.datasets import DATASETS, Dataset
 from robustprune.detection.data.samples import Samples
+from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.kept_models import ENDINGS, model_files
 from robustprune.detection.losses import LOSSES
 from robustprune.detection.measure.detection_table import COLUMNS, detection_table
-from robustprune.detection.measure.evaluation import Measured, evaluate
 from robustprune.detection.measure.pruned import measure_pruned
-from robustprune.detection.objective import Objective
-from robustprune.detection.pictures.galleries import Gallery, Lines, chosen_images, detection_gallery
-from robustprune.detection.training import train
-from robustprune.initializers import INITIALIZERS, Problem
-from robustprune.structures import STRUCTURES
-from robustprune.structures import masks as masking
-from robustprune.studies.declared import NONE, Axis, Cell, Stage, Study
+from robustprune.detection.task import DetectionTask
+from robustprune.methods import INITIALIZERS
+from robustprune.plugins import identities
+from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
-from robustprune.studies.detection.work import stage_work
-from robustprune.studies.trade_off import ACCURACY_AGAINST_TIME
+from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
+from robustprune.studies.detection.work import Scale, scale, scoring_work, stage_work
+from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, PruningStudy, structure_entry
+from robustprune.task import Task
+from robustprune.training import Objective, train
+from sweeps.study import NONE, Axis, Cell, Gallery, Lines, Stage, Workload
+
+COLOUR = Axis("colour", str, choices=("rgb", "greyscale"))
+
+ROW_VERSION, COUPLED_SCORES_VERSION = 2, 2
+"""Raised when what a row measures, or how scores under coupled masks are found, changes; CHANGELOG.md says how."""
+
+_DATA = ("dataset", "detector", "compute", "loader", "threads")
+_ROBUST = (*_DATA, "attack")
+_PRUNED = (*_ROBUST, "prune_heads", "scope")
 
 
-class DetectionStudy(Study):
+class DetectionStudy(PruningStudy):
     """Adversarially trained detectors, pruned by different scores in different structures."""
 
     Settings: ClassVar = DetectionSettings
-    axes: ClassVar = (
-        Axis("structure", str, choices=tuple(STRUCTURES)),
-        Axis("initializer", str, choices=tuple(INITIALIZERS)),
-        Axis("colour", str, choices=("rgb", "greyscale")),
-        Axis("seed", int, bounds=(0, 2**31 - 1)),
-        Axis("ratio", float, bounds=(0.0, 1.0)),
-    )
+    settings: DetectionSettings
+    axes: ClassVar = (STRUCTURE, INITIALIZER, COLOUR, SEED, RATIO)
     stages: ClassVar = ("base", "pretrain", "score", "evaluate_row")
-    row_axis: ClassVar = "ratio"
     pruned: ClassVar = "weights"
-    replicate_axis: ClassVar = "seed"
-    panel_axis: ClassVar = None
+    removes_channels: ClassVar = False
     columns: ClassVar = {
         "map_adv": float,
         "map50_adv": float,
@@ -94,11 +90,6 @@ class DetectionStudy(Study):
     }
     trade_off: ClassVar = ACCURACY_AGAINST_TIME
 
-    def __init__(self, settings: DetectionSettings) -> None:
-        """Take validated settings; reads no data."""
-        self.settings = settings
-        self._samples: dict[str, Samples] = {}
-
     # What the engine asks before anything runs
 
     @property
@@ -110,19 +101,28 @@ class DetectionStudy(Study):
         """Read the data set's annotations, the .cfg and the weights; return what was mended in the data.
 
         Raises:
-            InputError: something in them is wrong.
+            InputError: something in them is wrong, or a method does not fit.
         """
         # No matter of validation: sweeps of both were run, and their specs must still be read.
         if self.settings.detector.weights is not None and self.settings.base is not None:
             raise InputError("base: found a training, but detector.weights too, expected one of them (--set base=null)")
+        remarks = self.check_methods(cells, LOSSES, DATASETS, networks.NETWORKS)
         splits = self.settings.dataset.splits()
-        stride, size = self._start().stride, self.settings.detector.image_size
+        task = self._task("rgb", device=torch.device("cpu"))
+        detector = task.fresh(self.settings.base_seed)
+        stride, size = detector.stride, self.settings.detector.image_size
         if size % stride:
             raise InputError(f"detector.image_size is {size}, expected a multiple of {stride}")
+        if self.settings.keep_models and not isinstance(detector, darknet.Detector):
+            raise InputError("keep_models: found true, expected false: only Darknet's detectors have a file to keep")
+        for initializer in dict.fromkeys(str(cell["initializer"]) for cell in cells):
+            check = INITIALIZERS.lookup(initializer).check
+            if check is not None:
+                check(task, detector)
         chosen_images(splits[1], self.settings.detections.images or ())
-        return [split.remark for split in splits if split.remark is not None]
+        return [*remarks, *(split.remark for split in splits if split.remark is not None)]
 
-    def baselines(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return a cell per colour for the detector that was neither adversarially trained nor pruned."""
         colours = dict.fromkeys(cell["colour"] for cell in cells)
         seed = self.settings.base_seed
@@ -130,155 +130,146 @@ class DetectionStudy(Study):
             {"structure": NONE, "initializer": NONE, "colour": colour, "seed": seed, "ratio": 0.0} for colour in colours
         ]
 
-    def is_baseline(self, cell: Cell) -> bool:
-        """Say whether a cell is one of `baselines`."""
-        return bool(cell["initializer"] == NONE)
-
     def stage(self, name: str, cell: Cell) -> Stage | None:
         """Declare what a stage of a cell depends on; None where the cell does without."""
         trial = ("structure", "initializer", "colour", "seed")
+        checkpoint = ("colour", "seed") if self.settings.share_pretraining else trial
+        initializer, structure = str(cell["initializer"]), str(cell["structure"])
         if name == "base":
-            return Stage((), self._inputs["base"])
+            return Stage((), self._inputs["base"], fields=(*_DATA, "base"))
         if name == "evaluate_row":
-            unpruned = self.is_baseline(cell)
-            # 2: coupled filters are pruned together, and every row is timed in its best engine.
-            reads = ("base" if unpruned else "pretrain", "score")
-            inputs = self._inputs["baseline" if unpruned else "evaluate_row"]
-            return Stage((*trial, "ratio"), inputs, version=2, reads=reads)
+            fields = (*_PRUNED, "base", "finetune", "evaluation", "detections", "keep_models")
+            if self.is_baseline(cell):
+                inputs = self._inputs["baseline"]
+                return Stage((*trial, "ratio"), inputs, version=ROW_VERSION, fields=fields, reads=("base", "score"))
+            inputs = self._inputs["evaluate_row"] | identities(structure_entry(structure))
+            return Stage((*trial, "ratio"), inputs, version=ROW_VERSION, fields=fields, reads=("pretrain", "score"))
         if self.is_baseline(cell):
             return None
         if name == "pretrain":
-            return Stage(("colour", "seed") if self.settings.share_pretraining else trial, self._inputs["pretrain"])
+            return Stage(checkpoint, self._inputs["pretrain"], fields=(*_ROBUST, "pretrain"))
         assert name == "score"
-        if cell["ratio"] == 0:
-            return None
-        initializer = str(cell["initializer"])
-        if not INITIALIZERS[initializer].per_ratio:
-            return Stage(("initializer", "colour", "seed"), self._inputs[initializer])
-        # 2: coupled filters are masked together.
-        version = 2 if cell["structure"] == "structured" else 1
-        return Stage((*trial, "ratio"), self._inputs[initializer], version=version)
+        version = COUPLED_SCORES_VERSION if initializer == "hydra" and structure == "structured" else 1
+        return self.scored(
+            cell, self._inputs.__getitem__, checkpoint=("colour", "seed"), fields=_PRUNED, version=version
+        )
 
-    def workloads(self, name: str, cell: Cell) -> list[Workload]:  # type: ignore[override]
+    def code(self, name: str, cell: Cell) -> Mapping[str, Sequence[str]]:
+        """Return the modules that make a stage's result."""
+        own = {"detection": [type(self).__module__, DetectionTask.__module__]}
+        if name == "base" or (name == "pretrain"):
+            attack = None if name == "base" else self.settings.attack.name
+            return own | self.method_code(cell | {"ratio": 0.0}, structure=False, attack=attack)
+        method = INITIALIZERS.get(str(cell["initializer"]))
+        structure = name == "evaluate_row" or (method is not None and (method.per_structure or method.per_ratio))
+        return own | self.method_code(cell, structure=structure, attack=self.settings.attack.name)
+
+    def workloads(self, name: str, cell: Cell) -> list[Workload]:
         """Return the parts of a stage's work; nothing for an initializer that does not tell its own."""
-        row = "baseline" if self.is_baseline(cell) else "evaluate_row"
-        return self._work[{"score": str(cell["initializer"]), "evaluate_row": row}.get(name, name)]
+        if name == "score":
+            parts = scoring_work(self.settings, self._scale, str(cell["initializer"]))
+        else:
+            row = "baseline" if self.is_baseline(cell) else "evaluate_row"
+            parts = self._work[{"evaluate_row": row}.get(name, name)]
+        return [Workload(*part) for part in parts]
 
     @functools.cached_property
     def _inputs(self) -> dict[str, dict[str, Any]]:
         return stage_inputs(self.settings)
 
     @functools.cached_property
-    def _work(self) -> dict[str, list[Workload]]:
-        return stage_work(self.settings)
+    def _scale(self) -> Scale:
+        return scale(self.settings)
+
+    @functools.cached_property
+    def _work(self) -> dict[str, list[Work]]:
+        return stage_work(self.settings, self._scale)
 
     # The stages. Each goes on from what its `progress` has, if anything
 
-    @hands_back_memory
+    @frees_device_memory
     def base(self, cell: Cell, progress: Progress = NOWHERE) -> Arrays:
         """Train on clean colour images, or take the weights given."""
-        detector = self._placed(self._start())
+        task = self._task("rgb")
+        detector = task.fresh(self.settings.base_seed)
         if self.settings.detector.weights is None:
             assert self.settings.base is not None
             train(
                 detector,
-                self._split("train", "rgb"),
-                objective=Objective(loss=LOSSES[self.settings.detector.loss], compute=self.settings.compute),
+                objective=Objective(task=task),
                 settings=self.settings.base,
                 generator=generator_for(self.settings.base_seed, "base"),
                 progress=progress,
             )
         return to_arrays(detector.state_dict())
 
-    @hands_back_memory
+    @frees_device_memory
     def pretrain(self, cell: Cell, base: Arrays, progress: Progress = NOWHERE) -> Arrays:
         """Train adversarially, from the base detector."""
-        detector = self._restore(base)
-        generator = generator_for(cell["seed"], "pretrain")
+        task = self._task(str(cell["colour"]))
+        detector = task.restored(base)
+        generator = generator_for(int(cell["seed"]), "pretrain")
         train(
             detector,
-            self._split("train", cell["colour"]),
-            objective=self._robust(generator),
+            objective=self.objective(task, generator, attacked=True),
             settings=self.settings.pretrain,
             generator=generator,
             progress=progress,
         )
         return to_arrays(detector.state_dict())
 
-    @hands_back_memory
-    def score(self, cell: Cell, checkpoint: Arrays, progress: Progress = NOWHERE) -> Arrays:
-        """Score the weights of the checkpoint."""
-        name = str(cell["initializer"])
-        method = INITIALIZERS[name]
-        generator = generator_for(cell["seed"], "score")
-        problem = Problem(
-            samples=self._split("train", cell["colour"]),
-            objective=self._robust(generator),
-            generator=generator,
-            structure=str(cell["structure"]) if method.per_ratio else None,
-            ratio=float(cell["ratio"]) if method.per_ratio else None,
-            prune_heads=self.settings.prune_heads,
-            progress=progress,
-        )
-        scores = method.score(self._restore(checkpoint), problem, getattr(self.settings.initializers, name))
-        return to_arrays(scores)
-
-    @hands_back_memory
+    @frees_device_memory
     def evaluate_row(
         self, cell: Cell, checkpoint: Arrays, scores: Arrays | None, progress: Progress = NOWHERE
     ) -> dict[str, Any]:
         """Prune, fine-tune under attack, and measure on the validation images."""
-        detector = self._restore(checkpoint)
-        masks: dict[str, Tensor] = {}
-        if scores is not None:
-            importance = {layer: torch.tensor(array) for layer, array in scores.items()}
-            draw, groups = STRUCTURES[str(cell["structure"])], couplings(detector, importance)
-            drawn = draw(importance, float(cell["ratio"]), groups)
-            masks = {layer: mask.to(self._device) for layer, mask in drawn.items()}
+        settings = self.settings
+        task = replace(self.task(cell), attack_settings=settings.attack, evaluation=settings.evaluation)
+        detector = task.restored(checkpoint)
         start = time.perf_counter()
+        masks = self.prune(detector, cell, scores, task=task).masks
         if not self.is_baseline(cell):
-            masking.apply(masks, detector.prunable_layers(heads=True))
-            generator = generator_for(cell["seed"], "finetune")
+            generator = generator_for(int(cell["seed"]), "finetune")
             train(
                 detector,
-                self._split("train", cell["colour"]),
-                objective=self._robust(generator),
-                settings=self.settings.finetune,
+                objective=self.objective(task, generator, attacked=True),
+                settings=settings.finetune,
                 generator=generator,
                 masks=masks,
                 progress=progress,
             )
         finetuned = time.perf_counter()
-        samples = self._split("val", cell["colour"])
-        exact = replace(self._robust(generator_for(cell["seed"], "evaluate")), compute=self.settings.compute.exactly())
         with in_full_precision():
-            measured = evaluate(detector, samples, objective=exact, settings=self.settings.evaluation)
+            measured = task.detections(detector, seed=int(cell["seed"]))
+        assert task.val is not None
         found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
-        size, classes = self.settings.detector.image_size, samples.split.category_names
-        kept = self.settings.detections.kept_of(len(samples))
+        size, classes = settings.detector.image_size, task.val.split.category_names
         return {
-            **_precisions(measured),
+            **task.precisions(measured),
             **measure_pruned(
                 detector,
                 masks,
-                dense=self._restore(checkpoint),
+                dense=task.restored(checkpoint),
                 image_size=size,
-                repeats=self.settings.evaluation.timing_repeats,
-                warm_up=self.settings.evaluation.timing_warm_up,
+                repeats=settings.evaluation.timing_repeats,
+                warm_up=settings.evaluation.timing_warm_up,
             ),
             "finetune_s": finetuned - start,
             "evaluate_s": time.perf_counter() - finetuned,
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
-            "detections": detection_table(samples.split, **found) if kept else None,
-            **{name: model_files(detector, cell=cell, image_size=size, classes=classes) for name in self.files},
+            "detections": detection_table(task.val.split, **found)
+            if settings.detections.kept_of(len(task.val))
+            else None,
+            **{
+                name: model_files(_darknet(detector), cell=cell, image_size=size, classes=classes)
+                for name in self.files
+            },
         }
 
     # What the report shows
 
-    def galleries(  # type: ignore[override]
-        self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]
-    ) -> list[Gallery]:
+    def galleries(self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]) -> list[Gallery]:
         """Return what the models found in the images chosen; nothing where none are to be shown.
 
         Raises:
@@ -300,59 +291,59 @@ class DetectionStudy(Study):
 
     # Parts
 
-    @functools.cached_property
-    def _device(self) -> torch.device:
-        # Only stages come here: planning changes nothing of the process and opens no GPU.
-        torch.set_num_threads(self.settings.threads)
-        keep_freed()
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    def task(self, cell: Mapping[str, Any]) -> DetectionTask:
+        """Return detection in the cell's colour, for what prunes."""
+        return replace(self._task(str(cell["colour"])), prune_heads=self.settings.prune_heads)
 
-    def _robust(self, generator: torch.Generator) -> Objective:
-        """Return the objective under attack; random starts are drawn from `generator`, whose state trainings keep."""
-        return Objective(
-            loss=LOSSES[self.settings.detector.loss],
-            attack=configured(self.settings.attack, generator),
-            compute=self.settings.compute,
+    def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
+        """Return loss(clean) + loss(attacked), or loss(clean) alone."""
+        if not attacked:
+            return Objective(task=task)
+        return self.robust(task, self.settings.attack, generator, clean_too=True)
+
+    def scope(self, cell: Mapping[str, Any]) -> str:
+        """Return what competes for staying: a setting here."""
+        return self.settings.scope
+
+    def _task(self, colour: str, *, device: torch.device | None = None) -> DetectionTask:
+        settings, detector = self.settings, self.settings.detector
+        train_split, val_split = (
+            _samples(settings.dataset, split, detector.image_size, settings.loader.workers, settings.loader.cache_gib)
+            for split in ("train", "val")
+        )
+        classes = len(train_split.split.categories)
+        in_colour: Any = "rgb" if colour == "rgb" else "greyscale"
+        weights = detector.weights
+        return DetectionTask(
+            build=functools.partial(networks.build, detector.config, classes=classes, image_size=detector.image_size),
+            image_size=detector.image_size,
+            device=self.device() if device is None else device,
+            train=train_split.in_colour(in_colour),
+            val=val_split.in_colour(in_colour),
+            weights=None if weights is None else functools.partial(_load_weights, path=weights),
+            loss_name=detector.loss,
+            compute=settings.compute,
         )
 
-    def _split(self, split: str, colour: str) -> Samples:
-        if split not in self._samples:
-            train_split, val_split = self.settings.dataset.splits()
-            self._samples[split] = Samples(
-                train_split if split == "train" else val_split,
-                image_size=self.settings.detector.image_size,
-                workers=self.settings.loader.workers,
-                cache_bytes=int(self.settings.loader.cache_gib * 2**30),
-            )
-        return self._samples[split].in_colour("rgb" if colour == "rgb" else "greyscale")
 
-    def _start(self) -> Detector:
-        """Return the detector before any training of ours: fresh from the base seed, or with the weights given."""
-        settings = self.settings.detector
-        classes = len(self.settings.dataset.splits()[0].categories)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_for(self.settings.base_seed, "initialise"))
-            detector = Detector.from_cfg(settings.config, classes=classes)
-        if settings.weights is not None:
-            load_weights(detector, settings.weights)
-        return detector
-
-    def _restore(self, arrays: Arrays) -> Detector:
-        classes = len(self.settings.dataset.splits()[0].categories)
-        detector = Detector.from_cfg(self.settings.detector.config, classes=classes)
-        # Copies: the arrays may be read-only views of memory that other processes share.
-        detector.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
-        return self._placed(detector).eval()
-
-    def _placed(self, detector: Detector) -> Detector:
-        return detector.to(self._device, memory_format=self.settings.compute.memory_format)  # type: ignore[call-overload,no-any-return]
+def _darknet(detector: AnchorDetector) -> darknet.Detector:
+    assert isinstance(detector, darknet.Detector)
+    return detector
 
 
-def _precisions(measured: Measured) -> dict[str, float]:
-    assert measured.attacked is not None
-    return {
-        "map_adv": measured.attacked.ap,
-        "map50_adv": measured.attacked.ap50,
-        "map_clean": measured.clean.ap,
-        "map50_clean": measured.clean.ap50,
-    }
+def _load_weights(detector: AnchorDetector, path: str) -> None:
+    if not isinstance(detector, darknet.Detector):
+        raise InputError(f"detector.weights: found {path}, expected none for a network that is not Darknet's")
+    darknet.load_weights(detector, path)
+
+
+@functools.lru_cache(maxsize=4)
+def _samples(dataset: Dataset, split: str, image_size: int, workers: int, cache_gib: float) -> Samples:
+    """Return the images of a split; all stages that run in one process share what was read."""
+    train_split, val_split = dataset.splits()
+    return Samples(
+        train_split if split == "train" else val_split,
+        image_size=image_size,
+        workers=workers,
+        cache_bytes=int(cache_gib * 2**30),
+    )

@@ -1,51 +1,69 @@
-"""What each stage of a detection study does, and the operations that takes; the arithmetic is in `workload`."""
+"""What each stage of a detection study does, and the operations that takes; the arithmetic is in `core.operations`."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
-from robustprune.core.operations import Workload, measuring, training
-from robustprune.detection.darknet import Detector
+from robustprune.attacks import attack_work
+from robustprune.core.operations import AttackWork, Work, measuring, training
+from robustprune.detection import networks
 from robustprune.inference.cost import size
-from robustprune.initializers import INITIALIZERS
+from robustprune.methods import INITIALIZERS, NoSettings
 from robustprune.studies.detection.settings import DetectionSettings
 
 
-def stage_work(settings: DetectionSettings) -> dict[str, list[Workload]]:
-    """Return the parts of each stage's work, under the keys of `study_settings.stage_inputs`.
+class Scale(NamedTuple):
+    """How much one pass over the data is: floating-point operations of an image forward, images of each split."""
 
-    An initializer that does not tell its work has none.
+    forward: float
+    images: int
+    validation_images: int
+    attack: AttackWork
+
+
+def scale(settings: DetectionSettings) -> Scale:
+    """Return how much work one pass over the data is.
 
     Raises:
         InputError: the data or the .cfg cannot be read.
     """
     train, val = settings.dataset.splits()
+    side = settings.detector.image_size
     # On the meta device: shapes without numbers.
     with torch.device("meta"):
-        detector = Detector.from_cfg(settings.detector.config, classes=len(train.categories))
-    forward = 2.0 * size(detector, image_size=settings.detector.image_size).macs
-    attack, images = settings.attack, len(train)
-    scoring = {
-        name: [method.work(getattr(settings.initializers, name), forward=forward, images=images, attack=attack)]
-        for name, method in INITIALIZERS.items()
-        if method.work is not None
-    }
+        detector = networks.build(settings.detector.config, classes=len(train.categories), image_size=side)
+        forward = 2.0 * size(detector, torch.zeros(1, detector.channels, side, side)).macs
+    return Scale(forward, len(train), len(val), attack_work(settings.attack))
 
-    def adversarial(kind: str, epochs: int) -> Workload:
-        return training(kind, forward=forward, images=images, epochs=epochs, attack=attack)
+
+def scoring_work(settings: DetectionSettings, of: Scale, initializer: str) -> list[Work]:
+    """Return the parts of a scoring's work; none for an initializer that does not tell its own."""
+    method = INITIALIZERS[initializer]
+    if method.work is None:
+        return []
+    own = getattr(settings.initializers, initializer, NoSettings())
+    return [method.work(own, forward=of.forward, images=of.images, attack=of.attack, clean_too=True)]
+
+
+def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
+    """Return the parts of the other stages' work, under the keys of `settings.stage_inputs`."""
+
+    def adversarial(kind: str, epochs: int) -> Work:
+        return training(kind, forward=of.forward, images=of.images, epochs=epochs, attack=of.attack)
 
     if settings.detector.weights is None:
         assert settings.base is not None
-        base = training("training", forward=forward, images=images, epochs=settings.base.epochs, attack=None)
+        base = training("training", forward=of.forward, images=of.images, epochs=settings.base.epochs, attack=None)
     else:
-        base = Workload("weights as they are given", 0.0)
+        base = Work("weights as they are given", 0.0)
     # The detector and its unpruned twin take turns.
     timed = 2 * (settings.evaluation.timing_repeats + settings.evaluation.timing_warm_up)
-    measured = measuring(forward=forward, images=len(val), timed=timed, attack=attack)
+    measured = measuring(forward=of.forward, images=of.validation_images, timed=timed, attack=of.attack)
     return {
         "base": [base],
         "pretrain": [adversarial("adversarial training", settings.pretrain.epochs)],
-        **{name: scoring.get(name, []) for name in INITIALIZERS},
         "evaluate_row": [adversarial("fine-tuning", settings.finetune.epochs), measured],
         "baseline": [measured],
     }

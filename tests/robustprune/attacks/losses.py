@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
+
+from robustprune.attacks import AttackLoss
 
 LEVELS = 256
 """Pixels, radii and steps are multiples of 1/256 where results must be exact: such sums do not round."""
@@ -21,6 +24,11 @@ class PerImage:
 
     def per_image(self, images: Tensor) -> Tensor:
         return self.function(images).detach()
+
+
+def plain(function: Callable[[Tensor], Tensor]) -> AttackLoss:
+    """Return a plain function of the batch as it is, which will do for attacks without restarts."""
+    return cast(AttackLoss, function)
 
 
 def linear(slopes: Tensor) -> PerImage:

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
 
-from robustprune.attacks import ATTACKS, Attack, AttackSettings, PgdSettings, configured, fgsm, pgd
-from tests.robustprune.attacks.losses import LEVELS, linear, pixels, seeded, slopes, wavy
+from robustprune.attacks import ATTACKS, Attack, AttackSettings, PgdSettings, attack_work, configured, fgsm, pgd
+from tests.robustprune.attacks.losses import LEVELS, PerImage, linear, pixels, seeded, slopes, wavy
 
 VARIANTS: list[dict[str, Any]] = [
     {"name": "pgd", "steps": 3},
@@ -71,7 +72,7 @@ def test_one_step_is_the_optimum_of_a_linear_loss(epsilon: float, seed: int) -> 
 
 
 def test_names_and_defaults() -> None:
-    assert {"pgd": pgd, "fgsm": fgsm} == ATTACKS
+    assert {"pgd": pgd, "fgsm": fgsm} == {name: each.run for name, each in ATTACKS.items() if each.sees == "loss"}
     assert SETTINGS.validate_python({}) == PgdSettings()
     assert SETTINGS.validate_python({"epsilon": 0.1}) == PgdSettings(epsilon=0.1)
 
@@ -97,3 +98,17 @@ def test_without_random_starts_no_random_number_is_drawn() -> None:
     expected = partial(pgd, epsilon=0.1, step_size=0.05, steps=2)
     assert torch.equal(deterministic(wavy(9), pixels(0)), expected(wavy(9), pixels(0)))
     assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_work_is_that_of_the_passes_made(variant: dict[str, Any]) -> None:
+    passes = 0
+
+    def counted(images: Tensor) -> Tensor:
+        nonlocal passes
+        passes += 1 + images.requires_grad  # forwards, and back where a gradient is taken
+        return wavy(3).function(images)
+
+    settings = SETTINGS.validate_python(variant)
+    configured(settings, seeded(0))(PerImage(counted), pixels(0))
+    assert attack_work(settings).passes == passes

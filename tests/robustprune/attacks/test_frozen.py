@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from robustprune.attacks import frozen, pgd
+from tests.robustprune.attacks.losses import plain
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_an_attack_leaves_no_trace(network: nn.Module) -> None:
     before = state(network)
     images = torch.rand(4, 3, 6, 6)
     with frozen(network):
-        attacked = pgd(lambda x: network(x).square().sum(), images, epsilon=0.1, step_size=0.05, steps=3)
+        attacked = pgd(plain(lambda x: network(x).square().sum()), images, epsilon=0.1, step_size=0.05, steps=3)
     assert not torch.equal(attacked, images)
     assert_same(network, before)
     assert all(parameter.grad is None for parameter in network.parameters())
@@ -57,7 +58,7 @@ def test_an_attacked_image_does_not_depend_on_its_neighbours(network: nn.Module)
 
     def attack(batch: Tensor) -> Tensor:
         with frozen(network):
-            return pgd(lambda x: network(x).square().sum(), batch, epsilon=0.1, step_size=0.05, steps=1)
+            return pgd(plain(lambda x: network(x).square().sum()), batch, epsilon=0.1, step_size=0.05, steps=1)
 
     together = attack(images)
     alone = torch.cat([attack(image[None]) for image in images])

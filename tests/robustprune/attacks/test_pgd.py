@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from robustprune.attacks import pgd
-from tests.robustprune.attacks.losses import LEVELS, linear, pixels, seeded, slopes, wavy
+from tests.robustprune.attacks.losses import LEVELS, linear, pixels, plain, seeded, slopes, wavy
 
 levels = st.integers(0, LEVELS).map(lambda level: level / LEVELS)
 
@@ -57,7 +57,7 @@ def test_steps_overshoot_and_come_back() -> None:
 
     def attack(steps: int) -> Tensor:
         return pgd(
-            lambda x: -(x - images - 1 / LEVELS).abs().sum(),
+            plain(lambda x: -(x - images - 1 / LEVELS).abs().sum()),
             images,
             epsilon=8 / LEVELS,
             step_size=4 / LEVELS,
@@ -70,12 +70,12 @@ def test_steps_overshoot_and_come_back() -> None:
 
 def test_a_zero_gradient_moves_nothing() -> None:
     images = pixels(0)
-    assert torch.equal(pgd(lambda x: (0 * x).sum(), images, epsilon=0.5, step_size=0.1, steps=5), images)
+    assert torch.equal(pgd(plain(lambda x: (0 * x).sum()), images, epsilon=0.5, step_size=0.1, steps=5), images)
 
 
 def test_no_steps_give_a_copy() -> None:
     images = pixels(0)
-    attacked = pgd(lambda x: x.sum(), images, epsilon=0.25, step_size=0.25, steps=0)
+    attacked = pgd(plain(lambda x: x.sum()), images, epsilon=0.25, step_size=0.25, steps=0)
     assert torch.equal(attacked, images)
     assert attacked.data_ptr() != images.data_ptr()
 
@@ -104,12 +104,14 @@ def test_the_generator_alone_decides() -> None:
     assert not torch.equal(attack(seeded(5)), attack(seeded(6)))
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 5), (60,), (1, 2, 3, 2, 5)], ids=["images", "vectors", "films"])
 @pytest.mark.parametrize("restarts", [2, 5])
-def test_each_image_keeps_its_worst_restart(restarts: int) -> None:
-    images, loss = torch.rand(6, 3, 4, 5, generator=seeded(0)), wavy(40)
+def test_each_image_keeps_its_worst_restart(restarts: int, shape: tuple[int, ...]) -> None:
+    images, loss = torch.rand(6, *shape, generator=seeded(0)), wavy(40)
     generator = seeded(3)
     alone = [pgd(loss, images, epsilon=0.2, step_size=0.02, steps=4, generator=generator) for _ in range(restarts)]
     attacked = pgd(loss, images, epsilon=0.2, step_size=0.02, steps=4, restarts=restarts, generator=seeded(3))
+    assert attacked.shape == images.shape
     losses = torch.stack([loss.per_image(attempt) for attempt in alone])
     assert torch.equal(loss.per_image(attacked), losses.amax(dim=0))
     # More than one attempt won: the choice was made image by image.

@@ -1,10 +1,15 @@
 """Small classifiers and images that tests of classification share."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from robustprune.classification.classifier import CIFAR10, Classifier
 from robustprune.classification.data.images import LabelledImages
-from robustprune.classification.networks.classifier import CIFAR10, Classifier
+from robustprune.classification.task import ClassificationTask
+from robustprune.core.randomness import generator_for
 
 CLASSES = ("dark", "bright")
 
@@ -16,6 +21,22 @@ def bright_or_dark(count: int, *, size: int = 8, seed: int = 0) -> LabelledImage
     levels = 90 + 70 * labels.view(-1, 1, 1, 1)
     noise = torch.randint(-60, 61, (count, 3, size, size), generator=generator)
     return LabelledImages(pixels=(levels + noise).to(torch.uint8), labels=labels, classes=CLASSES)
+
+
+def task_on(images: LabelledImages, *, held_out: LabelledImages | None = None, **options: Any) -> ClassificationTask:
+    """Return classification that trains on these images, in this order, and chooses epochs by those held out."""
+    held_out = held_out or images.take([0])
+    count = len(images) + len(held_out)
+    both = LabelledImages(
+        pixels=torch.cat([held_out.pixels, images.pixels]),
+        labels=torch.cat([held_out.labels, images.labels]),
+        classes=images.classes,
+    )
+    # The task shuffles before it parts them; so they are shuffled back beforehand.
+    shuffled = both.take(torch.randperm(count, generator=generator_for(0, "holdout")).argsort())
+    load: Callable[[str], LabelledImages] = {"train": shuffled, "test": images}.__getitem__
+    defaults: dict[str, Any] = {"build": convolutional, "image_size": images.pixels.shape[-1]}
+    return ClassificationTask(**{**defaults, "load": load, "holdout": len(held_out) / count, **options})
 
 
 def convolutional(*, seed: int = 0, width: int = 4) -> Classifier:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from robustprune.cli import evaluate as cli
+from robustprune.cli.main import main
 from robustprune.detection.darknet import Detector, cfg, load_weights, save_weights
 from robustprune.detection.kept_models import model_files
 
@@ -35,7 +36,7 @@ class Command:
     def __call__(self, *arguments: object) -> Ended:
         self.monkeypatch.setattr(sys, "argv", ["robustprune", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_:
-            cli.main()
+            main()
         return Ended(exit_.value.code or 0, *self.capsys.readouterr())  # type: ignore[arg-type]
 
     def figures(self, *arguments: object) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def test_a_kept_model_of_other_classes_is_refused(
 
 def test_a_detector_that_answers_with_nan_is_refused(command: Command, nano: list[object], tmp_path: Path) -> None:
     broken = Detector.from_cfg("yolov3-nano")
-    torch.nn.init.constant_(broken.layers[0].batch_norm.running_var, -1)
+    torch.nn.init.constant_(broken.get_buffer("layers.0.batch_norm.running_var"), -1)
     save_weights(broken, tmp_path / "broken.weights")
     ended = command("evaluate", *nano, "--weights", tmp_path / "broken.weights")
     assert (ended.status, ended.out) == (2, "")

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustprune.cli import evaluate as cli
 from robustprune.cli import export as exporting
+from robustprune.cli.main import main
 from robustprune.detection.darknet import Detector
 from robustprune.detection.kept_models import model_files
 from tests.robustprune.detection.pruned import prune, randomised
@@ -35,7 +35,7 @@ class Command:
         self.monkeypatch.chdir(self.folder)
         self.monkeypatch.setattr(sys, "argv", ["robustprune", "export", *map(str, arguments)])
         with pytest.raises(SystemExit) as exit_:
-            cli.main()
+            main()
         return Ended(exit_.value.code or 0, *self.capsys.readouterr())  # type: ignore[arg-type]
 
     @property

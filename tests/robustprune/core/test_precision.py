@@ -4,51 +4,55 @@ import shutil
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robustprune.attacks import PgdSettings, configured
 from robustprune.core.precision import Compute
 from robustprune.detection.darknet import Detector
-from robustprune.detection.data.samples import Batch, Samples
-from robustprune.detection.losses import ciou
-from robustprune.detection.losses.assignment import assign
-from robustprune.detection.objective import Objective
+from robustprune.detection.data.samples import Samples
+from robustprune.training import Objective
+from tests.robustprune.detection.tasks import Assigned, batch_of, under
 
 
 @pytest.fixture
-def batch(samples: Samples) -> Batch:
-    return samples.batch(range(4))
+def batch(nano: Detector, samples: Samples) -> Assigned:
+    return batch_of(nano, samples, range(4))
 
 
-def robust(compute: Compute) -> Objective:
-    return Objective(loss=ciou, attack=configured(PgdSettings(), torch.Generator()), compute=compute)
+def robust(detector: Detector, compute: Compute) -> Objective:
+    return under(configured(PgdSettings(), torch.Generator()), detector, compute=compute)
 
 
-def test_bfloat16_changes_the_robust_loss_by_its_rounding(trained: Detector, batch: Batch) -> None:
-    exact = robust(Compute())(trained, batch.images, batch.targets)
-    rounded = robust(Compute(precision="bfloat16"))(trained, batch.images, batch.targets)
+def loss(detector: Detector, batch: Assigned, compute: Compute) -> Tensor:
+    images = batch.images.contiguous(memory_format=compute.memory_format)
+    return robust(detector, compute)(detector, images, batch.targets)
+
+
+def test_bfloat16_changes_the_robust_loss_by_its_rounding(trained: Detector, batch: Assigned) -> None:
+    exact = loss(trained, batch, Compute())
+    rounded = loss(trained, batch, Compute(precision="bfloat16"))
     assert rounded.dtype == torch.float32
     assert rounded != exact
     torch.testing.assert_close(rounded, exact, rtol=0.03, atol=0)
 
 
-def test_bfloat16_trains_weights_in_float32(trained: Detector, batch: Batch) -> None:
-    robust(Compute(precision="bfloat16"))(trained, batch.images, batch.targets).backward()
-    gradients = [parameter.grad for parameter in trained.parameters()]
-    assert all(gradient is not None and gradient.dtype == torch.float32 for gradient in gradients)
-    assert all(gradient.isfinite().all() for gradient in gradients)
+def test_bfloat16_trains_weights_in_float32(trained: Detector, batch: Assigned) -> None:
+    loss(trained, batch, Compute(precision="bfloat16")).backward()
+    for parameter in trained.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.dtype == torch.float32
+        assert parameter.grad.isfinite().all()
 
 
-def test_an_attack_in_bfloat16_stays_in_the_ball(trained: Detector, batch: Batch) -> None:
-    assignments = assign(batch.targets, trained.heads, 64)
-    attacked = robust(Compute(precision="bfloat16")).attacked(trained, batch.images, assignments)
+def test_an_attack_in_bfloat16_stays_in_the_ball(trained: Detector, batch: Assigned) -> None:
+    attacked = robust(trained, Compute(precision="bfloat16")).attacked(trained, *batch)
     assert attacked.dtype == torch.float32
     assert 0 <= attacked.min() <= attacked.max() <= 1
     assert 0.04 < (attacked - batch.images).abs().max() <= 0.05 + 1e-6
 
 
-def test_the_memory_format_changes_last_digits_at_most(trained: Detector, batch: Batch) -> None:
-    found = [robust(Compute(channels_last=flag))(trained, batch.images, batch.targets) for flag in (True, False)]
+def test_the_memory_format_changes_last_digits_at_most(trained: Detector, batch: Assigned) -> None:
+    found = [loss(trained, batch, Compute(channels_last=flag)) for flag in (True, False)]
     torch.testing.assert_close(*found, rtol=1e-3, atol=0)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 
 from robustprune.detection.darknet import Detector, build, cfg
 from robustprune.detection.darknet.couplings import couplings
-from robustprune.structures import STRUCTURES
+from robustprune.structures import CoupledGroup, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.masks import Masks
 
@@ -31,6 +33,8 @@ def randomised(detector: Detector, seed: int = 0) -> Detector:
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
+            assert module.running_mean is not None
+            assert module.running_var is not None
             nn.init.uniform_(module.running_var, 0.5, 1.5, generator=generator)
             nn.init.normal_(module.bias, generator=generator)
             nn.init.normal_(module.running_mean, generator=generator)
@@ -46,19 +50,48 @@ def prune(detector: Detector, structure: str, ratio: float, *, heads: bool = Fal
     generator = torch.Generator().manual_seed(seed)
     layers = detector.prunable_layers(heads=heads)
     importance = {name: torch.rand(layer.weight.shape, generator=generator) for name, layer in layers.items()}
-    masking.apply(STRUCTURES[structure](importance, ratio, couplings(detector, layers)), layers)
+    masking.apply(masks_by(structure, importance, ratio, couplings(detector, layers)), detector)
 
 
 def drawn_masks(detector: Detector, structure: str, ratio: float = 0.75) -> Masks:
     """Return masks that keep the largest weights."""
     importance = {name: layer.weight.detach().abs() for name, layer in detector.prunable_layers().items()}
-    return STRUCTURES[structure](importance, ratio, couplings(detector, importance))
+    return masks_by(structure, importance, ratio, couplings(detector, importance))
+
+
+def masks_by(structure: str, importance: Mapping[str, Tensor], ratio: float, groups: Sequence[CoupledGroup]) -> Masks:
+    """Return the masks of a structure by name, which prunes the same ratio of every layer."""
+    return draw_masks(structure, importance, ratio, groups=groups, scope="layer", comparable=False)
+
+
+def rows_of(group: CoupledGroup) -> dict[str, Tensor]:
+    """Return the filters of every layer that are subject to each decision, (decisions, filters of each)."""
+    rows = {}
+    for name, (indices, decisions) in group.filters.items():
+        order = decisions.argsort(stable=True)
+        assert decisions[order].bincount().tolist() == [len(indices) // group.decisions] * group.decisions
+        rows[name] = indices[order].view(group.decisions, -1)
+    return rows
+
+
+def convolution(detector: nn.Module, layer: int) -> nn.Conv2d:
+    """Return the convolution of a layer."""
+    found = detector.get_submodule(f"layers.{layer}.conv")
+    assert isinstance(found, nn.Conv2d)
+    return found
+
+
+def batch_norm(detector: nn.Module, layer: int) -> nn.BatchNorm2d:
+    """Return the batch norm of a layer."""
+    found = detector.get_submodule(f"layers.{layer}.batch_norm")
+    assert isinstance(found, nn.BatchNorm2d)
+    return found
 
 
 @torch.no_grad()
 def zero_filters(detector: Detector, layer: int, *filters: int) -> None:
     """Prune filters of one layer."""
-    detector.get_submodule(f"layers.{layer}.conv").weight[list(filters)] = 0
+    convolution(detector, layer).weight[list(filters)] = 0
 
 
 @torch.no_grad()

@@ -19,7 +19,13 @@ from robustprune.structures.masks import keep_count
 from robustprune.studies.detection.study import DetectionStudy
 from tests.robustprune.detection.pruned import prune, randomised
 
-CELL = {"structure": "unstructured", "initializer": "hydra", "colour": "greyscale", "seed": 3, "ratio": 0.75}
+CELL: dict[str, str | int | float] = {
+    "structure": "unstructured",
+    "initializer": "hydra",
+    "colour": "greyscale",
+    "seed": 3,
+    "ratio": 0.75,
+}
 CLASSES = ["owl", "no", "größer", "1", "a: b", "# c"]
 
 
@@ -65,7 +71,7 @@ def test_the_spec_beside_it_is_the_one_in_it_and_can_be_read(file: Path) -> None
 
 
 def test_a_model_lies_where_it_lay_however_memory_is_laid_out(detector: Detector, file: Path) -> None:
-    detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    detector = detector.to(memory_format=torch.channels_last)
     files = model_files(detector, cell=CELL, image_size=96, classes=CLASSES)
     file.write_bytes(files[".safetensors"])
     assert same(load_model(file).detector.state_dict(), detector.state_dict())

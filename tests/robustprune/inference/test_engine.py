@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from robustprune.detection.darknet import Detector
-from robustprune.detection.darknet.compaction import CompactDetector, compact, whole
+from robustprune.detection.darknet.compact.compaction import CompactDetector, compact, whole
+from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
 from robustprune.inference import engine
-from robustprune.inference.engine import Engine, dense_engine, fastest_engine
+from robustprune.inference.engine import Engine
 from robustprune.inference.sparse_convolution import CsrConvolution, SparseConvolution
-from tests.robustprune.detection.pruned import HEAD, assert_same, conv, detector_of, prune, randomised
+from tests.robustprune.detection.pruned import HEAD, assert_same, conv, convolution, detector_of, prune, randomised
 
 CPU = torch.device("cpu")
 Runs = Sequence[Callable[[], object]]
@@ -70,7 +71,7 @@ def test_every_way_to_run_a_layer_computes_the_same(
 
     monkeypatch.setattr(engine, "_milliseconds", prefer)
     tuned = engine._tuned(compact(detector), images())
-    sparse = [layer for layer in tuned.network.layers if isinstance(layer, SparseConvolution)]
+    sparse = [layer for layer in tuned.network.modules() if isinstance(layer, SparseConvolution)]
     assert bool(sparse) == (way == 2)
     assert_same(tuned.network, detector, images())
     assert_same(tuned.network, detector, images(96, count=2))
@@ -83,14 +84,14 @@ def test_other_devices_multiply_matrices_in_csr_format(monkeypatch: pytest.Monke
     )
     detector = pruned(nano, "unstructured", 0.9)
     tuned = engine._tuned(compact(detector), images())
-    assert sum(isinstance(layer, CsrConvolution) for layer in tuned.network.layers) > 10
+    assert sum(isinstance(layer, CsrConvolution) for layer in tuned.network.modules()) > 10
     assert_same(tuned.network, detector, images())
 
 
 def test_an_unpruned_detector_is_dense_whatever_is_faster(monkeypatch: pytest.MonkeyPatch, nano: Detector) -> None:
     dense, detector = dense_engine(nano, images()), copy.deepcopy(nano)
     with torch.no_grad():
-        detector.get_submodule("layers.3.conv").weight[0, 0, 0, 0] = 0  # by chance
+        convolution(detector, 3).weight[0, 0, 0, 0] = 0  # by chance
     monkeypatch.setattr(
         engine, "_milliseconds", lambda candidates, device: [-float(i) for i, _ in enumerate(candidates)]
     )

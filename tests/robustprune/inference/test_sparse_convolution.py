@@ -70,7 +70,7 @@ def test_threads_share_the_filters(filters: int) -> None:
     torch.manual_seed(0)
     layer = nn.Sequential(nn.Conv2d(3, filters, 3, padding=1), nn.LeakyReLU(0.1))
     with torch.no_grad():
-        layer[0].weight[filters // 2 :] = 0
+        layer.get_parameter("0.weight")[filters // 2 :] = 0
     sparse, x = CpuSparseConvolution(layer), torch.randn(2, 3, 20, 30)
     alone, threads = sparse(x), torch.get_num_threads()
     try:

@@ -82,24 +82,24 @@ def test_scores_that_are_being_trained_can_be_ranked() -> None:
     assert mask.tolist() == [False, True]
 
 
-def bits(layer: nn.Conv2d) -> torch.Tensor:
-    return layer.weight.detach().view(torch.int32).clone()
+def bits(layers: nn.ModuleDict, name: str) -> torch.Tensor:
+    return layers.get_parameter(f"{name}.weight").detach().view(torch.int32).clone()
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_kept_weights_keep_every_bit(memory_format: torch.memory_format) -> None:
     torch.manual_seed(0)
-    layers = {name: nn.Conv2d(4, 6, 3).to(memory_format=memory_format) for name in ("masked", "other")}
+    layers = nn.ModuleDict({name: nn.Conv2d(4, 6, 3) for name in ("masked", "other")}).to(memory_format=memory_format)
     with torch.no_grad():
-        layers["masked"].weight[0, 0, 0] = torch.tensor([-0.0, 1e-42, torch.inf])
-    before = {name: bits(layer) for name, layer in layers.items()}
+        layers.get_parameter("masked.weight")[0, 0, 0] = torch.tensor([-0.0, 1e-42, torch.inf])
+    before = {name: bits(layers, name) for name in layers}
 
     apply({"masked": torch.ones(6, 4, 3, 3, dtype=torch.bool)}, layers)
-    assert torch.equal(bits(layers["masked"]), before["masked"])
+    assert torch.equal(bits(layers, "masked"), before["masked"])
 
     mask = largest(torch.rand(6, 4, 3, 3), 50)
     apply({"masked": mask}, layers)
-    assert torch.equal(bits(layers["masked"]), before["masked"].where(mask, 0))
-    assert torch.equal(bits(layers["other"]), before["other"])
-    assert layers["masked"].weight.requires_grad
-    assert layers["masked"].weight.grad_fn is None
+    assert torch.equal(bits(layers, "masked"), before["masked"].where(mask, 0))
+    assert torch.equal(bits(layers, "other"), before["other"])
+    assert layers.get_parameter("masked.weight").requires_grad
+    assert layers.get_parameter("masked.weight").grad_fn is None

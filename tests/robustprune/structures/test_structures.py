@@ -1,5 +1,6 @@
 """What each structure keeps of layers by themselves and of layers that are coupled."""
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import pytest
@@ -9,9 +10,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from robustprune.detection.darknet import Detector
-from robustprune.detection.darknet.couplings import Group, couplings
-from robustprune.structures import STRUCTURES, structured, unstructured
-from robustprune.structures.masks import Masks, keep_count
+from robustprune.detection.darknet.couplings import couplings
+from robustprune.structures import STRUCTURES, CoupledGroup, Masks, Members
+from robustprune.structures.filters import filters
+from robustprune.structures.masks import keep_count
+from robustprune.structures.scopes import within_layers
+from robustprune.structures.unstructured import unstructured
+from tests.robustprune.detection.pruned import masks_by, rows_of
 
 RATIOS = [0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99]
 
@@ -23,14 +28,27 @@ def scores(shape: tuple[int, ...], seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def together(*names: str, filters: int) -> Group:
+def together(*names: str, filters: int) -> CoupledGroup:
     """Return the group in which the i-th filters of layers are pruned together."""
-    return {name: torch.arange(filters).unsqueeze(1) for name in names}
+    return group_of({name: torch.arange(filters).unsqueeze(1) for name in names})
+
+
+def group_of(rows: Mapping[str, Tensor]) -> CoupledGroup:
+    """Return the group that decides on the filters of each row, (decisions, filters of each), together."""
+    members = {
+        name: Members(own.flatten(), torch.arange(len(own)).repeat_interleave(own.shape[1]))
+        for name, own in rows.items()
+    }
+    return CoupledGroup(decisions=len(next(iter(rows.values()))), filters=members)
+
+
+def structured(importance: Mapping[str, Tensor], ratio: float, groups: Sequence[CoupledGroup]) -> Masks:
+    return filters(importance, ratio, groups, within_layers)
 
 
 def mask_of(structure: str, importance: Tensor, ratio: float) -> Tensor:
     """Return the mask of a layer that is coupled with none."""
-    return STRUCTURES[structure]({"layer": importance}, ratio, [together("layer", filters=len(importance))])["layer"]
+    return masks_by(structure, {"layer": importance}, ratio, [together("layer", filters=len(importance))])["layer"]
 
 
 def filters_of(mask: Tensor) -> list[bool]:
@@ -88,7 +106,7 @@ def test_the_ends_of_the_range(name: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_pruning_more_only_removes(nano: Detector, name: str) -> None:
     importance, groups = random_scores(nano)
-    drawn = [STRUCTURES[name](importance, ratio, groups) for ratio in RATIOS]
+    drawn = [masks_by(name, importance, ratio, groups) for ratio in RATIOS]
     for more, fewer in pairwise(drawn):
         assert all((more[layer] | ~fewer[layer]).all() for layer in importance)
 
@@ -107,13 +125,13 @@ def test_nan_is_refused(name: str) -> None:
     importance = {layer: scores((4, 3, 2, 2)) for layer in ("first", "second")}
     importance["second"][1, 2, 0, 1] = torch.nan
     with pytest.raises(ValueError, match="NaN"):
-        STRUCTURES[name](importance, 0.5, [together("first", "second", filters=4)])
+        masks_by(name, importance, 0.5, [together("first", "second", filters=4)])
 
 
 # Coupled layers
 
 
-def random_scores(detector: Detector, *, heads: bool = False) -> tuple[dict[str, Tensor], list[Group]]:
+def random_scores(detector: Detector, *, heads: bool = False) -> tuple[dict[str, Tensor], list[CoupledGroup]]:
     layers = detector.prunable_layers(heads=heads)
     importance = {name: scores(tuple(layer.weight.shape), seed) for seed, (name, layer) in enumerate(layers.items())}
     return importance, couplings(detector, layers)
@@ -137,12 +155,12 @@ def test_a_layer_of_zeros_leaves_the_choice_to_the_others() -> None:
     group = together("zeros", "scored", filters=4)
     masks = structured(importance, 0.5, [group])
     assert filters_of(masks["zeros"]) == filters_of(masks["scored"]) == [False, True, True, False]
-    nothing = structured({name: torch.zeros(4, 1, 1, 1) for name in group}, 0.5, [group])
+    nothing = structured({name: torch.zeros(4, 1, 1, 1) for name in group.filters}, 0.5, [group])
     assert filters_of(nothing["zeros"]) == [True, True, False, False]
 
 
 def test_several_filters_of_a_layer_may_be_one_decision() -> None:
-    group = {"read": torch.tensor([[0], [1]]), "twice": torch.tensor([[0, 1], [2, 3]])}
+    group = group_of({"read": torch.tensor([[0], [1]]), "twice": torch.tensor([[0, 1], [2, 3]])})
     # The mean of 9 and 1 is less than that of 6 and 6.
     masks = structured({"read": column(1, 1), "twice": column(9, 1, 6, 6)}, 0.5, [group])
     assert filters_of(masks["read"]) == [False, True]
@@ -150,7 +168,7 @@ def test_several_filters_of_a_layer_may_be_one_decision() -> None:
 
 
 def test_a_layer_may_be_coupled_in_part() -> None:
-    groups = [together("wide", "narrow", filters=2), {"wide": torch.tensor([[2], [3]])}]
+    groups = [together("wide", "narrow", filters=2), group_of({"wide": torch.tensor([[2], [3]])})]
     masks = structured({"wide": column(1, 2, 9, 8), "narrow": column(1, 1)}, 0.5, groups)
     assert filters_of(masks["narrow"]) == [False, True]
     assert filters_of(masks["wide"]) == [False, True, True, False]
@@ -164,7 +182,7 @@ def test_the_ratio_asked_for_is_the_ratio_of_decisions_pruned(name: str, heads: 
     masks = structured(importance, ratio, groups)
     assert masks.keys() == importance.keys()
     for group in groups:
-        kept = {layer: torch.tensor(filters_of(masks[layer]))[rows] for layer, rows in group.items()}
+        kept = {layer: torch.tensor(filters_of(masks[layer]))[rows] for layer, rows in rows_of(group).items()}
         first, *others = kept.values()
         assert int(first.sum()) == keep_count(ratio, len(first))
         assert all(torch.equal(first, other) for other in others)
@@ -172,5 +190,5 @@ def test_the_ratio_asked_for_is_the_ratio_of_decisions_pruned(name: str, heads: 
 
 def test_single_weights_are_not_coupled(nano: Detector) -> None:
     importance, groups = random_scores(nano)
-    coupled: Masks = unstructured(importance, 0.75, groups)
+    coupled: Masks = unstructured(importance, 0.75, groups, within_layers)
     assert all(torch.equal(coupled[name], mask_of("unstructured", importance[name], 0.75)) for name in importance)

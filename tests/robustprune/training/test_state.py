@@ -14,15 +14,15 @@ from robustprune.attacks import pgd
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.detection.darknet import Detector
 from robustprune.detection.data.samples import Samples
-from robustprune.detection.losses import ciou
-from robustprune.detection.objective import Objective
-from robustprune.detection.training import Training, train
 from robustprune.structures import masks as masking
+from robustprune.studies.detection.training import AdamTraining
+from robustprune.training import train
 from robustprune.training.state import TrainingState
 from tests.robustprune.detection.pruned import drawn_masks
+from tests.robustprune.detection.tasks import under
 from tests.robustprune.training.keeper import Keeper, KilledError, killed_after
 
-ROBUST = Objective(loss=ciou, attack=partial(pgd, epsilon=0.05, step_size=0.05, steps=1))
+robust = partial(under, partial(pgd, epsilon=0.05, step_size=0.05, steps=1))
 EPOCHS = 3
 
 Masks = dict[str, Tensor]
@@ -34,13 +34,12 @@ def trained(
     """Return a copy of `start` after a training with a smaller last batch, as settings say."""
     detector = copy.deepcopy(start)
     if masks is not None:
-        masking.apply(masks, detector.prunable_layers())
+        masking.apply(masks, detector)
     options = {"epochs": EPOCHS, "batch_size": 4, "learning_rate": 0.01} | settings
     train(
         detector,
-        samples,
-        objective=ROBUST,
-        settings=Training.model_validate(options),
+        objective=robust(detector, samples),
+        settings=AdamTraining.model_validate(options),
         generator=torch.Generator().manual_seed(0),
         masks=masks,
         progress=progress,
@@ -77,8 +76,11 @@ def test_a_killed_training_ends_as_an_undisturbed_one(
     settings: dict[str, Any],
 ) -> None:
     start = nano.to(memory_format=memory_format)
-    masks = structure and drawn_masks(start, structure)
-    work = partial(trained, start, samples, masks=masks, **settings)
+    masks = None if structure is None else drawn_masks(start, structure)
+
+    def work(progress: Progress) -> Detector:
+        return trained(start, samples, progress, masks=masks, **settings)
+
     undisturbed = work(NOWHERE)
     for epoch in range(1, EPOCHS + 1):
         assert_same(undisturbed, killed_after(epoch, work, epochs=EPOCHS))

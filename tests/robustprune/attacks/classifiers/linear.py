@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from robustprune.classification.classifier import CIFAR10, Classifier
 from robustprune.classification.data.images import LabelledImages
-from robustprune.classification.networks.classifier import CIFAR10, Classifier
 
 
 class Linear(NamedTuple):

@@ -7,13 +7,17 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
+from robustprune.attacks import Attack, BallSettings
 from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.measure.accuracy import accuracy, attacked_accuracy, correct
-from robustprune.classification.measure.attacks import FixedBudgetAttack, FixedBudgetSettings, fixed_budget_attack
+from robustprune.classification.measure.attacks import Attacked, BallAttack, ball_attack
+from robustprune.training import Objective
 from tests.robustprune.attacks.classifiers.linear import Linear, linear, optimum
+from tests.robustprune.classification.small import task_on
 
 CPU = torch.device("cpu")
-SETTINGS: TypeAdapter[Any] = TypeAdapter(FixedBudgetSettings)
+SETTINGS: TypeAdapter[Any] = TypeAdapter(BallSettings)
+TASK = task_on(linear(saturated=False).images)
 
 ATTACKS = [
     ("linf", {"name": "pgd", "steps": 4}),
@@ -27,10 +31,14 @@ ATTACKS = [
 every_attack = pytest.mark.parametrize(("norm", "settings"), ATTACKS)
 
 
-def attack(settings: dict[str, Any], epsilon: float, *, seed: int = 0) -> FixedBudgetAttack:
+def attack(settings: dict[str, Any], epsilon: float, *, seed: int = 0) -> BallAttack:
     steps = {"step_size": epsilon} if settings["name"] != "apgd" else {}
     validated = SETTINGS.validate_python(settings | steps | {"epsilon": epsilon})
-    return fixed_budget_attack(validated, torch.Generator().manual_seed(seed))
+    return ball_attack(validated, torch.Generator().manual_seed(seed), on_cross_entropy)
+
+
+def on_cross_entropy(ascending: Attack) -> Attacked:
+    return Objective(task=TASK, attack=ascending).attacked
 
 
 def within(problem: Linear, norm: str) -> tuple[float, float]:
@@ -50,6 +58,12 @@ def test_of_two_classes_all_fool_that_the_ball_allows(norm: str, settings: dict[
         problem.classifier, problem.images, attack=attack(settings, epsilon), batch_size=10, device=CPU
     )
     assert found == pytest.approx(expected)
+
+
+@every_attack
+def test_an_attack_tells_its_ball(norm: str, settings: dict[str, Any]) -> None:
+    found = attack(settings, 0.25)
+    assert (found.norm, found.epsilon) == (norm, 0.25)
 
 
 @pytest.mark.parametrize("loss", ["ce", "dlr"])
@@ -98,7 +112,7 @@ def test_what_is_wrong_by_itself_is_not_attacked_and_stays_wrong() -> None:
         seen.append(labels)
         return images
 
-    harmless = FixedBudgetAttack(mends_all, "linf", 0.1)
+    harmless = BallAttack(mends_all, "linf", 0.1)
     assert attacked_accuracy(problem.classifier, problem.images, attack=harmless, batch_size=5, device=CPU) == 0.5
     assert torch.equal(torch.cat(seen), problem.labels[::2])
 
@@ -115,13 +129,13 @@ def test_where_nothing_is_right_nothing_is_attacked() -> None:
 )
 def test_an_attack_that_leaves_its_ball_is_found_out(norm: str, moved: float) -> None:
     problem = linear(saturated=False)
-    broken = FixedBudgetAttack(lambda classifier, images, labels: images + moved, norm, 0.1)
+    broken = BallAttack(lambda classifier, images, labels: images + moved, norm, 0.1)
     with pytest.raises(AssertionError, match="from the image"):
         attacked_accuracy(problem.classifier, problem.images, attack=broken, batch_size=32, device=CPU)
 
 
 def test_an_attack_that_leaves_the_range_is_found_out() -> None:
     problem = linear(saturated=True)
-    broken = FixedBudgetAttack(lambda classifier, images, labels: images + 0.01, "linf", 0.1)
+    broken = BallAttack(lambda classifier, images, labels: images + 0.01, "linf", 0.1)
     with pytest.raises(AssertionError):
         attacked_accuracy(problem.classifier, problem.images, attack=broken, batch_size=32, device=CPU)

@@ -9,26 +9,24 @@ import pytest
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 
-from robustprune.attacks.apgd import ApgdSettings
-from robustprune.attacks.ddn import DdnSettings
-from robustprune.attacks.fmn import FmnSettings
-from robustprune.classification.measure.attacks import (
-    FixedBudgetSettings,
-    MinimumNormSettings,
-    check,
-    fixed_budget_attack,
-)
+from robustprune.attacks import ATTACKS, BallSettings, LeastSettings, PgdSettings, attack_work, check, configured
+from robustprune.attacks.adversarial_library.apgd import ApgdSettings
+from robustprune.attacks.adversarial_library.ddn import DdnSettings
+from robustprune.attacks.adversarial_library.fmn import FmnSettings
+from robustprune.classification.measure.attacks import ball_attack, label
+from robustprune.classification.measure.passes import Passes
 from robustprune.core.errors import InputError
 from robustprune.core.settings import Settings
 from sweeps.spec.mistakes import sentences
+from tests.robustprune.attacks.classifiers.linear import linear
 
-FIXED: TypeAdapter[Any] = TypeAdapter(FixedBudgetSettings)
-MINIMUM: TypeAdapter[Any] = TypeAdapter(MinimumNormSettings)
+BALL: TypeAdapter[Any] = TypeAdapter(BallSettings)
+LEAST: TypeAdapter[Any] = TypeAdapter(LeastSettings)
 
 
 class Evaluation(Settings):
-    attack: FixedBudgetSettings | None = None
-    distances: list[MinimumNormSettings] = Field(default=[])
+    attack: BallSettings | None = None
+    distances: list[LeastSettings] = Field(default=[])
 
 
 def mistakes(settings: dict[str, Any]) -> list[str]:
@@ -74,14 +72,57 @@ def test_a_mistake_is_one_sentence(settings: dict[str, Any], sentence: str) -> N
 
 
 def test_names_choose_settings() -> None:
-    assert MINIMUM.validate_python({"name": "ddn"}) == DdnSettings()
-    assert MINIMUM.validate_python({"name": "fmn", "norm": "l1"}) == FmnSettings(norm="l1")
-    apgd = FIXED.validate_python({"name": "apgd", "epsilon": 0.5, "norm": "l2"})
+    assert LEAST.validate_python({"name": "ddn"}) == DdnSettings()
+    assert LEAST.validate_python({"name": "fmn", "norm": "l1"}) == FmnSettings(norm="l1")
+    apgd = BALL.validate_python({"name": "apgd", "epsilon": 0.5, "norm": "l2"})
     assert apgd == ApgdSettings(epsilon=0.5, norm="l2")
-    attack = fixed_budget_attack(apgd, torch.Generator())
+    attack = ball_attack(apgd, torch.Generator(), unasked)
     assert (attack.norm, attack.epsilon) == ("l2", 0.5)
-    pgd = fixed_budget_attack(FIXED.validate_python({"name": "pgd", "epsilon": 0.25}), torch.Generator())
+    pgd = ball_attack(BALL.validate_python({"name": "pgd", "epsilon": 0.25}), torch.Generator(), attacked)
     assert (pgd.norm, pgd.epsilon) == ("linf", 0.25)
+
+
+def unasked(attack: object) -> Any:
+    raise AssertionError("what sees logits is called with the network itself")
+
+
+def attacked(attack: object) -> Any:
+    return lambda network, images, labels: images
+
+
+def test_every_attack_is_of_one_sort_and_its_settings_are_its_own() -> None:
+    for name, entry in ATTACKS.items():
+        adapter = BALL if entry.finds == "ball" else LEAST
+        required = {
+            field: {"epsilon": 0.1, "norm": "linf"}[field]
+            for field, info in entry.settings.model_fields.items()
+            if info.is_required()
+        }
+        assert type(adapter.validate_python({"name": name, **required})) is entry.settings
+    assert {name for name, entry in ATTACKS.items() if entry.finds == "least"} == {"ddn", "fmn"}
+    assert {name for name, entry in ATTACKS.items() if entry.sees == "loss"} == {"pgd", "fgsm"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ApgdSettings(epsilon=0.001, steps=7),
+        DdnSettings(steps=5),
+        FmnSettings(norm="linf", steps=6),
+    ],
+    ids=label,
+)
+def test_the_work_of_the_librarys_attacks_is_that_of_the_passes_they_make(settings: Any) -> None:
+    problem = linear(saturated=False, count=4)
+    counted = Passes(problem.classifier)
+    configured(settings, torch.Generator())(counted, problem.pixels, problem.labels)
+    assert attack_work(settings).passes == (counted.forwards + counted.backwards) / 4
+
+
+def test_labels_tell_attacks_of_one_name_apart() -> None:
+    assert label(DdnSettings()) == "ddn"
+    assert [label(FmnSettings(norm=norm)) for norm in ("l0", "linf")] == ["fmn_l0", "fmn_linf"]
+    assert label(PgdSettings()) == "pgd"
 
 
 def test_dlr_needs_three_classes() -> None:
@@ -97,17 +138,18 @@ def test_a_missing_package_is_told_before_anything_runs(monkeypatch: pytest.Monk
     for settings in (DdnSettings(), FmnSettings(norm="l0"), ApgdSettings(epsilon=0.1)):
         with pytest.raises(InputError, match=r"found no package adv-lib.*PIP_CONSTRAINT=constraints.txt pip install"):
             check(settings, classes=10)
-    check(FIXED.validate_python({"name": "pgd"}), classes=2)
-    check(FIXED.validate_python({"name": "fgsm"}), classes=2)
+    check(BALL.validate_python({"name": "pgd"}), classes=2)
+    check(BALL.validate_python({"name": "fgsm"}), classes=2)
 
 
 @pytest.mark.slow
 def test_the_package_is_imported_late_and_in_silence() -> None:
     code = (
         "import sys, torch\n"
-        "from robustprune.classification.attacks import DdnSettings, minimum_norm_attack\n"
+        "from robustprune.attacks.adversarial_library.ddn import DdnSettings\n"
+        "from robustprune.classification.measure.attacks import least_attack\n"
         "assert 'adv_lib' not in sys.modules\n"
-        "minimum_norm_attack(DdnSettings(), torch.Generator())\n"
+        "least_attack(DdnSettings(), torch.Generator())\n"
         "assert 'adv_lib' in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-W", "default", "-c", code], capture_output=True, text=True, check=False)

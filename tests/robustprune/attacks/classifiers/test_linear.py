@@ -16,7 +16,7 @@ def case(seed: int) -> tuple[np.ndarray, float, np.ndarray]:
     random = np.random.default_rng(seed)
     slope, image = random.normal(size=SIZE), np.clip(1.6 * random.random(SIZE) - 0.3, 0, 1)
     reachable = np.abs(slope) @ np.where(slope > 0, 1 - image, image)
-    return slope, random.uniform(0.05, 0.95) * reachable, image
+    return slope, float(random.uniform(0.05, 0.95) * reachable), image
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -24,14 +24,23 @@ def test_against_solvers(seed: int) -> None:
     slope, gain, image = case(seed)
     l0, l1, l2, linf = to_half_space(torch.tensor(slope), gain, torch.tensor(image))
 
+    def squared(d: np.ndarray) -> float:
+        return float(d @ d)
+
+    def doubled(d: np.ndarray) -> np.ndarray:
+        return 2 * d
+
+    def excess(d: np.ndarray) -> float:
+        return float(slope @ d - gain)
+
     box = list(zip(-image, 1 - image, strict=True))
     assert l2 == pytest.approx(
         minimize(
-            lambda d: d @ d,
+            squared,
             np.where(slope > 0, 1 - image, -image),
-            jac=lambda d: 2 * d,
+            jac=doubled,
             bounds=box,
-            constraints={"type": "ineq", "fun": lambda d: slope @ d - gain},
+            constraints={"type": "ineq", "fun": excess},
             tol=1e-12,
         ).fun
         ** 0.5,

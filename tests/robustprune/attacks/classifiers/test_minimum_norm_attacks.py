@@ -8,18 +8,18 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from robustprune.attacks import frozen
-from robustprune.attacks.library import library_attack
+from robustprune.attacks import LeastSettings, frozen
+from robustprune.attacks.adversarial_library.library import library_attack
 from robustprune.attacks.norms import distances
+from robustprune.classification.classifier import CIFAR10, Classifier
 from robustprune.classification.data.images import LabelledImages
-from robustprune.classification.measure.attacks import MinimumNormSettings, minimum_norm_attack
+from robustprune.classification.measure.attacks import least_attack
 from robustprune.classification.measure.minimum_norm import minimum_norm
 from robustprune.classification.measure.perturbations import Perturbations
-from robustprune.classification.networks.classifier import CIFAR10, Classifier
 from tests.robustprune.attacks.classifiers.linear import Linear, linear, optimum
 
 CPU = torch.device("cpu")
-SETTINGS: TypeAdapter[Any] = TypeAdapter(MinimumNormSettings)
+SETTINGS: TypeAdapter[Any] = TypeAdapter(LeastSettings)
 
 ATTACKS = {
     "l2": {"name": "ddn", "steps": 1000},
@@ -34,14 +34,14 @@ every_attack = pytest.mark.parametrize("norm", ATTACKS)
 
 def measured(norm: str, problem: Linear, *, steps: int | None = None, batch_size: int = 100) -> Perturbations:
     settings = ATTACKS[norm] | ({} if steps is None else {"steps": steps})
-    attack = minimum_norm_attack(SETTINGS.validate_python(settings), torch.Generator().manual_seed(0))
+    attack = least_attack(SETTINGS.validate_python(settings), torch.Generator().manual_seed(0))
     return minimum_norm(problem.classifier, problem.images, attack=attack, batch_size=batch_size, device=CPU)
 
 
 def attacked(norm: str, classifier: Classifier, pixels: Tensor, labels: Tensor, *, seed: int = 0) -> Tensor:
     settings = SETTINGS.validate_python(ATTACKS[norm] | {"steps": 50})
     with frozen(classifier):
-        return minimum_norm_attack(settings, torch.Generator().manual_seed(seed))(classifier, pixels, labels)
+        return least_attack(settings, torch.Generator().manual_seed(seed))(classifier, pixels, labels)
 
 
 def asked_about(norm: str, classifier: Classifier, pixels: Tensor, labels: Tensor, *, seed: int) -> Tensor:
@@ -188,7 +188,7 @@ def test_quantised_values_are_multiples() -> None:
     problem = linear(saturated=False)
     settings = SETTINGS.validate_python({"name": "ddn", "steps": 100, "levels": 256})
     with frozen(problem.classifier):
-        attack = minimum_norm_attack(settings, torch.Generator())
+        attack = least_attack(settings, torch.Generator())
         levels = 255 * attack(problem.classifier, problem.pixels, problem.labels)
     assert (levels - levels.round()).abs().max() < 1e-4
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from robustprune.attacks import frozen
-from robustprune.attacks.library import library_attack
+from robustprune.attacks.adversarial_library.library import library_attack
+from robustprune.attacks.adversarial_library.unavailable import UNAVAILABLE
 from robustprune.attacks.norms import distances
-from robustprune.attacks.unavailable import UNAVAILABLE
 from tests.robustprune.attacks.classifiers.linear import linear, optimum
 
 # Imported as attacks are, without the package's warnings.
@@ -137,4 +137,5 @@ def fooled_by(attack: str, *, saturated: bool, count: int = 32, **options: Any) 
     if "eps" in options:
         norm = {1: "l1", 2: "l2", math.inf: "linf"}[options["norm"]]
         assert (distances(attacked, problem.pixels)[norm] <= options["eps"] * 1.001 + 1e-6).all()
-    return problem.classifier(attacked).argmax(dim=1) != problem.labels
+    fooled: Tensor = problem.classifier(attacked).argmax(dim=1) != problem.labels
+    return fooled

@@ -69,4 +69,4 @@ def test_a_damaged_file_is_named_and_never_unpickled(root: Path, name: str) -> N
     path.write_bytes(path.read_bytes()[:-1])
     for split in ("train", "test"):
         with pytest.raises(InputError, match=f"{name}: found another file than the one published"):
-            load(root, split)  # type: ignore[arg-type]
+            load(root, split)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from robustprune.classification.data import Dataset, Emblems, Folders
+from robustprune.classification.data.datasets import Dataset, Emblems, Folders
 from robustprune.core.errors import InputError
 
 
@@ -99,7 +99,7 @@ def test_the_fingerprint_of_folders_is_of_the_images_used(root: Path, tmp_path: 
 
     for split in ("train", "test"):
         (tmp_path / "copy" / split / "dog").rename(tmp_path / "copy" / split / "wolf")
-    renamed = shutil.move(tmp_path / "copy", tmp_path / "renamed")
+    renamed = Path(shutil.move(tmp_path / "copy", tmp_path / "renamed"))
     assert folders(renamed).fingerprint("train") != train
 
 

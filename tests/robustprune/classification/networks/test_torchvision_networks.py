@@ -13,9 +13,10 @@ FULL_SIZE = {"vgg19": models.vgg19_bn} | {
 }
 
 
-def last_map(network: nn.Module, layer: nn.Module, image_size: int) -> torch.Size:
+def last_map(network: nn.Module, layer: str, image_size: int) -> torch.Size:
     seen: list[torch.Size] = []
-    with layer.register_forward_hook(lambda module, inputs, output: seen.append(output.shape)):
+    hook = network.get_submodule(layer).register_forward_hook
+    with hook(lambda module, inputs, output: seen.append(output.shape)):
         network(torch.empty(2, 3, image_size, image_size))
     return seen[0]
 
@@ -40,14 +41,14 @@ def test_something_is_left_of_small_images() -> None:
     with torch.device("meta"):
         for build, channels in ((resnet18, 512), (resnet50, 2048)):
             network = build(classes=10, image_size=32)
-            assert last_map(network, network.layer1, 32)[2:] == (32, 32)
-            assert last_map(network, network.layer4, 32) == (2, channels, 4, 4)
+            assert last_map(network, "layer1", 32)[2:] == (32, 32)
+            assert last_map(network, "layer4", 32) == (2, channels, 4, 4)
         network = mobilenet_v2(classes=10, image_size=32)
-        assert last_map(network, network.features, 32) == (2, 1280, 4, 4)
+        assert last_map(network, "features", 32) == (2, 1280, 4, 4)
         network = vgg19(classes=10, image_size=32)
-        assert last_map(network, network.features, 32) == (2, 512, 1, 1)
+        assert last_map(network, "features", 32) == (2, 512, 1, 1)
         network = swin_t(classes=10, image_size=32)
-        assert last_map(network, network.features, 32) == (2, 2, 2, 768)
+        assert last_map(network, "features", 32) == (2, 2, 2, 768)
 
 
 def test_the_small_stems_are_initialised_as_the_networks_are() -> None:

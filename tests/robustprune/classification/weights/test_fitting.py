@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from robustprune.classification.classifier import CIFAR10, Classifier
 from robustprune.classification.networks import build
-from robustprune.classification.networks.classifier import CIFAR10, Classifier
 from robustprune.classification.weights.fitting import load_weights
 from robustprune.core.errors import InputError
 
@@ -57,7 +57,8 @@ def prefixed(prefix: str, tensors: State) -> State:
 
 
 def save_npz(tensors: State, path: Path) -> None:
-    np.savez(path, **{name: tensor.numpy() for name, tensor in tensors.items()})
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
+    np.savez(path, **arrays)
 
 
 def save_legacy(tensors: State, path: Path) -> None:
@@ -286,7 +287,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_other_precisions_and_byte_orders_are_read(tmp_path: Path) -> None:
     torch.save({name: tensor.double() for name, tensor in state().items()}, tmp_path / "double.pt")
     assert_same(loaded(tmp_path / "double.pt").network, state())
-    big = {name: tensor.numpy().astype(tensor.numpy().dtype.newbyteorder(">")) for name, tensor in state().items()}
+    arrays = {name: tensor.numpy() for name, tensor in state().items()}
+    big: dict[str, Any] = {name: array.astype(array.dtype.newbyteorder(">")) for name, array in arrays.items()}
     np.savez(tmp_path / "big.npz", **big)
     assert_same(loaded(tmp_path / "big.npz").network, state())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -77,9 +78,8 @@ class Draft:
     def shortcut(self) -> None:
         if self.alike():
             sources = self.draw(st.lists(st.sampled_from(self.alike()), min_size=1, max_size=2))
-            self.add(
-                "shortcut", *self.shape, **{"from": ",".join(map(str, sources))}, activation=self.draw(ACTIVATIONS)
-            )
+            options: dict[str, Any] = {"from": ",".join(map(str, sources)), "activation": self.draw(ACTIVATIONS)}
+            self.add("shortcut", *self.shape, **options)
 
     def scale_channels(self) -> None:
         index, (channels, side) = len(self.shapes) - 1, self.shape

@@ -10,12 +10,15 @@ import torch_pruning
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch_pruning.pruner import function
 
 from robustprune.detection.darknet import Detector, build, cfg
-from robustprune.detection.darknet.couplings import Group, couplings
-from robustprune.detection.darknet.graph import IMAGE
+from robustprune.detection.darknet.couplings import couplings
 from robustprune.detection.darknet.layers import Convolutional, Product, Shortcut
+from robustprune.inference.graph import IMAGE
+from robustprune.structures import CoupledGroup
 from tests.robustprune.detection.darknet.random_cfg import cfg_texts
+from tests.robustprune.detection.pruned import rows_of
 
 Filter = tuple[int, int]
 """A layer and the number of one of its filters."""
@@ -35,12 +38,14 @@ def detector_of(*sections: str) -> Detector:
     return build(cfg.parse("[net]\nwidth=32\nheight=32\nchannels=3\n" + "".join(sections)))
 
 
-def decisions(groups: Iterable[Group]) -> set[frozenset[Filter]]:
+def decisions(groups: Iterable[CoupledGroup]) -> set[frozenset[Filter]]:
     """Return the filters that are decided on together."""
     return {
-        frozenset((int(name.split(".")[1]), int(number)) for name, rows in group.items() for number in rows[position])
+        frozenset(
+            (int(name.split(".")[1]), int(number)) for name, rows in rows_of(group).items() for number in rows[position]
+        )
         for group in groups
-        for position in range(len(next(iter(group.values()))))
+        for position in range(group.decisions)
     }
 
 
@@ -57,7 +62,7 @@ def pairs(first: int, second: int, count: int, *, offset: int = 0) -> set[frozen
 def test_a_chain_couples_nothing() -> None:
     detector = detector_of(conv(4), "[maxpool]\nsize=2\nstride=2\n", conv(6), conv(4, groups=2), HEAD)
     groups = couplings(detector, detector.prunable_layers(heads=True))
-    assert [{name: rows.tolist() for name, rows in group.items()} for group in groups] == [
+    assert [{name: rows.tolist() for name, rows in rows_of(group).items()} for group in groups] == [
         {f"layers.{index}.conv": [[number] for number in range(filters)]}
         for index, filters in ((0, 4), (2, 6), (3, 4), (4, 14))
     ]
@@ -68,7 +73,7 @@ def test_a_sum_couples_the_first_channels_of_unequal_layers(first: int, second: 
     detector = detector_of(conv(first), conv(second), shortcut(-2), conv(4), HEAD)
     assert coupled(detector) == pairs(0, 1, 5)
     groups = couplings(detector, detector.prunable_layers())
-    sizes = {tuple(group): len(next(iter(group.values()))) for group in groups}
+    sizes = {tuple(group.filters): group.decisions for group in groups}
     wide = f"layers.{0 if first > second else 1}.conv"
     assert sizes == {("layers.0.conv", "layers.1.conv"): 5, (wide,): 3, ("layers.3.conv",): 4}
 
@@ -93,7 +98,7 @@ def test_depthwise_filters_go_with_the_channel_they_read() -> None:
     twice = detector_of(conv(4), conv(8, groups=4), HEAD)
     assert coupled(twice) == {frozenset({(0, n), (1, 2 * n), (1, 2 * n + 1)}) for n in range(4)}
     group = couplings(twice, twice.prunable_layers())[0]
-    assert group["layers.1.conv"].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert rows_of(group)["layers.1.conv"].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
 def test_a_product_couples_factors_with_channels() -> None:
@@ -113,12 +118,31 @@ def test_what_cannot_be_pruned_has_no_say() -> None:
     assert coupled(head, heads=True) == pairs(0, 1, 14)
 
 
+def test_what_reads_a_channel_and_its_batch_norms_are_told() -> None:
+    plain = conv(5).replace("batch_normalize=1\n", "")
+    joined = "[route]\nlayers=-1,0\n"
+    (first, second, *_) = couplings(detector := detector_of(conv(4), plain, joined, HEAD), detector.prunable_layers())
+    assert {name: members.indices.tolist() for name, members in first.readers.items()} == {
+        "layers.1.conv": [0, 1, 2, 3],
+        "layers.3.conv": [5, 6, 7, 8],
+    }
+    assert {name: members.indices.tolist() for name, members in second.readers.items()} == {
+        "layers.3.conv": [0, 1, 2, 3, 4]
+    }
+    assert list(first.norms) == ["layers.0.batch_norm"]
+    assert list(second.norms) == []
+    for group, count in ((first, 4), (second, 5)):
+        for members in (*group.readers.values(), *group.norms.values()):
+            assert members.decisions.tolist() == list(range(count))
+
+
 def test_layers_in_any_order_give_the_same_groups() -> None:
     detector = Detector.from_cfg("yolov3-nano")
     layers = list(detector.prunable_layers())
     for one, other in zip(couplings(detector, layers), couplings(detector, layers[::-1]), strict=True):
-        assert list(one) == list(other)
-        assert all(torch.equal(one[name], other[name]) for name in one)
+        assert list(one.filters) == list(other.filters)
+        for name, members in one.filters.items():
+            assert all(torch.equal(*columns) for columns in zip(members, other.filters[name], strict=True))
 
 
 @settings(max_examples=60)
@@ -127,8 +151,13 @@ def test_any_graph(text: str, heads: bool) -> None:
     detector = build(cfg.parse(text))
     layers = detector.prunable_layers(heads=heads)
     groups = couplings(detector, layers)
-    found = [(name, number) for group in groups for name, rows in group.items() for number in rows.flatten().tolist()]
-    assert sorted(found) == sorted((name, n) for name, layer in layers.items() for n in range(layer.out_channels))
+    found = [
+        (name, number)
+        for group in groups
+        for name, rows in rows_of(group).items()
+        for number in rows.flatten().tolist()
+    ]
+    assert sorted(found) == sorted((name, n) for name, layer in layers.items() for n in range(len(layer.weight)))
     prunable = {(int(name.split(".")[1]), n) for name, n in found}
     assert decisions(groups) == {both for filters in linked(detector) if (both := filters & prunable)}
 
@@ -187,19 +216,48 @@ def test_published_detectors_as_torch_pruning_sees_them(darknet_data: Path, name
 
 
 def assert_as_torch_pruning(detector: Detector) -> None:
-    """Compare, for half of the filters of every convolution but the heads', which others they take with them."""
+    """Compare, for half of the filters of every convolution but the heads', which others they take with them, where
+    their channels are read, and in which batch norms they are.
+    """
     layers = detector.prunable_layers()
-    ours = {filter: filters for filters in decisions(couplings(detector, layers)) for filter in filters}
+    groups = couplings(detector, layers)
+    ours = {filter: filters for filters in decisions(groups) for filter in filters}
+    readers, norms = (depending(groups, kind) for kind in ("readers", "norms"))
+    names = {module: name for name, module in detector.named_modules()}
     graph = torch_pruning.DependencyGraph().build_dependency(detector.eval(), torch.zeros(1, 3, 64, 64))
     indices = {layer: int(name.split(".")[1]) for name, layer in layers.items()}
     generator = torch.Generator().manual_seed(0)
     for layer, index in indices.items():
-        pruned = torch.randperm(layer.out_channels, generator=generator)[: -(-layer.out_channels // 2)].tolist()
+        pruned = torch.randperm(len(layer.weight), generator=generator)[: -(-len(layer.weight) // 2)].tolist()
         prune = graph.get_pruner_of_module(layer).prune_out_channels
+        steps = list(graph.get_pruning_group(layer, prune, idxs=pruned))
         theirs = {
             (indices[step.dep.target.module], number)
-            for step in graph.get_pruning_group(layer, prune, idxs=pruned)
+            for step in steps
             if step.dep.target.module in indices and graph.is_out_channel_pruning_fn(step.dep.handler)
             for number in step.idxs
         }
         assert theirs == set().union(*(ours[index, number] for number in pruned)), index
+        for kind, found in ((nn.Conv2d, readers), (nn.BatchNorm2d, norms)):
+            depend = {
+                (names[step.dep.target.module], number)
+                for step in steps
+                if isinstance(step.dep.target.module, kind)
+                and (kind is nn.BatchNorm2d or step.dep.handler == function.prune_conv_in_channels)
+                for number in step.idxs
+            }
+            assert depend == set().union(*(found[index, number] for number in pruned)), index
+
+
+def depending(groups: Iterable[CoupledGroup], kind: str) -> dict[Filter, set[tuple[str, int]]]:
+    """Return, for every filter, the channels of layers that depend on its decision."""
+    found: dict[Filter, set[tuple[str, int]]] = {}
+    for group in groups:
+        channels: list[set[tuple[str, int]]] = [set() for _ in range(group.decisions)]
+        for name, members in getattr(group, kind).items():
+            for number, decision in zip(*(column.tolist() for column in members), strict=True):
+                channels[decision].add((name, number))
+        for name, members in group.filters.items():
+            for number, decision in zip(*(column.tolist() for column in members), strict=True):
+                found[int(name.split(".")[1]), number] = channels[decision]
+    return found

@@ -1,5 +1,7 @@
 """A folded detector computes what the detector computes in eval mode, and nothing more."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,8 @@ def detector(request: pytest.FixtureRequest) -> Detector:
     detector = Detector.from_cfg(request.param, classes=3).train()
     for norm in detector.modules():
         if isinstance(norm, nn.BatchNorm2d):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
             for tensor in (norm.weight, norm.running_var):
                 nn.init.uniform_(tensor, 0.5, 1.5)
             for tensor in (norm.bias, norm.running_mean):
@@ -41,10 +45,17 @@ def test_outputs_are_those_of_eval_mode(detector: Detector, images: Tensor) -> N
 def test_gradients_of_the_images_are_those_of_eval_mode(detector: Detector, images: Tensor) -> None:
     network, tensors = fold(detector)
     detector.eval()
+
+    def folded(x: Tensor) -> list[Tensor]:
+        outputs: list[Tensor] = functional_call(network, tensors, (x,))
+        return outputs
+
+    runs: list[Callable[[Tensor], list[Tensor]]] = [folded, detector]
     gradients = []
-    for run in (lambda x: functional_call(network, tensors, (x,)), detector):
+    for run in runs:
         x = images.clone().requires_grad_()
-        gradients.append(torch.autograd.grad(sum(output.square().sum() for output in run(x)), x)[0])
+        loss = torch.stack([output.square().sum() for output in run(x)]).sum()
+        gradients.append(torch.autograd.grad(loss, x)[0])
     torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4 * gradients[1].abs().max().item())
 
 

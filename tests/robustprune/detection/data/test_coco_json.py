@@ -96,19 +96,20 @@ def test_what_is_right_is_read_as_it_is_written(
     area: float | None,
     data: st.DataObject,
 ) -> None:
+    annotations: list[dict[str, Any]] = [
+        {
+            "id": number,
+            "image_id": data.draw(st.sampled_from(image_ids)),
+            "category_id": data.draw(st.sampled_from(category_ids)),
+            "bbox": box,
+            "area": area,
+            "iscrowd": data.draw(st.integers(0, 1)),
+        }
+        for number, box in enumerate(boxes)
+    ]
     content = {
         "images": [{"id": i, "file_name": f"{n}.jpg", "width": 1, "height": 9} for n, i in enumerate(image_ids)],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": data.draw(st.sampled_from(image_ids)),
-                "category_id": data.draw(st.sampled_from(category_ids)),
-                "bbox": box,
-                "area": area,
-                "iscrowd": data.draw(st.integers(0, 1)),
-            }
-            for number, box in enumerate(boxes)
-        ],
+        "annotations": annotations,
         "categories": [{"id": i, "name": str(i), "supercategory": "thing"} for i in category_ids],
         "licenses": [],
     }
@@ -116,7 +117,7 @@ def test_what_is_right_is_read_as_it_is_written(
     assert file is not None
     assert [image.id for image in file.images] == image_ids
     assert [category.id for category in file.categories] == category_ids
-    for record, written in zip(file.annotations, content["annotations"], strict=True):
+    for record, written in zip(file.annotations, annotations, strict=True):
         assert list(record.bbox) == list(written["bbox"])
         assert (record.image_id, record.category_id, record.area, record.iscrowd) == tuple(
             written[field] for field in ("image_id", "category_id", "area", "iscrowd")

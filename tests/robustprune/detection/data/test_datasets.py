@@ -169,7 +169,7 @@ def test_the_fingerprint_of_coco_is_of_the_images_used(coco: Coco, tmp_path_fact
 
 def test_half_of_real_coco_is_drawn(coco_root: Path) -> None:
     real = {"name": "coco", "root": str(coco_root), "train": "train2017+val2017", "val": None, "train_images": 120}
-    train, val = Coco(**real).splits()
+    train, val = Coco.model_validate(real).splits()
     assert (len(train), len(val)) == (120, 80)
     assert train.image_ids == tuple(sorted(train.image_ids))
     by_id = {

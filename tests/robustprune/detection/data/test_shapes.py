@@ -117,7 +117,7 @@ def test_a_colour_has_the_luma_asked_for_inside_the_cube(hue: int) -> None:
 
 def test_categories_differ_in_hue_but_not_in_luma() -> None:
     luma: dict[str, list[float]] = {category.name: [] for category in CATEGORIES}
-    redder = {name: [] for name in ("lemon", "lime", "brick", "moss")}
+    redder: dict[str, list[float]] = {name: [] for name in ("lemon", "lime", "brick", "moss")}
     for index in range(400):
         image, objects = draw(np.random.default_rng(index), 64)
         assert 0 <= image.min() <= image.max() <= 1

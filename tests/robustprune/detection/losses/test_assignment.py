@@ -28,7 +28,7 @@ def test_an_object_goes_to_the_cell_of_its_centre_and_keeps_its_box() -> None:
 
 
 def test_anchors_answer_below_four_times_the_side() -> None:
-    anchors = [[16.0, 16], [63, 16], [64, 16], [16, 4], [16, 4.25], [4.25, 63]]
+    anchors: list[list[float]] = [[16, 16], [63, 16], [64, 16], [16, 4], [16, 4.25], [4.25, 63]]
     (found,) = assign(target(box=[32, 32, 16, 16]), [head(anchors)], IMAGE_SIZE)
     assert found.anchor.tolist() == [0, 1, 4, 5]
 

@@ -11,11 +11,10 @@ from robustprune.attacks import pgd
 from robustprune.detection.darknet import Detector
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.samples import Samples
-from robustprune.detection.losses import ciou
 from robustprune.detection.measure.average_precision import Detections, average_precision
 from robustprune.detection.measure.detection_table import COLUMNS, detection_table
 from robustprune.detection.measure.evaluation import Evaluation, evaluate
-from robustprune.detection.objective import Objective
+from tests.robustprune.detection.tasks import under
 
 
 def read_back(split: CocoSplit, table: dict[str, np.ndarray], *, attacked: bool) -> Iterator[Detections]:
@@ -30,7 +29,7 @@ def read_back(split: CocoSplit, table: dict[str, np.ndarray], *, attacked: bool)
 
 
 def test_the_precision_of_a_row_can_be_measured_from_its_table(trained: Detector, samples: Samples) -> None:
-    weak = Objective(loss=ciou, attack=partial(pgd, epsilon=0.01, step_size=0.01, steps=1))
+    weak = under(partial(pgd, epsilon=0.01, step_size=0.01, steps=1), trained)
     measured = evaluate(trained, samples, objective=weak, settings=Evaluation())
     found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
     table = detection_table(samples.split, **found)

@@ -1,26 +1,29 @@
 """From predictions to detections: what is dropped, and in which order the rest comes."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import box_convert, nms
 
+from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.measure.detections import MAX_DETECTIONS, detect
 
 Found = tuple[Tensor, Tensor, Tensor]
 
 
-class Says(nn.Module):
+class Says(AnchorDetector):
     """A detector that decodes to given predictions, whatever it sees."""
 
     def __init__(self, predictions: list[list[list[float]]]) -> None:
         super().__init__()
         self.predictions = torch.tensor(predictions)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return images
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [images]
 
-    def decode(self, outputs: Tensor, image_size: tuple[int, int]) -> Tensor:
+    def decode(self, outputs: Sequence[Tensor], image_size: int | tuple[int, int]) -> Tensor:
         return self.predictions
 
 

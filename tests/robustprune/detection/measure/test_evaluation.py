@@ -5,35 +5,35 @@ from functools import partial
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from robustprune.attacks import pgd
 from robustprune.detection.darknet import Detector
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.samples import Samples
-from robustprune.detection.losses import ciou
 from robustprune.detection.measure.evaluation import Evaluation, evaluate
-from robustprune.detection.objective import Objective
+from tests.robustprune.detection.tasks import clean, under
 
-STRONG = Objective(loss=ciou, attack=partial(pgd, epsilon=0.05, step_size=0.02, steps=5))
+strong = partial(under, partial(pgd, epsilon=0.05, step_size=0.02, steps=5))
 
 
 def test_an_attack_that_does_nothing_costs_nothing(trained: Detector, samples: Samples) -> None:
-    identity = Objective(loss=ciou, attack=lambda loss, images: images)
+    identity = under(lambda loss, images: images, trained)
     found = evaluate(trained, samples, objective=identity, settings=Evaluation())
     assert found.clean.ap50 > 0.9
     assert found.attacked == found.clean
 
 
 def test_without_an_attack_only_clean_images_are_measured(trained: Detector, samples: Samples) -> None:
-    found = evaluate(trained, samples, objective=Objective(loss=ciou), settings=Evaluation())
+    found = evaluate(trained, samples, objective=clean(trained), settings=Evaluation())
     assert found.attacked is None
     assert found.attacked_detections == []
-    assert found.clean == evaluate(trained, samples, objective=STRONG, settings=Evaluation()).clean
+    assert found.clean == evaluate(trained, samples, objective=strong(trained), settings=Evaluation()).clean
 
 
 def test_an_attack_ruins_a_detector_without_defence(trained: Detector, samples: Samples) -> None:
-    found = evaluate(trained, samples, objective=STRONG, settings=Evaluation())
+    found = evaluate(trained, samples, objective=strong(trained), settings=Evaluation())
     assert found.attacked is not None
     assert found.attacked.ap50 < 0.2 < 0.9 < found.clean.ap50
 
@@ -43,9 +43,14 @@ def test_each_image_is_read_once_for_clean_and_attacked(
 ) -> None:
     read: list[int] = []
     image = CocoSplit.image
-    monkeypatch.setattr(CocoSplit, "image", lambda split, index: read.append(index) or image(split, index))
+
+    def told(split: CocoSplit, index: int) -> Image.Image:
+        read.append(index)
+        return image(split, index)
+
+    monkeypatch.setattr(CocoSplit, "image", told)
     unread = Samples(samples.split, image_size=64, cache_bytes=0)
-    found = evaluate(trained, unread, objective=STRONG, settings=Evaluation(batch_size=4))
+    found = evaluate(trained, unread, objective=strong(trained), settings=Evaluation(batch_size=4))
     assert sorted(read) == list(range(len(samples)))
     for detections in (found.clean_detections, found.attacked_detections):
         assert tuple(one.image_id for one in detections) == samples.split.image_ids
@@ -64,7 +69,7 @@ def test_precision_falls_as_the_attack_grows(
 ) -> None:
     found = []
     for attack in attacks:
-        objective = Objective(loss=ciou, attack=attack)
+        objective = under(attack, trained)
         attacked = evaluate(trained, samples, objective=objective, settings=Evaluation()).attacked
         assert attacked is not None
         found.append(attacked.ap)
@@ -78,7 +83,7 @@ def test_the_batch_size_does_not_matter(trained: Detector, samples: Samples, bat
         rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
         return (images + 0.1 * ((rows + columns) % 2)).clamp(0, 1)
 
-    objective = Objective(loss=ciou, attack=checkerboard)
+    objective = under(checkerboard, trained)
     expected, found = (
         evaluate(trained, samples, objective=objective, settings=Evaluation(batch_size=size))
         for size in (6, batch_size)
@@ -92,14 +97,14 @@ def test_the_batch_size_does_not_matter(trained: Detector, samples: Samples, bat
 
 def test_progress_is_told_after_each_batch(trained: Detector, samples: Samples) -> None:
     told: list[int] = []
-    evaluate(trained, samples, objective=Objective(loss=ciou), settings=Evaluation(batch_size=4), tell=told.append)
+    evaluate(trained, samples, objective=clean(trained), settings=Evaluation(batch_size=4), tell=told.append)
     assert told == [4, 6]
 
 
 def test_measuring_changes_nothing_but_the_mode(trained: Detector, samples: Samples) -> None:
     trained.train()
     before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
-    evaluate(trained, samples, objective=STRONG, settings=Evaluation())
+    evaluate(trained, samples, objective=strong(trained), settings=Evaluation())
     assert all(torch.equal(tensor, before[name]) for name, tensor in trained.state_dict().items())
     assert all(parameter.grad is None for parameter in trained.parameters())
     assert not any(module.training for module in trained.modules())

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from tests.robustprune.studies.classification.tiny_study import study
+from tests.robustprune.studies.classification.tiny_study import cell, study
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> str:
     """A file of weights that fits."""
     path = tmp_path / "given.safetensors"
-    state = study()._build("resnet8").network.state_dict()
+    state = study().task(cell()).build().network.state_dict()
     safetensors.numpy.save_file({name: np.asarray((tensor + 1).numpy()) for name, tensor in state.items()}, path)
     return str(path)

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from robustprune.classification.importances import IMPORTANCES
 from robustprune.core.errors import InputError
+from robustprune.methods import INITIALIZERS
+from robustprune.structures import STRUCTURES
 from robustprune.studies.classification.study import ClassificationStudy
 from tests.robustprune.studies.classification.tiny_study import SPEC, TRAINING, cell, study
 
-ROW = ("model", "training", "importance", "scope", "seed", "sparsity")
+ROW = ("model", "training", "structure", "initializer", "scope", "seed", "ratio")
 
 # What the stages declare
 
@@ -22,7 +23,7 @@ def axes(stage: str, *, of: ClassificationStudy | None = None, **changes: Any) -
 
 
 def test_pretraining_serves_a_model_a_training_and_a_seed_and_there_is_no_base() -> None:
-    assert axes("base") is None
+    assert ClassificationStudy.stages == ("pretrain", "score", "evaluate_row")
     assert axes("pretrain") == ("model", "training", "seed")
 
 
@@ -50,18 +51,27 @@ def test_a_row_depends_on_its_whole_cell() -> None:
 
 
 @pytest.mark.parametrize(
-    ("importance", "expected"),
+    ("initializer", "expected"),
     [
-        ("l1", None),
-        ("random", None),
-        ("magnitude", ("model", "training", "importance", "seed")),
-        ("deeplift", ("model", "training", "importance", "seed")),
-        ("hydra", ("model", "training", "importance", "seed", "scope", "sparsity")),
+        ("random", ("model", "training", "structure", "initializer", "seed")),
+        ("magnitude", ("model", "training", "structure", "initializer", "seed")),
+        ("deeplift", ("model", "training", "initializer", "seed")),
+        ("taylor", ("model", "training", "initializer", "seed")),
+        ("hydra", ("model", "training", "structure", "initializer", "scope", "seed", "ratio")),
     ],
 )
-def test_scores_are_shared_as_widely_as_they_hold(importance: str, expected: tuple[str, ...] | None) -> None:
-    assert axes("score", importance=importance) == expected
-    assert axes("score", importance=importance, sparsity=0.0) is None
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_scores_are_shared_as_widely_as_they_hold(structure: str, initializer: str, expected: tuple[str, ...]) -> None:
+    assert axes("score", structure=structure, initializer=initializer) == expected
+    assert axes("score", structure=structure, initializer=initializer, ratio=0.0) is None
+
+
+def test_scores_that_serve_all_structures_are_the_same_stage() -> None:
+    def stage(structure: str, initializer: str) -> Any:
+        return study().stage("score", cell(structure=structure, initializer=initializer))
+
+    for initializer in INITIALIZERS:
+        assert stage("unstructured", initializer) == stage("channels", initializer)
 
 
 def test_standard_trainings_do_not_depend_on_the_adversary() -> None:
@@ -81,11 +91,11 @@ def test_how_a_robust_classifier_is_retrained_is_part_of_its_row() -> None:
 
 def test_baselines_are_the_models_before_they_are_pruned() -> None:
     cells = [
-        cell(training=training, seed=seed, sparsity=at, importance=importance)
+        cell(training=training, seed=seed, ratio=at, initializer=initializer)
         for training in ("standard", "adversarial")
         for seed in (0, 1)
         for at in (0.5, 0.9)
-        for importance in ("l1", "random")
+        for initializer in ("magnitude", "random")
     ]
     own = study()
     baselines = own.baselines(cells)
@@ -119,11 +129,11 @@ def test_a_sound_study_passes_the_check(weights: str) -> None:
         ({"weights": {"resnet8": {"adversarial": "x"}}}, {}, "^weights.resnet8.adversarial: found x, which no cell"),
         ({"holdout": 0.99}, {}, "^holdout: found 0.99, which leaves 0 of 36 images to train on, expected at least 2"),
         (
-            {"importances": {"hydra": {"batch_size": 1}}},
+            {"initializers": {"hydra": {"batch_size": 1}}},
             {},
-            "^importances.hydra.batch_size: found 1, expected at least 2",
+            "^initializers.hydra.batch_size: found 1, expected at least 2",
         ),
-        ({}, {"model": "swin_t", "importance": "deeplift"}, "deeplift cannot explain the activation GELU"),
+        ({}, {"model": "swin_t", "initializer": "deeplift"}, "deeplift cannot explain the activation GELU"),
         (
             {"weights": {"resnet20": {"standard": "x"}}},
             {},
@@ -137,7 +147,7 @@ def test_the_check_names_what_is_wrong(changes: dict[str, Any], of: dict[str, An
 
 
 def test_the_check_names_the_tensor_that_does_not_fit(tmp_path: Path) -> None:
-    state = study()._build("resnet8").network.state_dict()
+    state = study().task(cell()).build().network.state_dict()
     arrays = {name: tensor.numpy() for name, tensor in state.items()} | {
         "linear.weight": np.zeros((10, 64), np.float32)
     }
@@ -152,29 +162,33 @@ def test_each_stage_tells_its_own_work(weights: str) -> None:
     (baseline,) = own.baselines([cell()])
     row, robust, half = (
         sum(part.operations for part in own.workloads("evaluate_row", each))
-        for each in (cell(sparsity=0.0), cell(sparsity=0.0, training="adversarial"), cell(sparsity=0.5))
+        for each in (cell(ratio=0.0), cell(ratio=0.0, training="adversarial"), cell(ratio=0.5))
     )
     assert robust > row > half > row / 4
-    assert own.workloads("evaluate_row", baseline) == own.workloads("evaluate_row", cell(sparsity=0.0))[1:]
+    # What is masked is computed with as before.
+    for structure in ("unstructured", "structured"):
+        assert sum(part.operations for part in own.workloads("evaluate_row", cell(structure=structure))) == row
+    assert own.workloads("evaluate_row", baseline) == own.workloads("evaluate_row", cell(ratio=0.0))[1:]
     assert [part.description for part in own.workloads("pretrain", cell(training="adversarial"))] == [
         "resnet8: adversarial training: 1 epoch of 32 images, under attack"
     ]
     given = study(weights={"resnet8": {"standard": weights}})
     assert [part.operations for part in given.workloads("pretrain", cell())] == [0]
-    for importance, method in IMPORTANCES.items():
-        if method.score is not None:
-            assert own.workloads("score", cell(importance=importance))
+    for initializer in INITIALIZERS:
+        assert own.workloads("score", cell(initializer=initializer))
 
 
 def test_scores_depend_on_images_and_attacks_only_where_they_see_them() -> None:
     other = study(adversary={"steps": 2, "random_start": True}, dataset={**SPEC["dataset"], "seed": 1})
     attacked = study(adversary={"steps": 2, "random_start": True})
-    for importance, unlike_other, unlike_attacked in (
+    for initializer, unlike_other, unlike_attacked in (
         ("magnitude", False, False),
+        ("random", False, False),
+        ("taylor", True, True),
         ("deeplift", True, False),
         ("hydra", True, True),
     ):
-        robust = cell(importance=importance, training="adversarial")
+        robust = cell(initializer=initializer, training="adversarial")
         assert (other.stage("score", robust) != study().stage("score", robust)) == unlike_other
         assert (attacked.stage("score", robust) != study().stage("score", robust)) == unlike_attacked
 

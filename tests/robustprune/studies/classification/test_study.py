@@ -9,22 +9,21 @@ import pytest
 import safetensors.numpy
 import torch
 
-from robustprune.classification.importances import IMPORTANCES
+from robustprune.classification.task import ClassificationTask
 from robustprune.core.progress import NOWHERE, Progress
+from robustprune.methods import INITIALIZERS
 from robustprune.studies.classification import study as study_module
 from robustprune.studies.classification.study import ClassificationStudy
-from tests.robustprune.studies.classification.tiny_study import SPEC, TRAINING, cell, study
+from tests.robustprune.studies.classification.tiny_study import (
+    SPEC,
+    TRAINING,
+    Arrays,
+    cell,
+    published,
+    row_of,
+    study,
+)
 from tests.robustprune.training.keeper import killed_after
-
-Arrays = Mapping[str, np.ndarray[Any, Any]]
-
-
-def published(arrays: Arrays) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the arrays as workers get them: read-only."""
-    copies = {name: array.copy() for name, array in arrays.items()}
-    for array in copies.values():
-        array.flags.writeable = False
-    return copies
 
 
 def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,12 +51,12 @@ def checkpoint() -> Arrays:
     return published(study().pretrain(cell()))
 
 
-@pytest.mark.parametrize("importance", IMPORTANCES)
-@pytest.mark.parametrize("sparsity", [0.0, 0.5])
+@pytest.mark.parametrize("initializer", INITIALIZERS)
+@pytest.mark.parametrize("ratio", [0.0, 0.5])
 def test_a_row_has_the_declared_columns_and_leaves_its_inputs_alone(
-    checkpoint: Arrays, importance: str, sparsity: float
+    checkpoint: Arrays, initializer: str, ratio: float
 ) -> None:
-    own = cell(importance=importance, sparsity=sparsity)
+    own = cell(initializer=initializer, ratio=ratio)
     scores = published(study().score(own, checkpoint)) if study().stage("score", own) else None
     before = published(checkpoint)
     row = study().evaluate_row(own, checkpoint, scores)
@@ -66,8 +65,8 @@ def test_a_row_has_the_declared_columns_and_leaves_its_inputs_alone(
     assert row["perturbations"].keys() == ClassificationStudy.tables["perturbations"].keys()
     for name, kind in ClassificationStudy.columns.items():
         assert type(row[name]) is kind or row[name] is None, name
-    assert row["channels_kept"] == round((1 - sparsity) * row["channels_total"])
-    assert (row["params_kept"] < row["params_total"]) == (row["macs"] < row["macs_dense"]) == (sparsity > 0)
+    assert row["channels_kept"] == round((1 - ratio) * row["channels_total"])
+    assert (row["params_kept"] < row["params_total"]) == (row["macs"] < row["macs_dense"]) == (ratio > 0)
     assert row["best_epoch"] == 1
     assert set(ClassificationStudy.metrics) <= ClassificationStudy.columns.keys()
     assert {ClassificationStudy.trade_off.against, ClassificationStudy.trade_off.metric} <= set(study().metrics)
@@ -75,7 +74,7 @@ def test_a_row_has_the_declared_columns_and_leaves_its_inputs_alone(
 
 def test_the_table_holds_what_the_medians_are_of(checkpoint: Arrays) -> None:
     generous = {**SPEC["evaluation"], "distances": [{"name": "ddn", "steps": 60}], "images": None}
-    row = study(evaluation=generous).evaluate_row(cell(sparsity=0.0), checkpoint, None)
+    row = study(evaluation=generous).evaluate_row(cell(ratio=0.0), checkpoint, None)
     table = row["perturbations"]
     assert row["attack_success"] == 1
     assert len(table["l2"]) == row["images_attacked"] == round(row["accuracy_clean"] * 12)
@@ -85,12 +84,10 @@ def test_the_table_holds_what_the_medians_are_of(checkpoint: Arrays) -> None:
     assert (row["attack_forwards"], row["attack_backwards"]) == (60, 60)
 
 
-@pytest.mark.parametrize("sparsity", [0.99, 1.0])
+@pytest.mark.parametrize("ratio", [0.99, 1.0])
 @pytest.mark.parametrize("scope", ["layer", "global"])
-def test_pruned_down_to_the_last_channels_is_a_row_that_says_so(
-    checkpoint: Arrays, sparsity: float, scope: str
-) -> None:
-    row = study().evaluate_row(cell(sparsity=sparsity, scope=scope), checkpoint, None)
+def test_pruned_down_to_the_last_channels_is_a_row_that_says_so(checkpoint: Arrays, ratio: float, scope: str) -> None:
+    row = row_of(study(), cell(ratio=ratio, scope=scope), checkpoint)
     assert row["fewest_channels"] == 1
     assert row["layers_at_floor"] > 0
     assert row["channels_kept"] >= row["layers_at_floor"]
@@ -100,7 +97,7 @@ def test_a_classifier_that_knows_nothing_is_a_row(checkpoint: Arrays) -> None:
     # All logits are equal and no gradient is left to attack by.
     dead = published({name: np.zeros_like(array) if "linear" in name else array for name, array in checkpoint.items()})
     still = {**TRAINING, "epochs": 0}
-    row = study(retrain=still).evaluate_row(cell(sparsity=0.0), dead, None)
+    row = study(retrain=still).evaluate_row(cell(ratio=0.0), dead, None)
     assert row["accuracy_clean"] == row["accuracy_adv"] == pytest.approx(1 / 6)
     assert row["attack_success"] == 0
     assert row["median_l2"] == 0  # for most images are misclassified as they are
@@ -121,13 +118,13 @@ def test_a_baseline_is_measured_as_it_is(monkeypatch: pytest.MonkeyPatch, checkp
 
 
 def test_fresh_studies_give_the_same_bits() -> None:
-    own = cell(importance="random", training="adversarial", seed=3)
+    own = cell(initializer="random", training="adversarial", seed=3)
     checkpoints, rows = [], []
     for noise in (1, 2):
         # A study for each stage, as if each ran in a process of its own, whatever ran there before.
         torch.manual_seed(noise)
         checkpoints.append(published(study().pretrain(own)))
-        rows.append(untimed(study().evaluate_row(own, checkpoints[-1], None)))
+        rows.append(untimed(row_of(study(), own, checkpoints[-1])))
     assert equal(*checkpoints)
     assert rows[0] == rows[1]
     assert not equal(checkpoints[0], study().pretrain({**own, "seed": 4}))
@@ -161,22 +158,28 @@ def test_initial_weights_are_where_training_starts(weights: str) -> None:
 THREE = {**TRAINING, "epochs": 3}
 
 
-def run_stage(name: str, checkpoint: Arrays, progress: Progress) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def scores(checkpoint: Arrays) -> Arrays:
+    """Return random scores of it."""
+    return published(study().score(cell(training="adversarial", initializer="random"), checkpoint))
+
+
+def run_stage(name: str, checkpoint: Arrays, scores: Arrays, progress: Progress) -> dict[str, Any]:
     """Return the result of a stage of three epochs, in a study of its own."""
     hydra = {"hydra": {"images": 12, "epochs": 3}}
-    own = study(pretrain=THREE, retrain=THREE, importances=hydra)
-    robust = cell(training="adversarial", importance="hydra" if name == "score" else "random")
+    own = study(pretrain=THREE, retrain=THREE, initializers=hydra)
+    robust = cell(training="adversarial", initializer="hydra" if name == "score" else "random")
     if name == "pretrain":
         return dict(own.pretrain(robust, progress))
     if name == "score":
         return dict(own.score(robust, checkpoint, progress))
-    return untimed(own.evaluate_row(robust, checkpoint, None, progress))
+    return untimed(own.evaluate_row(robust, checkpoint, scores, progress))
 
 
 @pytest.mark.parametrize("name", ["pretrain", "score", "evaluate_row"])
-def test_a_killed_stage_goes_on_and_ends_the_same(checkpoint: Arrays, name: str) -> None:
-    undisturbed = run_stage(name, checkpoint, NOWHERE)
-    resumed = killed_after(2, partial(run_stage, name, checkpoint), epochs=3)
+def test_a_killed_stage_goes_on_and_ends_the_same(checkpoint: Arrays, scores: Arrays, name: str) -> None:
+    undisturbed = run_stage(name, checkpoint, scores, NOWHERE)
+    resumed = killed_after(2, partial(run_stage, name, checkpoint, scores), epochs=3)
     assert undisturbed.keys() == resumed.keys()
     for key, value in undisturbed.items():
         assert np.array_equal(value, resumed[key]), key
@@ -184,19 +187,20 @@ def test_a_killed_stage_goes_on_and_ends_the_same(checkpoint: Arrays, name: str)
 
 @pytest.mark.parametrize("name", ["pretrain", "score", "evaluate_row"])
 def test_a_stage_that_runs_out_of_device_memory_says_so(
-    monkeypatch: pytest.MonkeyPatch, checkpoint: Arrays, name: str
+    monkeypatch: pytest.MonkeyPatch, checkpoint: Arrays, scores: Arrays, name: str
 ) -> None:
     def placed(*_: object) -> object:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(ClassificationStudy, "_placed", placed)
+    monkeypatch.setattr(ClassificationTask, "placed", placed)
     with pytest.raises(MemoryError, match=f"^{name} ran out of memory on the device$"):
-        run_stage(name, checkpoint, NOWHERE)
+        run_stage(name, checkpoint, scores, NOWHERE)
 
 
 def test_no_image_that_chooses_the_epoch_is_trained_on() -> None:
-    images, held_out = study()._training_images()
+    task = study().task(cell())
+    images, held_out = task._parts
     whole = study().settings.dataset.load("train")
-    assert (len(images), len(held_out)) == (32, 4)
+    assert (task.images, len(images), len(held_out)) == (32, 32, 4)
     pixels = [each.numpy().tobytes() for part in (images, held_out) for each in part.pixels]
     assert sorted(pixels) == sorted(each.numpy().tobytes() for each in whole.pixels)

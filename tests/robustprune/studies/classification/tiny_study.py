@@ -1,8 +1,13 @@
 """A classification study that runs in a moment."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from robustprune.studies.classification.study import ClassificationStudy
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 TRAINING = {"epochs": 1, "learning_rate": 0.05, "batch_size": 16, "schedule": "one-cycle"}
 SPEC: dict[str, Any] = {
@@ -10,7 +15,7 @@ SPEC: dict[str, Any] = {
     "pretrain": TRAINING,
     "adversary": {"steps": 1, "random_start": True},
     "retrain": TRAINING,
-    "importances": {"hydra": {"images": 12}, "deeplift": {"images": 6}},
+    "initializers": {"hydra": {"images": 12}, "deeplift": {"images": 6}, "taylor": {"images": 12}},
     "evaluation": {
         "attack": {"name": "fgsm"},
         "distances": [{"name": "ddn", "steps": 4}, {"name": "fmn", "norm": "linf", "steps": 5}],
@@ -29,9 +34,24 @@ def cell(**changes: Any) -> dict[str, Any]:
     return {
         "model": "resnet8",
         "training": "standard",
-        "importance": "l1",
+        "structure": "channels",
+        "initializer": "magnitude",
         "scope": "layer",
         "seed": 0,
-        "sparsity": 0.5,
+        "ratio": 0.5,
         **changes,
     }
+
+
+def published(arrays: Arrays) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the arrays as workers get them: read-only."""
+    copies = {name: array.copy() for name, array in arrays.items()}
+    for array in copies.values():
+        array.flags.writeable = False
+    return copies
+
+
+def row_of(own: ClassificationStudy, of: dict[str, Any], checkpoint: Arrays) -> dict[str, Any]:
+    """Return a row of scores of its own."""
+    scores = published(own.score(of, checkpoint)) if own.stage("score", of) else None
+    return own.evaluate_row(of, checkpoint, scores)

@@ -13,14 +13,19 @@ from robustprune.detection.darknet import Detector, save_weights
 from robustprune.detection.darknet import cfg as darknet_cfg
 from robustprune.studies.detection.settings import DetectionSettings, DetectionsSettings, stage_inputs
 
-BASE, PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE = STAGES = (
+BASE, PRETRAIN, HYDRA, DEEPLIFT, MAGNITUDE, TAYLOR, RANDOM, ROW, BASELINE = STAGES = (
     "base",
     "pretrain",
     "hydra",
     "deeplift",
+    "magnitude",
+    "taylor",
+    "random",
     "evaluate_row",
     "baseline",
 )
+SEEING = {HYDRA, DEEPLIFT, TAYLOR}
+"""Initializers whose scores depend on images, and on what is trained with them."""
 TRAINING = {"epochs": 1, "learning_rate": 0.01}
 SPEC: dict[str, Any] = {
     "dataset": {"name": "shapes"},
@@ -51,33 +56,36 @@ def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
 @pytest.mark.parametrize(
     ("path", "value", "stages"),
     [
-        ("dataset__seed", 1, STAGES),
-        ("dataset__train_images", 8, {BASE, PRETRAIN, HYDRA, DEEPLIFT, ROW}),
+        ("dataset__seed", 1, {BASE, PRETRAIN, *SEEING, ROW, BASELINE}),
+        ("dataset__train_images", 8, {BASE, PRETRAIN, *SEEING, ROW}),
         ("dataset__val_images", 8, {ROW, BASELINE}),
         ("dataset__root", "elsewhere", {}),
         ("detections", {"keep": False, "images": [3], "confidence": 0.1}, {}),
         ("detector__image_size", 96, STAGES),
         ("detector__config", "yolov3-tiny", STAGES),
-        ("attack__epsilon", 0.1, {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
-        ("attack__steps", 7, {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
-        ("attack__random_start", True, {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
-        ("attack", {"random_start": True, "restarts": 2}, {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
-        ("attack__name", "fgsm", {PRETRAIN, HYDRA, DEEPLIFT, ROW, BASELINE}),
+        ("attack__epsilon", 0.1, {PRETRAIN, *SEEING, ROW, BASELINE}),
+        ("attack__steps", 7, {PRETRAIN, *SEEING, ROW, BASELINE}),
+        ("attack__random_start", True, {PRETRAIN, *SEEING, ROW, BASELINE}),
+        ("attack", {"random_start": True, "restarts": 2}, {PRETRAIN, *SEEING, ROW, BASELINE}),
+        ("attack__name", "fgsm", {PRETRAIN, *SEEING, ROW, BASELINE}),
         ("base__seed", 1, {BASE}),
         ("base__epochs", 2, {BASE}),
         ("pretrain__learning_rate", 0.02, {PRETRAIN}),
         ("finetune__flip", False, {ROW}),
         ("initializers__hydra__epochs", 2, {HYDRA}),
         ("initializers__deeplift__reference", "mean", {DEEPLIFT}),
+        ("initializers__taylor__images", 8, {TAYLOR}),
+        ("scope", "global", {HYDRA, ROW}),
+        ("scope", "layer", {}),
         ("evaluation__confidence", 0.1, {ROW, BASELINE}),
         ("keep_models", True, {}),
-        ("prune_heads", True, {HYDRA, DEEPLIFT, ROW}),
+        ("prune_heads", True, {*SEEING, MAGNITUDE, RANDOM, ROW}),
         ("threads", 2, STAGES),
         ("loader", {"workers": 1, "cache_gib": 0}, {}),
         ("compute__channels_last", False, STAGES),
         ("compute__channels_last", True, {}),
-        ("compute__precision", "bfloat16", {BASE, PRETRAIN, HYDRA, DEEPLIFT, ROW}),
-        ("compute__compile", True, {BASE, PRETRAIN, HYDRA, DEEPLIFT, ROW}),
+        ("compute__precision", "bfloat16", {BASE, PRETRAIN, *SEEING, ROW}),
+        ("compute__compile", True, {BASE, PRETRAIN, *SEEING, ROW}),
     ],
 )
 def test_a_setting_changes_the_stages_it_determines(path: str, value: Any, stages: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""The detection study: what its stages declare, and that they compute the same bits wherever and whenever they run."""
+"""The detection study: its stages compute the same bits wherever and whenever they run."""
 
 import subprocess
 import sys
@@ -12,184 +12,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustprune.core.errors import InputError
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.detection.darknet import Detector, save_weights
+from robustprune.detection.task import DetectionTask
 from robustprune.structures.masks import keep_count
 from robustprune.studies.detection import study as study_module
 from robustprune.studies.detection.study import DetectionStudy
-from tests.robustprune.training.keeper import killed_after
-
-TRAINING = {"epochs": 1, "learning_rate": 0.01, "batch_size": 8}
-SPEC: dict[str, Any] = {
-    "dataset": {"name": "shapes", "train_images": 16, "val_images": 8, "image_size": 64},
-    "detector": {"config": "yolov3-nano", "image_size": 64},
-    "attack": {"steps": 1, "step_size": 0.05},
-    "base": TRAINING,
-    "pretrain": TRAINING,
-    "finetune": TRAINING,
-    "initializers": {"hydra": {"images": 8}, "deeplift": {"images": 4}},
-    "evaluation": {"timing_repeats": 2, "timing_warm_up": 1},
-}
-TRIAL = ("structure", "initializer", "colour", "seed")
-
-Arrays = Mapping[str, np.ndarray[Any, Any]]
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the images of `SPEC` in one place for all tests."""
-    folder = tmp_path_factory.getbasetemp() / "cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-
-
-def study(**changes: Any) -> DetectionStudy:
-    return DetectionStudy(DetectionStudy.Settings.model_validate({**SPEC, **changes}))
-
-
-def cell(**changes: Any) -> dict[str, Any]:
-    return {
-        "structure": "unstructured",
-        "initializer": "hydra",
-        "colour": "rgb",
-        "seed": 0,
-        "ratio": 0.75,
-        **changes,
-    }
-
-
-def published(arrays: Arrays) -> Arrays:
-    """Return the arrays as workers get them: read-only."""
-    copies = {name: array.copy() for name, array in arrays.items()}
-    for array in copies.values():
-        array.flags.writeable = False
-    return copies
-
-
-def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must not depend on the machine's mood."""
-    untimed = {
-        name: value
-        for name, value in row.items()
-        if not name.startswith("inference_ms") and not name.endswith("_s") and name not in ("engine", "speedup")
-    }
-    detections = untimed.pop("detections")
-    return {**untimed, **{f"detections.{name}": column.tolist() for name, column in detections.items()}}
-
-
-def equal(first: Arrays, second: Arrays) -> bool:
-    assert list(first) == list(second)
-    return all(np.array_equal(first[name], second[name]) for name in first)
-
-
-# What the stages declare
-
-
-def axes(stage: str, *, of: DetectionStudy | None = None, **changes: Any) -> tuple[str, ...] | None:
-    declared = (of or study()).stage(stage, cell(**changes))
-    return declared and declared.axes
-
-
-def test_the_base_serves_everybody_and_pretraining_its_colour_and_seed() -> None:
-    assert axes("base") == ()
-    assert axes("pretrain") == ("colour", "seed")
-    assert axes("pretrain", of=study(share_pretraining=False)) == TRIAL
-
-
-@pytest.mark.parametrize("share", [True, False])
-def test_a_row_depends_on_its_whole_cell(share: bool) -> None:
-    assert axes("evaluate_row", of=study(share_pretraining=share)) == (*TRIAL, "ratio")
-
-
-def test_hydra_scores_for_one_ratio_and_deeplift_for_all_structures_and_ratios() -> None:
-    assert axes("score", initializer="hydra") == (*TRIAL, "ratio")
-    assert axes("score", initializer="deeplift") == ("initializer", "colour", "seed")
-
-
-def test_what_masks_of_coupled_filters_changed_has_a_new_version() -> None:
-    def version(stage: str, **changes: Any) -> int | None:
-        declared = study().stage(stage, cell(**changes))
-        return declared and declared.version
-
-    assert [version("score", structure=name) for name in ("unstructured", "structured")] == [1, 2]
-    assert version("score", structure="structured", initializer="deeplift") == 1
-    assert version("pretrain", structure="structured") == version("base", structure="structured") == 1
-    assert version("evaluate_row") == version("evaluate_row", **study().baselines([cell()])[0]) == 2
-
-
-@pytest.mark.parametrize("initializer", ["hydra", "deeplift"])
-def test_nothing_is_scored_where_nothing_is_pruned(initializer: str) -> None:
-    assert axes("score", initializer=initializer, ratio=0.0) is None
-    assert axes("pretrain", initializer=initializer, ratio=0.0) is not None
-
-
-def test_each_score_has_the_settings_of_its_initializer() -> None:
-    hydra, deeplift = (study().stage("score", cell(initializer=name)) for name in ("hydra", "deeplift"))
-    assert hydra is not None
-    assert deeplift is not None
-    assert hydra.settings["scores"]["images"] == 8
-    assert deeplift.settings["scores"]["images"] == 4
-
-
-def test_baselines_are_one_per_colour_neither_trained_nor_scored() -> None:
-    own = study(base={**TRAINING, "seed": 5})
-    cells = [cell(seed=seed, colour=colour) for seed in (0, 1) for colour in ("rgb", "greyscale")]
-    baselines = own.baselines(cells)
-    assert [(b["colour"], b["seed"], b["ratio"]) for b in baselines] == [("rgb", 5, 0), ("greyscale", 5, 0)]
-    assert all(b["structure"] == b["initializer"] == "none" for b in baselines)
-    for baseline in baselines:
-        assert own.is_baseline(baseline)
-        assert own.stage("pretrain", baseline) is None
-        assert own.stage("score", baseline) is None
-        assert own.stage("base", baseline) == own.stage("base", cell())
-    assert not any(own.is_baseline(ordinary) for ordinary in cells)
-
-
-# What is said before anything runs
-
-
-def test_a_sound_study_passes_the_check() -> None:
-    study().check([cell()])
-
-
-@pytest.mark.parametrize(
-    ("section", "value", "message"),
-    [
-        ("dataset", {"name": "coco", "root": "nowhere"}, "nowhere/annotations/instances_train2017.json"),
-        ("detector", {"config": "yolov3-nani", "image_size": 64}, "yolov3-nani"),
-        ("detector", {**SPEC["detector"], "image_size": 72}, "image_size is 72, expected a multiple of 16"),
-        ("detector", {**SPEC["detector"], "weights": "x"}, "^base: found a training, but detector.weights too"),
-        ("detections", {"images": [99]}, "detections.images: found 99, expected ids of the 8 images"),
-    ],
+from tests.robustprune.studies.detection.small_study import (
+    SPEC,
+    TRAINING,
+    Arrays,
+    cell,
+    equal,
+    published,
+    study,
+    untimed,
 )
-def test_the_check_names_what_is_wrong(section: str, value: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        study(**{section: value}).check([cell()])
-
-
-def test_the_check_names_missing_weights() -> None:
-    with pytest.raises(InputError, match="nowhere.weights"):
-        study(base=None, detector={**SPEC["detector"], "weights": "nowhere.weights"}).check([cell()])
-
-
-def test_each_stage_tells_its_own_work() -> None:
-    own = study()
-    (baseline,) = own.baselines([cell()])
-    said = {
-        name: [part.description.partition(":")[0] for part in own.workloads(name, each)]
-        for name, each in [("base", cell()), ("pretrain", cell()), ("score", cell()), ("evaluate_row", cell())]
-    }
-    assert said == {
-        "base": ["training"],
-        "pretrain": ["adversarial training"],
-        "score": ["hydra's scores"],
-        "evaluate_row": ["fine-tuning", "measuring"],
-    }
-    assert own.workloads("score", cell(initializer="deeplift")) != own.workloads("score", cell())
-    assert own.workloads("evaluate_row", baseline) == own.workloads("evaluate_row", cell())[1:]
-
-
-# What the stages compute
+from tests.robustprune.training.keeper import killed_after
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +76,8 @@ def run_stage(name: str, checkpoint: Arrays, progress: Progress, **changes: Any)
         return dict(own.pretrain(cell(), checkpoint, progress))
     if name == "score":
         return dict(own.score(cell(), checkpoint, progress))
-    scores = {f"{layer}.conv": np.abs(checkpoint[f"{layer}.conv.weight"]) for layer in ("layers.2", "layers.3")}
+    layers = Detector.from_cfg("yolov3-nano").prunable_layers()
+    scores = {layer: np.abs(checkpoint[f"{layer}.weight"]) for layer in layers}
     return untimed(own.evaluate_row(cell(), checkpoint, scores, progress))
 
 
@@ -265,7 +105,7 @@ def test_a_stage_that_runs_out_of_device_memory_says_so(
     def placed(*_: object) -> Detector:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(DetectionStudy, "_placed", placed)
+    monkeypatch.setattr(DetectionTask, "_placed", placed)
     with pytest.raises(MemoryError, match=f"^{name} ran out of memory on the device$"):
         run_stage(name, checkpoint, NOWHERE)
 
@@ -300,14 +140,14 @@ class CaughtError(Exception):
 
 
 def before_finetuning(
-    monkeypatch: pytest.MonkeyPatch, own: dict[str, Any], checkpoint: Arrays, scores: Arrays | None
+    monkeypatch: pytest.MonkeyPatch, own: dict[str, Any], checkpoint: Arrays, scores: Arrays | None, **changes: Any
 ) -> CaughtError:
     def train(detector: Detector, *_: object, masks: Mapping[str, Tensor], **__: object) -> None:
         raise CaughtError(detector, masks)
 
     monkeypatch.setattr(study_module, "train", train)
     with pytest.raises(CaughtError) as caught:
-        study().evaluate_row(own, checkpoint, scores)
+        study(**changes).evaluate_row(own, checkpoint, scores)
     return caught.value
 
 
@@ -339,6 +179,32 @@ def test_scores_leave_the_structure_to_the_row_where_they_are_declared_to(checkp
     one = study().score(cell(initializer="deeplift", structure="unstructured", ratio=0.5), checkpoint)
     other = study().score(cell(initializer="deeplift", structure="structured", ratio=0.9), checkpoint)
     assert equal(one, other)
+
+
+@pytest.mark.parametrize("structure", ["unstructured", "structured"])
+@pytest.mark.parametrize("initializer", ["magnitude", "taylor", "random"])
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_every_initializer_scores_what_every_structure_and_scope_prunes(
+    monkeypatch: pytest.MonkeyPatch, checkpoint: Arrays, initializer: str, structure: str, scope: str
+) -> None:
+    own = cell(initializer=initializer, structure=structure, ratio=0.5)
+    scores = published(study(initializers={"taylor": {"images": 4}}).score(own, checkpoint))
+    caught = before_finetuning(monkeypatch, own, checkpoint, scores, scope=scope)
+    layers = caught.detector.prunable_layers()
+    assert scores.keys() == caught.masks.keys() == layers.keys()
+    kept = {name: int(mask.sum()) for name, mask in caught.masks.items()}
+    assert all(
+        0 < count < layer.weight.numel() or structure == "structured"
+        for count, layer in zip(kept.values(), layers.values(), strict=True)
+    )
+    exact = {name: keep_count(0.5, layer.weight.numel()) for name, layer in layers.items()}
+    if structure == "unstructured":
+        assert (kept == exact) == (scope == "layer")
+        assert abs(sum(kept.values()) - sum(exact.values())) <= len(layers) // 2
+    for name, mask in caught.masks.items():
+        assert mask.any(), name
+        filters = mask.flatten(1)
+        assert structure == "unstructured" or torch.equal(filters.any(dim=1), filters.all(dim=1))
 
 
 def test_a_baseline_is_measured_as_it_is(monkeypatch: pytest.MonkeyPatch, checkpoint: Arrays) -> None:
@@ -384,14 +250,25 @@ def test_weights_stand_in_for_base_training(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_science_knows_nothing_of_the_sweep() -> None:
+def test_the_science_knows_nothing_of_the_sweep_and_its_studies_only_what_a_study_is() -> None:
     code = (
         "import pkgutil, sys, importlib, robustprune\n"
-        "for module in pkgutil.walk_packages(robustprune.__path__, 'robustprune.'):\n"
-        "    if not module.name.endswith('__main__'):\n"
-        "        importlib.import_module(module.name)\n"
+        "names = [module.name for module in pkgutil.walk_packages(robustprune.__path__, 'robustprune.')]\n"
+        "names = [name for name in names if not name.endswith('__main__')]\n"
+        "studies = [name for name in names if name.startswith('robustprune.studies')]\n"
+        "def engine():\n"
+        "    return {name for name in sys.modules if name.split('.')[0] in ('ray', 'sweeps')}\n"
+        "for name in names:\n"
+        "    if name not in studies:\n"
+        "        importlib.import_module(name)\n"
+        "assert not engine(), engine()\n"
+        "import sweeps.study\n"
+        "known = engine()\n"
+        "for name in studies:\n"
+        "    importlib.import_module(name)\n"
         "assert 'robustprune.studies.detection.study' in sys.modules\n"
-        "sys.exit(', '.join({name.split('.')[0] for name in sys.modules} & {'ray', 'sweeps'}) or 0)\n"
+        "assert engine() == known, engine() - known\n"
+        "assert 'ray' not in known\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")

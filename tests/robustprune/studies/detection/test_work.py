@@ -1,14 +1,17 @@
 """The work of each stage follows from the settings that determine it."""
 
+import dataclasses
 from typing import Any
 
 import pytest
+import torch
 
 from robustprune.detection.darknet import Detector
 from robustprune.inference.cost import size
-from robustprune.initializers import INITIALIZERS
+from robustprune.methods import INITIALIZERS
+from robustprune.studies.detection import work
 from robustprune.studies.detection.settings import DetectionSettings
-from robustprune.studies.detection.work import stage_work
+from robustprune.studies.detection.work import scale, scoring_work, stage_work
 
 TRAINING = {"epochs": 2, "learning_rate": 0.01}
 SPEC: dict[str, Any] = {
@@ -30,9 +33,11 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 def passes(**changes: Any) -> dict[str, list[float]]:
     """Return the parts of each stage in forward passes of one image."""
-    work = stage_work(DetectionSettings.model_validate({**SPEC, **changes}))
-    forward = 2 * size(Detector.from_cfg("yolov3-nano", classes=6), image_size=96).macs
-    return {stage: [part.operations / forward for part in parts] for stage, parts in work.items()}
+    settings = DetectionSettings.model_validate({**SPEC, **changes})
+    of = scale(settings)
+    told = stage_work(settings, of) | {name: scoring_work(settings, of, name) for name in INITIALIZERS}
+    forward = 2 * size(Detector.from_cfg("yolov3-nano", classes=6), torch.zeros(1, 3, 96, 96)).macs
+    return {stage: [part.operations / forward for part in parts] for stage, parts in told.items()}
 
 
 def test_passes_by_hand() -> None:
@@ -42,6 +47,9 @@ def test_passes_by_hand() -> None:
         "pretrain": [2 * 16 * (5 * 2 + 6)],
         "hydra": [16 * (5 * 2 + 6)],
         "deeplift": [16 * 5],
+        "magnitude": [0],
+        "taylor": [16 * (5 * 2 + 6)],
+        "random": [0],
         "evaluate_row": [16 * (5 * 2 + 6), measuring],
         "baseline": [measuring],
     }
@@ -54,5 +62,6 @@ def test_given_weights_take_nothing() -> None:
 
 def test_an_initializer_need_not_tell_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = {**passes(), "hydra": []}
-    monkeypatch.setitem(INITIALIZERS, "hydra", INITIALIZERS["hydra"]._replace(work=None))
+    entries = {**INITIALIZERS, "hydra": dataclasses.replace(INITIALIZERS["hydra"], work=None)}
+    monkeypatch.setattr(work, "INITIALIZERS", entries)
     assert passes() == expected

@@ -1,0 +1,89 @@
+"""Auto-PGD, whose steps find their own length (APGD, Croce & Hein 2020), as adv-lib computes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BeforeValidator, Field
+from torch import Tensor
+
+from robustprune.attacks.adversarial_library.library import Network, check_installed, library_attack
+from robustprune.attacks.adversarial_library.unavailable import available
+from robustprune.attacks.entry import AttackEntry
+from robustprune.attacks.norms import NORMS
+from robustprune.core.errors import InputError
+from robustprune.core.operations import FORWARD, INPUT_GRADIENT, AttackWork, counted
+from robustprune.core.randomness import drawing_from
+from robustprune.core.settings import Settings
+
+ApgdNorm = Literal["l2", "linf"]
+
+
+class ApgdSettings(Settings):
+    """By default one run of AutoAttack's length."""
+
+    name: Literal["apgd"] = "apgd"
+    norm: Annotated[ApgdNorm, BeforeValidator(lambda norm: available("apgd", norm))] = "linf"
+    epsilon: float = Field(gt=0, description="radius of the ball, in pixel values")
+    steps: int = Field(default=100, ge=1)
+    restarts: int = Field(default=1, ge=1, description="random starts, each for the images that withstood those before")
+    loss: Literal["ce", "dlr"] = Field(default="ce", description="cross-entropy, or the difference of logits ratio")
+
+
+def apgd(
+    network: Network,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    norm: ApgdNorm,
+    epsilon: float,
+    steps: int,
+    restarts: int,
+    loss: Literal["ce", "dlr"],
+    generator: torch.Generator,
+) -> Tensor:
+    """Return images that fool `network`, within `epsilon` of the originals.
+
+    Args:
+        network: to attack; freeze it first (`frozen`).
+        images: in [0, 1], shape (N, C, H, W).
+        labels: (N,).
+        norm: of the ball.
+        epsilon: radius of the ball, in pixel values.
+        steps: gradient steps; each run takes one forward and backward pass more.
+        restarts: random starts, each for the images that withstood those before.
+        loss: to ascend; the difference of logits ratio needs three classes.
+        generator: for the random starts, on the CPU.
+
+    Returns:
+        attacked images in [0, 1], same shape; the original where none was found.
+    """
+    attack = library_attack("apgd")
+    with drawing_from(generator, images.device):
+        return attack(
+            network,
+            images.contiguous(),
+            labels,
+            eps=epsilon,
+            norm=NORMS[norm],
+            n_iter=steps,
+            n_restarts=restarts,
+            loss_function=loss,
+        )
+
+
+def _check(settings: ApgdSettings, classes: int) -> None:
+    if settings.loss == "dlr" and classes < 3:
+        raise InputError(f"apgd: found the loss 'dlr', which compares three classes, and {classes}, expected 'ce'")
+    check_installed()
+
+
+def _work(settings: ApgdSettings) -> AttackWork:
+    passes = settings.restarts * (settings.steps + 1) * (FORWARD + INPUT_GRADIENT)
+    return AttackWork(
+        passes, f"{settings.restarts} × " * (settings.restarts > 1) + counted(settings.steps, "attack step")
+    )
+
+
+APGD = AttackEntry(run=apgd, settings=ApgdSettings, sees="logits", work=_work, check=_check)

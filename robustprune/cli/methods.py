@@ -1,0 +1,73 @@
+"""`python -m robustprune methods`: what a spec can name, and which package it comes from; made from the registries."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+import click
+
+from robustprune.attacks import ATTACKS
+from robustprune.classification.data import DATASETS as IMAGE_SETS
+from robustprune.classification.losses import LOSSES as CLASSIFICATION_LOSSES
+from robustprune.classification.networks.by_name import NETWORKS as CLASSIFIERS
+from robustprune.detection.data.datasets import DATASETS as BOX_SETS
+from robustprune.detection.losses import LOSSES as DETECTION_LOSSES
+from robustprune.detection.networks import NETWORKS as DETECTORS
+from robustprune.methods import INITIALIZERS
+from robustprune.plugins import OWN, Registry
+from robustprune.structures import STRUCTURES
+
+REGISTRIES: dict[str, Registry[Any]] = {
+    "initializer": INITIALIZERS,
+    "structure": STRUCTURES,
+    "attack": ATTACKS,
+    "loss (detection)": DETECTION_LOSSES,
+    "loss (classification)": CLASSIFICATION_LOSSES,
+    "network (detection)": DETECTORS,
+    "network (classification)": CLASSIFIERS,
+    "data set (detection)": BOX_SETS,
+    "data set (classification)": IMAGE_SETS,
+}
+
+
+@click.command("methods")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def methods(form: str) -> None:
+    """List what a spec can name: methods, structures, attacks, losses, networks and data sets, plug-ins among them.
+
+    A plug-in that cannot be used is told on stderr, with its package and what is wrong.
+    """
+    found = [
+        {
+            "kind": kind,
+            "name": name,
+            "package": registry.origin(name) or OWN,
+            "version": registry[name].version,
+            "summary": _summary(registry[name]),
+        }
+        for kind, registry in REGISTRIES.items()
+        for name in registry
+    ]
+    for remark in dict.fromkeys(remark for registry in REGISTRIES.values() for remark in registry.remarks()):
+        click.echo(remark, err=True)
+    if form == "json":
+        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    widths = {column: max(len(str(line[column])) for line in found) for column in ("kind", "name", "package")}
+    for line in found:
+        columns = "  ".join(f"{line[column]:{width}}" for column, width in widths.items())
+        click.echo(f"{columns}  {line['summary']}".rstrip())
+
+
+def _summary(entry: Any) -> str:
+    """Return the first line of what says how an entry works: its module's, or what it provides says of itself."""
+    function = next((getattr(entry, name) for name in ("score", "masks", "run") if hasattr(entry, name)), None)
+    if function is not None:
+        module = inspect.getmodule(function)
+        said = inspect.getdoc(module) if module is not None else None
+    else:
+        provided = entry.provides
+        said = inspect.getdoc(provided) if callable(provided) else None
+    return (said or "").split("\n\n")[0].replace("\n", " ")

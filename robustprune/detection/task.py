@@ -1,0 +1,260 @@
+"""Detection as a task: networks with anchors, letterboxed images with boxes, a loss, and average precision."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustprune.attacks import configured, frozen
+from robustprune.core.arrays import Arrays
+from robustprune.core.precision import Compute
+from robustprune.core.randomness import drawing_from, generator_for, seed_for
+from robustprune.core.settings import Settings
+from robustprune.detection import darknet
+from robustprune.detection.darknet.couplings import couplings
+from robustprune.detection.darknet.folding import fold
+from robustprune.detection.data.samples import Batch as SampleBatch
+from robustprune.detection.data.samples import Samples, flip_horizontally
+from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.explained import AssignedLogits, explainable
+from robustprune.detection.heads import Head
+from robustprune.detection.losses import LOSSES
+from robustprune.detection.losses.assignment import Assignment, assign
+from robustprune.detection.measure.evaluation import Evaluation, Measured, evaluate
+from robustprune.structures import CoupledGroup, Layer
+from robustprune.structures.dependency_graph import dependency_groups
+from robustprune.task import Batch, Explained
+from robustprune.training import Objective
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionTask:
+    """Find objects; a `task.Task` whose outputs are raw head outputs, and whose targets are assignments to anchors.
+
+    Attributes:
+        build: returns a detector of the architecture in question, with new weights from torch's global generator.
+        image_size: side of the square images, in pixels.
+        device: where detectors and batches are.
+        train: images to train on; None where nothing is trained.
+        val: images to measure on; None where nothing is measured.
+        weights: fills a detector with the weights that are given, if any are.
+        loss_name: one of `LOSSES`.
+        attack_settings: the attack that the detector is measured under, if any.
+        compute: how passes of training are carried out.
+        evaluation: how detectors are measured.
+        prune_heads: heads may be pruned too.
+    """
+
+    build: Callable[[], AnchorDetector]
+    image_size: int
+    device: torch.device = CPU
+    train: Samples | None = None
+    val: Samples | None = None
+    weights: Callable[[AnchorDetector], object] | None = None
+    loss_name: str = "ciou"
+    attack_settings: Settings | None = None
+    compute: Compute = field(default_factory=Compute)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    prune_heads: bool = False
+
+    @classmethod
+    def of(cls, detector: AnchorDetector, *, image_size: int, **more: Any) -> DetectionTask:
+        """Return the task of one detector at hand, where it is; `more` are further attributes."""
+        device = next(detector.parameters()).device
+        return cls(build=lambda: detector, image_size=image_size, device=device, **more)
+
+    # Networks
+
+    def fresh(self, seed: int) -> AnchorDetector:
+        """Return a detector drawn from a seed, or with the weights given."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(seed, "initialise"))
+            detector = self.build()
+        if self.weights is not None:
+            self.weights(detector)
+        return self._placed(detector)
+
+    def restored(self, arrays: Arrays) -> AnchorDetector:
+        """Return a detector with the state that `arrays` hold."""
+        detector = self.build()
+        # Copies: the arrays may be read-only views of memory that other processes share.
+        detector.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+        return self._placed(detector).eval()
+
+    def prunable_layers(self, network: nn.Module) -> dict[str, Layer]:
+        """Return the layers of the detector, without those of the heads unless these are pruned too."""
+        assert isinstance(network, AnchorDetector)
+        return network.prunable_layers(heads=self.prune_heads)
+
+    def coupled_groups(self, network: nn.Module) -> list[CoupledGroup]:
+        """Return which filters go together: exactly, along Darknet's graph; by DepGraph for others."""
+        if isinstance(network, darknet.Detector):
+            return couplings(network, self.prunable_layers(network))
+        assert isinstance(network, AnchorDetector)
+        example = torch.zeros(1, network.channels, self.image_size, self.image_size, device=self.device)
+        groups = dependency_groups(network, example)
+        prunable = self.prunable_layers(network)
+        return [group for group in groups if group.filters.keys() <= prunable.keys()]
+
+    # Data
+
+    @property
+    def images(self) -> int:
+        """How many images there are to train on."""
+        return len(self._train)
+
+    def steps(self, images: int, batch_size: int) -> int:
+        """Return how many batches there are of so many images."""
+        return -(-images // batch_size)
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        images: int | None = None,
+        generator: torch.Generator | None = None,
+        augmented: bool = True,
+    ) -> Iterator[Batch]:
+        """Yield images (N, 3, S, S), mirrored at random, and their objects' assignments; see `task.Task`."""
+        count = min(images or self.images, self.images)
+        order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+        stream = self._train.stream(indices.tolist() for indices in order.split(batch_size))
+        for batch in stream if generator is None or not self._has_dropout else self._drawing(stream, generator):
+            pixels = batch.images.to(self.device, memory_format=torch.channels_last)
+            targets = batch.targets.to(self.device)
+            if generator is not None and augmented:
+                mirrored = torch.rand(len(pixels), generator=generator) < 0.5
+                pixels, targets = flip_horizontally(pixels, targets, mirrored.to(self.device))
+            pixels = pixels.contiguous(memory_format=self.compute.memory_format)
+            yield Batch(pixels, assign(targets, self.heads, pixels.shape[-1]))
+
+    # What is learnt
+
+    def outputs(self, network: nn.Module, inputs: Tensor, weights: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return raw head outputs in float32."""
+        return self.compute.outputs(network, weights, inputs)
+
+    def loss(self, outputs: Sequence[Tensor], targets: Sequence[Assignment]) -> Tensor:
+        """Return the loss of a batch, a scalar."""
+        loss: Tensor = LOSSES[self.loss_name].provides(outputs, targets, self.heads)
+        return loss
+
+    def halves(self, outputs: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Part the outputs of a batch and its attacked twin."""
+        first, second = zip(*(output.chunk(2) for output in outputs), strict=True)
+        return first, second
+
+    # What an attack sees
+
+    @contextmanager
+    def held_still(
+        self, network: nn.Module, weights: Mapping[str, Tensor]
+    ) -> Iterator[Callable[[Tensor], Sequence[Tensor]]]:
+        """Yield the detector as a function of images; a Darknet one without its batch norms, which is faster."""
+        if isinstance(network, darknet.Detector):
+            folded = fold(network, weights)
+            constant = self.compute.narrowed(folded.tensors)
+            yield lambda images: self.compute.outputs(folded.network, constant, images)
+        else:
+            with frozen(network):
+                yield lambda images: self.compute.outputs(network, weights, images)
+
+    def attack_loss(self, outputs: Sequence[Tensor], targets: Sequence[Assignment]) -> Tensor:
+        """Return the training loss, which attacks ascend."""
+        return self.loss(outputs, targets)
+
+    def losses(self, outputs: Sequence[Tensor], targets: Sequence[Assignment]) -> Tensor:
+        """Return the loss of each image, (N,), as if it were the whole batch."""
+        return torch.stack(
+            [
+                self.loss(
+                    [output[index : index + 1] for output in outputs],
+                    [positive.of_image(index) for positive in targets],
+                )
+                for index in range(len(outputs[0]))
+            ]
+        )
+
+    # What DeepLIFT explains
+
+    def explained(self, network: nn.Module, targets: Sequence[Assignment]) -> Explained:
+        """Return the logits of the anchors that objects are assigned to.
+
+        Raises:
+            InputError: the detector has an activation without a Rescale rule, or multiplies layers.
+        """
+        assert isinstance(network, AnchorDetector)
+        copied = explainable(network)
+        return Explained(AssignedLogits(copied, targets), copied)
+
+    # How well it is learnt
+
+    def measure(self, network: nn.Module, *, seed: int) -> dict[str, Any]:
+        """Return average precision, clean and under attack, under the names of a row's columns."""
+        return self.precisions(self.detections(network, seed=seed))
+
+    @staticmethod
+    def precisions(measured: Measured) -> dict[str, float]:
+        """Return average precision, clean and under attack, under the names of a row's columns."""
+        assert measured.attacked is not None
+        return {
+            "map_adv": measured.attacked.ap,
+            "map50_adv": measured.attacked.ap50,
+            "map_clean": measured.clean.ap,
+            "map50_clean": measured.clean.ap50,
+        }
+
+    def detections(self, network: nn.Module, *, seed: int) -> Measured:
+        """Return what the detector finds, clean and under attack, and how precise that is; in full precision."""
+        assert isinstance(network, AnchorDetector)
+        assert self.val is not None
+        attack = None
+        if self.attack_settings is not None:
+            attack = configured(self.attack_settings, generator_for(seed, "evaluate"))
+        objective = Objective(task=self._exact, attack=attack, clean_too=True)
+        return evaluate(network, self.val, objective=objective, settings=self.evaluation)
+
+    # Parts
+
+    @property
+    def _train(self) -> Samples:
+        assert self.train is not None, "there are no images to train on"
+        return self.train
+
+    @functools.cached_property
+    def _has_dropout(self) -> bool:
+        """Whether detectors of this architecture draw random numbers while they are trained."""
+        with torch.random.fork_rng(devices=[]):
+            return any(isinstance(module, nn.Dropout) for module in self.build().modules())
+
+    def _drawing(self, stream: Iterable[SampleBatch], generator: torch.Generator) -> Iterator[SampleBatch]:
+        """Yield what `stream` does; dropout, which draws from torch's own generator, follows `generator` meanwhile."""
+        with drawing_from(generator, self.device):
+            yield from stream
+
+    @functools.cached_property
+    def _exact(self) -> DetectionTask:
+        """The same task, its passes carried out without a loss of precision."""
+        exact = replace(self, compute=self.compute.exactly())
+        exact.__dict__["heads"] = self.heads
+        return exact
+
+    @functools.cached_property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads of every detector of this architecture."""
+        with torch.random.fork_rng(devices=[]):
+            return self.build().to(self.device).heads
+
+    def _placed(self, detector: AnchorDetector) -> AnchorDetector:
+        placed: AnchorDetector = detector.to(self.device, memory_format=self.compute.memory_format)  # type: ignore[call-overload]
+        # All detectors of an architecture have the same heads: none has to be built for them alone.
+        self.__dict__.setdefault("heads", placed.heads)
+        return placed

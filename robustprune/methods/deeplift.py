@@ -1,0 +1,93 @@
+"""DeepLIFT (Shrikumar et al. 2017) carried on to weights, as `contributions` tells; the task says what is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from robustprune.core.operations import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Work
+from robustprune.core.settings import Settings
+from robustprune.methods.contributions import contributions_to
+from robustprune.methods.entry import InitializerEntry
+from robustprune.methods.mean_magnitude import mean_magnitude
+from robustprune.methods.problem import Problem
+from robustprune.task import Task, first_images
+
+
+class DeepLiftSettings(Settings):
+    """How many images are explained, and against what."""
+
+    images: int | None = Field(default=64, ge=1, description="training images used; null for all")
+    batch_size: int = Field(default=8, ge=1)
+    reference: Literal["zeros", "mean"] = "zeros"
+
+
+def deeplift(network: nn.Module, problem: Problem, settings: DeepLiftSettings) -> dict[str, Tensor]:
+    """Return importance per layer: the mean over micro-batches of |contribution|, in the weights' shape.
+
+    Raises:
+        InputError: the network computes what DeepLIFT cannot explain.
+    """
+    task, layers = problem.task, list(problem.layers(network))
+    images = first_images(task, settings.images)
+    reference = torch.zeros((), device=task.device)
+    if settings.reference == "mean":
+        sums = [inputs.sum(dim=0) for inputs, _ in task.batches(settings.batch_size, images=images)]
+        reference = torch.stack(sums).sum(dim=0) / images
+
+    def by_batch() -> Iterator[dict[str, Tensor]]:
+        for inputs, targets in task.batches(settings.batch_size, images=images):
+            yield contributions(task, network, inputs, targets, reference=reference, layers=layers)
+
+    return mean_magnitude(by_batch(), batches=-(-images // settings.batch_size))
+
+
+def contributions(
+    task: Task, network: nn.Module, inputs: Tensor, targets: object, *, reference: Tensor, layers: Sequence[str]
+) -> dict[str, Tensor]:
+    """Return the signed contribution of every weight of `layers` to F(inputs) − F(reference), summed over inputs.
+
+    F is the answer that the task explains, at the targets of the inputs; the same for an input and its reference.
+
+    Computed and returned in float64: F is a small difference of large numbers, and a GPU would round the products
+    of float32 to TF32.
+
+    Args:
+        task: says what is explained.
+        network: not changed.
+        inputs: (N, …).
+        targets: of the inputs.
+        reference: broadcast against `inputs`.
+        layers: names of convolutions and fully connected layers.
+
+    Raises:
+        InputError: the network computes what DeepLIFT cannot explain.
+    """
+    explained = task.explained(network, targets)
+    return contributions_to(
+        explained.functional,
+        inputs.double(),
+        reference.double(),
+        layers={name: explained.network.get_submodule(name) for name in layers},
+    )
+
+
+def _check(task: Task, network: nn.Module) -> None:
+    for _, targets in task.batches(1, images=1):
+        task.explained(network, targets)
+
+
+def _work(settings: DeepLiftSettings, *, forward: float, images: int, **_: object) -> Work:
+    """Nothing is attacked: forward and back through images and references."""
+    used = min(settings.images or images, images)
+    passes = 2 * (FORWARD + INPUT_GRADIENT) + WEIGHT_GRADIENT
+    return Work(f"deeplift's scores: {used:,} images, in float64", used * passes * forward)
+
+
+DEEPLIFT = InitializerEntry(
+    score=deeplift, settings=DeepLiftSettings, comparable=True, attacks=False, work=_work, check=_check
+)

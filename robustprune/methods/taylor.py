@@ -1,0 +1,64 @@
+"""How much the loss would change, to first order, if a weight were zero (Molchanov et al. 2017, 2019): |w · ∂L/∂w|."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from robustprune.core.errors import DivergedError
+from robustprune.core.operations import AttackWork, Work, training
+from robustprune.core.settings import Settings
+from robustprune.methods.entry import InitializerEntry
+from robustprune.methods.mean_magnitude import mean_magnitude
+from robustprune.methods.problem import Problem
+from robustprune.task import first_images
+
+
+class TaylorSettings(Settings):
+    """How many images the loss is of."""
+
+    images: int | None = Field(default=None, ge=1, description="training images used, each once; null for all")
+    batch_size: int = Field(default=16, ge=1)
+
+
+def taylor(network: nn.Module, problem: Problem, settings: TaylorSettings) -> dict[str, Tensor]:
+    """Return importance per layer: the mean over batches of |w · ∂L/∂w|, in the weights' shape.
+
+    L is what the network was trained to lower, under attack where it was, in one pass over the images. Batch norm is
+    held still: weights are worth what they are to the network as it is used.
+
+    Raises:
+        DivergedError: the loss is NaN or infinite.
+    """
+    network = copy.deepcopy(network).eval().requires_grad_(True)
+    layers = problem.layers(network)
+    weights = [layer.weight for layer in layers.values()]
+    images = first_images(problem.task, settings.images)
+
+    def by_batch() -> Iterator[dict[str, Tensor]]:
+        for inputs, targets in problem.task.batches(settings.batch_size, images=images):
+            loss = problem.objective(network, inputs, targets)
+            if not loss.isfinite():
+                raise DivergedError(f"the loss became {loss.item()} while taylor took its gradient")
+            # A layer that no output reads has no gradient, and is worth nothing.
+            gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+            yield {
+                name: weight.detach() * gradient
+                for name, weight, gradient in zip(layers, weights, gradients, strict=True)
+            }
+
+    return mean_magnitude(by_batch(), batches=-(-images // settings.batch_size))
+
+
+def _work(
+    settings: TaylorSettings, *, forward: float, images: int, attack: AttackWork | None, clean_too: bool = True
+) -> Work:
+    used = min(settings.images or images, images)
+    return training("taylor's scores", forward=forward, images=used, epochs=1, attack=attack, clean_too=clean_too)
+
+
+TAYLOR = InitializerEntry(score=taylor, settings=TaylorSettings, comparable=True, work=_work)

@@ -1,0 +1,221 @@
+"""What every study of pruning shares: its axes, and the stages that score, prune and train again, for any task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import nn
+
+from robustprune.attacks import ATTACKS, configured
+from robustprune.core.arrays import Arrays, to_arrays
+from robustprune.core.devices import usable_device
+from robustprune.core.errors import InputError
+from robustprune.core.memory import frees_device_memory
+from robustprune.core.progress import NOWHERE, Progress
+from robustprune.core.randomness import generator_for
+from robustprune.methods import INITIALIZERS, NoSettings, Problem, check_scores
+from robustprune.plugins import Registry, identities
+from robustprune.structures import SCOPES, STRUCTURES, Masks, draw_masks
+from robustprune.structures import masks as masking
+from robustprune.structures.groups import decided_layers
+from robustprune.structures.removal import ChannelCounts, channel_counts, kept_decisions, remove
+from robustprune.task import Task
+from robustprune.training import Objective
+from sweeps.study import NONE, Axis, Cell, Stage, Study
+
+# With the names of plug-ins that cannot be used: `check_methods` tells why, where a grid has one.
+STRUCTURE = Axis("structure", str, choices=(*STRUCTURES, *STRUCTURES.broken))
+INITIALIZER = Axis("initializer", str, choices=(*INITIALIZERS, *INITIALIZERS.broken))
+SCOPE = Axis("scope", str, choices=SCOPES)
+SEED = Axis("seed", int, bounds=(0, 2**31 - 1))
+RATIO = Axis("ratio", float, bounds=(0.0, 1.0))
+
+
+def initializer_entry(name: str) -> tuple[Registry[Any], str]:
+    """Return where an initializer is found, for `plugins.identities`."""
+    return INITIALIZERS, name
+
+
+def structure_entry(name: str) -> tuple[Registry[Any], str]:
+    """Return where a structure is found, for `plugins.identities`."""
+    return STRUCTURES, name
+
+
+class Pruned(NamedTuple):
+    """What pruning left: masks to hold while training, none where channels left the network; and the channels."""
+
+    masks: Masks
+    channels: ChannelCounts | None
+
+
+class PruningStudy(Study):
+    """A checkpoint per seed is scored, pruned to several ratios, trained again and measured."""
+
+    row_axis: ClassVar[str] = "ratio"
+    replicate_axis: ClassVar[str] = "seed"
+
+    removes_channels: ClassVar[bool] = True
+    """Whether channels can leave the task's networks."""
+
+    # What a study says of itself
+
+    def task(self, cell: Mapping[str, Any]) -> Task:
+        """Return the problem that a cell is about, as far as its stage may know of it."""
+        raise NotImplementedError
+
+    def is_attacked(self, cell: Mapping[str, Any]) -> bool:
+        """Say whether the network of a cell is trained under attack."""
+        return True
+
+    def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
+        """Return what training lowers; random starts of its attack are drawn from `generator`."""
+        raise NotImplementedError
+
+    def scope(self, cell: Mapping[str, Any]) -> str:
+        """Return what competes for staying, where that is no axis."""
+        return str(cell["scope"])
+
+    def is_baseline(self, cell: Mapping[str, Any]) -> bool:
+        """Say whether a cell is one of `baselines`: neither scored nor pruned."""
+        return bool(cell["initializer"] == NONE)
+
+    # What is checked before anything runs
+
+    def check_methods(self, cells: Sequence[Cell], *others: Registry[Any]) -> list[str]:
+        """See that every method can be used and fits the task; return a sentence per plug-in that was left out.
+
+        Args:
+            cells: of the grid.
+            others: the task's own registries.
+
+        Raises:
+            InputError: one does not.
+        """
+        for initializer in dict.fromkeys(str(cell["initializer"]) for cell in cells):
+            INITIALIZERS.lookup(initializer)
+        for structure in dict.fromkeys(str(cell["structure"]) for cell in cells):
+            if STRUCTURES.lookup(structure).removes and not self.removes_channels:
+                raise InputError(
+                    f"grid.structure: found {structure!r}, which takes channels out of the network, expected "
+                    "'structured' here: it masks the same channels, and rows are timed without them"
+                )
+        registries: list[Registry[Any]] = [INITIALIZERS, STRUCTURES, ATTACKS, *others]
+        return list(dict.fromkeys(remark for registry in registries for remark in registry.remarks()))
+
+    def has_scores(self, cell: Mapping[str, Any]) -> bool:
+        """Say whether a cell's weights are scored: an unpruned network does without."""
+        return not self.is_baseline(cell) and cell["ratio"] != 0
+
+    def scored(
+        self,
+        cell: Cell,
+        inputs: Callable[[str], Mapping[str, Any]],
+        *,
+        checkpoint: Sequence[str],
+        fields: Sequence[str],
+        version: int = 1,
+    ) -> Stage | None:
+        """Declare the stage that scores a cell's weights; None where they are not scored.
+
+        Args:
+            cell: of the grid, or a baseline.
+            inputs: returns, by an initializer's name, what determines its scores besides the checkpoint.
+            checkpoint: the axes that scores follow their checkpoint in.
+            fields: settings that a scoring may look at, besides its own.
+            version: of the stage.
+        """
+        if not self.has_scores(cell):
+            return None
+        name, structure = str(cell["initializer"]), str(cell["structure"])
+        method = INITIALIZERS[name]
+        axes, used = {"initializer", *checkpoint}, [initializer_entry(name)]
+        if method.per_structure or method.per_ratio:
+            axes, used = axes | {"structure"}, [*used, structure_entry(structure)]
+        if method.per_ratio:
+            axes |= {"scope", "ratio"}
+        return Stage(
+            tuple(axis.name for axis in self.axes if axis.name in axes),
+            {**inputs(name), **identities(*used)},
+            version=version,
+            fields=(*fields, *([f"initializers.{name}"] if method.settings.model_fields else [])),
+            reads=("pretrain",),
+        )
+
+    def method_code(self, cell: Mapping[str, Any], *, structure: bool, attack: str | None) -> dict[str, list[str]]:
+        """Return the modules of a cell's methods by their names; see `sweeps.study.Study.code`."""
+        found: dict[str, list[str]] = {}
+        if self.has_scores(cell):
+            name = str(cell["initializer"])
+            found[name] = [INITIALIZERS[name].score.__module__]
+            if structure:
+                found[str(cell["structure"])] = [STRUCTURES[str(cell["structure"])].masks.__module__]
+        if attack is not None:
+            found[attack] = [ATTACKS[attack].run.__module__]
+        return found
+
+    # Stages
+
+    @frees_device_memory
+    def score(self, cell: Cell, checkpoint: Arrays, progress: Progress = NOWHERE) -> Arrays:
+        """Score the weights of the checkpoint."""
+        name, task = str(cell["initializer"]), self.task(cell)
+        method = INITIALIZERS[name]
+        generator = generator_for(int(cell["seed"]), "score")
+        attacked = method.attacks and self.is_attacked(cell)
+        problem = Problem(
+            task=task,
+            objective=self.objective(task, generator, attacked=attacked),
+            generator=generator,
+            structure=str(cell["structure"]) if method.per_structure or method.per_ratio else None,
+            scope=self.scope(cell) if method.per_ratio else "layer",
+            ratio=float(cell["ratio"]) if method.per_ratio else None,
+            comparable=method.comparable,
+            progress=progress,
+        )
+        network = task.restored(checkpoint)
+        scores = method.score(network, problem, self.method_settings(name))
+        check_scores(name, scores, task.prunable_layers(network), some=problem.is_coupled)
+        return to_arrays(scores)
+
+    def method_settings(self, name: str) -> Any:
+        """Return the settings of an initializer."""
+        has_any = bool(INITIALIZERS[name].settings.model_fields)
+        return getattr(self.settings.initializers, name) if has_any else NoSettings()
+
+    def prune(self, network: nn.Module, cell: Cell, scores: Arrays | None, *, task: Task) -> Pruned:
+        """Prune a network in place, by its scores; it stays as it is where there are none.
+
+        The network's parameters may come out requiring gradients.
+        """
+        if scores is None:
+            return Pruned({}, None)
+        structure = STRUCTURES[str(cell["structure"])]
+        groups = task.coupled_groups(network) if structure.coupled else []
+        layers = decided_layers(network, groups) if structure.coupled else task.prunable_layers(network)
+        masks = draw_masks(
+            str(cell["structure"]),
+            {name: torch.tensor(scores[name]) for name in layers},
+            float(cell["ratio"]),
+            groups=groups,
+            scope=self.scope(cell),
+            comparable=INITIALIZERS[str(cell["initializer"])].comparable,
+        )
+        kept = kept_decisions(groups, masks)
+        if structure.removes:
+            remove(groups, kept)
+            return Pruned({}, channel_counts(kept))
+        masks = {name: mask.to(task.device) for name, mask in masks.items()}
+        masking.apply(masks, network)
+        return Pruned(masks, channel_counts(kept) if kept else None)
+
+    # Parts
+
+    def device(self) -> torch.device:
+        """Return where stages compute. Only stages ask: planning changes nothing of the process and opens no GPU."""
+        return usable_device(threads=self.settings.threads)
+
+    def robust(self, task: Task, attack: Any, generator: torch.Generator, *, clean_too: bool) -> Objective:
+        """Return the objective under an attack."""
+        return Objective(task=task, attack=configured(attack, generator), clean_too=clean_too)

@@ -1,0 +1,104 @@
+"""Train a network under an objective: base training, adversarial pretraining and fine-tuning are all this loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from robustprune.core.errors import DivergedError
+from robustprune.core.progress import NOWHERE, Progress
+from robustprune.structures import masks as masking
+from robustprune.training.objective import Objective
+from robustprune.training.settings import Training
+from robustprune.training.state import TrainingState
+
+
+def train(
+    network: nn.Module,
+    *,
+    objective: Objective,
+    settings: Training,
+    generator: torch.Generator,
+    masks: Mapping[str, Tensor] | None = None,
+    chosen_by: Callable[[nn.Module], float] | None = None,
+    progress: Progress = NOWHERE,
+) -> int:
+    """Train `network` in place; return the epoch that was kept, from 1, or 0 where there was none.
+
+    Args:
+        network: left in eval mode.
+        objective: what to lower, and on which task's images.
+        settings: optimizer and schedule.
+        generator: on the CPU; the only source of randomness.
+        masks: weights to hold at exactly zero, by layer.
+        chosen_by: how well a network does; the epoch after which it does best is kept, the earliest among equals.
+            Without it, the last.
+        progress: is offered the state after every epoch; training goes on from the one it has, to the same bits.
+
+    Raises:
+        DivergedError: the loss became NaN or infinite.
+    """
+    optimizer = settings.optimizer(network.parameters())
+    best = _Best(network) if chosen_by is not None else None
+    state = TrainingState(
+        tensors=network.state_dict() if best is None else best.tensors,
+        optimizer=optimizer,
+        generator=generator,
+        progress=progress,
+    )
+    steps_per_epoch = objective.task.steps(objective.task.images, settings.batch_size)
+    for epoch in range(state.resume() + 1, settings.epochs + 1):
+        network.train()
+        batches = objective.task.batches(settings.batch_size, generator=generator, augmented=settings.augmented)
+        for step, (inputs, targets) in enumerate(batches, start=(epoch - 1) * steps_per_epoch):
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate_at(step, steps_per_epoch)
+            optimizer.zero_grad(set_to_none=True)
+            loss = objective(network, inputs, targets)
+            if not loss.isfinite():
+                raise DivergedError(f"the loss became {loss.item()} in epoch {epoch} of {settings.epochs}")
+            loss.backward()
+            if settings.largest_gradient is not None:
+                torch.nn.utils.clip_grad_norm_(network.parameters(), settings.largest_gradient)
+            optimizer.step()
+            masking.apply(masks or {}, network)
+        if best is not None and chosen_by is not None:
+            best.offer(epoch, chosen_by(network))
+        state.save(epoch)
+    if best is not None:
+        best.restore()
+    network.eval()
+    return settings.epochs if best is None else best.epoch
+
+
+class _Best:
+    """The state of a network after its best epoch so far, and all that a training carries on because of it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network, self._current = network, network.state_dict()
+        self._best = {name: tensor.clone() for name, tensor in self._current.items()}
+        # The epoch kept, and how well the network did then.
+        self._kept = torch.tensor([0.0, -torch.inf], dtype=torch.float64)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        return {
+            **{f"current.{name}": tensor for name, tensor in self._current.items()},
+            **{f"best.{name}": tensor for name, tensor in self._best.items()},
+            "kept": self._kept,
+        }
+
+    @property
+    def epoch(self) -> int:
+        return int(self._kept[0])
+
+    def offer(self, epoch: int, reached: float) -> None:
+        if reached > self._kept[1]:
+            self._kept.copy_(torch.tensor([epoch, reached], dtype=self._kept.dtype))
+            for name, tensor in self._best.items():
+                tensor.copy_(self._current[name])
+
+    def restore(self) -> None:
+        self._network.load_state_dict(self._best)

@@ -1,0 +1,39 @@
+"""The settings of a training, whatever is trained; a task's own add the optimizer's, and how images are augmented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustprune.core.settings import Settings
+from robustprune.training.schedules import one_cycle
+
+
+class Training(Settings):
+    """What every training has."""
+
+    epochs: int = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(default=5e-4, ge=0)
+
+    @property
+    def augmented(self) -> bool:
+        """Whether images are changed at random."""
+        return True
+
+    @property
+    def largest_gradient(self) -> float | None:
+        """The norm to which gradients are cut, if any."""
+        return None
+
+    def optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        """Return what changes the parameters."""
+        raise NotImplementedError
+
+    def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:
+        """Return the learning rate of a step, counted from 0 over all epochs."""
+        return self.learning_rate * one_cycle((step + 0.5) / (self.epochs * steps_per_epoch))

@@ -1,0 +1,27 @@
+"""What `python -m robustprune methods` lists is what a spec can name."""
+
+from __future__ import annotations
+
+import json
+
+from click.testing import CliRunner
+
+from robustprune.attacks import ATTACKS
+from robustprune.cli.main import cli
+from robustprune.methods import INITIALIZERS
+from robustprune.structures import STRUCTURES
+
+
+def test_every_method_is_listed_with_its_package_and_what_it_is() -> None:
+    listed = json.loads(CliRunner().invoke(cli, ["methods", "--format", "json"]).stdout)
+    found = {(line["kind"], line["name"]) for line in listed}
+    for kind, registry in (("initializer", INITIALIZERS), ("structure", STRUCTURES), ("attack", ATTACKS)):
+        assert {(kind, name) for name in registry} <= found
+    assert {line["package"] for line in listed} == {"robust-pruning-sweeps"}
+    assert all(line["summary"] for line in listed if line["kind"] in ("initializer", "structure", "attack"))
+
+
+def test_the_table_has_a_line_for_each() -> None:
+    runner = CliRunner()
+    lines = runner.invoke(cli, ["methods"]).stdout.splitlines()
+    assert len(lines) == len(json.loads(runner.invoke(cli, ["methods", "--format", "json"]).stdout))
