@@ -1,4 +1,4 @@
-"""Settings cut down to those that a stage declares, so that none can change a result without changing its key."""
+"""Settings and axes cut down to those that a stage declares, so that no other changes a result but not its key."""
 
 from __future__ import annotations
 
@@ -8,14 +8,41 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from sweeps.study import Cell
+
 
 class UndeclaredError(Exception):
-    """A setting was read that is not declared; `path` says which."""
+    """A setting or an axis was read that is not declared; `path` says which."""
 
-    def __init__(self, path: str) -> None:
-        """Take the setting's path, such as `training.epochs`."""
+    def __init__(self, path: str, *, kind: str = "setting") -> None:
+        """Take the path, such as `training.epochs`, and what it leads to."""
         super().__init__(path)
-        self.path = path
+        self.path, self.kind = path, kind
+
+
+class DeclaredCell(Cell):
+    """A cell in which a stage looks up no axis but those that it declares."""
+
+    def __init__(self, cell: Cell, axes: Sequence[str]) -> None:
+        """Take a cell, and the axes that may be looked up."""
+        super().__init__(cell)
+        self._axes = frozenset(axes)
+
+    def __getitem__(self, axis: str) -> Any:
+        """Return the value of an axis.
+
+        Raises:
+            UndeclaredError: the stage does not declare it.
+            KeyError: there is none of that name.
+        """
+        value = super().__getitem__(axis)
+        if axis not in self._axes:
+            raise UndeclaredError(axis, kind="axis")
+        return value
+
+    def get(self, axis: str, default: Any = None) -> Any:
+        """Return the value of an axis, as `__getitem__` does."""
+        return self[axis] if axis in self else default  # noqa: SIM401 - `self.get` is this method
 
 
 def only(settings: BaseModel, fields: Sequence[str], prefix: str = "") -> BaseModel:

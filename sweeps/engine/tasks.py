@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import ray
 
-from sweeps.engine.declared import UndeclaredError
+from sweeps.engine.declared import DeclaredCell, UndeclaredError
 from sweeps.engine.job import Job
 from sweeps.errors import StorageError, StudyError
 from sweeps.planning.fingerprints import code_of, merged, outdated, row_today
@@ -47,6 +47,7 @@ def compute_stage(
     *results: Checkpoint | None,
     reads: Sequence[str | None] = (),
     fields: tuple[str, ...] | None = None,
+    axes: Sequence[str] = (),
 ) -> Checkpoint:
     """Compute a shared stage, publish it under its key, and return it.
 
@@ -54,6 +55,7 @@ def compute_stage(
         results: that the stage reads, in order.
         reads: their keys.
         fields: the settings it may look at; None: all.
+        axes: of the cell, that it may look at.
 
     Raises:
         StudyError: the study breaks what it declares.
@@ -66,7 +68,7 @@ def compute_stage(
         return published
     start, started_at = time.perf_counter(), _now()
     progress = KeptProgress(job.store, f"checkpoints/{key}/progress")
-    checkpoint = call(job.study_with(fields), name, cell, results, progress)
+    checkpoint = call(job.study_with(fields), name, DeclaredCell(cell, axes), results, progress)
     if not isinstance(checkpoint, Mapping) or not all(isinstance(array, np.ndarray) for array in checkpoint.values()):
         raise StudyError(f"stage {name!r}: found a {type(checkpoint).__name__}, expected named arrays")
     meta = {
@@ -122,7 +124,9 @@ def compute_row(
             name, start = stage.name, time.perf_counter()
             progress = KeptProgress(job.store, f"{places}/{name}")
             read = [results[key] for key in stage.reads]
-            results[stage.key] = call(job.study_with(stage.fields), name, row.cell, read, progress)
+            results[stage.key] = call(
+                job.study_with(stage.fields), name, DeclaredCell(row.cell, stage.axes), read, progress
+            )
             seconds[name] = progress.seconds_before + time.perf_counter() - start
         name = last
         progress = KeptProgress(job.store, f"{places}/{last}")
@@ -192,13 +196,14 @@ def call(study: Study, name: str, cell: Cell, results: Sequence[Checkpoint | Non
     """Run a stage.
 
     Raises:
-        StudyError: it reads a setting that it does not declare, or writes into a result that it was handed.
+        StudyError: it reads a setting or an axis that it does not declare, or writes into a result that it was handed.
     """
     try:
         return getattr(study, name)(cell, *results, progress)
     except UndeclaredError as error:
         raise StudyError(
-            f"stage {name!r} reads the setting {error.path!r}, which it does not declare: expected it in Stage.fields"
+            f"stage {name!r} reads the {error.kind} {error.path!r}, which it does not declare: expected it in "
+            f"Stage.{'axes' if error.kind == 'axis' else 'fields'}"
         ) from error
     except ValueError as error:
         if str(error) in _READ_ONLY:

@@ -186,7 +186,8 @@ class TrialRun:
         self._report({"begun": stage.name})
         start = time.perf_counter()
         for attempt in range(1, ATTEMPTS + 1):
-            cell, declared = self._trial.cell_of(stage), {"reads": stage.reads, "fields": stage.fields}
+            cell = self._trial.cell_of(stage)
+            declared: dict[str, Any] = {"reads": stage.reads, "fields": stage.fields, "axes": stage.axes}
             ref = self._compute_stage.remote(self._job, stage.name, stage.key, cell, *results, **declared)
             try:
                 ray.get(ref)

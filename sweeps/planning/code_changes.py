@@ -46,8 +46,8 @@ class CodeChanges(NamedTuple):
                 yield f"{said} and {'is' if one else 'are'} computed again"
             else:
                 yield (
-                    f"{said}; --recompute {label} computes {'it' if one else 'them'} again, and so does to raise the "
-                    "version of the stage in the study"
+                    f"{said}; --recompute {label} computes {'it' if one else 'them'} again, and so does raising the "
+                    "`version` of what changed"
                 )
 
 

@@ -29,7 +29,7 @@ class StageKey(NamedTuple):
     """A stage of one cell. `shared` results are published under `key`; others are computed with their row.
 
     `reads` are the keys of the results that the stage is handed, in order; None where the cell does without one.
-    `fields` are the settings it may look at; None: all.
+    `fields` are the settings it may look at, None: all; `axes` are those of the cell that it may look up.
     """
 
     name: str
@@ -37,6 +37,7 @@ class StageKey(NamedTuple):
     shared: bool
     reads: tuple[str | None, ...] = ()
     fields: tuple[str, ...] | None = None
+    axes: tuple[str, ...] = ()
 
 
 class LastStage(NamedTuple):
@@ -92,7 +93,7 @@ class Keys:
                 self._known[identity] = f"{name}-{digest(inputs, length=20)}"
             shared = {each.key for each in found if each.shared}
             is_shared = self._study.row_axis not in stage.axes and shared.issuperset(filter(None, reads))
-            found.append(StageKey(name, self._known[identity], is_shared, reads, stage.fields))
+            found.append(StageKey(name, self._known[identity], is_shared, reads, stage.fields, stage.axes))
         return found
 
     def row(self, cell: Cell, stages: Sequence[StageKey]) -> RowKey:

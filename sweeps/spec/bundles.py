@@ -35,10 +35,10 @@ def source_of(point: EntryPoint) -> str:
 def _files(point: EntryPoint) -> tuple[list[Traversable], str]:
     try:
         return list(importlib.resources.files(point.value).iterdir()), ""
-    except Exception as error:  # a foreign package may raise anything when it is imported
+    except (Exception, SystemExit) as error:  # a foreign package may raise anything when it is imported
         return [], cause_of(error)
 
 
-def cause_of(error: Exception) -> str:
+def cause_of(error: BaseException) -> str:
     """Return an error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")

@@ -106,11 +106,14 @@ def bundled() -> dict[str, Traversable]:
 
 
 def descriptions() -> dict[str, str]:
-    """Return the bundled specs' names and what they say of themselves."""
-    return {
-        name: str(_mapping(file.read_text(encoding="utf-8"), name).get("description", ""))
-        for name, file in bundled().items()
-    }
+    """Return the bundled specs' names and what they say of themselves, or what is wrong with one."""
+    found: dict[str, str] = {}
+    for name, file in bundled().items():
+        try:
+            found[name] = str(_mapping(file.read_text(encoding="utf-8"), name).get("description", ""))
+        except (SpecError, OSError, UnicodeDecodeError) as error:  # one of another package, which fells no other
+            found[name] = f"cannot be read: {error}"
+    return found
 
 
 def load(name_or_path: str, changes: Sequence[str] = ()) -> Spec:

@@ -31,8 +31,8 @@ def find(name: str) -> type[Study]:
     if attribute:
         try:
             found = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise SpecError(f"study: found {name!r}, which cannot be imported: {error}") from error
+        except (Exception, SystemExit) as error:  # whatever a file of a user trips over
+            raise SpecError(f"study: found {name!r}, which cannot be imported: {cause_of(error)}") from error
         return _checked(found, name)
     near = difflib.get_close_matches(name, points, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -72,7 +72,7 @@ def broken() -> Iterator[str]:
 def _loaded(point: EntryPoint) -> type[Study]:
     try:
         found = point.load()
-    except Exception as error:  # a foreign package may raise anything when it is imported
+    except (Exception, SystemExit) as error:  # a foreign package may raise anything when it is imported
         raise SpecError(
             f"study: {point.name!r} of {source_of(point)} cannot be loaded from {point.value}: {cause_of(error)}"
         ) from error

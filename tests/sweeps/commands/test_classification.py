@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def images(root: Path, *, classes: dict[str, int], splits: tuple[str, ...] = ("t
         ("evaluation.distances=[{name: ddn}, {name: ddn, steps: 5}]", ["evaluation.distances", "ddn a second time"]),
         ("evaluation.distances=[]", ["evaluation.distances: found [], expected at least 1 of them"]),
         ("evaluation.attack={name: apgd, norm: l1, epsilon: 1}", ["evaluation.attack.norm", "'l1'", "unavailable"]),
-        ("grid.importance=[l2]", ["grid.importance[0]", "'l2'", "l1, random, magnitude, hydra, deeplift"]),
+        ("grid.initializer=[l2]", ["grid.initializer[0]", "'l2'", "hydra, deeplift, magnitude, taylor, random"]),
         ("grid.scope=[locally]", ["grid.scope[0]", "layer, global"]),
         ("grid.model=[resnet9]", ["resnet9", "6n + 2"]),
         ("grid.model=[vgg18]", ["vgg18", "did you mean 'vgg19'"]),
@@ -73,7 +74,8 @@ def test_a_class_folder_without_images(sweeps: Sweeps, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_that_does_not_fit(sweeps: Sweeps, tmp_path: Path) -> None:
-    np.savez(tmp_path / "other.npz", **{"conv1.weight": np.zeros((16, 3, 5, 5), np.float32)})
+    arrays: dict[str, Any] = {"conv1.weight": np.zeros((16, 3, 5, 5), np.float32)}
+    np.savez(tmp_path / "other.npz", **arrays)
     ran = sweeps("plan", *DEMO, f"--set=weights.resnet8.standard={tmp_path / 'other.npz'}")
     assert_refused(ran, "other.npz", "conv1.weight", "(16, 3, 5, 5)", "(16, 3, 3, 3)")
 

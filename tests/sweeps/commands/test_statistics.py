@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -225,9 +226,8 @@ def test_one_level_of_everything_is_said_and_no_error(question: str, sweeps: Swe
 
 
 def test_levels_that_are_numbers_or_markup(sweeps: Sweeps, tmp_path: Path) -> None:
-    rows = detector_rows().replace(
-        {"initializer": {"hydra": "[red]"}, "structure": {"structured": 1, "unstructured": 2}}
-    )
+    names: dict[str, Any] = {"initializer": {"hydra": "[red]"}, "structure": {"structured": 1, "unstructured": 2}}
+    rows = detector_rows().replace(names)
     rows.astype({"structure": int}).to_csv(tmp_path / "rows.csv", index=False)
     for (command, *options), *_ in QUESTIONS.values():
         ran = sweeps(command, str(tmp_path / "rows.csv"), *options, "--metric", "map")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +30,8 @@ def test_a_driver_killed_twenty_times_ends_with_the_same_rows(toy: ToyRun, tmp_p
         driver = processes.start(*toy.arguments("epochs=4", "seconds=0.5"), "--max-concurrent", "2")
         at_work = number % 3 == 2
         if at_work:
-            processes.wait_until(lambda begun=begun: toy.stages().total() > begun, "the driver to begin something")
+            began = partial(lambda begun: toy.stages().total() > begun, begun)
+            processes.wait_until(began, "the driver to begin something")
         time.sleep(chance.uniform(0, WORK_S if at_work else START_S))
         assert driver.poll() is None, "the sweep ended before its last kill"
         processes.kill_with_its_ray(driver)
@@ -62,7 +64,7 @@ def begun_late(toy: ToyRun) -> list[str]:
             published.setdefault(("score", *cell), file.stat().st_mtime)
     late = []
     for entry in toy.diary.iterdir():
-        stage, *_, shape, method, seed, dose, _ = entry.name.split()
-        if entry.stat().st_mtime > published[stage, shape, method, seed, dose]:
+        name, *_, shape, method, seed, dose, _ = entry.name.split()
+        if entry.stat().st_mtime > published[name, shape, method, seed, dose]:
             late.append(entry.name)
     return late

@@ -36,7 +36,7 @@ def planned(tmp_path: Path) -> Plan:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     now = SimpleNamespace(seconds=1000.0)
-    monkeypatch.setattr(live.time, "monotonic", lambda: now.seconds)
+    monkeypatch.setattr("sweeps.engine.live.time.monotonic", lambda: now.seconds)
     return now
 
 

@@ -19,7 +19,7 @@ from sweeps.planning.plan import Plan, Row
 from sweeps.reporting.terminal import plan as view
 from sweeps.spec import Spec
 from sweeps.storage import Store
-from sweeps.study import Axis, Cell, Stage, Study
+from sweeps.study import Axis, Cell, Checkpoint, Stage, Study
 from tests.sweeps.conftest import text
 
 SPEC = f"""\
@@ -127,11 +127,15 @@ def compute(loaded: Spec, store: Store, planned: Plan, **options: Any) -> list[t
             stage = stages[key]
             results = [None if read is None else store.load_checkpoint(read) for read in stage.reads]
             cell = trial.cell_of(stage)
-            tasks.compute_stage(job, stage.name, key, cell, *results, reads=stage.reads, fields=stage.fields)
+            tasks.compute_stage(
+                job, stage.name, key, cell, *results, reads=stage.reads, fields=stage.fields, axes=stage.axes
+            )
         metas = {key: store.checkpoint_meta(key) or {} for key in stages}
         for row in trial.rows:
             keys = [key for key in stages if key in row.read]
-            outcomes.append((row, tasks.compute_row(job, row, metas, 1, True, keys, *map(store.load_checkpoint, keys))))
+            read = [read for read in map(store.load_checkpoint, keys) if read is not None]
+            assert len(read) == len(keys)
+            outcomes.append((row, tasks.compute_row(job, row, metas, 1, True, keys, *read)))
     return outcomes
 
 
@@ -181,6 +185,22 @@ def test_a_setting_that_is_not_declared_is_named_and_no_row_is_to_blame(
         "stage 'measure' reads the setting 'noise', which it does not declare: expected it in Stage.fields"
     )
     assert other.failure_keys("shape") == set()
+
+
+def test_an_axis_that_is_not_declared_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shared result must not follow the cell of whichever trial computes it first."""
+
+    def peeking(study: Base, cell: Cell, first: Checkpoint, progress: object) -> Checkpoint:
+        return {"sum": np.array([float(cell["seed"]), float(cell["kind"] == "a")])}
+
+    monkeypatch.setattr(Five, "second", peeking)
+    loaded = load("Five")
+    with pytest.raises(StudyError) as caught:
+        compute(loaded, store, plan.make(loaded, store))
+    assert str(caught.value) == (
+        "stage 'second' reads the axis 'kind', which it does not declare: expected it in Stage.axes"
+    )
+    assert store.failure_keys("shape") == set()
 
 
 def test_a_stage_that_hands_on_no_arrays_is_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

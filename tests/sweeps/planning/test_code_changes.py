@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -50,7 +51,7 @@ def finished(loaded: Spec, store: Store, change: Change) -> Store:
     return store
 
 
-def said(loaded: Spec, store: Store, **options: list[str]) -> list[str]:
+def said(loaded: Spec, store: Store, **options: Any) -> list[str]:
     return list(plan.make(loaded, store, **options).code.sentences())
 
 
@@ -66,7 +67,7 @@ def test_a_changed_method_is_named_with_all_that_was_made_from_it(
     running.prepare(loaded, finished, console)
     sentence = (
         "8 rows and 4 checkpoints were made by another version of scores; --recompute scores computes them again, "
-        "and so does to raise the version of the stage in the study"
+        "and so does raising the `version` of what changed"
     )
     assert text(console) == f"{sentence}\n"
     write_report(finished.describe("shape"), console)

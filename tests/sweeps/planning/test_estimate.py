@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,7 +105,12 @@ def test_few_rows_are_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> Non
     toy_rows.publish(store, toy_rows.load(f"grid.seed={list(range(30))}"))
     read: list[str] = []
     parse = compaction._parse
-    monkeypatch.setattr(compaction, "_parse", lambda data, place: read.append(place) or parse(data, place))
+
+    def watched(data: bytes, place: str) -> Any:
+        read.append(place)
+        return parse(data, place)
+
+    monkeypatch.setattr(compaction, "_parse", watched)
     time(store, toy_rows.load("grid.seed=[50]"))
     # For the time, and for the code that they were made by.
     assert len(read) <= 2 * 10 * SAMPLE

@@ -125,12 +125,12 @@ def test_a_changed_declaration_changes_its_stage_and_all_after_it(
     declared = Declared().declared[stage]
     assert declared is not None
     settings = data.draw(st.dictionaries(st.text(), json_values, max_size=2), "settings")
-    before = keys(**{stage: declared._replace(settings=settings)})
+    before = keys(CELL, **{stage: declared._replace(settings=settings)})
     added = data.draw(st.text().filter(lambda name: name not in settings), "a new setting")
-    assert changed(before, keys(**{stage: declared._replace(settings={**settings, added: 0})})) == downstream
+    assert changed(before, keys(CELL, **{stage: declared._replace(settings={**settings, added: 0})})) == downstream
     newer = declared._replace(settings=settings, version=declared.version + 1)
-    assert changed(before, keys(**{stage: newer})) == downstream
-    assert keys(**{stage: declared._replace(settings=shuffled(settings))}) == before
+    assert changed(before, keys(CELL, **{stage: newer})) == downstream
+    assert keys(CELL, **{stage: declared._replace(settings=shuffled(settings))}) == before
 
 
 @pytest.mark.parametrize(

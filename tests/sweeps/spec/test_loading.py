@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -42,7 +42,7 @@ class Cellar(Strict):
 class CellarStudy(ToyStudy):
     """A study with a union among its settings, as a choice of data set is."""
 
-    Settings: ClassVar = Cellar
+    Settings: ClassVar[Any] = Cellar
 
     def __init__(self, settings: Cellar) -> None:
         if settings.depth > 50:
@@ -182,7 +182,7 @@ def test_a_resolved_spec_reads_back_equal(offset: float, diary: str | None, dose
         (
             SPEC.replace("ToyStudy", "Toy"),
             "s.yaml: study: found 'tests.toy_study:Toy', which cannot be imported: "
-            "module 'tests.support.toy_study' has no attribute 'Toy'",
+            "AttributeError: module 'tests.support.toy_study' has no attribute 'Toy'",
         ),
         (
             SPEC.replace("ToyStudy", "SPEC"),
@@ -190,7 +190,8 @@ def test_a_resolved_spec_reads_back_equal(offset: float, diary: str | None, dose
         ),
         (
             SPEC.replace("tests.toy_study", "no_such_module"),
-            "s.yaml: study: found 'no_such_module:ToyStudy', which cannot be imported: No module named ",
+            "s.yaml: study: found 'no_such_module:ToyStudy', which cannot be imported: ModuleNotFoundError: "
+            "No module named ",
         ),
     ],
 )
@@ -297,7 +298,7 @@ def test_the_reference_study_is_as_published() -> None:
     assert {cell["ratio"] for cell in loaded.cells} == {0, 0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99}
     assert len(loaded.cells) == 450
     settings = loaded.settings.model_dump()
-    expected = {
+    expected: dict[str, dict[str, Any]] = {
         "detector": {"config": "yolov3", "image_size": 416, "loss": "ciou"},
         "attack": {"name": "pgd", "epsilon": 0.05, "step_size": 0.02, "steps": 5, "random_start": False, "restarts": 1},
         "pretrain": {"epochs": 10, "learning_rate": 1e-4, "weight_decay": 5e-4, "schedule": "constant"},

@@ -19,6 +19,7 @@ ENTRY_POINTS = """\
 [sweeps.studies]
 theirs = tests.toy_study:ToyStudy
 broken-study = a_package_of_someones.missing:Study
+leaving-study = a_package_of_someones.leaving:Study
 
 [sweeps.specs]
 theirs = a_package_of_someones
@@ -33,6 +34,8 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "theirs.yaml").write_text(SPEC.replace("tests.toy_study:ToyStudy", "theirs"))
+    (package / "leaving.py").write_text("raise SystemExit(3)")
+    (package / "no-spec.yaml").write_text("[")
     information = tmp_path / "a_package_of_someones-1.2.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: a-package-of-someones\nVersion: 1.2\n")
@@ -65,6 +68,9 @@ def test_what_is_broken_is_listed_beside_the_specs(plugin: Path, sweeps: Sweeps)
         "specs 'broken-specs' of a-package-of-someones 1.2 cannot be read from a_package_of_someones.no_s" in ran.errors
     )
     assert "study: 'broken-study' of a-package-of-someones 1.2 cannot be loaded" in ran.errors
+    assert "study: 'leaving-study' of a-package-of-someones 1.2 cannot be loaded" in ran.errors
+    assert "no-spec" in ran.output
+    assert "cannot be read: no-spec, line 1, column 2: not valid YAML" in ran.output
 
 
 def test_who_asks_for_a_spec_that_is_not_there_hears_of_broken_packages(plugin: Path) -> None:

@@ -279,7 +279,7 @@ def test_the_reference_study_is_reproduced_in_whatever_form(metric: str) -> None
     rows = rows.assign(seconds=rows["map"], note="a word", other=1.5)[::-1]
     rows = rows.replace({"deeplift": "a ; b", "hydra": "NaN", "rgb": "ü", "structured": "x"}).rename(index=str)
     printed = pd.read_csv(DATA / "paper" / "pvalues_map.csv", index_col=0)
-    found = contrasts(rows, metric=metric, design="independent", roles=ROLES)
+    found = contrasts(rows, metric=metric, design="independent", roles=roles.ROLES)
     factors = found[["factor", "structure", "initializer"]].agg(" ".join, axis=1)
     lines = {
         "DeepLIFT vs. HYDRA (Unstructured)": "initializer unstructured ",

@@ -68,7 +68,8 @@ def test_verdicts(design: Design, shift: float, verdict: str) -> None:
 def test_the_interval_lies_within_the_margin_exactly_where_p_is_below_five_percent(
     pairs: list[tuple[int, int]], design: Design, margin: int
 ) -> None:
-    line = compare(*np.array(pairs, dtype=float).T, design, margin).iloc[0]
+    a, b = np.array(pairs, dtype=float).T
+    line = compare(a, b, design, margin).iloc[0]
     if not np.isnan(line["low_percent"]):
         within = -margin < line["low_percent"] and line["high_percent"] < margin
         assert within == (line["p_value"] < 0.05) or line["p_value"] == pytest.approx(0.05)

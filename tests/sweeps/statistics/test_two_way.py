@@ -2,6 +2,7 @@
 
 from itertools import product
 from random import Random
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,7 @@ def test_two_levels_of_each_are_the_paired_t_test_of_means() -> None:
     rows = tooth_growth().query("dose < 2")
     found = analysed(rows, "paired").iloc[1]
     means = rows.groupby(["animal", "dose"])["length"].mean().unstack()
-    t = (means[1.0] - means[0.5]).mean() / (means[1.0] - means[0.5]).sem()
+    t = (means[1.0] - means[0.5]).mean() / cast(float, (means[1.0] - means[0.5]).sem())
     assert found["statistic"] == pytest.approx(t**2)
     assert found["partial_eta_squared"] == pytest.approx(t**2 / (t**2 + 9))
 

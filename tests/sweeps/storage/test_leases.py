@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,8 @@ def test_a_run_that_beats_is_never_dead(tmp_path: Path, clock: Clock) -> None:
         for _ in range(4):
             assert not ours.claim({"base"})
             before = {file for file in files.list(f"{FOLDER}/runs") if theirs._id in file.name}
-            processes.wait_until(lambda before=before: before.isdisjoint(files.list(f"{FOLDER}/runs")), "a heartbeat")
+            renewed = partial(lambda before: before.isdisjoint(files.list(f"{FOLDER}/runs")), before)
+            processes.wait_until(renewed, "a heartbeat")
             clock.now += ABANDONED_AFTER_S - 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from sweeps.planning import plan
 from sweeps.reporting.reports import show
 from sweeps.results.sweep import open_sweep
 from sweeps.storage import Store, compaction, rows
+from sweeps.study import Cell
 from tests.support import toy_rows, toy_study
 from tests.support.command_line import Sweeps
 from tests.support.toy_study import ToyStudy
@@ -56,7 +58,7 @@ def test_results_have_every_row_sorted_by_key(sweep: str) -> None:
 
 def test_numbers_survive_bit_for_bit(sweep: str) -> None:
     found = load_results(sweep)
-    assert [toy_rows.outcome(cell) for cell in found[AXES].to_dict("records")] == found["outcome"].tolist()
+    assert [toy_rows.outcome(cast(Cell, cell)) for cell in found[AXES].to_dict("records")] == found["outcome"].tolist()
 
 
 def test_plain_pandas_reads_the_same(sweep: str) -> None:

@@ -28,7 +28,7 @@ LOCAL = {
     "glob": "[a]*",
 }
 
-CHECKPOINT = {
+CHECKPOINT: dict[str, np.ndarray] = {
     "weights": np.arange(12, dtype=np.float32).reshape(3, 4),
     "steps": np.array(7, dtype=np.int64),
     "nothing": np.zeros((0, 2), dtype=np.float16),
@@ -139,7 +139,7 @@ class TestContract:
 
     def test_the_last_writer_of_a_table_wins(self, store: Store) -> None:
         keys = pa.array(["a-1", "a-1"]).dictionary_encode()
-        tables = [pa.table({"row_key": keys, "x": np.float32([value, 0.1])}) for value in (0.2, 0.3)]
+        tables = [pa.table({"row_key": keys, "x": np.array([value, 0.1], np.float32)}) for value in (0.2, 0.3)]
         assert store.read_table("toy", "boxes", "a-1") is None
         for table in tables:
             store.publish_table("toy", "boxes", "a-1", table)
@@ -258,7 +258,7 @@ class TestDamage:
             local.read_rows("toy")
 
     def test_a_damaged_table_is_named_or_shows_the_same_numbers(self, local: Store, tmp_path: Path) -> None:
-        table = pa.table({"x": np.float32([0.1, 0.2]), "name": pa.array(["one", "two"]).dictionary_encode()})
+        table = pa.table({"x": np.array([0.1, 0.2], np.float32), "name": pa.array(["one", "two"]).dictionary_encode()})
         local.publish_table("toy", "boxes", "a-1", table)
         file = tmp_path / "toy" / "boxes" / "a-1.parquet"
         data = file.read_bytes()

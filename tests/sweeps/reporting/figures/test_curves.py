@@ -153,7 +153,7 @@ def test_levels_of_the_panel_axis_stand_side_by_side(rows: pd.DataFrame) -> None
     assert panels[0].get_ylim() == panels[1].get_ylim()
     for plot, level in zip(panels, (0.95, 0.75), strict=True):
         dashed = [line for line in plot.lines if line.is_dashed() and len(set(np.asarray(line.get_ydata()))) == 1]
-        assert [line.get_ydata()[0] for line in dashed] == [level]
+        assert [np.asarray(line.get_ydata())[0] for line in dashed] == [level]
     assert panels[0].get_xlabel() == "channels pruned (%)"
 
 

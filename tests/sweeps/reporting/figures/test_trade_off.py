@@ -1,5 +1,7 @@
 """The Pareto front: against its definition, and as a figure."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,7 +52,8 @@ def test_the_means_of_two_metrics(rows: pd.DataFrame) -> None:
     rows.loc[0, "gain"] = np.nan
     means = mean_trade_off(rows, against="gain", metric="accuracy", roles=ROLES)
     assert means["against"].is_monotonic_decreasing
-    one = means.set_index(["configuration", "sparsity"]).loc[("l1", 0.0)]
+    l1: Any = ("l1", 0.0)
+    one = means.set_index(["configuration", "sparsity"]).loc[l1]
     # The model without a gain has no place in either mean.
     assert one[["n", "against", "metric"]].tolist() == [1, 1.01, pytest.approx(0.92)]
     front = means[means["on_front"]]
@@ -79,7 +82,7 @@ def test_no_step_of_the_front_leaves_what_models_reach(rows: pd.DataFrame) -> No
     points = np.column_stack([np.asarray(each, dtype=float) for each in front.get_data()])
     corners = np.column_stack(STEP_LOOKUP_MAP[front.get_drawstyle()](*points.T))
     assert len(corners) > len(points)
-    reached = (corners[:, None] <= points[None]).all(axis=2).any(axis=1)
+    reached = np.less_equal(corners[:, None], points[None]).all(axis=2).any(axis=1)
     assert reached.all()
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -195,6 +196,7 @@ def test_levels_may_have_the_names_that_pandas_reads_as_missing(
 )
 def test_a_source_that_is_no_rows_is_refused(name: str, metric: str | None, message: str, tmp_path: Path) -> None:
     rows = detector_rows()
+    hole: list[Any] = [None, *rows["colour"][1:]]
     frames = {
         "header.csv": rows[:0],
         "rows.csv": rows,
@@ -203,7 +205,7 @@ def test_a_source_that_is_no_rows_is_refused(name: str, metric: str | None, mess
         "keyless.csv": rows.drop(columns="colour"),
         "words.csv": rows.assign(map_adv=["high", *rows["map_adv"][1:]]),
         "percent.csv": rows.assign(ratio="50%"),
-        "hole.csv": rows.assign(colour=[None, *rows["colour"][1:]]),
+        "hole.csv": rows.assign(colour=hole),
         "twice.csv": pd.concat([rows, rows]),
     }
     if name in frames:
