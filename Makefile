@@ -6,15 +6,17 @@ INSTALLED := $(VENV)/.installed
 # Builds obey them too: visdom, which adv-lib needs, is built from source, with a setuptools older than the newest.
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-fast lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/sweeps run demo
 
 # Fast tests first: most mistakes show within a minute.
-test: lint
-	$(BIN)/python -m pytest -q -m "not slow"
+test: test-fast
 	$(BIN)/python -m pytest -q -m slow
+
+test-fast: lint
+	$(BIN)/python -m pytest -q -m "not slow" -n auto --maxprocesses 4
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

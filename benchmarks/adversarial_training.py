@@ -27,14 +27,15 @@ from torch import Tensor, nn
 from benchmarks.output import parser, write
 from robustprune.attacks import pgd
 from robustprune.core.devices import device_name
-from robustprune.core.host_memory import keep_freed
+from robustprune.core.memory import reuse_freed_memory
 from robustprune.core.precision import Compute
 from robustprune.core.timing import take_turns
 from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.folding import fold
 from robustprune.detection.losses import ciou
 from robustprune.detection.losses.assignment import assign
-from robustprune.detection.objective import Objective
+from robustprune.detection.task import DetectionTask
+from robustprune.training import Objective
 
 EPSILON, STEP_SIZE = 0.05, 0.02
 CLIP_NORM = 10.0
@@ -46,7 +47,7 @@ def main() -> None:
     """Time the loops and print a row per setting."""
     arguments = _command_line().parse_args()
     torch.set_num_threads(arguments.threads)
-    keep_freed()
+    reuse_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     detector = Detector.from_cfg(arguments.detector).to(device)
@@ -97,20 +98,21 @@ def _measured(
 
 
 class _Ours:
-    """The step of `robustprune.detection.training`."""
+    """The step of `robustprune.training.loop`."""
 
     def __init__(self, detector: Detector, compute: Compute, steps: int) -> None:
         self.detector = _copy(detector, compute.memory_format)
+        self._memory_format = compute.memory_format
         self.attack_steps = steps
-        self._objective = Objective(
-            loss=ciou, attack=partial(pgd, epsilon=EPSILON, step_size=STEP_SIZE, steps=steps), compute=compute
-        )
+        self._objective = _objective(self.detector, compute, steps)
         self._optimizer = torch.optim.Adam(self.detector.parameters(), lr=1e-4, weight_decay=5e-4)
 
     def step(self, images: Tensor, targets: Tensor) -> None:
         self.detector.train()
         self._optimizer.zero_grad(set_to_none=True)
-        self._objective(self.detector, images, targets).backward()
+        images = images.contiguous(memory_format=self._memory_format)
+        assignments = assign(targets, self.detector.heads, images.shape[-1])
+        self._objective(self.detector, images, assignments).backward()
         nn.utils.clip_grad_norm_(self.detector.parameters(), CLIP_NORM)
         self._optimizer.step()
 
@@ -177,8 +179,15 @@ def _loss_after(loop: _Ours | _Textbook, images: Tensor, targets: Tensor, *, ste
     """Return the robust objective, in float32, after so many steps of training."""
     for _ in range(steps):
         loop.step(images, targets)
-    attack = partial(pgd, epsilon=EPSILON, step_size=STEP_SIZE, steps=loop.attack_steps)
-    return Objective(loss=ciou, attack=attack)(loop.detector, images, targets).item()
+    objective = _objective(loop.detector, Compute(), loop.attack_steps)
+    return float(objective(loop.detector, images, assign(targets, loop.detector.heads, images.shape[-1])).item())
+
+
+def _objective(detector: Detector, compute: Compute, steps: int) -> Objective:
+    """Return loss(clean) + loss(attacked)."""
+    task = DetectionTask.of(detector, image_size=detector.image_size[0], compute=compute)
+    attack = partial(pgd, epsilon=EPSILON, step_size=STEP_SIZE, steps=steps)
+    return Objective(task=task, attack=attack, clean_too=True)
 
 
 def _batch(count: int, image_size: int, classes: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -22,10 +22,10 @@ from robustprune.attacks import Attack, AttackLoss, FgsmSettings, PgdSettings, Z
 from robustprune.cli.inputs import open_detector, open_samples, square_side
 from robustprune.detection.darknet import Detector
 from robustprune.detection.data.samples import Samples
-from robustprune.detection.losses import ciou
 from robustprune.detection.measure.average_precision import AveragePrecision
 from robustprune.detection.measure.evaluation import Evaluation, evaluate
-from robustprune.detection.objective import Objective
+from robustprune.detection.task import DetectionTask
+from robustprune.training import Objective
 
 
 def main() -> None:
@@ -45,6 +45,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Return a row for the clean images and one per attack."""
     rows: list[dict[str, Any]] = []
+    task = DetectionTask.of(detector, image_size=samples.image_size)
     for settings in attacks:
         zeros = ZeroGradients()
         clean: list[Tensor] = []
@@ -53,7 +54,7 @@ def measure(
         precision = evaluate(
             detector,
             samples,
-            objective=Objective(loss=ciou, attack=attack),
+            objective=Objective(task=task, attack=attack, clean_too=True),
             settings=Evaluation(batch_size=batch_size),
         )
         assert precision.attacked is not None

@@ -10,10 +10,10 @@ def main() -> None:
     """Run `sweeps run classifiers-demo` in a fresh storage and print its figures."""
     arguments = parser(__doc__).parse_args()
     seconds, rows, checkpoints = bundled.run("classifiers-demo")
-    baseline = rows[rows.importance == "none"].groupby("training")
-    swept = rows[rows.importance != "none"]
-    # Of both importances.
-    half, most = (swept[swept.sparsity == at].groupby("training") for at in (0.5, 0.75))
+    baseline = rows[rows.initializer == "none"].groupby("training")
+    swept = rows[rows.initializer != "none"]
+    # Of both initializers.
+    half, most = (swept[swept.ratio == at].groupby("training") for at in (0.5, 0.75))
     figures = {"seconds": round(seconds), "rows": len(rows), "pretrainings": len(checkpoints)}
     for training in ("standard", "adversarial"):
         figures |= {

@@ -14,13 +14,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from benchmarks.output import parser, write
 from robustprune.core.devices import device_name
@@ -28,9 +28,9 @@ from robustprune.detection.darknet import Detector
 from robustprune.detection.data.coco import CocoSplit, load_split
 from robustprune.detection.data.letterbox import Pixels, letterbox
 from robustprune.detection.data.samples import Samples
-from robustprune.detection.losses import ciou
-from robustprune.detection.objective import Objective
-from robustprune.detection.training import batches
+from robustprune.detection.task import DetectionTask
+from robustprune.task import Batch
+from robustprune.training import Objective
 
 SIZE = (640, 480)  # of most of COCO's images
 ROUNDS = 3
@@ -75,22 +75,24 @@ def measure(
     trained = Detector.from_cfg(detector, classes=len(split.categories)).train()
     trained.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def delivered(of: Samples) -> Iterator[tuple[Tensor, Tensor]]:
+    task = DetectionTask.of(trained, image_size=image_size)
+
+    def delivered(of: Samples) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed(0)
         while True:
-            yield from batches(of, batch_size=batch_size, flip=True, generator=generator, device=device)
+            yield from replace(task, train=of).batches(batch_size, generator=generator)
 
     # Before anything is timed: files come into the system's cache, images into ours, the detector to its speed.
     *_, batch = itertools.islice(delivered(cached), -(-len(split) // batch_size))
-    _pace(_train(trained, itertools.repeat(batch)), seconds)
+    _pace(_train(trained, task, itertools.repeat(batch)), seconds)
 
     stages: dict[str, Callable[[], Iterator[int]]] = {
         "decoded_per_s": lambda: _each(split, lambda image: None),
         "letterboxed_per_s": lambda: _each(split, lambda image: letterbox(image, image_size)),
         "delivered_per_s": lambda: (len(images) for images, _ in delivered(samples)),
         "delivered_cached_per_s": lambda: (len(images) for images, _ in delivered(cached)),
-        "detector_per_s": lambda: _train(trained, itertools.repeat(batch)),
-        "detector_fed_per_s": lambda: _train(trained, delivered(samples)),
+        "detector_per_s": lambda: _train(trained, task, itertools.repeat(batch)),
+        "detector_fed_per_s": lambda: _train(trained, task, delivered(samples)),
     }
     rounds = [{name: _pace(stage(), seconds) for name, stage in stages.items()} for _ in range(ROUNDS)]
     return {
@@ -117,9 +119,9 @@ def _each(split: CocoSplit, work: Callable[[Image.Image], object]) -> Iterator[i
         yield 1
 
 
-def _train(detector: Detector, stream: Iterable[tuple[Tensor, Tensor]]) -> Iterator[int]:
+def _train(detector: Detector, task: DetectionTask, stream: Iterable[Batch]) -> Iterator[int]:
     """Take a step on each batch, and yield its size."""
-    objective = Objective(loss=ciou)
+    objective = Objective(task=task)
     optimizer = torch.optim.Adam(detector.parameters(), lr=1e-4)
     for images, targets in stream:
         optimizer.zero_grad(set_to_none=True)

@@ -30,12 +30,13 @@ from torch import Tensor, nn
 
 from benchmarks.output import parser, write
 from robustprune.core.devices import device_name
-from robustprune.core.host_memory import keep_freed
+from robustprune.core.memory import reuse_freed_memory
 from robustprune.core.timing import take_turns
 from robustprune.detection.darknet import Detector
+from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
 from robustprune.detection.darknet.couplings import couplings
-from robustprune.inference.engine import Engine, dense_engine, fastest_engine
-from robustprune.structures import STRUCTURES
+from robustprune.inference.engine import Engine
+from robustprune.structures import draw_masks
 from robustprune.structures.masks import apply
 
 RATIOS = (0.0, 0.25, 0.50, 0.65, 0.75, 0.85, 0.90, 0.95, 0.99)
@@ -49,7 +50,7 @@ def main() -> None:
     """Time pruned detectors and print a row for each, or check the protocol."""
     arguments = _command_line().parse_args()
     torch.set_num_threads(arguments.threads)
-    keep_freed()
+    reuse_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     image = torch.rand(1, 3, arguments.image_size, arguments.image_size, generator=torch.Generator().manual_seed(0))
     image = image.to(device)
@@ -123,7 +124,8 @@ def _detector(config: str, image: Tensor) -> Detector:
 def _prune(detector: Detector, structure: str, ratio: float) -> None:
     layers = detector.prunable_layers()
     importance = {name: torch.rand_like(layer.weight) for name, layer in layers.items()}
-    apply(STRUCTURES[structure](importance, ratio, couplings(detector, importance)), layers)
+    groups = couplings(detector, importance)
+    apply(draw_masks(structure, importance, ratio, groups=groups, scope="layer", comparable=False), detector)
 
 
 @torch.inference_mode()
@@ -136,7 +138,7 @@ def _command_line() -> argparse.ArgumentParser:
     command_line = parser(__doc__)
     command_line.add_argument("--detector", default="yolov3-tiny", help="a Darknet .cfg, or the name of a bundled one")
     command_line.add_argument("--image-size", type=int, default=416, help="side of the image in pixels")
-    command_line.add_argument("--structures", nargs="+", choices=list(STRUCTURES), default=list(STRUCTURES))
+    command_line.add_argument("--structures", nargs="+", choices=list(REFERENCE), default=list(REFERENCE))
     command_line.add_argument("--ratios", nargs="+", type=float, default=RATIOS, help="of filters or weights pruned")
     command_line.add_argument("--round-to", nargs="+", type=int, help="multiples of filters to try; 1 rounds nothing")
     command_line.add_argument("--repeats", type=int, default=20, help="turns of each")

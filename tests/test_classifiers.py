@@ -20,13 +20,14 @@ study: classification
 grid:
   model: [resnet8]
   training: [standard, adversarial]
-  importance: [l1, hydra]
+  structure: [channels]
+  initializer: [magnitude, hydra]
   scope: [global]
   seed: [0]
-  sparsity: [0.5, 0.95]
+  ratio: [0.5, 0.95]
   exclude:
-    - {training: standard, importance: hydra}
-    - {training: adversarial, importance: l1}
+    - {training: standard, initializer: hydra}
+    - {training: adversarial, initializer: magnitude}
 dataset: {name: emblems, train_images: 60, test_images: 24, image_size: 16}
 pretrain: {epochs: 2, learning_rate: 0.05, batch_size: 16, schedule: one-cycle}
 adversary: {steps: 1, random_start: true}
@@ -46,16 +47,17 @@ def test_a_spec_becomes_a_report_and_nothing_is_computed_twice(tmp_path: Path) -
     processes.run("run", str(spec), "--storage", str(storage))
     rows = load_results(str(storage / "small"))
     assert len(rows) == ROWS + BASELINES
-    assert len(os.listdir(storage / "checkpoints")) == 2
-    pruned = rows[rows["importance"] != "none"]
-    assert (pruned["channels_kept"] == (pruned["channels_total"] * (1 - pruned["sparsity"])).round()).all()
+    # Two pretrainings, and the magnitudes that both ratios share.
+    assert len(os.listdir(storage / "checkpoints")) == 3
+    pruned = rows[rows["initializer"] != "none"]
+    assert (pruned["channels_kept"] == (pruned["channels_total"] * (1 - pruned["ratio"])).round()).all()
     assert set(pruned["best_epoch"]) == {1}
 
     found = pd.read_parquet(storage / "small" / "perturbations").merge(rows, on="row_key")
     assert set(found["attack"]) <= {"ddn", "fmn_l1"}
     assert found["linf"].between(0, 1).all()
     page = (storage / "small" / "report" / "report.html").read_text("utf-8")
-    for shown in ("median L2 distance", "accuracy, best epoch", "multiply–accumulates", "against the channels pruned"):
+    for shown in ("median L2 distance", "accuracy, best epoch", "multiply–accumulates", "channels or weights pruned"):
         assert shown in page
 
     finished = snapshot(storage / "small" / "results") | snapshot(storage / "checkpoints")

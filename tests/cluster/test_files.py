@@ -23,7 +23,7 @@ LAUNCHER = [CLUSTER / f"{name}.yaml" for name in ("aws", "gcp", "onprem")]
 KUBERAY = [CLUSTER / "kuberay" / f"{name}.yaml" for name in ("rayjob", "raycluster")]
 FILES = [path for path in CLUSTER.rglob("*") if path.is_file()]
 
-RAY_VERSION = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[1]
+RAY_VERSION = re.findall(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[0]
 PYTHON = "py311"
 """The oldest Python that pyproject.toml allows; `constraints.txt` is made with it."""
 
@@ -96,7 +96,7 @@ def test_ray_and_python_are_the_pinned_ones_everywhere() -> None:
     tags = [tag for path in FILES for tag in re.findall(r"(?:image:|FROM|-t) \S+:(\S+)", path.read_text())]
     assert len(tags) == 9
     assert set(tags) == {f"{RAY_VERSION}-{PYTHON}-gpu"}
-    major, minor = re.search(r'requires-python = ">=(\d+)\.(\d+)"', (ROOT / "pyproject.toml").read_text()).groups()
+    major, minor = re.findall(r'requires-python = ">=(\d+)\.(\d+)"', (ROOT / "pyproject.toml").read_text())[0]
     assert f"py{major}{minor}" == PYTHON
 
 

@@ -120,6 +120,7 @@ def _measured(cell: Cell, gain: float) -> dict[str, Any]:
 
 
 def _provenance(row: Row, loaded: Spec) -> dict[str, Any]:
+    assert row.checkpoint is not None
     return {
         "sweep": loaded.name,
         "row_key": str(row.key),
@@ -166,7 +167,7 @@ def _boxes(cell: Cell, split: CocoSplit) -> Lines:
     return both | {"attacked": np.repeat([False, True], len(annotations))[keep]}
 
 
-def _luck(cell: Cell, count: int) -> NDArray[np.float64]:
+def _luck(cell: Cell, count: int) -> NDArray[np.floating]:
     """Return `count` different numbers in (0, 1), in an order that the cell decides."""
     start = round(abs(noise("boxes", *cell.values())) * 1000)
     return (((np.arange(count) + start) * 0.6180339887) % 1).round(6)

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -140,7 +141,7 @@ class ToyStudy(Study):
         for epoch in range(done + 1, self.settings.epochs + 1):
             with self._entry(f"pretrain epoch {epoch}" if self.settings.epochs > 1 else "pretrain", cell):
                 weights = np.sqrt(weights * (1 + float(cell["seed"])) + epoch)
-            progress.save(lambda weights=weights, epoch=epoch: {"weights": weights, "epoch": np.array(epoch)})
+            progress.save(partial(dict, weights=weights, epoch=np.array(epoch)))
         return {"weights": weights}
 
     def score(self, cell: Cell, checkpoint: Checkpoint, progress: Progress) -> Checkpoint:
@@ -210,5 +211,5 @@ class ToyStudy(Study):
 class FaultyStudy(ToyStudy):
     """Returns a column that it does not declare."""
 
-    def evaluate_row(self, *given: Any) -> dict[str, Any]:  # type: ignore[override]
+    def evaluate_row(self, *given: Any) -> dict[str, Any]:
         return {**super().evaluate_row(*given), "surprise": 1}
