@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustprune.attacks import pgd
 from robustprune.core.errors import InputError
@@ -22,6 +22,7 @@ from robustprune.methods.deeplift import DeepLiftSettings, deeplift
 from tests.robustprune.detection.darknet import published
 from tests.robustprune.detection.pruned import convolution
 from tests.robustprune.detection.tasks import assigned, task_of, under
+from tests.support import batch_norms
 
 # Captum is loud by nature; none of it may reach the user.
 pytestmark = pytest.mark.filterwarnings("error")
@@ -31,15 +32,8 @@ def experienced(config: str | Path) -> Detector:
     """Return a detector whose batch norm and heads are those of no fresh network."""
     torch.manual_seed(0)
     detector = Detector.from_cfg(config).eval()
+    batch_norms.draw(detector)
     with torch.no_grad():
-        for module in detector.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.uniform_(-0.5, 0.5)
-                assert module.running_mean is not None
-                assert module.running_var is not None
-                module.running_mean.uniform_(-0.5, 0.5)
-                module.running_var.uniform_(0.5, 2)
         for name in head_convolutions(detector):
             detector.get_parameter(f"{name}.weight").normal_(std=0.1)
     return detector

@@ -14,6 +14,7 @@ from robustprune.structures import CoupledGroup, Masks, draw_masks
 from robustprune.structures.groups import decided_layers
 from robustprune.structures.removal import ChannelCounts, channel_counts, kept_decisions, remove
 from robustprune.structures.spread import spread
+from tests.support import batch_norms
 
 Scores = Callable[[nn.Module, Sequence[CoupledGroup]], Mapping[str, Tensor]]
 """From a network and its groups to scores of the weights of every layer that they decide on."""
@@ -79,15 +80,7 @@ def classifier(blocks: Sequence[tuple[str, int]], *, hidden: int | None = None, 
 
 def experienced(classifier: Classifier) -> Classifier:
     """Give batch norm the statistics, scales and shifts of no fresh network."""
-    with torch.no_grad():
-        for module in classifier.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.uniform_(-0.5, 0.5)
-                assert module.running_mean is not None
-                assert module.running_var is not None
-                module.running_mean.uniform_(-0.5, 0.5)
-                module.running_var.uniform_(0.5, 2)
+    batch_norms.draw(classifier)
     return classifier.eval()
 
 
