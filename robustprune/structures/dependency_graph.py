@@ -91,8 +91,19 @@ def _group(group: Any, names: Mapping[nn.Module, str]) -> CoupledGroup:
         filters=_members(group, names, filters),
         readers=_members(group, names, readers),
         norms=_members(group, names, norms),
+        normed=_normed(group, names, norms),
         dependencies=group,
     )
+
+
+def _normed(group: Any, names: Mapping[nn.Module, str], norms: Sequence[Any]) -> dict[str, str]:
+    """Return the batch norm of each layer that is read by one alone, and by nothing else."""
+    found = {}
+    for item in group:
+        source = item.dep.source
+        if item.dep.handler in norms and len(source.outputs) == 1 and isinstance(source.module, nn.Conv2d | nn.Linear):
+            found[names[source.module]] = names[item.dep.target.module]
+    return found
 
 
 def _members(group: Any, names: Mapping[nn.Module, str], handlers: Sequence[Any]) -> dict[str, Members]:

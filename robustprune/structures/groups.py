@@ -29,6 +29,7 @@ class CoupledGroup:
         filters: of every layer whose output channels are decided on, by name, in the network's order.
         readers: of layers that read those channels: their input channels.
         norms: of batch norms of those channels.
+        normed: by the name of a layer with filters, its own batch norm: what it answers goes there and nowhere else.
         dependencies: torch-pruning's own group, of all the decisions, which removes them; None where channels of this
             network are not removed but masked.
     """
@@ -37,6 +38,7 @@ class CoupledGroup:
     filters: Mapping[str, Members]
     readers: Mapping[str, Members] = field(default_factory=dict)
     norms: Mapping[str, Members] = field(default_factory=dict)
+    normed: Mapping[str, str] = field(default_factory=dict)
     dependencies: Any = None
 
     def remove(self, decisions: Sequence[int]) -> None:

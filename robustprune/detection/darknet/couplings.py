@@ -89,16 +89,18 @@ def _group(detector: Detector, labels: Sequence[int], filters: _Coupled, read: _
         return {name: Members(*torch.tensor(pairs).unbind(dim=1)) for name, pairs in found.items()}
 
     own = members(filters)
-    normed = {name: f"{name.removesuffix('.conv')}.batch_norm" for name in own}
+    blocks = {name: name.removesuffix(".conv") for name in own}
+    normed = {
+        name: f"{block}.batch_norm"
+        for name, block in blocks.items()
+        if detector.get_submodule(block).batch_norm is not None
+    }
     return CoupledGroup(
         decisions=len(labels),
         filters=own,
         readers=members(read),
-        norms={
-            norm: own[name]
-            for name, norm in normed.items()
-            if detector.get_submodule(name.removesuffix(".conv")).batch_norm is not None
-        },
+        norms={norm: own[name] for name, norm in normed.items()},
+        normed=normed,
     )
 
 
