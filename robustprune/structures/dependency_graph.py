@@ -42,7 +42,8 @@ def dependency_groups(
     sound = [group for group in graph.get_all_groups() if _is_sound(group, graph)]
     names = {module: name for name, module in network.named_modules()}
     depth = {name: position for position, name in enumerate(names.values())}
-    groups = [_group(group, names) for group in sound]
+    copying = [pruner.prune_in_channels for pruner in (pruners or {}).values()]
+    groups = [_group(group, names, copying) for group in sound]
     return sorted(groups, key=lambda group: depth[next(iter(group.filters))])
 
 
@@ -76,7 +77,7 @@ def _is_sound(group: Any, graph: Any) -> bool:
     return True
 
 
-def _group(group: Any, names: Mapping[nn.Module, str]) -> CoupledGroup:
+def _group(group: Any, names: Mapping[nn.Module, str], copying: Sequence[Any]) -> CoupledGroup:
     from torch_pruning.pruner import function
 
     filters = (
@@ -90,20 +91,10 @@ def _group(group: Any, names: Mapping[nn.Module, str]) -> CoupledGroup:
         decisions=len(group[0].idxs),
         filters=_members(group, names, filters),
         readers=_members(group, names, readers),
+        copied=any(item.dep.handler in copying for item in group),
         norms=_members(group, names, norms),
-        normed=_normed(group, names, norms),
         dependencies=group,
     )
-
-
-def _normed(group: Any, names: Mapping[nn.Module, str], norms: Sequence[Any]) -> dict[str, str]:
-    """Return the batch norm of each layer that is read by one alone, and by nothing else."""
-    found = {}
-    for item in group:
-        source = item.dep.source
-        if item.dep.handler in norms and len(source.outputs) == 1 and isinstance(source.module, nn.Conv2d | nn.Linear):
-            found[names[source.module]] = names[item.dep.target.module]
-    return found
 
 
 def _members(group: Any, names: Mapping[nn.Module, str], handlers: Sequence[Any]) -> dict[str, Members]:

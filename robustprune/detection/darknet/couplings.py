@@ -70,11 +70,11 @@ def _coupled(labels: Mapping[str, NDArray[np.integer]]) -> _Coupled:
 def _inputs(
     detector: Detector, channels: Mapping[int, Tensor], labels: NDArray[np.integer]
 ) -> dict[str, NDArray[np.integer]]:
-    """Return the labels of what each convolution reads, whose filters read every channel."""
+    """Return the labels of what each convolution reads that is not depthwise."""
     return {
         f"layers.{index}.conv": labels[channels[inputs[0]].numpy()]
         for index, (layer, inputs) in enumerate(zip(detector.layers, detector.inputs, strict=True))
-        if isinstance(layer, Convolutional) and layer.conv.groups == 1
+        if isinstance(layer, Convolutional) and not _is_depthwise(layer.conv)
     }
 
 
@@ -89,18 +89,16 @@ def _group(detector: Detector, labels: Sequence[int], filters: _Coupled, read: _
         return {name: Members(*torch.tensor(pairs).unbind(dim=1)) for name, pairs in found.items()}
 
     own = members(filters)
-    blocks = {name: name.removesuffix(".conv") for name in own}
-    normed = {
-        name: f"{block}.batch_norm"
-        for name, block in blocks.items()
-        if detector.get_submodule(block).batch_norm is not None
-    }
+    normed = {name: f"{name.removesuffix('.conv')}.batch_norm" for name in own}
     return CoupledGroup(
         decisions=len(labels),
         filters=own,
         readers=members(read),
-        norms={norm: own[name] for name, norm in normed.items()},
-        normed=normed,
+        norms={
+            norm: own[name]
+            for name, norm in normed.items()
+            if detector.get_submodule(name.removesuffix(".conv")).batch_norm is not None
+        },
     )
 
 

@@ -147,7 +147,8 @@ class ClassificationStudy(PruningStudy):
             # Weights that are given are the same for every seed.
             axes = ("model", "training", *(() if given else ("seed",)))
             inputs = self._once(pretrain_inputs, model=model, training=training) | _network_identity(model)
-            return Stage(axes, inputs, version=1 if given else PRETRAIN_VERSION, fields=(*_DATA, "pretrain"))
+            version = PRETRAIN_VERSION if training == "adversarial" and not given else 1
+            return Stage(axes, inputs, version=version, fields=(*_DATA, "pretrain"))
         if name == "evaluate_row":
             pruned = not self.is_baseline(cell)
             inputs = self._once(row_inputs, training=training, pruned=pruned)

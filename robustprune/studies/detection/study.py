@@ -138,8 +138,8 @@ class DetectionStudy(PruningStudy):
         initializer, structure = str(cell["initializer"]), str(cell["structure"])
         if name == "base":
             # Weights that are given are the same in every colour.
-            axes = () if self.settings.detector.weights is not None else ("colour",)
-            return Stage(axes, self._inputs["base"], fields=(*_DATA, "base"))
+            base = () if self.settings.detector.weights is not None else ("colour",)
+            return Stage(base, self._inputs["base"], fields=(*_DATA, "base"))
         if name == "evaluate_row":
             fields = (*_PRUNED, "base", "finetune", "renewal", "evaluation", "detections", "keep_models")
             if self.is_baseline(cell):
