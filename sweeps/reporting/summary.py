@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.statistics.analysis import ALPHA
-from sweeps.statistics.assumptions import read_doubt
+from sweeps.statistics.arrays.assumptions import read_doubt
 from sweeps.statistics.cells import check_rows
 from sweeps.statistics.means import in_words, labelled, mean_sd
 from sweeps.statistics.roles import Roles

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from sweeps.statistics.assumptions import doubts
+from sweeps.statistics.arrays.assumptions import doubts
+from sweeps.statistics.arrays.effect_size import hedges_g
 from sweeps.statistics.cells import Pair, questions
-from sweeps.statistics.effect_size import hedges_g
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, samples, t_test, untestable
 

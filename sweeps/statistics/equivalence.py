@@ -12,9 +12,9 @@ import pandas as pd
 from scipy import stats
 
 from sweeps.statistics.analysis import ALPHA, describe, holm
-from sweeps.statistics.assumptions import not_normal, variances_differ
+from sweeps.statistics.arrays.assumptions import not_normal, variances_differ
+from sweeps.statistics.arrays.permutation import sign_flip_p
 from sweeps.statistics.cells import Pair, questions
-from sweeps.statistics.permutation import sign_flip_p
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, constant, samples, t_test
 

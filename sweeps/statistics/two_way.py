@@ -12,7 +12,7 @@ from scipy import stats
 from scipy.linalg import helmert
 
 from sweeps.statistics.analysis import holm
-from sweeps.statistics.assumptions import doubts_of_differences, not_normal, variances_differ
+from sweeps.statistics.arrays.assumptions import doubts_of_differences, not_normal, variances_differ
 from sweeps.statistics.cells import check_rows, finite, nearest
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, constant

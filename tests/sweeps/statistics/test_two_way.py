@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.linalg import helmert
 from statsmodels.stats.anova import AnovaRM
 
-from sweeps.statistics.assumptions import read_doubt
-from sweeps.statistics.permutation import sign_flip_p
+from sweeps.statistics.arrays.assumptions import read_doubt
+from sweeps.statistics.arrays.permutation import sign_flip_p
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
 from sweeps.statistics.two_way import two_way

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.statistics.assumptions import doubts, not_normal, read_doubt, variances_differ
-from sweeps.statistics.permutation import relabelling_p, sign_flip_p
+from sweeps.statistics.arrays.assumptions import doubts, not_normal, read_doubt, variances_differ
+from sweeps.statistics.arrays.permutation import relabelling_p, sign_flip_p
 from sweeps.statistics.samples import Design, Values
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from sweeps.statistics.permutation import relabelling_p, sign_flip_p
+from sweeps.statistics.arrays.permutation import relabelling_p, sign_flip_p
 from sweeps.statistics.samples import Design, Values, constant, t_test
 
 LEVEL = 0.05
