@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.interpolate import PchipInterpolator
 
 from sweeps.statistics.analysis import compared
 from sweeps.statistics.cells import Pair, check_measured, check_rows, configurations, finite, pairs_of_levels
@@ -30,8 +31,9 @@ class Curve(NamedTuple):
     y: Values
 
     def at(self, x: Values) -> Values:
-        """Return the metric there, on straight lines between what was measured; `x` lies between its ends."""
-        return np.interp(x, self.x, self.y)
+        """Return the metric there, on a monotone curve through what was measured; `x` lies between its ends."""
+        between: Values = PchipInterpolator(self.x, self.y)(np.clip(x, self.x[0], self.x[-1]))
+        return between
 
 
 def at_equal(
@@ -46,12 +48,14 @@ def at_equal(
 ) -> pd.DataFrame:
     """Compare every two levels of one factor, the other factors fixed, at equal values of a column.
 
-    The metric of each trial, a replicate of a configuration, is a piecewise linear function of the column: its rows in
-    the order of the column, those of equal value averaged. Two configurations are compared at five values from the
+    The metric of each trial, a replicate of a configuration, is taken for a curve over the column: through its rows in
+    the order of the column, those of equal value averaged, and between two of them monotone, so that nothing is
+    invented that lies outside both (Fritsch & Carlson 1980, SIAM Journal on Numerical Analysis 17). Straight lines
+    would cut the corners of each curve where its rows happen to lie, which ten trials already take for a difference:
+    type I error .09 in `benchmarks/statistics.py`. Two configurations are compared at five values from the
     largest start to the smallest end of all trials of both, in equal proportions where they are positive, else in
     equal steps. There every trial gives one value, and trials are what is tested, as in `analysis.contrasts`: rows
-    between which is interpolated make no finding surer. Straight lines lie below a curve that bends down; where curves
-    are measured at other places, this is part of the difference.
+    between which is interpolated make no finding surer.
 
     Args:
         rows: one row per model, without baseline rows.
@@ -75,11 +79,16 @@ def at_equal(
         raise ValueError(f"against: found the metric {metric!r} itself, expected another column")
     families = _families(rows, metric=metric, against=against, roles=roles)
     lowest = floor.of(rows, metric=metric, roles=roles)
-    beside = replace(roles, axes=(*(axis for axis in roles.axes if axis != roles.along), against), along=against)
+    beside = roles_at(against, roles)
     table = compared(families, metric=metric, design=design, classical=classical, floor=lowest, roles=beside)
     nowhere = table[against].isna()
     table.loc[nowhere, "note"] = f"not tested: no value of {against} lies within the curves of both"
     return table
+
+
+def roles_at(against: str, roles: Roles) -> Roles:
+    """Return the roles of the columns of `at_equal`, where another column stands in place of the ratio."""
+    return replace(roles, axes=(*(axis for axis in roles.axes if axis != roles.along), against), along=against)
 
 
 def _families(rows: pd.DataFrame, *, metric: str, against: str, roles: Roles) -> Iterator[list[Pair]]:

@@ -209,9 +209,8 @@ def _analysed(runs: _Runs, design: Design, roles: Roles) -> list[Result]:
     if reason:
         return _not_tested(reason, notes, n=n)
     means = [float(mean) for group in groups for mean in group.mean(axis=0)]
-    return [
-        _effect(groups, contrasts[:, order], notes) | {"fewest": fewest, "means": means} for contrasts in _effects(left)
-    ]
+    effects = contrasts_of(*map(len, left.levels))
+    return [_effect(groups, contrasts[:, order], notes) | {"fewest": fewest, "means": means} for contrasts in effects]
 
 
 def _groups(left: _Runs, design: Design, roles: Roles) -> list[tuple[Any, list[int]]]:
@@ -234,9 +233,8 @@ def _dropped(measured: pd.DataFrame, level: Any) -> list[Any]:
     return list(measured.index[missing.any(axis=1) & ~(missing.all(axis=1) & (level is not None))])
 
 
-def _effects(left: _Runs) -> list[Values]:
-    """Return orthonormal contrasts of the cells for both main effects and the interaction, shape (k, cells)."""
-    a, b = map(len, left.levels)
+def contrasts_of(a: int, b: int) -> list[Values]:
+    """Return orthonormal contrasts of a × b cells for both main effects and the interaction, shape (k, cells)."""
     mean_a, mean_b = np.full((1, a), a**-0.5), np.full((1, b), b**-0.5)
     return [np.kron(*pair) for pair in ((helmert(a), mean_b), (mean_a, helmert(b)), (helmert(a), helmert(b)))]
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.reporting.summary import CONTRAST_MEANS, MISSING, STAR_MEANS, families, format_p, notes, plain_view, starred
+from sweeps.statistics.equal_size import roles_at
 from sweeps.statistics.means import in_words
 from sweeps.statistics.roles import Roles
 
@@ -71,7 +71,7 @@ def equivalence_views(tests: pd.DataFrame, *, roles: Roles) -> list[Table]:
 def equal_views(tests: pd.DataFrame, *, against: str, roles: Roles) -> list[Table]:
     """What `at_equal` returns, as one table per factor: the difference at each common value, with its interval."""
     views = []
-    for factor, pairs in families(tests, roles=replace(roles, axes=(*roles.axes, against), along=against)):
+    for factor, pairs in families(tests, roles=roles_at(against, roles)):
         first = pairs[0][1].iloc[0]
         title = f"{factor}: {first['metric']} at equal {against}, {first['test']}"
         view = plain_view(title, "\n".join([f"differences are interpolated; {CONTRAST_MEANS}", *notes(pairs)]))

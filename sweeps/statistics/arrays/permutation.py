@@ -7,7 +7,7 @@ and Molecular Biology 9).
 
 import math
 from functools import cache
-from itertools import chain, combinations
+from itertools import chain, combinations, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +22,30 @@ DRAWN = 19_999
 # Sums of the same values in another order may differ in their last digits.
 _SLACK = 1e-9
 
+_AT_ONCE = 16
+"""Pairs of samples whose arrangements fit into a cache together."""
+
 
 def relabelling_p(a: Values, b: Values) -> float:
     """Two-sided p of the difference of means, over all ways to label the values `a` and `b` (Fisher and Pitman)."""
-    fewer = min(len(a), len(b))
-    values = np.sort(np.concatenate([a, b]))
-    centre = values.mean()
+    return float(relabelling_ps(a[None], b[None])[0])
+
+
+def relabelling_ps(a: Values, b: Values) -> Values:
+    """Return `relabelling_p` of many pairs of samples, shape (pairs,), from shapes (pairs, n_a) and (pairs, n_b)."""
+    fewer = min(a.shape[1], b.shape[1])
+    values = np.sort(np.concatenate([a, b], axis=1), axis=1)
+    centre = values.mean(axis=1, keepdims=True)
     # Around their mean, the difference of means is a multiple of either group's sum.
-    found = abs(float(((a if len(a) == fewer else b) - centre).sum()))
-    splits, exact = _splits(len(values), fewer)
-    sums = np.abs((values - centre)[splits].sum(axis=1))
-    return _share(sums, found, scale=float(np.abs(values - centre).sum()), exact=exact)
+    found = np.abs(((a if a.shape[1] == fewer else b) - centre).sum(axis=1))
+    centred = values - centre
+    splits, exact = _splits(values.shape[1], fewer)
+    least = found - _SLACK * np.abs(centred).sum(axis=1)
+    as_far = [
+        np.count_nonzero(np.abs(centred[part] @ splits.T) >= least[part, None], axis=1)
+        for part in np.array_split(np.arange(len(a)), math.ceil(len(a) / _AT_ONCE))
+    ]
+    return _share(np.concatenate(as_far), len(splits), exact=exact)
 
 
 def sign_flip_p(contrasts: Values) -> float:
@@ -44,23 +57,32 @@ def sign_flip_p(contrasts: Values) -> float:
     """
     signs, exact = _signs(len(contrasts))
     lengths = np.linalg.norm(signs @ contrasts, axis=1)
-    scale = float(np.linalg.norm(contrasts, axis=1).sum())
-    return _share(lengths, float(np.linalg.norm(contrasts.sum(axis=0))), scale=scale, exact=exact)
+    slack = _SLACK * float(np.linalg.norm(contrasts, axis=1).sum())
+    as_far = np.count_nonzero(lengths >= np.linalg.norm(contrasts.sum(axis=0)) - slack)
+    return float(_share(np.asarray(as_far), len(signs), exact=exact))
 
 
-def _share(statistics: Values, found: float, *, scale: float, exact: bool) -> float:
-    as_far = int((statistics >= found - _SLACK * scale).sum())
-    return as_far / len(statistics) if exact else (as_far + 1) / (len(statistics) + 1)
+def _share(as_far: npt.NDArray[np.int_], arrangements: int, *, exact: bool) -> Values:
+    return as_far / arrangements if exact else (as_far + 1) / (arrangements + 1)
 
 
 @cache
-def _splits(size: int, part: int) -> tuple[npt.NDArray[np.int_], bool]:
-    """All parts of so many of `size` places, or a fixed random choice of them; shape (splits, part)."""
+def _splits(size: int, part: int) -> tuple[Values, bool]:
+    """All parts of so many of `size` places, or a fixed random choice of them: one where a place is in the part, else
+    zero; shape (splits, size). Of halves, which are as far from the middle as the other half, one stands for both.
+    """
     count = math.comb(size, part)
     if count <= COUNTABLE:
-        places = np.fromiter(chain.from_iterable(combinations(range(size), part)), dtype=int, count=count * part)
-        return places.reshape(count, part), True
-    return np.random.default_rng(0).random((DRAWN, size)).argsort(axis=1)[:, :part], False
+        halves = 2 * part == size
+        chosen = combinations(range(size), part)
+        count = count // 2 if halves else count
+        places = np.fromiter(chain.from_iterable(islice(chosen, count)), dtype=int, count=count * part)
+        places, exact = places.reshape(count, part), True
+    else:
+        places, exact = np.random.default_rng(0).random((DRAWN, size)).argsort(axis=1)[:, :part], False
+    splits = np.zeros((len(places), size))
+    np.put_along_axis(splits, places, 1.0, axis=1)
+    return splits, exact
 
 
 @cache
