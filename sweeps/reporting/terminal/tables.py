@@ -81,13 +81,16 @@ def show_analysis(
         elif margin is not None:
             tests = equivalence(source.rows, margin_percent=_percent("--equivalence", margin), **asked)
             _show(tests, form, console, lambda: equivalence_views(tests, roles=source.roles))
+        elif against is not None:
+            beside = at_equal(source.rows, against=against, floor=lowest, **asked)
+            if form == "table":
+                tests = contrasts(source.rows, floor=lowest, **asked)
+                for view in contrast_views(tests, roles=source.roles):
+                    console.print(view)
+            _show(beside, form, console, lambda: equal_views(beside, against=against, roles=source.roles))
         else:
             tests = contrasts(source.rows, floor=lowest, **asked)
-            if against is None or form == "table":
-                _show(tests, form, console, lambda: contrast_views(tests, roles=source.roles))
-            if against is not None:
-                beside = at_equal(source.rows, against=against, floor=lowest, **asked)
-                _show(beside, form, console, lambda: equal_views(beside, against=against, roles=source.roles))
+            _show(tests, form, console, lambda: contrast_views(tests, roles=source.roles))
     _remark(source)
 
 
