@@ -36,13 +36,14 @@ RATIOS = np.array([0.0, 0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99])
 
 
 class Found(NamedTuple):
-    """What one test did in all sets: shares of sets, and those within which it should lie."""
+    """What one test did in so many sets: the share of sets, and those within which it should lie."""
 
     test: str
     what: str
     share: float
     low: float
     high: float
+    sets: int
 
 
 class Case(NamedTuple):
@@ -177,6 +178,8 @@ def at_equal(case: Case) -> Iterator[Found]:
         values = np.array([_compared(groups, index) for index in range(case.sets)])
         test = t_test(values[:, 0], values[:, 1], design=design, classical=classical)
         yield error(f"at equal size, {name}", test.p)
+        test = t_test(values[:, 0] + 0.02, values[:, 1], design=design, classical=classical)
+        yield coverage(f"at equal size, {name}", "difference", *test.interval(0.95), 0.02, 0.95)
 
 
 def _compared(groups: list[tuple[Values, Values]], index: int) -> Values:
@@ -199,13 +202,13 @@ def spreads(case: Case) -> Iterator[Found]:
 
 def error(test: str, p: npt.ArrayLike) -> Found:
     """Return how often a test errs whose hypothesis is true."""
-    return Found(test, "type I error", float(np.mean(np.asarray(p) < LEVEL)), *ERRORS)
+    return Found(test, "type I error", float(np.mean(np.asarray(p) < LEVEL)), *ERRORS, len(np.asarray(p)))
 
 
 def coverage(test: str, of: str, low: Values, high: Values, truth: float, nominal: float) -> Found:
     """Return how often an interval holds the truth; one without ends does."""
     held = ~((low > truth) | (high < truth))
-    return Found(test, f"coverage of {of}", float(held.mean()), nominal - COVERAGE, nominal + COVERAGE)
+    return Found(test, f"coverage of {of}", float(held.mean()), nominal - COVERAGE, nominal + COVERAGE, len(held))
 
 
 UNKNOWN = "OUTSIDE, for no reason that is known"
@@ -244,8 +247,7 @@ def remark(found: Found, case: Case) -> str:
         if holds(found, case):
             return reason
     nearest = found.low if found.share < found.low else found.high
-    # Of the share that the bound would be, as that of so many sets.
-    chance = math.sqrt(nearest * (1 - nearest) / case.sets)
+    chance = math.sqrt(nearest * (1 - nearest) / found.sets)
     return "chance: within two standard errors" if abs(found.share - nearest) < 2 * chance else UNKNOWN
 
 
