@@ -14,7 +14,7 @@ from sweeps.statistics.arrays.assumptions import doubts
 from sweeps.statistics.arrays.effect_size import hedges_g
 from sweeps.statistics.arrays.t_tests import t_test
 from sweeps.statistics.cells import Pair, check_rows, questions
-from sweeps.statistics.marks import FLOOR, Floor, at_floor, holm, mark
+from sweeps.statistics.marks import FLOOR, Floor, holm, mark
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, samples, untestable
 
@@ -99,10 +99,9 @@ def compared(
         family = [_compare(pair, design=design, classical=classical, replicate=roles.replicate) for pair in pairs]
         corrected = holm([line["p_value"] for line in family])
         for pair, line, p_holm in zip(pairs, family, corrected, strict=True):
-            low = at_floor([line["mean_a"], line["mean_b"]], floor)
-            star = mark(p_holm, fewest=min(line["n_a"], line["n_b"]), lowered=bool(low))
-            if low and not np.isnan(p_holm):
-                line["note"] = "; ".join(filter(None, [line["note"], low]))
+            means, fewest = [line["mean_a"], line["mean_b"]], min(line["n_a"], line["n_b"])
+            star, why_not = mark(p_holm, fewest=fewest, means=means, floor=floor)
+            line["note"] = "; ".join(filter(None, [line["note"], why_not]))
             lines.append(pair.keys | same | line | {"p_holm": p_holm, "mark": star})
     columns = ["factor", "level_a", "level_b", *roles.factors, roles.along, "metric", "design", "n_a", "n_b"]
     columns += ["mean_a", "mean_b", "sd_a", "sd_b", "difference", "difference_low", "difference_high"]

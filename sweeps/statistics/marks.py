@@ -51,22 +51,23 @@ FLOOR = Floor(5, in_percent=True)
 says."""
 
 
-def mark(p_holm: float, *, fewest: int, lowered: bool) -> str:
+def mark(p_holm: float, *, fewest: int, means: Sequence[float], floor: float) -> tuple[str, str]:
     """Return the star that a p-value earns, a question mark where its values are too few to check, or nothing.
 
     Args:
         p_holm: after Holm's correction; NaN where no test was made.
         fewest: values in the smallest group, or complete blocks.
-        lowered: all means lie at the floor.
+        means: of all that was compared.
+        floor: in the metric's unit; 0: there is none.
+
+    Returns:
+        The mark, and the clause of a note on why there is none where p alone would earn one.
     """
-    if lowered or not p_holm < ALPHA:
-        return ""
-    return STAR if fewest >= FEWEST else UNCHECKED_MARK
-
-
-def at_floor(means: Sequence[float], floor: float) -> str:
-    """Return the clause of a note that all means lie at the floor, or nothing."""
-    return f"no star: means at the floor of {floor:.3g}" if max(map(abs, means)) <= floor and floor > 0 else ""
+    if not p_holm < ALPHA:
+        return "", ""
+    if floor > 0 and max(map(abs, means)) <= floor:
+        return "", f"no star: means at the floor of {floor:.3g}"
+    return (STAR if fewest >= FEWEST else UNCHECKED_MARK), ""
 
 
 def holm(p_values: Sequence[float]) -> npt.NDArray[np.float64]:

@@ -13,7 +13,7 @@ from scipy.linalg import helmert
 from sweeps.statistics.arrays.assumptions import FEWEST, UNCHECKED, doubts_of_differences, not_normal, variances_differ
 from sweeps.statistics.arrays.box import f_test, scores_of
 from sweeps.statistics.cells import check_rows, finite, nearest
-from sweeps.statistics.marks import FLOOR, Floor, at_floor, holm, mark
+from sweeps.statistics.marks import FLOOR, Floor, holm, mark
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, constant
 
@@ -114,9 +114,9 @@ def _marked(table: pd.DataFrame, floor: float) -> pd.DataFrame:
     """Return the table with stars, in place of what they depend on."""
     marks, noted = [], []
     for line in table.to_dict("records"):
-        low = at_floor(line["means"], floor) if line["p_holm"] == line["p_holm"] else ""
-        marks.append(mark(line["p_holm"], fewest=line["fewest"], lowered=bool(low)))
-        noted.append("; ".join(filter(None, [line["note"], low])))
+        star, why_not = mark(line["p_holm"], fewest=line["fewest"], means=line["means"], floor=floor)
+        marks.append(star)
+        noted.append("; ".join(filter(None, [line["note"], why_not])))
     return table.assign(mark=marks, note=noted).drop(columns=["fewest", "means"])
 
 

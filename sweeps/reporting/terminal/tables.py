@@ -70,6 +70,9 @@ def show_analysis(
         floor: such as `0.02` or `5%`, see `marks.Floor`.
         form: `table`, `csv` or `json`.
     """
+    if factors is not None or margin is not None or against is not None:
+        # What is published of raw values is the p-value of each pair of levels.
+        classical = bool(classical)
     source = open_source(location, metric=metric, design=design, classical=classical, given=given)
     asked: dict[str, Any] = {"metric": source.metric, "design": source.design, "roles": source.roles}
     asked["classical"] = source.classical
@@ -109,7 +112,7 @@ def show_power(
     form: str = "table",
 ) -> None:
     """Print how many replicates see a difference, such as `0.02` or `10%`, at a ratio or at all of them."""
-    source = open_source(location, metric=metric, design=design, classical=classical, given=given)
+    source = open_source(location, metric=metric, design=design, classical=bool(classical), given=given)
     with _said_of(location):
         found = power_analysis(
             source.rows,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
+from rich.console import Console
 
+from sweeps.reporting.terminal.tables import show_analysis
 from sweeps.results.reproduced import reproduced
 from sweeps.results.source import open_source
 from tests.support.roles import ROLES
@@ -55,3 +59,15 @@ def test_such_a_file_is_tested_as_published_tables_are_unless_asked_otherwise(tm
     assert not open_source(file, metric="ap", design="paired").classical
     raw(shift=0.1).to_csv(file, index=False)
     assert not open_source(file, metric="ap", design=None).classical
+
+
+def test_other_questions_of_such_a_file_than_were_published_are_not_classical(
+    tmp_path: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw().to_csv(f"{tmp_path}/raw.csv", index=False)
+    questions: tuple[dict[str, Any], ...] = ({}, {"factors": ("structure", "ratio")}, {"margin": "5%"})
+    for question in questions:
+        show_analysis(f"{tmp_path}/raw.csv", Console(), metric="ap", form="csv", **question)
+        output, said = capsys.readouterr()
+        assert ("published as liu2024" in said) == (not question)
+        assert ("Box" in output or "Welch" in output) == bool(question)

@@ -133,6 +133,7 @@ def test_few_values_and_low_means_have_no_star() -> None:
     assert few["note"].str.contains("fewer than 5 values").all()
     # Means are at most 26.1.
     low = analysed(rows, "independent", floor=Floor(27))
+    assert (low["p_holm"] < 0.05).all()
     assert set(low["mark"]) == {""}
     assert low["note"].str.endswith("no star: means at the floor of 27").all()
 
