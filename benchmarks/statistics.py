@@ -133,13 +133,22 @@ def two_way(case: Case) -> Iterator[Found]:
     """Two by three independent cells, of which those of the first level vary more."""
     spreads = np.repeat([case.spread, 1], 3)
     cells = [spread * case.normal(case.n, 1) for spread in spreads]
-    values = np.stack([cell[..., 0] for cell in cells], axis=1)
-    within = values.var(axis=-1, ddof=1).mean(axis=-1)
+    values = np.concatenate(cells, axis=-1)
     for effect, contrasts in zip(("first", "second", "both"), contrasts_of(2, 3), strict=True):
         yield error(f"two-way Box: {effect}", f_test(scores_of(cells, contrasts)).p)
-        # With as many values in each cell, the ANOVA of type III is that of the contrasts of means.
-        means = np.square(values.mean(axis=-1) @ contrasts.T).sum(axis=-1) * case.n / len(contrasts) / within
-        yield error(f"two-way classical: {effect}", special.fdtrc(len(contrasts), 6 * (case.n - 1), means))
+        yield error(f"two-way classical: {effect}", classical_p(values, contrasts))
+
+
+def classical_p(values: Values, contrasts: Values) -> Values:
+    """Return p of contrasts of cells, shape (sets, replicates, cells), with one variance for all that are independent.
+
+    With as many values in each cell, the ANOVA of type III is that of the contrasts of means.
+    """
+    replicates, cells = values.shape[1:]
+    effect = np.square(values.mean(axis=1) @ contrasts.T).sum(axis=-1) * replicates / len(contrasts)
+    within = values.var(axis=1, ddof=1).mean(axis=-1)
+    p: Values = special.fdtrc(len(contrasts), cells * (replicates - 1), effect / within)
+    return p
 
 
 def repeated_two_way(case: Case) -> Iterator[Found]:
@@ -150,6 +159,8 @@ def repeated_two_way(case: Case) -> Iterator[Found]:
     for effect, contrasts in zip(("factor", "ratio", "both"), contrasts_of(2, 5), strict=True):
         yield error(f"two-way with ratio, trials: {effect}", f_test(scores_of(trials, contrasts)).p)
         yield error(f"two-way with ratio, paired: {effect}", f_test(scores_of([blocks], contrasts)).p)
+        if effect == "factor":
+            yield error(f"two-way with ratio, {REFUSED}", classical_p(np.concatenate(trials, axis=-1), contrasts))
 
 
 def permutations(case: Case) -> Iterator[Found]:
@@ -219,8 +230,11 @@ def careful(found: Found) -> bool:
     return found.share < found.low if found.what == "type I error" else found.share > found.high
 
 
+REFUSED = "classical, not offered"
+
 REASONS: dict[str, Callable[[Found, Case], bool]] = {
-    "one variance for groups whose variances differ: why Welch is the default": lambda found, case: (
+    "takes what one trial gives for independent: why it is refused": lambda found, case: REFUSED in found.test,
+    "one variance for groups whose variances differ: why it is not the default": lambda found, case: (
         "classical" in found.test and case.spread > 1 and not careful(found)
     ),
     "careful: Welch's degrees of freedom are estimated, too low from few values": lambda found, case: (

@@ -57,7 +57,7 @@ def two_way(
     and depend on each other, whole trials are what is independent: they are compared between the levels of the other
     factor, and ratios within them; trials without a value at every ratio are dropped. All three are one F test, see
     `arrays/box.py`. `classical` is the ANOVA with one variance for all, with type III sums of squares under sum-to-zero
-    coding; it has no ratio as a factor, where its type I error is .15 to .23.
+    coding; it has no ratio as a factor, where it errs several times as often as it says.
 
     `partial_eta_squared` is the share of an effect in the sum of squares of effect and error (Cohen 1973, Educational
     and Psychological Measurement 33), F df / (F df + df_error), from 0 to 1; in few runs it is too large on average.

@@ -42,7 +42,7 @@ def t_test(a: Values, b: Values, *, design: Design, classical: bool = False) -> 
     `paired` is Student's test of the differences. `independent` is Welch's (1947, Biometrika 34), with Satterthwaite's
     degrees of freedom; its effect is in units of the root of the mean of both variances (Delacre et al. 2021,
     International Review of Social Psychology 34). `classical` is Student's with one variance for both groups, whose p
-    is too small where the variances differ, and the smaller group or sample of a few varies more.
+    is too small where the variances differ and values are few, or the smaller group varies more.
 
     Args:
         a: shape (..., n_a); leading dimensions are of other pairs of samples.
