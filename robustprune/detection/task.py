@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -168,11 +169,15 @@ class DetectionTask:
                 yield lambda images: self.compute.outputs(network, weights, images)
 
     def attack_loss(self, outputs: Sequence[Tensor], targets: Sequence[Assignment]) -> Tensor:
-        """Return the training loss, which attacks ascend."""
-        return self.loss(outputs, targets)
+        """Return the sum of the images' own training losses: an image's attack is the same in any batch."""
+        return self.losses(outputs, targets).sum()
 
     def losses(self, outputs: Sequence[Tensor], targets: Sequence[Assignment]) -> Tensor:
         """Return the loss of each image, (N,), as if it were the whole batch."""
+        loss = LOSSES[self.loss_name].provides
+        if "per_image" in inspect.signature(loss).parameters:
+            together: Tensor = loss(outputs, targets, self.heads, per_image=True)
+            return together
         return torch.stack(
             [
                 self.loss(
