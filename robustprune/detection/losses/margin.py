@@ -1,7 +1,7 @@
 """The loss of the margin attack: what would count, as average precision counts, is made to count for less.
 
-The loss that a detector is trained with is a poor stand-in for average precision: an attack on it wastes itself on
-errors that change no detection. This one looks at the boxes as they are found; it is attacked, never trained.
+The loss that a detector is trained with is a poor stand-in for average precision: an attack on it alone wastes itself
+on errors that change no detection. This one looks at the boxes as they are found; it is attacked, never trained.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from robustprune.detection.heads import Head, decode_head
 OVERLAP = 0.5
 """A box whose IoU with an object exceeds this would be counted for it, were its class right."""
 
-WEIGHT = 5.0
-"""Of overlap, and of false alarms, beside logits of classes."""
+OVERLAP_WEIGHT = 5.0
+"""Of overlap beside logits of classes."""
+
+TRAINING_WEIGHT = 20.0
+"""Of the training loss in what the attack ascends: it still leads where objectness is gone, and margins with it."""
 
 
 def margin(outputs: Sequence[Tensor], targets: Tensor, heads: Sequence[Head]) -> Tensor:
@@ -27,13 +30,13 @@ def margin(outputs: Sequence[Tensor], targets: Tensor, heads: Sequence[Head]) ->
 
     With o the objectness, a probability, and z the logits of the classes,
 
-        Σ o · (max z(other classes) − z(true class) − 5 IoU) + 5 Σ o,
+        Σ o · (max z(other classes) − z(true class) − 5 IoU) + Σ o,
 
     the first sum over all pairs of an object and a box that overlaps it, the second over the boxes that overlap none.
     So true detections get other classes and looser boxes; where the class is lost, objectness rises, and what was a
     detection becomes a false alarm. A margin of logits in the place of a cross-entropy is that of Carlini and Wagner
-    (2017); its form for detectors, and the 5, are ours: on detectors of `shapes` it lowers AP50 and AP further than
-    margins of assigned anchors do, with objectness falling, rising or as a weight, see `benchmarks.attack_strength`.
+    (2017); its form for detectors is ours, and the weights are those that lowered the AP of three detectors of `shapes`
+    most, further than margins of the assigned anchors alone; `benchmarks.attack_strength` shows what it is worth.
 
     Args:
         outputs: raw head outputs, each (N, anchors, grid, grid, 5 + classes).
@@ -56,34 +59,40 @@ def margin(outputs: Sequence[Tensor], targets: Tensor, heads: Sequence[Head]) ->
         # A single class has no rival but its own absence, of logit 0.
         other = logits.scatter(1, true_class, -torch.inf).amax(dim=1) if head.classes > 1 else torch.zeros_like(true)
         overlap = _iou(truth[target], boxes[image, box])
-        counted = objectness[image, box] * (other - true - WEIGHT * overlap)
+        counted = objectness[image, box] * (other - true - OVERLAP_WEIGHT * overlap)
         false_alarm = torch.ones_like(objectness).index_put((image, box), objectness.new_zeros(()))
-        total = total.index_add(0, image, counted) + WEIGHT * (objectness * false_alarm).sum(dim=1)
+        total = total.index_add(0, image, counted) + (objectness * false_alarm).sum(dim=1)
     return total
 
 
 @dataclass(frozen=True)
 class MarginLoss:
-    """`margin` of a batch as a function of its images; see `attacks.AttackLoss`.
+    """`margin` + 20 · training loss, image by image, as a function of a batch's images; see `attacks.AttackLoss`.
 
     Attributes:
         answer: the detector held still: from images (N, C, S, S) to raw head outputs.
         targets: as `margin` takes them.
         heads: the detector's.
+        training_losses: from raw head outputs to the training loss of each image, (N,).
     """
 
     answer: Callable[[Tensor], Sequence[Tensor]]
     targets: Tensor
     heads: Sequence[Head]
+    training_losses: Callable[[Sequence[Tensor]], Tensor]
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the sum over images."""
-        return margin(self.answer(images), self.targets, self.heads).sum()
+        return self._losses(images).sum()
 
     @torch.no_grad()
     def per_image(self, images: Tensor) -> Tensor:
         """Return the loss of each image, (N,)."""
-        return margin(self.answer(images), self.targets, self.heads)
+        return self._losses(images)
+
+    def _losses(self, images: Tensor) -> Tensor:
+        outputs = self.answer(images)
+        return margin(outputs, self.targets, self.heads) + TRAINING_WEIGHT * self.training_losses(outputs)
 
 
 def _iou(first: Tensor, second: Tensor) -> Tensor:

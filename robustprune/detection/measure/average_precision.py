@@ -75,11 +75,14 @@ def _of_class(matches: Matches, weights: NDArray[np.int32], objects: NDArray[np.
         places = np.flatnonzero(hits)
         if not len(places):
             continue
-        # Few classes have crowds, so that this sum is rarely taken anew.
-        every = so_far if counted.all() else np.cumsum(copies * counted, axis=1, dtype=np.int32)
-        right = np.cumsum(copies[:, places], axis=1)
+        every = so_far[:, places]
+        ignored = np.flatnonzero(~counted)
+        if len(ignored):
+            left_out = np.cumsum(copies[:, ignored], axis=1, dtype=np.int32)
+            every -= np.pad(left_out, ((0, 0), (1, 0)))[:, np.searchsorted(ignored, places)]
+        right = np.cumsum(copies[:, places], axis=1, dtype=np.int32)
         recall = right / np.maximum(objects, 1)[:, None]
-        precision = right / (every[:, places] + np.spacing(1))
+        precision = right / (every + np.spacing(1))
         best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         reached = np.searchsorted(RECALLS, recall, side="right")
         newly = np.diff(reached, axis=1, prepend=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from robustprune.training import Objective
 
 
 class MarginSettings(Settings):
-    """The second attack: projected gradient descent on `losses.margin`, in the ball of the attack trained under."""
+    """The second attack: projected gradient ascent of `losses.margin.MarginLoss`, in the ball of the attack."""
 
     steps: int = Field(default=20, ge=1)
 
@@ -90,7 +91,7 @@ def evaluate(
         samples: to measure on.
         objective: whose attack, if it has one, ascends the loss of its task.
         settings: batches, and what counts as detected.
-        margin: an attack that ascends `losses.margin`, if that is asked for; see `margin_attack`.
+        margin: an attack that ascends `MarginLoss`, if that is asked for; see `margin_attack`.
         tell: called after each batch with the number of images evaluated so far.
     """
     detector.eval()
@@ -102,12 +103,13 @@ def evaluate(
         images = batch.images.to(device, memory_format=torch.channels_last)
         targets = batch.targets.to(device)
         clean += _found(detector, images, batch, settings)
+        assignments = assign(targets, detector.heads, images.shape[-1])
         if objective.attack is not None:
-            assignments = assign(targets, detector.heads, images.shape[-1])
             attacked += _found(detector, objective.attacked(detector, images, assignments), batch, settings)
         if margin is not None:
             with objective.task.held_still(detector, {}) as answer:
-                perturbed = margin(MarginLoss(answer, targets, detector.heads), images)
+                training_losses = functools.partial(objective.task.losses, targets=assignments)
+                perturbed = margin(MarginLoss(answer, targets, detector.heads, training_losses), images)
             by_margin += _found(detector, perturbed, batch, settings)
         tell(len(clean))
     under_attack = matched(samples.split, attacked) if objective.attack is not None else None
