@@ -15,6 +15,7 @@ from robustprune.detection.data.samples import Samples
 from robustprune.detection.losses.assignment import assign
 from robustprune.detection.losses.margin import MarginLoss
 from robustprune.detection.measure.evaluation import Evaluation, MarginSettings, evaluate, margin_attack
+from tests.robustprune.attacks.losses import plain
 from tests.robustprune.detection.tasks import clean, task_of, under
 
 strong = partial(under, partial(pgd, epsilon=0.05, step_size=0.02, steps=5))
@@ -114,7 +115,7 @@ def test_attacks_find_an_images_own_perturbation_in_any_batch(
             losses = partial(task.losses, targets=assignments)
             margin = MarginLoss(answer, targets, detector.heads, losses)
             return [
-                attack(lambda pixels: task.attack_loss(answer(pixels), assignments), images),
+                attack(plain(lambda pixels: task.attack_loss(answer(pixels), assignments)), images),
                 attack(margin, images),
             ]
 
