@@ -18,7 +18,7 @@ from robustprune.core.memory import reuse_freed_memory
 from robustprune.core.timing import take_turns
 from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
-from robustprune.detection.measure.evaluation import Evaluation, evaluate
+from robustprune.detection.measure.evaluation import Evaluation, MarginSettings, Measured, evaluate, margin_attack
 from robustprune.detection.task import DetectionTask
 from robustprune.inference.cost import size
 from robustprune.training import Objective
@@ -49,6 +49,9 @@ _unit = click.FloatRange(min=0, max=1, min_open=True)
 @click.option("--step-size", type=_unit, help="Length of a step. Default: 0.02 for pgd, 0.0625 for fgsm.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of pgd. Default: 5.")
 @click.option("--restarts", type=click.IntRange(min=1), help="Random starts of pgd, the worst counts. Default: none.")
+@click.option(
+    "--margin-steps", type=click.IntRange(min=0), help="Steps of the margin attack. Default: 20; 0 does without."
+)
 @click.option("--seed", default=0, show_default=True, help="Of random starts.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: one per core.")
@@ -67,6 +70,7 @@ def evaluate_(
     step_size: float | None,
     steps: int | None,
     restarts: int | None,
+    margin_steps: int | None,
     seed: int,
     batch_size: int,
     threads: int | None,
@@ -80,9 +84,13 @@ def evaluate_(
 
     `ap`, `ap50` and `ap75` are COCO's on clean images: pycocotools, scores above 0.005, NMS per class at IoU 0.45, the
     best 100 of an image. `ap_adv` and so on are the same under the attack, which ascends the detector's training
-    loss, and `zero_gradients` is the share of pixels that had no gradient to go by. `inference_ms` is the mean time of
-    one image, a batch by itself, to raw outputs; the median and the 95th percentile are beside it. `engine` is how it
-    was run, the fastest way found: all of it (dense), what pruning left (compact), or weight by weight (sparse).
+    loss, and `zero_gradients` is the share of pixels that had no gradient to go by; `ap_adv_low` and `ap_adv_high` are
+    a 95% interval, from samples of the images. `ap_adv_margin` and so on are under the margin attack, as far from the
+    images, which ascends what costs precision most. No figure depends on the batch size, but for rounding.
+
+    `inference_ms` is the mean time of one image, a batch by itself, to raw outputs; the median and the 95th percentile
+    are beside it. `engine` is how it was run, the fastest way found: all of it (dense), what pruning left (compact), or
+    weight by weight (sparse).
 
     Images are letterboxed to squares, whatever the shape in the .cfg: any multiple of the detector's stride will do.
     The detector's k-th class is taken for the k-th category by id, the order of all detectors trained on COCO; a kept
@@ -95,6 +103,8 @@ def evaluate_(
         torch.set_num_threads(threads)
     given = {"epsilon": epsilon, "step_size": step_size, "steps": steps, "restarts": restarts}
     settings = _attack_settings(attack, {name: value for name, value in given.items() if value is not None})
+    if settings is None and margin_steps is not None:
+        raise InputError("--margin-steps: expected --attack with it")
     classes = None
     if model is not None and config is None and weights is None:
         detector, spec = open_model(model)
@@ -108,25 +118,40 @@ def evaluate_(
     if samples.split.remark is not None:
         click.echo(samples.split.remark, err=True)
     zeros = ZeroGradients()
-    under_attack = None
+    under_attack = margin = None
     if settings is not None:
-        under_attack = zeros.watch(configured(settings, torch.Generator().manual_seed(seed)))
+        generator = torch.Generator().manual_seed(seed)
+        under_attack = zeros.watch(configured(settings, generator))
+        more = MarginSettings().steps if margin_steps is None else margin_steps
+        if more:
+            margin = configured(margin_attack(settings, steps=more), generator)
     task = DetectionTask.of(detector, image_size=size)
     precision = evaluate(
         detector,
         samples,
         objective=Objective(task=task, attack=under_attack, clean_too=True),
         settings=Evaluation(batch_size=batch_size),
+        margin=margin,
         tell=_teller(len(samples)),
     )
     figures: dict[str, Any] = precision.clean._asdict()
     if settings is not None:
-        assert precision.attacked is not None
-        figures |= {f"{name}_adv": value for name, value in precision.attacked._asdict().items()}
+        figures |= _under_attack(precision)
         figures |= {"zero_gradients": zeros.share, "attack": settings.name, **settings.model_dump(exclude={"name"})}
     figures |= _size_and_time(detector, size)
     figures |= {"images": len(samples), "image_size": size, "colour": colour}
     _show(figures, form)
+
+
+def _under_attack(precision: Measured) -> dict[str, float]:
+    assert precision.attacked is not None
+    assert precision.interval is not None
+    figures = {f"{name}_adv": value for name, value in precision.attacked._asdict().items()}
+    for name, (low, high) in precision.interval._asdict().items():
+        figures |= {f"{name}_adv_low": low, f"{name}_adv_high": high}
+    if precision.margin is not None:
+        figures |= {f"{name}_adv_margin": value for name, value in precision.margin._asdict().items()}
+    return figures
 
 
 def _attack_settings(name: str | None, given: Mapping[str, Any]) -> AttackSettings | None:

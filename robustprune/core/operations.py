@@ -8,7 +8,7 @@ weights'. So, in forward passes per image,
     training     forward + input gradient + weight gradient                     3
     adversarial  the attack, the batch's statistics for it, and training on
                  clean and on attacked images                                   2 steps + 7
-    measuring    forward on clean and on attacked images, and the attack        2 steps + 2
+    measuring    forward on clean images, and for each attack 2 steps + 1       2 steps + 2
 
 Left out is what is no convolution: batch norm, activations, losses, boxes, the optimizer. They take memory bandwidth
 rather than operations. One convolution too many is counted in training: nobody needs the gradient of the image.
@@ -18,6 +18,7 @@ What the stages of a study are made of is told in `stage_work`, and the work of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 FORWARD = INPUT_GRADIENT = WEIGHT_GRADIENT = STATISTICS = 1
@@ -68,11 +69,11 @@ def training(
     )
 
 
-def measuring(*, forward: float, images: int, timed: int, attack: AttackWork) -> Work:
-    """Return the work of measuring precision, clean and under attack, and time, in `timed` forward passes."""
-    passes = 2 * FORWARD + attack.passes
+def measuring(*, forward: float, images: int, timed: int, attacks: Sequence[AttackWork]) -> Work:
+    """Return the work of measuring precision, clean and under attacks, and time, in `timed` forward passes."""
+    passes = FORWARD + sum(FORWARD + attack.passes for attack in attacks)
     return Work(
-        f"measuring: {counted(images, 'image')}, clean and in {attack.steps}",
+        f"measuring: {counted(images, 'image')}, clean and in {' and in '.join(attack.steps for attack in attacks)}",
         float(images) * passes * forward + timed * FORWARD * forward,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from robustprune.detection.explained import AssignedLogits, explainable
 from robustprune.detection.heads import Head
 from robustprune.detection.losses import LOSSES
 from robustprune.detection.losses.assignment import Assignment, assign
-from robustprune.detection.measure.evaluation import Evaluation, Measured, evaluate
+from robustprune.detection.measure.evaluation import Evaluation, Measured, evaluate, margin_attack
 from robustprune.structures import CoupledGroup, Layer
 from robustprune.structures.dependency_graph import dependency_groups
 from robustprune.task import Batch, Explained
@@ -168,11 +169,15 @@ class DetectionTask:
                 yield lambda images: self.compute.outputs(network, weights, images)
 
     def attack_loss(self, outputs: Sequence[Tensor], targets: Sequence[Assignment]) -> Tensor:
-        """Return the training loss, which attacks ascend."""
-        return self.loss(outputs, targets)
+        """Return the sum of the images' own training losses: an image's attack is the same in any batch."""
+        return self.losses(outputs, targets).sum()
 
     def losses(self, outputs: Sequence[Tensor], targets: Sequence[Assignment]) -> Tensor:
         """Return the loss of each image, (N,), as if it were the whole batch."""
+        loss = LOSSES[self.loss_name].provides
+        if "per_image" in inspect.signature(loss).parameters:
+            together: Tensor = loss(outputs, targets, self.heads, per_image=True)
+            return together
         return torch.stack(
             [
                 self.loss(
@@ -202,25 +207,36 @@ class DetectionTask:
         return self.precisions(self.detections(network, seed=seed))
 
     @staticmethod
-    def precisions(measured: Measured) -> dict[str, float]:
-        """Return average precision, clean and under attack, under the names of a row's columns."""
+    def precisions(measured: Measured) -> dict[str, float | None]:
+        """Return average precision, clean and under attacks, under the names of a row's columns."""
         assert measured.attacked is not None
+        assert measured.interval is not None
+        ap, ap50 = measured.interval
         return {
             "map_adv": measured.attacked.ap,
+            "map_adv_low": ap.low,
+            "map_adv_high": ap.high,
             "map50_adv": measured.attacked.ap50,
+            "map50_adv_low": ap50.low,
+            "map50_adv_high": ap50.high,
+            "map_adv_margin": None if measured.margin is None else measured.margin.ap,
+            "map50_adv_margin": None if measured.margin is None else measured.margin.ap50,
             "map_clean": measured.clean.ap,
             "map50_clean": measured.clean.ap50,
         }
 
     def detections(self, network: nn.Module, *, seed: int) -> Measured:
-        """Return what the detector finds, clean and under attack, and how precise that is; in full precision."""
+        """Return what the detector finds, clean and under attacks, and how precise that is; in full precision."""
         assert isinstance(network, AnchorDetector)
         assert self.val is not None
-        attack = None
+        attack = margin = None
         if self.attack_settings is not None:
-            attack = configured(self.attack_settings, generator_for(seed, "evaluate"))
+            generator = generator_for(seed, "evaluate")
+            attack = configured(self.attack_settings, generator)
+            if self.evaluation.margin is not None:
+                margin = configured(margin_attack(self.attack_settings, steps=self.evaluation.margin.steps), generator)
         objective = Objective(task=self._exact, attack=attack, clean_too=True)
-        return evaluate(network, self.val, objective=objective, settings=self.evaluation)
+        return evaluate(network, self.val, objective=objective, settings=self.evaluation, margin=margin)
 
     # Parts
 

@@ -1,6 +1,8 @@
 """Training losses of a detector, by name.
 
-A loss is a function `loss(outputs, assignments, heads)` of raw head outputs, see `ciou`, that returns a scalar.
+A loss is a function `loss(outputs, assignments, heads)` of raw head outputs, see `ciou`, that returns a scalar. One
+that also takes `per_image=True`, and then returns the loss of each image as if it were the whole batch, (N,), is
+attacked in one pass; another is asked image by image.
 """
 
 from robustprune.detection.losses.ciou import ciou

@@ -1,40 +1,18 @@
-"""COCO average precision of a detector's boxes, by pycocotools; how boxes come about is not known here."""
+"""COCO average precision of matched detections, of all images once, or of any number of samples of them."""
 
-import contextlib
-import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
-from torch import Tensor
 
-from robustprune.core.garbage_collection import paused
-from robustprune.detection.data.coco import CocoSplit
+from robustprune.detection.measure.matching import THRESHOLDS, Matches
 
-Ids = NDArray[np.int64]
+RECALLS = np.linspace(0, 1, 101)
+"""Where precision is read."""
 
-MAX_DETECTIONS = 100
-"""Per image and class, as in COCO's own figures."""
-
-
-class Detections(NamedTuple):
-    """What a detector found in one image.
-
-    Attributes:
-        image_id: As in the annotations.
-        boxes: x1, y1, x2, y2 in pixels of the image as it is on disk, shape (K, 4).
-        scores: Confidence, the larger the surer, shape (K,).
-        classes: Contiguous from 0, shape (K,).
-    """
-
-    image_id: int
-    boxes: Tensor
-    scores: Tensor
-    classes: Tensor
+LARGEST = 2**22
+"""Numbers of an array that holds detections of several samples: so many are in memory at a time."""
 
 
 class AveragePrecision(NamedTuple):
@@ -51,91 +29,62 @@ class AveragePrecision(NamedTuple):
     ap75: float
 
 
-def average_precision(split: CocoSplit, detections: Sequence[Detections]) -> AveragePrecision:
-    """Return the AP of detections on all images of a split: all sizes, at most 100 per image and class.
-
-    An image without detections may be left out; nothing detected, or nothing to detect, gives 0.
+def average_precision(matches: Sequence[Matches]) -> AveragePrecision:
+    """Return the AP of detections on all images of a split; nothing detected, or nothing to detect, gives 0.
 
     Source: Lin et al., Microsoft COCO (2014); `COCOeval.summarize()` gives the same first three figures.
     """
-    if not any(len(found.scores) for found in detections):
-        return AveragePrecision(0.0, 0.0, 0.0)
-    counts = [len(found.scores) for found in detections]
-    image_ids = np.repeat(np.array([found.image_id for found in detections], dtype=np.int64), counts)
-    boxes = torch.cat([found.boxes for found in detections]).numpy()
-    scores = torch.cat([found.scores for found in detections]).numpy()
-    classes = torch.cat([found.classes for found in detections]).numpy()
-    assert np.isin(image_ids, split.image_ids).all(), "found detections in images that are not of this split"
-    assert np.isfinite(scores).all(), "found scores that are not finite"
-    order = np.lexsort((-scores, image_ids, classes))
-    # One class at a time: pycocotools holds a kilobyte for each detection it looks at.
-    bounds = np.searchsorted(classes, np.arange(len(split.categories) + 1), sorter=order)
-    precision = np.stack(
-        [
-            _precision(split.ground_truth, category_id, image_ids[rows], boxes[rows], scores[rows])
-            for category_id, rows in zip(split.category_ids, np.split(order, bounds[1:-1]), strict=True)
-        ],
-        axis=-1,
-    )
-    # -1 marks the classes without ground truth.
-    counted = precision[:, :, (precision > -1).all(axis=(0, 1))]
-    if counted.size == 0:
-        return AveragePrecision(0.0, 0.0, 0.0)
-    by_threshold = counted.mean(axis=(1, 2))
+    images = len(matches[0].objects) if matches else 0
+    (by_threshold,) = precision_of_samples(matches, np.ones((1, images), dtype=np.int32))
     return AveragePrecision(float(by_threshold.mean()), float(by_threshold[0]), float(by_threshold[5]))
 
 
-def _precision(
-    truth: COCO, category_id: int, image_ids: Ids, boxes: NDArray[np.floating], scores: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Return the precision in one class by IoU threshold and recall, shape (10, 101), -1 without ground truth.
+def precision_of_samples(matches: Sequence[Matches], weights: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the mean precision over classes and recalls by IoU threshold, of samples of the images.
 
-    Detections are in the order of their images, the best of an image first.
-    """
-    with_truth = np.unique(np.array(truth.catToImgs[category_id], dtype=np.int64))
-    best = np.arange(len(image_ids)) - np.searchsorted(image_ids, image_ids) < MAX_DETECTIONS
-    image_ids = _merged(image_ids[best], with_truth)
-    corners = boxes[best].astype(np.float64)
-    bbox = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-    columns = (image_ids, bbox, bbox[:, 2] * bbox[:, 3], scores[best])
-    results = COCO()
-    with paused(), contextlib.redirect_stdout(io.StringIO()):
-        results.dataset = {
-            "annotations": [
-                {"id": id_, "image_id": image_id, "category_id": category_id, "bbox": box, "area": area, "score": score}
-                # From 1: pycocotools takes what is matched to id 0 for unmatched.
-                for id_, (image_id, box, area, score) in enumerate(
-                    zip(*(column.tolist() for column in columns), strict=True), start=1
-                )
-            ]
-        }
-        results.createIndex()
-        evaluation = COCOeval(truth, results, "bbox")
-        evaluation.params.catIds = [category_id]
-        evaluation.params.imgIds = np.union1d(with_truth, image_ids).tolist()
-        evaluation.params.areaRng = evaluation.params.areaRng[:1]
-        evaluation.params.maxDets = [MAX_DETECTIONS]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    # (thresholds, recalls, 1, 1, 1)
-    precision: NDArray[np.float64] = evaluation.eval["precision"][:, :, 0, 0, 0]
-    return precision
-
-
-def _merged(image_ids: Ids, with_truth: Ids) -> Ids:
-    """Return images for detections of one class by which pycocotools arrives at the same in a third of the time.
-
-    In an image without ground truth every detection is wrong, so that it counts only where it stands among others of
-    its score. A hundred in a row, with no detection in an image with ground truth between them, may therefore all be in
-    the image of the first.
+    It is `COCOeval.accumulate` of a data set in which each image occurs as often as its weight says.
 
     Args:
-        image_ids: ascending, each at most 100 times.
-        with_truth: the images with ground truth of the class.
+        matches: of each class.
+        weights: how often an image is in a sample, (samples, images).
+
+    Returns:
+        (samples, 10); 0 where a sample has nothing to be found.
     """
-    apart = np.isin(image_ids, with_truth)
-    row = np.cumsum(apart)[~apart]
-    first = (np.arange(len(row)) - np.searchsorted(row, row)) % MAX_DETECTIONS == 0
-    merged = image_ids.copy()
-    merged[~apart] = image_ids[~apart][first][np.cumsum(first) - 1]
-    return merged
+    totals = np.zeros((len(weights), THRESHOLDS))
+    present = np.zeros((len(weights), 1))
+    for of_class in matches:
+        together = max(1, LARGEST // max(1, len(of_class.image)))
+        for start in range(0, len(weights), together):
+            part = slice(start, start + together)
+            objects = weights[part] @ of_class.objects
+            present[part] += objects[:, None] > 0
+            totals[part] += _of_class(of_class, weights[part], objects)
+    return totals / np.maximum(present, 1)
+
+
+def _of_class(matches: Matches, weights: NDArray[np.int32], objects: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean precision over recalls of one class, (samples, 10), 0 without objects.
+
+    Precision and recall are looked at where there are hits alone: between them recall stands still and precision falls.
+    """
+    found = np.zeros((len(weights), THRESHOLDS))
+    copies = weights[:, matches.image]
+    so_far = np.cumsum(copies, axis=1, dtype=np.int32)
+    for threshold, (hits, counted) in enumerate(zip(matches.hits, matches.counted, strict=True)):
+        places = np.flatnonzero(hits)
+        if not len(places):
+            continue
+        every = so_far[:, places]
+        ignored = np.flatnonzero(~counted)
+        if len(ignored):
+            left_out = np.cumsum(copies[:, ignored], axis=1, dtype=np.int32)
+            every -= np.pad(left_out, ((0, 0), (1, 0)))[:, np.searchsorted(ignored, places)]
+        right = np.cumsum(copies[:, places], axis=1, dtype=np.int32)
+        recall = right / np.maximum(objects, 1)[:, None]
+        precision = right / (every + np.spacing(1))
+        best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        reached = np.searchsorted(RECALLS, recall, side="right")
+        newly = np.diff(reached, axis=1, prepend=0)
+        found[:, threshold] = (best_from_here * newly).sum(axis=1) / len(RECALLS)
+    return np.where(objects[:, None] > 0, found, 0)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustprune.detection.data.coco import CocoSplit
-from robustprune.detection.measure.average_precision import Detections
+from robustprune.detection.measure.matching import Detections
 
 COLUMNS: dict[str, type] = {
     "image_id": int,

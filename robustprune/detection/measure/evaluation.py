@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,38 +10,65 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from robustprune.attacks import Attack, PgdSettings
 from robustprune.core.settings import Settings
-from robustprune.detection.data.letterbox import Letterbox
-from robustprune.detection.data.samples import Samples
+from robustprune.detection.data.samples import Batch, Samples
 from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.losses.assignment import assign
-from robustprune.detection.measure.average_precision import AveragePrecision, Detections, average_precision
+from robustprune.detection.losses.margin import MarginLoss
+from robustprune.detection.measure.average_precision import AveragePrecision, average_precision
+from robustprune.detection.measure.bootstrap import Intervals, intervals
 from robustprune.detection.measure.detections import detect
+from robustprune.detection.measure.matching import Detections, matched
 from robustprune.training import Objective
 
 
+class MarginSettings(Settings):
+    """The second attack: projected gradient ascent of `losses.margin.MarginLoss`, in the ball of the attack."""
+
+    steps: int = Field(default=20, ge=1)
+
+
 class Evaluation(Settings):
-    """How detections are drawn from raw outputs, and how often inference is timed."""
+    """How detections are drawn from raw outputs, under what they are measured, and how often inference is timed."""
 
     batch_size: int = Field(default=32, ge=1)
     confidence: float = Field(default=0.005, ge=0, lt=1)
     nms_iou: float = Field(default=0.45, gt=0, le=1)
+    margin: MarginSettings | None = Field(
+        default=MarginSettings(), description="measure under the margin attack too; null does without"
+    )
     timing_repeats: int = Field(default=40, ge=1)
     timing_warm_up: int = Field(default=5, ge=0)
 
 
+def margin_attack(attack: Settings, *, steps: int) -> PgdSettings:
+    """Return the margin attack beside another attack within a ball: the same radius, from the images themselves.
+
+    Its steps are as long as those of the other where that takes several; else 2.5 epsilon / steps, after Madry et al.
+    (2018), but no longer than the radius.
+    """
+    epsilon = float(attack.epsilon)  # type: ignore[attr-defined]
+    own = getattr(attack, "step_size", None) if hasattr(attack, "steps") else None
+    return PgdSettings(epsilon=epsilon, step_size=own or min(epsilon, 2.5 * epsilon / steps), steps=steps)
+
+
 class Measured(NamedTuple):
-    """Average precision on the same images, untouched and under attack, and the detections that it is of.
+    """Average precision on the same images, untouched and under attacks, and the detections that it is of.
 
     Attributes:
         clean: On the untouched images.
-        attacked: None where there was no attack.
+        attacked: Under the objective's attack; None where there was none.
+        interval: Of `attacked`, by resampling images.
+        margin: Under the margin attack alone, not the worse of the two; None where there was none.
         clean_detections: Image by image, in their order.
-        attacked_detections: Likewise; empty where there was no attack.
+        attacked_detections: Likewise, under the objective's attack; empty where there was none.
     """
 
     clean: AveragePrecision
     attacked: AveragePrecision | None
+    interval: Intervals | None
+    margin: AveragePrecision | None
     clean_detections: list[Detections]
     attacked_detections: list[Detections]
 
@@ -51,40 +79,56 @@ def evaluate(
     *,
     objective: Objective,
     settings: Evaluation,
+    margin: Attack | None = None,
     tell: Callable[[int], object] = lambda images: None,
 ) -> Measured:
-    """Measure `detector` on all of `samples`, and under the objective's attack if it has one.
+    """Measure `detector` on all of `samples`, and under attacks.
 
-    Each image is read once. `tell` is called after each batch with the number of images evaluated so far.
+    Each image is read once. What is found in it does not depend on the others of its batch, but for rounding.
+
+    Args:
+        detector: left in eval mode.
+        samples: to measure on.
+        objective: whose attack, if it has one, ascends the loss of its task.
+        settings: batches, and what counts as detected.
+        margin: an attack that ascends `MarginLoss`, if that is asked for; see `margin_attack`.
+        tell: called after each batch with the number of images evaluated so far.
     """
     detector.eval()
     device = next(detector.parameters()).device
     clean: list[Detections] = []
     attacked: list[Detections] = []
+    by_margin: list[Detections] = []
     for batch in samples.stream(indices.tolist() for indices in torch.arange(len(samples)).split(settings.batch_size)):
         images = batch.images.to(device, memory_format=torch.channels_last)
         targets = batch.targets.to(device)
-
-        def found(pixels: Tensor, ids: tuple[int, ...], boxes: tuple[Letterbox, ...]) -> list[Detections]:
-            results = detect(detector, pixels, confidence=settings.confidence, nms_iou=settings.nms_iou)
-            return [
-                Detections(
-                    image_id,
-                    letterbox.to_image(squares).cpu(),
-                    scores.cpu(),
-                    classes.cpu(),
-                )
-                for image_id, letterbox, (squares, scores, classes) in zip(ids, boxes, results, strict=True)
-            ]
-
-        clean += found(images, batch.image_ids, batch.letterboxes)
+        clean += _found(detector, images, batch, settings)
+        assignments = assign(targets, detector.heads, images.shape[-1])
         if objective.attack is not None:
-            assignments = assign(targets, detector.heads, images.shape[-1])
-            attacked += found(objective.attacked(detector, images, assignments), batch.image_ids, batch.letterboxes)
+            attacked += _found(detector, objective.attacked(detector, images, assignments), batch, settings)
+        if margin is not None:
+            with objective.task.held_still(detector, {}) as answer:
+                training_losses = functools.partial(objective.task.losses, targets=assignments)
+                perturbed = margin(MarginLoss(answer, targets, detector.heads, training_losses), images)
+            by_margin += _found(detector, perturbed, batch, settings)
         tell(len(clean))
+    under_attack = matched(samples.split, attacked) if objective.attack is not None else None
     return Measured(
-        clean=average_precision(samples.split, clean),
-        attacked=average_precision(samples.split, attacked) if objective.attack is not None else None,
+        clean=average_precision(matched(samples.split, clean)),
+        attacked=average_precision(under_attack) if under_attack is not None else None,
+        interval=intervals(under_attack) if under_attack is not None else None,
+        margin=average_precision(matched(samples.split, by_margin)) if margin is not None else None,
         clean_detections=clean,
         attacked_detections=attacked,
     )
+
+
+def _found(detector: AnchorDetector, images: Tensor, batch: Batch, settings: Evaluation) -> list[Detections]:
+    """Return the detections in `images`, the squares of a batch or what an attack made of them."""
+    found = detect(detector, images, confidence=settings.confidence, nms_iou=settings.nms_iou)
+    return [
+        Detections(image_id, letterbox.to_image(squares).cpu(), scores.cpu(), classes.cpu())
+        for image_id, letterbox, (squares, scores, classes) in zip(
+            batch.image_ids, batch.letterboxes, found, strict=True
+        )
+    ]

@@ -119,6 +119,9 @@ class DetectionSettings(Settings):
 ATTACK_DEFAULTS = (("random_start", False), ("restarts", 1))
 """Settings of attacks that are left out of keys where they do nothing."""
 
+PER_IMAGE_ATTACK_VERSION = 2
+"""Of what attacks on detectors ascend: since 2 the sum of each image's own loss; see CHANGELOG.md."""
+
 UNNORMALISED_DEEPLIFT_VERSION = 2
 """Of deeplift's scores for detectors that activate a convolution without batch norm; see CHANGELOG.md."""
 
@@ -141,7 +144,8 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
     common |= identities((DATASETS, settings.dataset.name), (LOSSES, settings.detector.loss))
     train, val = (settings.dataset.fingerprint(split) for split in ("train", "val"))
     own_training = {"training": plain["base"], "train": train, **trained} if settings.detector.weights is None else {}
-    attacked = {"attack": attack, **identities((ATTACKS, settings.attack.name))}
+    attacked = {"attack": attack, "attack_version": PER_IMAGE_ATTACK_VERSION}
+    attacked |= identities((ATTACKS, settings.attack.name))
     robust = common | attacked | {"train": train, **trained}
     measured = common | attacked | {"val": val, "evaluation": plain["evaluation"]}
     pruning = {"prune_heads": plain["prune_heads"]}

@@ -58,7 +58,13 @@ class DetectionStudy(PruningStudy):
     removes_channels: ClassVar = False
     columns: ClassVar = {
         "map_adv": float,
+        "map_adv_low": float,
+        "map_adv_high": float,
         "map50_adv": float,
+        "map50_adv_low": float,
+        "map50_adv_high": float,
+        "map_adv_margin": float,
+        "map50_adv_margin": float,
         "map_clean": float,
         "map50_clean": float,
         "inference_ms": float,

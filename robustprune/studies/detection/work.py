@@ -9,6 +9,7 @@ import torch
 from robustprune.attacks import attack_work
 from robustprune.core.operations import AttackWork, Work, measuring, training
 from robustprune.detection import networks
+from robustprune.detection.measure.evaluation import margin_attack
 from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings
 from robustprune.studies.detection.settings import DetectionSettings
@@ -61,12 +62,15 @@ def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
         base = Work("weights as they are given", 0.0)
     # The detector and its unpruned twin take turns.
     timed = 2 * (settings.evaluation.timing_repeats + settings.evaluation.timing_warm_up)
-    measured = measuring(forward=of.forward, images=of.validation_images, timed=timed, attack=of.attack)
     renewed = (
         []
         if settings.renewal is None
         else [renewal_work(settings.renewal, forward=of.forward, images=of.images, attack=of.attack)]
     )
+    attacks = [of.attack]
+    if settings.evaluation.margin is not None:
+        attacks.append(attack_work(margin_attack(settings.attack, steps=settings.evaluation.margin.steps)))
+    measured = measuring(forward=of.forward, images=of.validation_images, timed=timed, attacks=attacks)
     return {
         "base": [base],
         "pretrain": [adversarial("adversarial training", settings.pretrain.epochs)],

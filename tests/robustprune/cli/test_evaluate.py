@@ -18,7 +18,11 @@ KEYS = {
     *["ap", "ap50", "ap75", "inference_ms", "inference_ms_p50", "inference_ms_p95", "params_total", "macs_dense"],
     *["engine", "images", "image_size", "colour", "device", "threads", "torch_version"],
 }
-ATTACK_KEYS = {"ap_adv", "ap50_adv", "ap75_adv", "zero_gradients", "attack", "epsilon", "step_size", "random_start"}
+ATTACK_KEYS = {
+    *["ap_adv", "ap50_adv", "ap75_adv", "ap_adv_low", "ap_adv_high", "ap50_adv_low", "ap50_adv_high"],
+    *["zero_gradients", "attack", "epsilon", "step_size", "random_start"],
+}
+MARGIN_KEYS = {"ap_adv_margin", "ap50_adv_margin", "ap75_adv_margin"}
 
 
 class Ended(NamedTuple):
@@ -82,10 +86,18 @@ def test_figures_under_attack(
     command: Command, nano: list[object], options: list[object], expected: dict[str, Any]
 ) -> None:
     figures = command.figures(*nano, "--images", 2, *options)
-    assert figures.keys() >= KEYS | ATTACK_KEYS
+    assert figures.keys() >= KEYS | ATTACK_KEYS | MARGIN_KEYS
     assert figures["images"] == 2
     assert expected.items() <= figures.items()
     assert 0 <= figures["zero_gradients"] < 1
+
+
+def test_the_margin_attack_takes_as_many_steps_as_it_is_given(command: Command, nano: list[object]) -> None:
+    figures = command.figures(*nano, "--images", 2, "--attack", "pgd", "--steps", 1, "--margin-steps", 2)
+    assert figures.keys() >= MARGIN_KEYS
+    without = command.figures(*nano, "--images", 2, "--attack", "pgd", "--steps", 1, "--margin-steps", 0)
+    assert without.keys() == figures.keys() - MARGIN_KEYS
+    assert without["ap_adv"] == figures["ap_adv"]
 
 
 def test_a_table_says_the_same(command: Command, nano: list[object]) -> None:
@@ -125,6 +137,9 @@ def test_a_long_run_says_where_it_is(command: Command, nano: list[object], monke
         (["--coco", "nowhere"], "nowhere/annotations/instances_val.json: No such file or directory"),
         (["--image-size", 72], "the image size is 72, expected a multiple of the detector's stride, 16"),
         (["--epsilon", 0.1], "--epsilon: expected --attack with it"),
+        (["--margin-steps", 5], "--margin-steps: expected --attack with it"),
+        (["--attack", "pgd", "--margin-steps", -1], "Invalid value for '--margin-steps': -1 is not in the range x>=0."),
+        (["--batch-size", 0], "Invalid value for '--batch-size': 0 is not in the range x>=1."),
         (["--attack", "fgsm", "--restarts", 2], "--restarts: fgsm has no such setting"),
         (["--attack", "ddn"], "Invalid value for '--attack': 'ddn' is not one of 'pgd', 'fgsm'."),
         (["--attack", "pgd", "--epsilon", 0], "Invalid value for '--epsilon': 0.0 is not in the range 0<x<=1."),

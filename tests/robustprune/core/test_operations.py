@@ -89,7 +89,7 @@ def test_measuring(nano: Detector, samples: Samples, forward: float, attack: Any
     settings = Evaluation(batch_size=4, confidence=0.9)
     found = counted(lambda: evaluate(nano, samples, objective=objective(nano, samples, attack), settings=settings))
     timed = counted(lambda: [nano(torch.rand(1, 3, SIZE, SIZE)) for _ in range(5)])
-    assert found + timed == measuring(forward=forward, images=IMAGES, timed=5, attack=attack_work(attack)).operations
+    assert found + timed == measuring(forward=forward, images=IMAGES, timed=5, attacks=[attack_work(attack)]).operations
 
 
 def asked(detector: Detector, samples: Samples, attack: Any, *, prune_heads: bool, **more: Any) -> Problem:

@@ -1,6 +1,7 @@
 """Detection as a task: its batches, its losses, and the detectors that it makes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -8,8 +9,10 @@ import torch
 from robustprune.core.arrays import to_arrays
 from robustprune.detection.darknet import Detector
 from robustprune.detection.data.samples import Samples, flip_horizontally
+from robustprune.detection.losses import LOSSES, ciou
 from robustprune.detection.losses.assignment import Assignment
 from robustprune.detection.task import DetectionTask
+from robustprune.plugins import TaskEntry
 from robustprune.task import first_images
 from tests.robustprune.detection.tasks import Assigned, assigned, batch_of, clean, task_of
 
@@ -85,6 +88,23 @@ def test_the_loss_of_an_image_is_that_of_a_batch_of_its_own(trained: Detector, s
         for index, loss in enumerate(losses):
             alone = batch_of(trained, samples, [index])
             torch.testing.assert_close(loss, clean(trained)(trained, *alone))
+
+
+def test_what_attacks_ascend_is_the_sum_of_the_images_own_losses(
+    trained: Detector, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def batches_only(*given: Any) -> torch.Tensor:
+        return ciou(*given)
+
+    task = task_of(trained)
+    images, targets = batch_of(trained, samples, range(4))
+    outputs = task.outputs(trained, images, {})
+    losses = task.losses(outputs, targets)
+    torch.testing.assert_close(task.attack_loss(outputs, targets), losses.sum())
+    # A loss that knows no images is asked of each by itself.
+    monkeypatch.setitem(LOSSES._entries, "ciou", TaskEntry(task="detection", provides=batches_only))
+    torch.testing.assert_close(task.losses(outputs, targets), losses)
+    torch.testing.assert_close(task.attack_loss(outputs, targets), losses.sum())
 
 
 def test_halves_part_what_was_put_together(trained: Detector, samples: Samples) -> None:

@@ -104,6 +104,19 @@ def test_the_loss_is_least_at_the_true_box_and_feels_a_quarter_of_a_pixel(axis: 
     assert losses[: middle + 1] == sorted(set(losses[: middle + 1]), reverse=True)
 
 
+def test_an_image_of_a_batch_costs_what_it_costs_alone() -> None:
+    raw = torch.randn(3, 1, GRID, GRID, 7, generator=torch.Generator().manual_seed(0))
+    boxes = [[0.4, 1.6, 1, 1], [1.5, 0.5, 0.5, 1.5], [0.6, 1.2, 1.5, 0.7]]
+    targets = torch.cat([target(box, class_) for box, class_ in zip(boxes, (0, 1, 1), strict=True)])
+    # Two objects, none, one.
+    targets[2, 0] = 2
+    found = ciou([raw], assign(targets, [HEAD], IMAGE_SIZE), [HEAD], per_image=True)
+    assert found.shape == (3,)
+    for image in range(3):
+        own = targets[targets[:, 0] == image] * torch.tensor([0, 1, 1, 1, 1, 1])
+        torch.testing.assert_close(found[image], loss(raw[image : image + 1], own))
+
+
 def test_a_worse_prediction_raises_the_loss() -> None:
     losses = [
         loss(output([x, 1.5, 1, 1], objectness=3, background=-3, classes=[3, -3]), target([0.2, 1.5, 1, 1])).item()

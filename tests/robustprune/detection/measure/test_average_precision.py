@@ -12,7 +12,8 @@ from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from robustprune.detection.data.coco import CocoSplit, load_split
-from robustprune.detection.measure.average_precision import AveragePrecision, Detections, average_precision
+from robustprune.detection.measure.average_precision import AveragePrecision, average_precision
+from robustprune.detection.measure.matching import Detections, matched
 
 Content = dict[str, Any]
 Write = Callable[..., Path]
@@ -55,6 +56,10 @@ def noisy(split: CocoSplit, *, per_image: int) -> list[Detections]:
     return found
 
 
+def precision(split: CocoSplit, detections: list[Detections]) -> AveragePrecision:
+    return average_precision(matched(split, detections))
+
+
 def by_pycocotools(split: CocoSplit, detections: list[Detections]) -> list[float]:
     """Return the first three figures of pycocotools' own way from the annotation file to the summary."""
     results = [
@@ -79,12 +84,12 @@ def by_pycocotools(split: CocoSplit, detections: list[Detections]) -> list[float
 
 
 def test_perfect_detections_have_ap_one(val: CocoSplit) -> None:
-    assert average_precision(val, perfect(val)) == pytest.approx((1, 1, 1))
+    assert precision(val, perfect(val)) == pytest.approx((1, 1, 1))
 
 
 def test_agrees_with_pycocotools_on_shapes(val: CocoSplit) -> None:
     found = noisy(val, per_image=25)
-    result = average_precision(val, found)
+    result = precision(val, found)
     assert 0.05 < result.ap < result.ap50 < 0.95
     assert result == pytest.approx(by_pycocotools(val, found), abs=1e-12)
 
@@ -92,7 +97,7 @@ def test_agrees_with_pycocotools_on_shapes(val: CocoSplit) -> None:
 def test_agrees_with_pycocotools_on_real_coco(coco_root: Path) -> None:
     split = load_split(coco_root, "val2017")
     found = noisy(split, per_image=120)
-    result = average_precision(split, found)
+    result = precision(split, found)
     assert 0.05 < result.ap < result.ap50 < 0.95
     assert result == pytest.approx(by_pycocotools(split, found), abs=1e-12)
 
@@ -103,41 +108,41 @@ def test_agrees_with_pycocotools_where_scores_are_equal_and_many(classes: int, v
         one._replace(scores=(one.scores * 3).ceil() / 3, classes=one.classes % classes)
         for one in noisy(val, per_image=130)
     ]
-    assert average_precision(val, found) == pytest.approx(by_pycocotools(val, found), abs=1e-12)
+    assert precision(val, found) == pytest.approx(by_pycocotools(val, found), abs=1e-12)
 
 
 def test_it_is_silent_and_repeatable(val: CocoSplit, capsys: pytest.CaptureFixture[str]) -> None:
     found = noisy(val, per_image=10)
-    assert average_precision(val, found) == average_precision(val, found)
+    assert precision(val, found) == precision(val, found)
     assert capsys.readouterr() == ("", "")
 
 
 def test_nothing_detected_is_zero(val: CocoSplit) -> None:
     nothing = AveragePrecision(0, 0, 0)
     empty = Detections(val.image_ids[0], torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
-    assert average_precision(val, []) == nothing
-    assert average_precision(val, [empty]) == nothing
+    assert precision(val, []) == nothing
+    assert precision(val, [empty]) == nothing
 
 
 def test_images_left_out_count_as_missed(val: CocoSplit) -> None:
-    assert 0 < average_precision(val, perfect(val)[:6]).ap50 < 1
+    assert 0 < precision(val, perfect(val)[:6]).ap50 < 1
 
 
 def test_boxes_shifted_by_half_their_size_are_wrong(val: CocoSplit) -> None:
     def shifted(boxes: Tensor) -> Tensor:
         return boxes + (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2) / 2
 
-    assert average_precision(val, perfect(val, shifted)).ap50 < 0.1
+    assert precision(val, perfect(val, shifted)).ap50 < 0.1
 
 
 def test_boxes_keep_their_fractions(val: CocoSplit) -> None:
-    assert average_precision(val, perfect(val, torch.trunc)).ap < 0.99
+    assert precision(val, perfect(val, torch.trunc)).ap < 0.99
 
 
 def test_wrong_classes_are_wrong(val: CocoSplit) -> None:
     count = len(val.category_ids)
     found = [one._replace(classes=(one.classes + 1) % count) for one in perfect(val)]
-    assert average_precision(val, found).ap50 < 0.2
+    assert precision(val, found).ap50 < 0.2
 
 
 def test_a_class_without_ground_truth_does_not_count(coco_content: Content, write_coco: Write) -> None:
@@ -145,13 +150,13 @@ def test_a_class_without_ground_truth_does_not_count(coco_content: Content, writ
     assert split.classes(1).tolist() == [1]
     found = perfect(split)
     found[0] = Detections(3, torch.tensor([[0.0, 0.0, 9.0, 9.0]]), torch.ones(1), torch.tensor([0]))
-    assert average_precision(split, found) == pytest.approx((1, 1, 1))
+    assert precision(split, found) == pytest.approx((1, 1, 1))
 
 
 def test_a_split_without_objects_is_zero(coco_content: Content, write_coco: Write) -> None:
     coco_content["annotations"] = []
     split = load_split(write_coco(coco_content), "train")
-    assert average_precision(split, perfect(split)) == AveragePrecision(0, 0, 0)
+    assert precision(split, perfect(split)) == AveragePrecision(0, 0, 0)
 
 
 @pytest.mark.parametrize(("crowd", "expected"), [(1, 1.0), (0, 0.5)])
@@ -165,11 +170,11 @@ def test_detections_in_a_crowd_are_ignored(
     found = perfect(split)
     inside = torch.tensor([[1.0, 1.0, 9.0, 9.0], [20.0, 5.0, 30.0, 20.0]])
     found[0] = Detections(3, inside, torch.tensor([0.1, 0.1]), torch.tensor([1, 1]))
-    assert average_precision(split, found).ap50 == pytest.approx(expected, abs=0.01)
+    assert precision(split, found).ap50 == pytest.approx(expected, abs=0.01)
 
 
 def test_a_false_alarm_outside_the_crowd_lowers_ap(coco_content: Content, write_coco: Write) -> None:
     split = load_split(write_coco(coco_content), "train")
     found = perfect(split)
     found[0] = Detections(3, torch.tensor([[1.0, 1.0, 9.0, 9.0]]), torch.tensor([2.0]), torch.tensor([1]))
-    assert average_precision(split, found).ap50 == pytest.approx(0.5)
+    assert precision(split, found).ap50 == pytest.approx(0.5)

@@ -11,9 +11,10 @@ from robustprune.attacks import pgd
 from robustprune.detection.darknet import Detector
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.samples import Samples
-from robustprune.detection.measure.average_precision import Detections, average_precision
+from robustprune.detection.measure.average_precision import average_precision
 from robustprune.detection.measure.detection_table import COLUMNS, detection_table
 from robustprune.detection.measure.evaluation import Evaluation, evaluate
+from robustprune.detection.measure.matching import Detections, matched
 from tests.robustprune.detection.tasks import under
 
 
@@ -34,7 +35,7 @@ def test_the_precision_of_a_row_can_be_measured_from_its_table(trained: Detector
     found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
     table = detection_table(samples.split, **found)
     for attacked, precision in ((False, measured.clean), (True, measured.attacked)):
-        again = average_precision(samples.split, list(read_back(samples.split, table, attacked=attacked)))
+        again = average_precision(matched(samples.split, list(read_back(samples.split, table, attacked=attacked))))
         assert again == pytest.approx(precision, abs=1e-6)
     assert measured.attacked != measured.clean
 

@@ -8,12 +8,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from robustprune.attacks import pgd
+from robustprune.attacks import FgsmSettings, PgdSettings, frozen, pgd
 from robustprune.detection.darknet import Detector
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.samples import Samples
-from robustprune.detection.measure.evaluation import Evaluation, evaluate
-from tests.robustprune.detection.tasks import clean, under
+from robustprune.detection.losses.assignment import assign
+from robustprune.detection.losses.margin import MarginLoss
+from robustprune.detection.measure.evaluation import Evaluation, MarginSettings, evaluate, margin_attack
+from tests.robustprune.attacks.losses import plain
+from tests.robustprune.detection.tasks import clean, task_of, under
 
 strong = partial(under, partial(pgd, epsilon=0.05, step_size=0.02, steps=5))
 
@@ -93,6 +96,67 @@ def test_the_batch_size_does_not_matter(trained: Detector, samples: Samples, bat
     assert expected.attacked != expected.clean
     assert found.clean == pytest.approx(expected.clean, abs=1e-6)
     assert found.attacked == pytest.approx(expected.attacked, abs=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_attacks_find_an_images_own_perturbation_in_any_batch(
+    trained: Detector, samples: Samples, batch_size: int
+) -> None:
+    """In double precision: rounding, which differs with the batch, turns the sign of next to no gradient there."""
+    detector = trained.double()
+    attack = partial(pgd, epsilon=0.02, step_size=0.008, steps=5)
+    task = task_of(detector)
+
+    def perturbed(indices: list[int]) -> list[Tensor]:
+        batch = samples.batch(indices)
+        images, targets = batch.images.double(), batch.targets.double()
+        assignments = assign(targets, detector.heads, 64)
+        with frozen(detector) as answer:
+            losses = partial(task.losses, targets=assignments)
+            margin = MarginLoss(answer, targets, detector.heads, losses)
+            return [
+                attack(plain(lambda pixels: task.attack_loss(answer(pixels), assignments)), images),
+                attack(margin, images),
+            ]
+
+    chunks = torch.arange(6).split(batch_size)
+    apart = zip(*(perturbed(chunk.tolist()) for chunk in chunks), strict=True)
+    for found, expected in zip(apart, perturbed(list(range(6))), strict=True):
+        differing = (torch.cat(found) - expected).abs() > 1e-9
+        assert differing.double().mean() < 1e-3
+
+
+def test_batches_of_1_and_of_32_give_the_same_precision(trained: Detector, samples: Samples) -> None:
+    attack = PgdSettings(epsilon=0.02, step_size=0.008)
+    found = [
+        task_of(
+            trained,
+            val=samples,
+            attack_settings=attack,
+            evaluation=Evaluation(batch_size=size, margin=MarginSettings(steps=5)),
+        ).detections(trained, seed=0)
+        for size in (1, 32)
+    ]
+    # Signs of gradients next to zero turn on rounding in single precision: a few pixels, a hundredth of AP.
+    one, many = ([measured.attacked, measured.margin, *(measured.interval or ())] for measured in found)
+    for first, second in zip(one, many, strict=True):
+        assert first == pytest.approx(second, abs=0.02)
+
+
+def test_the_margin_attack_is_pgd_in_the_ball_of_the_other() -> None:
+    own = margin_attack(PgdSettings(epsilon=0.1, step_size=0.03, steps=7, random_start=True, restarts=3), steps=20)
+    assert own == PgdSettings(epsilon=0.1, step_size=0.03, steps=20)
+    assert margin_attack(FgsmSettings(epsilon=0.1), steps=20) == PgdSettings(epsilon=0.1, step_size=0.0125, steps=20)
+    assert margin_attack(FgsmSettings(epsilon=0.1), steps=1) == PgdSettings(epsilon=0.1, step_size=0.1, steps=1)
+
+
+def test_without_a_margin_attack_its_columns_are_empty(trained: Detector, samples: Samples) -> None:
+    attack = PgdSettings(steps=1)
+    row = task_of(trained, val=samples, attack_settings=attack, evaluation=Evaluation(margin=None)).measure(
+        trained, seed=0
+    )
+    assert row["map_adv_margin"] is row["map50_adv_margin"] is None
+    assert row["map50_adv_low"] <= row["map50_adv"] <= row["map50_adv_high"]
 
 
 def test_progress_is_told_after_each_batch(trained: Detector, samples: Samples) -> None:

@@ -16,7 +16,7 @@ SPEC: dict[str, Any] = {
     "pretrain": TRAINING,
     "finetune": TRAINING,
     "initializers": {"hydra": {"images": 8}, "deeplift": {"images": 4}},
-    "evaluation": {"timing_repeats": 2, "timing_warm_up": 1},
+    "evaluation": {"margin": {"steps": 1}, "timing_repeats": 2, "timing_warm_up": 1},
 }
 TRIAL = ("structure", "initializer", "colour", "seed")
 

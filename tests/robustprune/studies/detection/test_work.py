@@ -41,7 +41,7 @@ def passes(**changes: Any) -> dict[str, list[float]]:
 
 
 def test_passes_by_hand() -> None:
-    measuring = 8 * (2 + 5 * 2) + 2 * 4
+    measuring = 8 * (1 + 5 * 2 + 1 + 20 * 2 + 1) + 2 * 4
     assert passes() == {
         "base": [2 * 16 * 3],
         "pretrain": [2 * 16 * (5 * 2 + 6)],
@@ -53,6 +53,10 @@ def test_passes_by_hand() -> None:
         "evaluate_row": [16 * (5 * 2 + 6), measuring],
         "baseline": [measuring],
     }
+
+
+def test_the_margin_attack_can_be_left_out() -> None:
+    assert passes(evaluation={**SPEC["evaluation"], "margin": None})["baseline"] == [8 * (1 + 5 * 2 + 1) + 2 * 4]
 
 
 def test_given_weights_take_nothing() -> None:
