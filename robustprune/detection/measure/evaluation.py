@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustprune.core.settings import Settings
+from robustprune.core.timing import TimingSettings
 from robustprune.detection.data.letterbox import Letterbox
 from robustprune.detection.data.samples import Samples
 from robustprune.detection.detector import AnchorDetector
@@ -19,14 +19,12 @@ from robustprune.detection.measure.detections import detect
 from robustprune.training import Objective
 
 
-class Evaluation(Settings):
+class Evaluation(TimingSettings):
     """How detections are drawn from raw outputs, and how often inference is timed."""
 
     batch_size: int = Field(default=32, ge=1)
     confidence: float = Field(default=0.005, ge=0, lt=1)
     nms_iou: float = Field(default=0.45, gt=0, le=1)
-    timing_repeats: int = Field(default=40, ge=1)
-    timing_warm_up: int = Field(default=5, ge=0)
 
 
 class Measured(NamedTuple):

@@ -25,6 +25,7 @@ from robustprune.core.errors import InputError
 from robustprune.core.memory import frees_device_memory
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
+from robustprune.core.timing import DOUBTS, TIME_COLUMNS
 from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.structures.removal import channel_counts
@@ -69,12 +70,7 @@ class ClassificationStudy(PruningStudy):
         "params_kept": int,
         "macs_dense": int,
         "macs": int,
-        "inference_ms": float,
-        "inference_ms_p50": float,
-        "inference_ms_p95": float,
-        "inference_ms_dense": float,
-        "inference_ms_dense_p50": float,
-        "speedup": float,
+        **TIME_COLUMNS,
         "retrain_s": float,
         "evaluate_s": float,
         "device": str,
@@ -93,6 +89,7 @@ class ClassificationStudy(PruningStudy):
         "macs": "multiply–accumulates per image",
         "speedup": "speed-up over the unpruned classifier (×)",
     }
+    doubts: ClassVar = DOUBTS
     trade_off: ClassVar = TradeOff(
         title="Robustness against time",
         explanation=(
@@ -234,8 +231,7 @@ class ClassificationStudy(PruningStudy):
                 pruned.masks,
                 dense=task.restored(checkpoint),
                 image_size=settings.dataset.image_size,
-                repeats=settings.evaluation.timing_repeats,
-                warm_up=settings.evaluation.timing_warm_up,
+                timing=settings.evaluation,
             ),
             "best_epoch": best_epoch,
             "retrain_s": retrained - start,

@@ -17,6 +17,7 @@ from robustprune.core.memory import frees_device_memory
 from robustprune.core.operations import Work
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
+from robustprune.core.timing import DOUBTS, TIME_COLUMNS
 from robustprune.detection import darknet, networks
 from robustprune.detection.data.datasets import DATASETS, Dataset
 from robustprune.detection.data.samples import Samples
@@ -61,12 +62,7 @@ class DetectionStudy(PruningStudy):
         "map50_adv": float,
         "map_clean": float,
         "map50_clean": float,
-        "inference_ms": float,
-        "inference_ms_p50": float,
-        "inference_ms_p95": float,
-        "inference_ms_dense": float,
-        "inference_ms_dense_p50": float,
-        "speedup": float,
+        **TIME_COLUMNS,
         "params_total": int,
         "params_kept": int,
         "params_compact": int,
@@ -88,6 +84,7 @@ class DetectionStudy(PruningStudy):
         # Not milliseconds: those drift with the machine, the ratio to the same process's dense detector does not.
         "speedup": "speed-up over the unpruned detector (×)",
     }
+    doubts: ClassVar = DOUBTS
     trade_off: ClassVar = ACCURACY_AGAINST_TIME
 
     # What the engine asks before anything runs
@@ -251,8 +248,7 @@ class DetectionStudy(PruningStudy):
                 masks,
                 dense=task.restored(checkpoint),
                 image_size=size,
-                repeats=settings.evaluation.timing_repeats,
-                warm_up=settings.evaluation.timing_warm_up,
+                timing=settings.evaluation,
             ),
             "finetune_s": finetuned - start,
             "evaluate_s": time.perf_counter() - finetuned,
