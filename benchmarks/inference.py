@@ -3,8 +3,8 @@
 The unpruned detector has its batch norms folded and runs in the memory format in which it is faster. The pruned ones
 are of the same random weights, masked by random scores: trained scores leave more channels without any weight. Batch
 norms shift what they normalise, so that pruned filters leave constants behind, as trained ones do. `speedup`, its
-interval, its control and the doubt are those of a sweep's rows; `reference_speedup` that of the reference study's published mean times where it gives them,
-`max_abs_difference` that of raw outputs from the masked detector's.
+interval, its control and the doubt are those of a sweep's rows; `reference_speedup` is that of the reference study's
+published mean times where it gives them, `max_abs_difference` that of raw outputs from the masked detector's.
 
 With `--protocol`, what the reference study found a significant difference between: an unpruned detector and itself,
 repeatedly timed in turns as every row of a sweep is, and one after the other. `p_value` is of a one-way ANOVA, the

@@ -41,7 +41,10 @@ TIME_COLUMNS: dict[str, type] = {
 }
 """Columns of a row on the time that a pruned network takes; see `Comparison`."""
 
-DOUBTS = dict.fromkeys((name for name in TIME_COLUMNS if name.startswith(("inference", "speedup"))), "timing_doubtful")
+DOUBTS = dict.fromkeys(
+    (name for name in TIME_COLUMNS if name.startswith(("inference", "speedup")) and "control" not in name),
+    "timing_doubtful",
+)
 """Which column says that another one's value is not to be trusted."""
 
 
@@ -55,7 +58,7 @@ class TimingSettings(Settings):
     timing_precision: float = Field(
         default=0.05,
         gt=0,
-        description="share of a speed-up that half of its 95% interval may be; until it is, as many turns again are taken",
+        description="share of a speed-up that half of its 95% interval may be; else turns are added",
     )
     timing_most: int = Field(default=4, ge=1, description="so many times as many turns are taken at most")
 
@@ -104,7 +107,9 @@ class Comparison(NamedTuple):
     def columns(self) -> dict[str, Any]:
         """Return the values of `TIME_COLUMNS`."""
         times = (*self.pruned, self.dense.mean, self.dense.p50)
-        return dict(zip(TIME_COLUMNS, (*times, *self.speedup, *self.control, self.turns, self.is_doubtful), strict=True))
+        return dict(
+            zip(TIME_COLUMNS, (*times, *self.speedup, *self.control, self.turns, self.is_doubtful), strict=True)
+        )
 
 
 def compare(

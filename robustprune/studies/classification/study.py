@@ -29,6 +29,7 @@ from robustprune.core.timing import DOUBTS, TIME_COLUMNS
 from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.structures.removal import channel_counts
+from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification.settings import (
     TRAININGS,
     ClassificationSettings,
@@ -123,6 +124,25 @@ class ClassificationStudy(PruningStudy):
         self._check_images()
         self._check_weights(cells)
         return remarks
+
+    def replication(self, cells: Sequence[Cell]) -> str | None:
+        """Return what seeds vary: of models whose weights are given, their training is no part of that."""
+        if len({cell["seed"] for cell in cells}) < 2:
+            return None
+        given, trained = self._by_origin(cells)
+        retraining, said = {"retraining": self.settings.retrain.epochs}, []
+        if given:
+            said.append((given, seeds_vary(retraining, ["the data", "the weights that are given"])))
+        if trained:
+            pretraining = {"training": self.settings.pretrain.epochs}
+            said.append((trained, seeds_vary(pretraining | retraining, ["the data"])))
+        return "; ".join(f"{', '.join(names)}: {sentence}" for names, sentence in said) if len(said) > 1 else said[0][1]
+
+    def remarks(self, cells: Sequence[Cell]) -> list[str]:
+        """Return a sentence where models that are trained here are retrained for short."""
+        trained_here = [c for c in cells if self.settings.given(str(c["model"]), str(c["training"])) is None]
+        again, before = ("retrain", self.settings.retrain.epochs), ("pretrain", self.settings.pretrain.epochs)
+        return short_retraining(trained_here, again=again, before=before)
 
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return a cell for each model as it is before it is pruned and retrained."""
@@ -304,6 +324,14 @@ class ClassificationStudy(PruningStudy):
             chosen_by=task.chosen_by(objective.attack, settings.batch_size),
             progress=progress,
         )
+
+    def _by_origin(self, cells: Sequence[Cell]) -> tuple[list[str], list[str]]:
+        """Return in words the models whose weights are given, and those that are trained here."""
+        models = dict.fromkeys((str(cell["model"]), str(cell["training"])) for cell in cells)
+        parts: tuple[list[str], list[str]] = [], []
+        for model, training in models:
+            parts[self.settings.given(model, training) is None].append(f"{model} ({training})")
+        return parts
 
     def _check_weights(self, cells: Sequence[Cell]) -> None:
         """Load every file of weights, and see that each is of use and can be scored."""

@@ -29,6 +29,7 @@ from robustprune.detection.measure.pruned import measure_pruned
 from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
+from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
 from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
@@ -118,6 +119,20 @@ class DetectionStudy(PruningStudy):
                 check(task, detector)
         chosen_images(splits[1], self.settings.detections.images or ())
         return [*remarks, *(split.remark for split in splits if split.remark is not None)]
+
+    def replication(self, cells: Sequence[Cell]) -> str | None:
+        """Return what seeds vary: trainings, and never the data or the detector before pretraining."""
+        settings = self.settings
+        if len({cell["seed"] for cell in cells}) < 2:
+            return None
+        start = "given" if settings.detector.weights is not None else "trained once"
+        trained = {"pretraining": settings.pretrain.epochs, "fine-tuning": settings.finetune.epochs}
+        return seeds_vary(trained, ["the data", f"the detector before pretraining ({start})"])
+
+    def remarks(self, cells: Sequence[Cell]) -> list[str]:
+        """Return a sentence where fine-tuning is short."""
+        again, before = ("finetune", self.settings.finetune.epochs), ("pretrain", self.settings.pretrain.epochs)
+        return short_retraining(cells, again=again, before=before)
 
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return a cell per colour for the detector that was neither adversarially trained nor pruned."""

@@ -19,6 +19,7 @@ from robustprune.core.timing import TIME_COLUMNS, Comparison, TimingSettings, co
 
 CPU = torch.device("cpu")
 DENSE, PRUNED = 2.0, 0.5
+SETTINGS = TimingSettings()
 
 
 class Machine:
@@ -38,7 +39,7 @@ def compared(
     noisy: Callable[[float, int], float],
     *,
     copy: float = DENSE,
-    settings: TimingSettings = TimingSettings(),
+    settings: TimingSettings = SETTINGS,
 ) -> Comparison:
     """Compare networks of `PRUNED`, `DENSE` and `copy` seconds on a machine that makes other times of these."""
     calls = [partial(machine.run, partial(noisy, seconds)) for seconds in (PRUNED, DENSE, copy)]
@@ -48,7 +49,16 @@ def compared(
 @pytest.mark.parametrize(
     ("n", "places"),
     # As tabulated for the sign test: the smallest and largest of 6 to 8, the second of 9 to 11, the sixth of 20, ...
-    [(5, None), (6, (1, 6)), (8, (1, 8)), (9, (2, 8)), (12, (3, 10)), (20, (6, 15)), (40, (14, 27)), (2000, (956, 1045))],
+    [
+        (5, None),
+        (6, (1, 6)),
+        (8, (1, 8)),
+        (9, (2, 8)),
+        (12, (3, 10)),
+        (20, (6, 15)),
+        (40, (14, 27)),
+        (2000, (956, 1045)),
+    ],
 )
 def test_the_interval_of_a_median_is_that_of_the_sign_test(n: int, places: tuple[int, int] | None) -> None:
     values = np.random.default_rng(0).permutation(np.arange(1, n + 1))
@@ -108,7 +118,10 @@ def test_it_goes_on_until_the_interval_is_as_narrow_as_asked_for_or_the_limit_is
         assert found.speedup.high is not None
         half = (found.speedup.high - found.speedup.low) / 2 / found.speedup.median
         assert (half <= precision) == (turns < 160)
-    assert compared(Machine(monkeypatch), noisy, settings=TimingSettings(timing_precision=0.001, timing_most=1)).turns == 40
+    assert (
+        compared(Machine(monkeypatch), noisy, settings=TimingSettings(timing_precision=0.001, timing_most=1)).turns
+        == 40
+    )
 
 
 def test_interruptions_that_hit_the_longer_turn_more_often_make_no_speed_up(monkeypatch: pytest.MonkeyPatch) -> None:
