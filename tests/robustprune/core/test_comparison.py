@@ -110,14 +110,14 @@ def test_it_goes_on_until_the_interval_is_as_narrow_as_asked_for_or_the_limit_is
     def noisy(seconds: float, turn: int) -> float:
         return seconds * float(np.exp(0.05 * rng.normal()))
 
-    for precision, turns in ((0.05, 40), (0.025, 80), (0.001, 160)):
+    for precision, turns in ((0.05, {40}), (0.025, {80, 120}), (0.001, {160})):
         settings = TimingSettings(timing_precision=precision)
         found = compared(Machine(monkeypatch), noisy, settings=settings)
-        assert found.turns == turns
+        assert found.turns in turns
         assert found.speedup.low is not None
         assert found.speedup.high is not None
         half = (found.speedup.high - found.speedup.low) / 2 / found.speedup.median
-        assert (half <= precision) == (turns < 160)
+        assert (half <= precision) == (found.turns < 160)
     assert (
         compared(Machine(monkeypatch), noisy, settings=TimingSettings(timing_precision=0.001, timing_most=1)).turns
         == 40

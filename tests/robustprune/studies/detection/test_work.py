@@ -41,7 +41,7 @@ def passes(**changes: Any) -> dict[str, list[float]]:
 
 
 def test_passes_by_hand() -> None:
-    measuring = 8 * (2 + 5 * 2) + 2 * 4
+    measuring = 8 * (2 + 5 * 2) + 3 * 4
     assert passes() == {
         "base": [2 * 16 * 3],
         "pretrain": [2 * 16 * (5 * 2 + 6)],
