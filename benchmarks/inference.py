@@ -2,9 +2,9 @@
 
 The unpruned detector has its batch norms folded and runs in the memory format in which it is faster. The pruned ones
 are of the same random weights, masked by random scores: trained scores leave more channels without any weight. Batch
-norms shift what they normalise, so that pruned filters leave constants behind, as trained ones do. `speedup` is the
-ratio of median times, `reference_speedup` that of the reference study's published mean times where it gives them,
-`max_abs_difference` that of raw outputs from the masked detector's.
+norms shift what they normalise, so that pruned filters leave constants behind, as trained ones do. `speedup`, its
+interval, its control and the doubt are those of a sweep's rows; `reference_speedup` is that of the reference study's
+published mean times where it gives them, `max_abs_difference` that of raw outputs from the masked detector's.
 
 With `--protocol`, what the reference study found a significant difference between: an unpruned detector and itself,
 repeatedly timed in turns as every row of a sweep is, and one after the other. `p_value` is of a one-way ANOVA, the
@@ -19,6 +19,7 @@ several filters at a time, in registers, whose zeros lie in the same places. Sca
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 from benchmarks.output import parser, write
 from robustprune.core.devices import device_name
 from robustprune.core.memory import reuse_freed_memory
-from robustprune.core.timing import take_turns
+from robustprune.core.timing import TimingSettings, compare, take_turns
 from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
 from robustprune.detection.darknet.couplings import couplings
@@ -66,16 +67,21 @@ def _speedups(arguments: argparse.Namespace, image: Tensor) -> Iterator[dict[str
             _prune(detector, structure, ratio)
             engine = fastest_engine(detector, image, dense=dense, round_to=arguments.round_to)
             with torch.inference_mode():
-                pruned_time, dense_time = take_turns(
-                    [engine.on(image), dense.on(image)], repeats=arguments.repeats, warm_up=3, device=image.device
-                )
+                twin = dense._replace(network=copy.deepcopy(dense.network))
+                runs = (each.on(image) for each in (engine, dense, twin))
+                settings = TimingSettings(timing_repeats=arguments.repeats, timing_warm_up=3)
+                compared = compare(*runs, settings=settings, device=image.device)
             yield {
                 "structure": structure,
                 "ratio": ratio,
                 "engine": engine.name,
-                "inference_ms": pruned_time.p50,
-                "inference_ms_dense": dense_time.p50,
-                "speedup": dense_time.p50 / pruned_time.p50,
+                "inference_ms": compared.pruned.p50,
+                "inference_ms_dense": compared.dense.p50,
+                "speedup": compared.speedup.median,
+                "speedup_low": compared.speedup.low,
+                "speedup_high": compared.speedup.high,
+                "speedup_control": compared.control.median,
+                "timing_doubtful": compared.is_doubtful,
                 "reference_speedup": REFERENCE[structure].get(ratio),
                 "max_abs_difference": _difference(detector, engine, image),
                 "device": device_name(image.device),

@@ -25,7 +25,7 @@ def prepare(
         StorageError: the storage cannot be read.
     """
     with said_by(spec.name):
-        for remark in spec.study.check(spec.cells):
+        for remark in (*spec.study.check(spec.cells), *spec.study.remarks(spec.cells)):
             console.print(remark, markup=False, soft_wrap=True)
         plan = planning.make(spec, store, retry_failed=retry_failed, recompute=recompute)
         for remark in row_files.remarks(spec.name, spec.study, store, plan.finished):

@@ -156,13 +156,17 @@ class Study:
     """The axis whose values repeat an experiment: the random seed."""
 
     columns: ClassVar[Mapping[str, type]]
-    """What the last stage returns: column name to str, int or float. A value may be None, where it is not known.
+    """What the last stage returns: column name to str, int, float or bool. A value may be None, where it is not known.
 
     Names that end in `_s` are of seconds that do not overlap: the report adds them up.
     """
 
     metrics: ClassVar[Mapping[str, str]]
     """Columns to draw and test, with their labels; the first is the study's main question."""
+
+    doubts: ClassVar[Mapping[str, str]] = {}
+    """Columns of numbers that are not to be trusted in every row, and for each the column of bool that says in which:
+    where it is true, analyses and figures of the number leave the row out, and say so."""
 
     pruned: ClassVar[str | None] = None
     """What the row axis is the pruned fraction of, in the plural: `weights`, `channels`; None: of nothing."""
@@ -196,6 +200,30 @@ class Study:
 
         Raises:
             ValueError: a user must mend something.
+        """
+        return []
+
+    def replication(self, cells: Sequence[Cell]) -> str | None:
+        """Return a sentence on what differs between replicates, and what does not; None where nothing is repeated.
+
+        By default by the stages: those whose results depend on the replicate axis, and those that all replicates share.
+        """
+        if len({cell[self.replicate_axis] for cell in cells}) < 2:
+            return None
+        varies: dict[str, bool] = {}
+        for cell in cells:
+            for name in self.stages:
+                stage = self.stage(name, cell)
+                if stage is not None:
+                    varies[name] = varies.get(name, False) or self.replicate_axis in stage.axes
+        shared = [name for name in self.stages if varies.get(name) is False]
+        said = ", ".join(name for name in self.stages if varies.get(name))
+        same = f"; computed once for all of them: {', '.join(shared)}" if shared else ""
+        return f"what varies with {self.replicate_axis}: {said}{same}"
+
+    def remarks(self, cells: Sequence[Cell]) -> Sequence[str]:
+        """Return sentences on what a reader should know of results of these settings, such as a training that is short;
+        by the settings alone, since reports are read where no data is.
         """
         return []
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from robustprune.core.timing import take_turns
+from robustprune.core.timing import milliseconds
 from robustprune.inference.compact_layers import ChannelsLast
 from robustprune.inference.graph import IMAGE, GraphNetwork, last_reads
 from robustprune.inference.sparse_convolution import (
@@ -182,11 +182,13 @@ def _fastest_way(ways: list[list[nn.Module]], inputs: Sequence[Tensor]) -> list[
 
 
 def _milliseconds(candidates: Sequence[Callable[[], object]], device: torch.device) -> list[float]:
-    """Time candidates in turns; those that are far behind at first are not asked again."""
-    times = [timing.p50 for timing in take_turns(candidates, repeats=3, warm_up=1, device=device)]
+    """Time candidates in turns; those that are far behind at first are not asked again.
+
+    The least of a candidate's turns counts: whatever else the machine does can only add to it.
+    """
+    times: list[float] = milliseconds(candidates, repeats=3, warm_up=1, device=device).min(axis=0).tolist()
     hopeful = [index for index, time in enumerate(times) if time < _HOPELESS * min(times)]
-    for index, timing in zip(
-        hopeful, take_turns([candidates[index] for index in hopeful], repeats=7, warm_up=0, device=device), strict=True
-    ):
-        times[index] = timing.p50
+    again = milliseconds([candidates[index] for index in hopeful], repeats=7, warm_up=0, device=device).min(axis=0)
+    for index, time in zip(hopeful, again.tolist(), strict=True):
+        times[index] = min(times[index], time)
     return times

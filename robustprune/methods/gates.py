@@ -62,5 +62,5 @@ def _read(layer: nn.Module, weight: Tensor, factor: Tensor) -> Tensor:
     if not isinstance(layer, nn.Conv2d):
         return weight * factor
     # Each group of filters reads channels of its own.
-    by_group = weight.unflatten(0, (layer.groups, -1)) * factor.view(layer.groups, 1, -1, 1, 1)
+    by_group: Tensor = weight.unflatten(0, (layer.groups, -1)) * factor.view(layer.groups, 1, -1, 1, 1)
     return by_group.flatten(0, 1)

@@ -17,6 +17,7 @@ from sweeps.reporting.page.report import page_html
 from sweeps.reporting.page.section import Section
 from sweeps.reporting.page.sections.comparison import comparison_html, costs_html, origins_html, settings_html
 from sweeps.reporting.reports import costs_of, publish
+from sweeps.results.doubts import left_out
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.spec.differences import differences
 from sweeps.storage.rows import split_location
@@ -34,14 +35,14 @@ def write_comparison(locations: Sequence[str], console: Console) -> None:
     sweeps = _opened(locations)
     first, *others = sweeps
     stem = _stem(sweeps[first], [sweeps[name] for name in others])
-    rows = {name: sweep.rows for name, sweep in sweeps.items()}
+    rows = {name: sweep.trusted.rows for name, sweep in sweeps.items()}
     study, roles = sweeps[first].spec.study, sweeps[first].roles
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
         folder = Path(scratch)
         results, files = [], []
         for metric, label in study.metrics.items():
             html, drawn = comparison_html(folder, rows, stem=stem, metric=metric, label=label, roles=roles)
-            results.append(html)
+            results.append(html + _left_out(sweeps, metric))
             files += drawn
         sections = [
             Section("settings", "What differs", _settings(sweeps) + origins_html(rows)),
@@ -97,6 +98,12 @@ def _place(location: str) -> str:
 def _settings(sweeps: dict[str, Sweep]) -> str:
     differ = differences([sweep.spec.to_yaml() for sweep in sweeps.values()])
     return settings_html({field: differ[field] for field in differ if field not in _SAID_ELSEWHERE}, list(sweeps))
+
+
+def _left_out(sweeps: dict[str, Sweep], metric: str) -> str:
+    """Say how many values are in doubt, sweep by sweep."""
+    said = {name: left_out(sweep.rows, metric, sweep.spec.study.doubts) for name, sweep in sweeps.items()}
+    return "".join(f'<p class="quiet">{escape(f"{name}: {each}")}.</p>' for name, each in said.items() if each)
 
 
 def _lead(sweeps: dict[str, Sweep]) -> str:

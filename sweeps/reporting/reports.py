@@ -18,6 +18,7 @@ from sweeps.reporting.page.section import Section
 from sweeps.reporting.page.sections.against import BesideError, against_section, unmatched
 from sweeps.reporting.page.sections.cost import cost
 from sweeps.reporting.summary import contrast_views, mean_table, mean_view
+from sweeps.results.doubts import left_out
 from sweeps.results.literature import load_published
 from sweeps.results.origins import origins_of, with_seconds
 from sweeps.results.sweep import Sweep, open_sweep
@@ -31,11 +32,12 @@ from sweeps.study import Gallery, Lines
 def show(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
     """Print the mean table, the tests and the places of the report; say what is missing and how to get it."""
     location = store.describe(spec.name)
-    sweep = open_sweep(location)
+    sweep = open_sweep(location).trusted
     if len(sweep.rows):
         metric, label = next(iter(spec.study.metrics.items()))
         means = mean_table(sweep.rows, sweep.baseline, metric=metric, roles=sweep.roles)
         console.print(mean_view(means, title=label, along=spec.study.row_axis))
+        _say_left_out(sweep, metric, console)
         tests = contrasts(sweep.rows, metric=metric, roles=sweep.roles)
         for view in contrast_views(tests, roles=sweep.roles):
             console.print(view)
@@ -92,12 +94,13 @@ def write_report(
             baselines=study.baselines(sweep.spec.cells),
             spec_text=sweep.spec.to_yaml(),
             metrics=study.metrics,
+            doubts=study.doubts,
             description=engine.description,
             trade_off=study.trade_off,
             galleries=galleries,
             no_galleries=why_none,
             costs=costs_of(sweep),
-            remarks=_code_sentences(sweep),
+            remarks=[*_of_settings(sweep.spec), *_code_sentences(sweep)],
             rows_at_a_time=engine.resources.workers_per_gpu,
             sections=sections,
             roles=sweep.roles,
@@ -120,26 +123,34 @@ def _published(
 ) -> tuple[Sequence[Section], Sequence[Path]]:
     """Return the section on published values, and the files of its figures in `folder`; print what is not in it."""
     study = sweep.spec.study
-    measured = [name for name, kind in {**study.columns, **stage_columns(study)}.items() if kind is not str]
+    measured = [name for name, kind in {**study.columns, **stage_columns(study)}.items() if kind in (int, float)]
     known = [*study.metrics, *(name for name in measured if name not in study.metrics)]
     published = load_published(against, roles=sweep.roles, known=known, named=named)
     try:
         section, files = against_section(
             folder,
             name=sweep.spec.name,
-            rows=sweep.rows,
-            baseline=sweep.baseline,
+            rows=sweep.trusted.rows,
+            baseline=sweep.trusted.baseline,
             published=published,
             metrics=study.metrics,
             roles=sweep.roles,
         )
     except BesideError as error:
         raise SweepError(f"{against}: {error}") from error
-    left_out = unmatched(sweep.rows, sweep.baseline, published, roles=sweep.roles)
-    if left_out:
-        said = f"{against}: {left_out} of {len(published.values)} lines are of no configuration of {sweep.spec.name}"
+    for metric in published.metrics:
+        _say_left_out(sweep, metric, console)
+    not_ours = unmatched(sweep.rows, sweep.baseline, published, roles=sweep.roles)
+    if not_ours:
+        said = f"{against}: {not_ours} of {len(published.values)} lines are of no configuration of {sweep.spec.name}"
         console.print(said, soft_wrap=True, markup=False)
     return [section], files
+
+
+def _say_left_out(sweep: Sweep, metric: str, console: Console) -> None:
+    said = left_out(pd.concat([sweep.baseline, sweep.rows]), metric, sweep.spec.study.doubts)
+    if said:
+        console.print(said, soft_wrap=True, markup=False)
 
 
 def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
@@ -162,6 +173,14 @@ def costs_of(sweep: Sweep) -> pd.DataFrame:
     every = pd.concat([sweep.baseline, sweep.rows])
     at_a_time = sweep.spec.engine.resources.workers_per_gpu
     return cost(with_seconds(every, origins, sweep.store), roles=sweep.roles, origins=origins, rows_at_a_time=at_a_time)
+
+
+def _of_settings(spec: Spec) -> list[str]:
+    """Return what there is to say of a study's settings; nothing where files that they name are not here."""
+    try:
+        return [*filter(None, [spec.study.replication(spec.cells)]), *spec.study.remarks(spec.cells)]
+    except ValueError:
+        return []
 
 
 def _code_sentences(sweep: Sweep) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sweeps.errors import SpecError, SweepError
@@ -14,11 +15,15 @@ from sweeps.study import Study
 
 
 class Known(NamedTuple):
-    """The parts that columns play; `metrics` with the main one first, if any are known; `remark` on how it is known."""
+    """The parts that columns play; `metrics` with the main one first, if any are known; `remark` on how it is known.
+
+    `doubts` as `Study.doubts`: which column of true and false doubts which of numbers.
+    """
 
     roles: Roles
     metrics: tuple[str, ...] = ()
     remark: str = ""
+    doubts: Mapping[str, str] = MappingProxyType({})
 
 
 class Given(NamedTuple):
@@ -58,7 +63,7 @@ def known_of(source: str, columns: Collection[str], metadata: Mapping[bytes, byt
     """
     if given.study is not None:
         study = find(given.study)
-        return Known(roles_of(study), tuple(study.metrics))
+        return Known(roles_of(study), tuple(study.metrics), doubts=study.doubts)
     if given.axes is not None:
         return Known(_as_given(source, columns, given))
     if given.along is not None or given.replicate is not None:
@@ -73,7 +78,7 @@ def of_metadata(metadata: Mapping[bytes, bytes] | None) -> Known | None:
     axes = metadata[AXES].decode().split(",")
     said = json.loads(metadata[ROLES])
     roles = Roles(tuple(axes), said["replicate"], said["along"], pruned=said.get("pruned"), panels=said.get("panels"))
-    return Known(roles, tuple(said.get("metrics", ())))
+    return Known(roles, tuple(said.get("metrics", ())), doubts=said.get("doubts", {}))
 
 
 def _as_given(source: str, columns: Collection[str], given: Given) -> Roles:
@@ -110,4 +115,4 @@ def _guessed(source: str, columns: Collection[str]) -> Known:
     ((name, study),) = fitting.items()
     axes = ", ".join(axis.name for axis in study.axes)
     remark = f"{source}: taken for rows of the study {name}, whose axes are {axes}; --study and --axes say otherwise"
-    return Known(roles_of(study), tuple(study.metrics), remark)
+    return Known(roles_of(study), tuple(study.metrics), remark, study.doubts)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.errors import SweepError
+from sweeps.results.doubts import left_out, trusted
 from sweeps.results.reproduced import reproduced
 from sweeps.results.roles import NOTHING, Given, Known, known_of
 from sweeps.results.sweep import open_rows
@@ -22,9 +23,10 @@ from sweeps.storage.rows import split_location
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Rows without those of a sweep's baseline, and how they are to be compared; `remarks` on how that is known.
+    """Rows without those of a sweep's baseline, and how they are to be compared.
 
-    `classical` asks for tests with one variance for all groups, which is of the independent design only.
+    `remarks` are on how that is known, and on values in doubt, which are left out. `classical` asks for tests with one
+    variance for all groups, which is of the independent design only.
     """
 
     rows: pd.DataFrame
@@ -79,24 +81,19 @@ def _opened(location: str, *, metric: str | None, design: Design | None, given: 
     storage, name = split_location(location)
     if not Path(location).is_file() and Store(storage).read_spec(name) is not None:
         sweep = open_rows(location)
-        known = Known(sweep.roles, sweep.metrics)
+        known = Known(sweep.roles, sweep.metrics, doubts=sweep.doubts)
         if given != NOTHING:
             known = known_of(location, [*map(str, sweep.rows.columns)], None, given)
-        return Source(
-            rows=sweep.rows,
-            roles=known.roles,
-            metric=metric or (sweep.metrics[0] if sweep.metrics else _only_metric(sweep.rows, location, known)),
-            design=design or "paired",
-            remarks=tuple(filter(None, [sweep.remark])),
-        )
+        main = metric or (sweep.metrics[0] if sweep.metrics else _only_metric(sweep.rows, location, known))
+        return _source(sweep.rows, known, metric=main, design=design or "paired", remark=sweep.remark)
     rows, known = _read(location, given)
-    return Source(
-        rows=rows,
-        roles=known.roles,
-        metric=metric or _only_metric(rows, location, known),
-        design=design or "independent",
-        remarks=tuple(filter(None, [known.remark])),
-    )
+    main = metric or _only_metric(rows, location, known)
+    return _source(rows, known, metric=main, design=design or "independent", remark=known.remark)
+
+
+def _source(rows: pd.DataFrame, known: Known, *, metric: str, design: Design, remark: str) -> Source:
+    remarks = tuple(filter(None, [remark, left_out(rows, metric, known.doubts)]))
+    return Source(rows=trusted(rows, known.doubts), roles=known.roles, metric=metric, design=design, remarks=remarks)
 
 
 def _read(location: str, given: Given) -> tuple[pd.DataFrame, Known]:

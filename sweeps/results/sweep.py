@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from sweeps import spec as specs
 from sweeps.errors import SpecError, StorageError
+from sweeps.results.doubts import trusted
 from sweeps.results.roles import roles_of
 from sweeps.results.written_before import read_before
 from sweeps.spec import Spec
@@ -40,14 +41,24 @@ class Sweep:
         """The parts that the study's axes play in an analysis."""
         return roles_of(self.spec.study)
 
+    @property
+    def trusted(self) -> Sweep:
+        """The sweep without values that are in doubt, for figures and tests."""
+        doubts = self.spec.study.doubts
+        return replace(self, rows=trusted(self.rows, doubts), baseline=trusted(self.baseline, doubts))
+
 
 class Rows(NamedTuple):
-    """The rows of a sweep, and which parts their columns play; `remark` on a sweep that another version wrote."""
+    """The rows of a sweep, and which parts their columns play; `remark` on a sweep that another version wrote.
+
+    `doubts` as `Study.doubts`; the rows still have what is in doubt.
+    """
 
     rows: pd.DataFrame
     baseline: pd.DataFrame
     roles: Roles
     metrics: tuple[str, ...]
+    doubts: Mapping[str, str]
     remark: str = ""
 
 
@@ -90,8 +101,9 @@ def open_rows(location: str) -> Rows:
         if before is None:
             raise
         cause = str(error).splitlines()[0]
-        return Rows(before.rows, before.baseline, before.roles, before.metrics, f"{before.remark} ({cause})")
-    return Rows(sweep.rows, sweep.baseline, sweep.roles, tuple(sweep.metrics))
+        remark = f"{before.remark} ({cause})"
+        return Rows(before.rows, before.baseline, before.roles, before.metrics, before.doubts, remark)
+    return Rows(sweep.rows, sweep.baseline, sweep.roles, tuple(sweep.metrics), sweep.spec.study.doubts)
 
 
 def open_sweep(location: str) -> Sweep:

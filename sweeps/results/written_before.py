@@ -24,6 +24,7 @@ class Before(NamedTuple):
     baseline: pd.DataFrame
     roles: Roles
     metrics: tuple[str, ...]
+    doubts: Mapping[str, str]
     remark: str
 
 
@@ -41,14 +42,14 @@ def read_before(store: Store, name: str) -> Before | None:
     axes = metadata[AXES].decode().split(",")
     remark = written_by(store, name, axes, frame)
     if known is not None:
-        roles, metrics = known.roles, known.metrics
+        roles, metrics, doubts = known.roles, known.metrics, known.doubts
     else:
         # Of the studies of that time this is true of all.
-        roles, metrics = Roles(tuple(axes), replicate=axes[-2], along=axes[-1]), ()
+        roles, metrics, doubts = Roles(tuple(axes), replicate=axes[-2], along=axes[-1]), (), {}
         remark += f"; taken is {axes[-1]} as the axis along which curves run, and {axes[-2]} as the one that repeats"
     frame = frame.sort_values(axes, ignore_index=True)
     is_baseline = frame[axes].eq(NONE).any(axis=1)
-    return Before(frame[~is_baseline], frame[is_baseline], roles, metrics, remark)
+    return Before(frame[~is_baseline], frame[is_baseline], roles, metrics, doubts, remark)
 
 
 def written_by(store: Store, name: str, axes: Sequence[str], rows: pd.DataFrame) -> str:

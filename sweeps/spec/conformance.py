@@ -124,8 +124,8 @@ def _of_axes(study: type[Study]) -> Iterator[tuple[str, str]]:
 def _of_columns(study: type[Study]) -> Iterator[tuple[str, str]]:
     taken, names = _taken(study), [axis.name for axis in study.axes]
     for name, kind in study.columns.items():
-        if kind not in _KINDS:
-            yield "columns", f"{name}: found the type {_shown(kind)}, expected str, int or float"
+        if kind not in (*_KINDS, bool):
+            yield "columns", f"{name}: found the type {_shown(kind)}, expected str, int, float or bool"
         elif not isinstance(name, str) or not name.isidentifier():
             yield "columns", f"found the name {name!r}, expected a word"
         elif name in names:
@@ -137,6 +137,11 @@ def _of_columns(study: type[Study]) -> Iterator[tuple[str, str]]:
     for name in study.metrics:
         if study.columns.get(name) not in (int, float):
             yield "metrics", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"
+    for name, mark in study.doubts.items():
+        if study.columns.get(name) not in (int, float):
+            yield "doubts", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"
+        elif study.columns.get(mark) is not bool:
+            yield "doubts", f"{name}: found {mark!r}, expected a column of bool, true where {name} is not to be trusted"
     if study.trade_off is not None:
         if not isinstance(study.trade_off, TradeOff):
             yield "trade_off", f"found a {type(study.trade_off).__name__}, expected a TradeOff"

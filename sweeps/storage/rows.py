@@ -24,9 +24,10 @@ _ACCEPTED: dict[type, tuple[type, ...]] = {
     str: (str,),
     int: (int, np.integer),
     float: (int, float, np.integer, np.floating),
+    bool: (bool, np.bool_),
 }
 
-_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
 PROVENANCE = {
     "sweep": str,
@@ -66,6 +67,7 @@ def _roles(study: type[Study] | Study) -> dict[str, Any]:
         "pruned": study.pruned,
         "panels": study.panel_axis,
         "metrics": [*study.metrics],
+        "doubts": dict(study.doubts),
     }
 
 
@@ -113,7 +115,7 @@ def check_returned(values: Any, study: Study) -> None:
             continue
         accepted: tuple[type, ...] = _ACCEPTED[kind]
         whole = kind is int and isinstance(value, float) and value.is_integer()
-        if not (whole or isinstance(value, accepted)) or isinstance(value, (bool, np.bool_)):
+        if not (whole or isinstance(value, accepted)) or (isinstance(value, (bool, np.bool_)) and kind is not bool):
             raise StudyError(
                 f"{where} returned {value!r} in column {name!r}, a {type(value).__name__}, expected {kind.__name__}"
             )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from robustprune.classification.classifier import Classifier
 from robustprune.core.devices import device_name
-from robustprune.core.timing import take_turns, time_columns
+from robustprune.core.timing import TimingSettings, compare
 from robustprune.inference.cost import cost, size
 
 
@@ -20,8 +22,7 @@ def measure_cost(
     *,
     dense: Classifier,
     image_size: int,
-    repeats: int,
-    warm_up: int,
+    timing: TimingSettings,
 ) -> dict[str, Any]:
     """Return columns of a row: what is left of the unpruned classifier, and the time that one image takes either.
 
@@ -30,21 +31,19 @@ def measure_cost(
         masks: of the weights that stay as zeros, by layer.
         dense: the classifier before it was pruned, in eval mode, on the same device.
         image_size: side of the square image, in pixels.
-        repeats: how often each is timed.
-        warm_up: how often each is run before.
+        timing: how often each is timed.
     """
     device = dense.mean.device
     image = torch.rand(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
+    networks = pruned, dense, copy.deepcopy(dense)
     with torch.inference_mode():
-        pruned_time, dense_time = take_turns(
-            [lambda: pruned(image), lambda: dense(image)], repeats=repeats, warm_up=warm_up, device=device
-        )
+        compared = compare(*(partial(network, image) for network in networks), settings=timing, device=device)
     before, left = size(dense, image), cost(pruned, masks, image)
     return {
         "params_total": before.params,
         "params_kept": left.params_kept,
         "macs_dense": before.macs,
         "macs": left.macs,
-        **time_columns(pruned_time, dense_time),
+        **compared.columns(),
         "device": device_name(device),
     }

@@ -18,10 +18,10 @@ from robustprune.classification.measure.attacks import Attacked, ball_attack, la
 from robustprune.classification.measure.minimum_norm import minimum_norm
 from robustprune.classification.measure.perturbations import Perturbations, medians, smallest, success_rate
 from robustprune.core.randomness import generator_for
-from robustprune.core.settings import Settings
+from robustprune.core.timing import TimingSettings
 
 
-class Evaluation(Settings):
+class Evaluation(TimingSettings):
     """How a classifier is measured."""
 
     batch_size: int = Field(default=256, ge=1)
@@ -35,8 +35,6 @@ class Evaluation(Settings):
     images: int | None = Field(
         default=None, ge=1, description="of the test images, drawn at random, for those attacks; null: all of them"
     )
-    timing_repeats: int = Field(default=40, ge=1)
-    timing_warm_up: int = Field(default=5, ge=0)
 
     @property
     def labelled_distances(self) -> dict[str, LeastSettings]:

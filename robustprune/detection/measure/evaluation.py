@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robustprune.attacks import Attack, PgdSettings
 from robustprune.core.settings import Settings
+from robustprune.core.timing import TimingSettings
 from robustprune.detection.data.samples import Batch, Samples
 from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.losses.assignment import assign
@@ -29,7 +30,7 @@ class MarginSettings(Settings):
     steps: int = Field(default=20, ge=1)
 
 
-class Evaluation(Settings):
+class Evaluation(TimingSettings):
     """How detections are drawn from raw outputs, under what they are measured, and how often inference is timed."""
 
     batch_size: int = Field(default=32, ge=1)
@@ -38,8 +39,6 @@ class Evaluation(Settings):
     margin: MarginSettings | None = Field(
         default=MarginSettings(), description="measure under the margin attack too; null does without"
     )
-    timing_repeats: int = Field(default=40, ge=1)
-    timing_warm_up: int = Field(default=5, ge=0)
 
 
 def margin_attack(attack: Settings, *, steps: int) -> PgdSettings:

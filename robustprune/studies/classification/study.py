@@ -25,9 +25,11 @@ from robustprune.core.errors import InputError
 from robustprune.core.memory import frees_device_memory
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
+from robustprune.core.timing import DOUBTS, TIME_COLUMNS
 from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.structures.removal import channel_counts
+from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification.settings import (
     TRAININGS,
     ClassificationSettings,
@@ -71,12 +73,7 @@ class ClassificationStudy(PruningStudy):
         "params_kept": int,
         "macs_dense": int,
         "macs": int,
-        "inference_ms": float,
-        "inference_ms_p50": float,
-        "inference_ms_p95": float,
-        "inference_ms_dense": float,
-        "inference_ms_dense_p50": float,
-        "speedup": float,
+        **TIME_COLUMNS,
         "retrain_s": float,
         "renew_s": float,
         "evaluate_s": float,
@@ -96,6 +93,7 @@ class ClassificationStudy(PruningStudy):
         "macs": "multiply–accumulates per image",
         "speedup": "speed-up over the unpruned classifier (×)",
     }
+    doubts: ClassVar = DOUBTS
     trade_off: ClassVar = TradeOff(
         title="Robustness against time",
         explanation=(
@@ -129,6 +127,25 @@ class ClassificationStudy(PruningStudy):
         self._check_images()
         self._check_weights(cells)
         return remarks
+
+    def replication(self, cells: Sequence[Cell]) -> str | None:
+        """Return what seeds vary: of models whose weights are given, their training is no part of that."""
+        if len({cell["seed"] for cell in cells}) < 2:
+            return None
+        given, trained = self._by_origin(cells)
+        retraining, said = {"retraining": self.settings.retrain.epochs}, []
+        if given:
+            said.append((given, seeds_vary(retraining, ["the data", "the weights that are given"])))
+        if trained:
+            pretraining = {"training": self.settings.pretrain.epochs}
+            said.append((trained, seeds_vary(pretraining | retraining, ["the data"])))
+        return "; ".join(f"{', '.join(names)}: {sentence}" for names, sentence in said) if len(said) > 1 else said[0][1]
+
+    def remarks(self, cells: Sequence[Cell]) -> list[str]:
+        """Return a sentence where models that are trained here are retrained for short."""
+        trained_here = [c for c in cells if self.settings.given(str(c["model"]), str(c["training"])) is None]
+        again, before = ("retrain", self.settings.retrain.epochs), ("pretrain", self.settings.pretrain.epochs)
+        return short_retraining(trained_here, again=again, before=before)
 
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return a cell for each model as it is before it is pruned and retrained."""
@@ -245,8 +262,7 @@ class ClassificationStudy(PruningStudy):
                 pruned.masks,
                 dense=task.restored(checkpoint),
                 image_size=settings.dataset.image_size,
-                repeats=settings.evaluation.timing_repeats,
-                warm_up=settings.evaluation.timing_warm_up,
+                timing=settings.evaluation,
             ),
             "best_epoch": best_epoch,
             "retrain_s": retrained - start,
@@ -298,6 +314,14 @@ class ClassificationStudy(PruningStudy):
             weights=None if weights is None else fill,
             loss_name=settings.loss,
         )
+
+    def _by_origin(self, cells: Sequence[Cell]) -> tuple[list[str], list[str]]:
+        """Return in words the models whose weights are given, and those that are trained here."""
+        models = dict.fromkeys((str(cell["model"]), str(cell["training"])) for cell in cells)
+        parts: tuple[list[str], list[str]] = [], []
+        for model, training in models:
+            parts[self.settings.given(model, training) is None].append(f"{model} ({training})")
+        return parts
 
     def _check_weights(self, cells: Sequence[Cell]) -> None:
         """Load every file of weights, and see that each is of use and can be scored."""

@@ -84,7 +84,7 @@ def _measuring(model: str, settings: ClassificationSettings, forward: float, den
     steps = sum(int(_steps(attack)) for attack in evaluation.distances)
     passes = images * (2 * FORWARD + attack_work(evaluation.attack).passes)
     passes += distant * sum(work.passes for work in works)
-    timed = (evaluation.timing_repeats + evaluation.timing_warm_up) * (forward + dense)
+    timed = (evaluation.timing_repeats + evaluation.timing_warm_up) * (forward + 2 * dense)
     return Work(
         f"{model}: measuring {images:,} images, and of {distant:,} the distances in {steps:,} attack steps",
         passes * forward + timed,

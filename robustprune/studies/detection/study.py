@@ -17,6 +17,7 @@ from robustprune.core.memory import frees_device_memory
 from robustprune.core.operations import Work
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
+from robustprune.core.timing import DOUBTS, TIME_COLUMNS
 from robustprune.detection import darknet, networks
 from robustprune.detection.data.datasets import DATASETS, Dataset
 from robustprune.detection.data.samples import Samples
@@ -28,6 +29,7 @@ from robustprune.detection.measure.pruned import measure_pruned
 from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
+from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
 from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
@@ -67,12 +69,7 @@ class DetectionStudy(PruningStudy):
         "map50_adv_margin": float,
         "map_clean": float,
         "map50_clean": float,
-        "inference_ms": float,
-        "inference_ms_p50": float,
-        "inference_ms_p95": float,
-        "inference_ms_dense": float,
-        "inference_ms_dense_p50": float,
-        "speedup": float,
+        **TIME_COLUMNS,
         "params_total": int,
         "params_kept": int,
         "params_compact": int,
@@ -95,6 +92,7 @@ class DetectionStudy(PruningStudy):
         # Not milliseconds: those drift with the machine, the ratio to the same process's dense detector does not.
         "speedup": "speed-up over the unpruned detector (×)",
     }
+    doubts: ClassVar = DOUBTS
     trade_off: ClassVar = ACCURACY_AGAINST_TIME
 
     # What the engine asks before anything runs
@@ -129,6 +127,20 @@ class DetectionStudy(PruningStudy):
         chosen_images(splits[1], self.settings.detections.images or ())
         return [*remarks, *(split.remark for split in splits if split.remark is not None)]
 
+    def replication(self, cells: Sequence[Cell]) -> str | None:
+        """Return what seeds vary: trainings, and never the data or the detector before pretraining."""
+        settings = self.settings
+        if len({cell["seed"] for cell in cells}) < 2:
+            return None
+        start = "given" if settings.detector.weights is not None else "trained once"
+        trained = {"pretraining": settings.pretrain.epochs, "fine-tuning": settings.finetune.epochs}
+        return seeds_vary(trained, ["the data", f"the detector before pretraining ({start})"])
+
+    def remarks(self, cells: Sequence[Cell]) -> list[str]:
+        """Return a sentence where fine-tuning is short."""
+        again, before = ("finetune", self.settings.finetune.epochs), ("pretrain", self.settings.pretrain.epochs)
+        return short_retraining(cells, again=again, before=before)
+
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return a cell per colour for the detector that was neither adversarially trained nor pruned."""
         colours = dict.fromkeys(cell["colour"] for cell in cells)
@@ -156,8 +168,8 @@ class DetectionStudy(PruningStudy):
         if self.is_baseline(cell):
             return None
         if name == "pretrain":
-            fields = (*_ROBUST, "pretrain", "share_pretraining")
-            return Stage(checkpoint, self._inputs["pretrain"], version=PRETRAIN_VERSION, fields=fields)
+            seen = (*_ROBUST, "pretrain", "share_pretraining")
+            return Stage(checkpoint, self._inputs["pretrain"], version=PRETRAIN_VERSION, fields=seen)
         assert name == "score"
         version = COUPLED_SCORES_VERSION if initializer == "hydra" and structure == "structured" else 1
         return self.scored(
@@ -264,8 +276,7 @@ class DetectionStudy(PruningStudy):
                 pruned.masks,
                 dense=task.restored(checkpoint),
                 image_size=size,
-                repeats=settings.evaluation.timing_repeats,
-                warm_up=settings.evaluation.timing_warm_up,
+                timing=settings.evaluation,
             ),
             "finetune_s": finetuned - start,
             "renew_s": renew_s,

@@ -60,8 +60,8 @@ def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
         base = training("training", forward=of.forward, images=of.images, epochs=settings.base.epochs, attack=None)
     else:
         base = Work("weights as they are given", 0.0)
-    # The detector and its unpruned twin take turns.
-    timed = 2 * (settings.evaluation.timing_repeats + settings.evaluation.timing_warm_up)
+    # The detector, the unpruned one and a copy of that take turns.
+    timed = 3 * (settings.evaluation.timing_repeats + settings.evaluation.timing_warm_up)
     renewed = (
         []
         if settings.renewal is None

@@ -12,6 +12,7 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -25,6 +26,7 @@ from sweeps.reporting.page.sections.pareto_front import front_html
 from sweeps.reporting.page.sections.progress import progress_html, progress_of
 from sweeps.reporting.page.sections.provenance import provenance_html
 from sweeps.reporting.page.sections.significance import significance_html
+from sweeps.results.doubts import left_out, trusted
 from sweeps.results.origins import Origins
 from sweeps.statistics.roles import Roles
 from sweeps.study import Gallery, TradeOff
@@ -43,6 +45,7 @@ def write_report(
     baselines: Sequence[Mapping[str, Any]],
     spec_text: str,
     metrics: Mapping[str, str],
+    doubts: Mapping[str, str] = MappingProxyType({}),
     description: str = "",
     trade_off: TradeOff | None = None,
     galleries: Sequence[Gallery] = (),
@@ -67,6 +70,7 @@ def write_report(
         spec_text: the resolved spec.
         metrics: columns to draw and their labels with units; the first is the primary one, which is tested
             in the paired design.
+        doubts: as `Study.doubts`; figures and tests are without what is in doubt, the table of all rows has it.
         description: what the sweep is for.
         trade_off: two of the metrics to draw against each other.
         galleries: pictures beside the figures.
@@ -85,6 +89,7 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     every = pd.concat([part for part in (baseline, rows) if len(part)] or [rows])
+    rows, baseline = trusted(rows, doubts), trusted(baseline, doubts)
     progress = progress_of([*baselines, *cells], rows=every, failures=failures, roles=roles)
     written: list[Path] = []
     shown: list[Section] = []
@@ -95,14 +100,15 @@ def write_report(
     curves = []
     for metric, label in metrics.items() if len(rows) else ():
         html, files = curves_html(folder, rows, baseline, metric=metric, label=label, roles=roles)
-        curves.append(html)
+        curves += [html, _quiet(left_out(every, metric, doubts))]
         written += files
     add("results", "Results", "".join(curves) or _NOTHING)
     if trade_off is not None and len(rows):
         against, metric = trade_off.against, trade_off.metric
         labels = (metrics[against], metrics[metric])
         html, files = front_html(folder, rows, baseline, against=against, metric=metric, labels=labels, roles=roles)
-        add("trade-off", trade_off.title, f"<p>{escape(trade_off.explanation)}</p>{html}")
+        without = "".join(_quiet(left_out(every, name, doubts)) for name in (against, metric))
+        add("trade-off", trade_off.title, f"<p>{escape(trade_off.explanation)}</p>{html}{without}")
         written += files
     primary = next(iter(metrics), "")
     tests = significance_html(rows, metric=primary, label=metrics[primary], roles=roles) if len(rows) else _NOTHING
@@ -143,6 +149,10 @@ def page_html(title: str, lead: str, sections: Sequence[Section]) -> str:
 
 def _said(sentences: Sequence[str]) -> str:
     return "".join(f"<p><strong>{escape(sentence)}</strong></p>" for sentence in sentences)
+
+
+def _quiet(sentence: str) -> str:
+    return f'<p class="quiet">{escape(sentence)}.</p>' if sentence else ""
 
 
 def _hash(source: str) -> str:

@@ -29,6 +29,9 @@ def show_plan(spec: Spec, store: Store, plan: Plan, console: Console, *, teraflo
     """Print what a run would compute, and why; `teraflops` as for `estimate`."""
     place = store.describe(spec.name)
     console.print(f"{spec.name}: {len(plan.trials)} trials, {plan.rows} rows, in {escape(place)}", soft_wrap=True)
+    replication = spec.study.replication(spec.cells)
+    if replication:
+        console.print(escape(replication), soft_wrap=True)
     states = plan.states()
     _show_trials(plan, states, console)
     work = ahead(spec.study, plan)

@@ -1,4 +1,4 @@
-"""How candidates take turns; how long anything takes is not tested, only who took longer."""
+"""How candidates take turns, and what they tell of each other; how long anything takes is not tested."""
 
 import time
 from functools import partial

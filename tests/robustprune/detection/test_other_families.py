@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from robustprune.attacks import PgdSettings, pgd
 from robustprune.core.arrays import to_arrays
+from robustprune.core.timing import TimingSettings
 from robustprune.detection.data.samples import Samples
 from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.heads import Head
@@ -206,7 +207,9 @@ def test_it_is_measured_clean_and_under_attack_and_timed_as_it_is(toy: Toy, samp
     masks = drawn(toy, "structured")
     pruned = copy.deepcopy(toy)
     masking.apply(masks, pruned)
-    row = measure_pruned(pruned, masks, dense=toy, image_size=64, repeats=1, warm_up=0)
+    row = measure_pruned(
+        pruned, masks, dense=toy, image_size=64, timing=TimingSettings(timing_repeats=1, timing_warm_up=0)
+    )
     assert row["engine"] == "dense"
     assert row["params_compact"] == row["params_total"]
     assert row["macs"] < row["macs_dense"] == row["macs_compact"]

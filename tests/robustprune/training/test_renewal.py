@@ -2,12 +2,13 @@
 
 import copy
 from functools import partial
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor
 
-from robustprune.attacks import pgd
+from robustprune.attacks import AttackLoss, pgd
 from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.couplings import couplings
 from robustprune.detection.data.samples import Samples
@@ -16,6 +17,7 @@ from robustprune.structures.masks import apply
 from robustprune.training import Objective, Renewal
 from robustprune.training.batch_norm import tracked
 from robustprune.training.renewal import is_due, renew
+from tests.robustprune.detection.pruned import convolution
 from tests.robustprune.detection.tasks import batch_of, task_of, under
 
 ROBUST = partial(under, partial(pgd, epsilon=0.05, step_size=0.02, steps=5))
@@ -89,10 +91,12 @@ def test_attacked_images_are_among_those_seen(trained: Detector, samples: Sample
     assert len(seen) == 1
     first = tracked(after)[0]
     batch = batch_of(trained, samples, range(size))
-    convolution = trained.layers[0].conv
+    first_convolution = convolution(trained, 0)
     both = torch.cat([batch.images, torch.zeros_like(batch.images)])
     assert first.running_mean is not None
-    torch.testing.assert_close(first.running_mean, convolution(both).mean(dim=(0, 2, 3)).detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        first.running_mean, first_convolution(both).mean(dim=(0, 2, 3)).detach(), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_it_is_due_after_few_steps_alone(trained: Detector) -> None:
@@ -119,7 +123,7 @@ def test_the_attack_raises_the_very_loss_that_is_lowered(
         _, attacked = task.halves(copy.deepcopy(detector)(torch.cat([batch.images, images])))
         return task.loss(attacked, batch.targets)
 
-    itself = pgd(lowered, batch.images, epsilon=0.05, step_size=0.02, steps=5)
+    itself = pgd(cast(AttackLoss, lowered), batch.images, epsilon=0.05, step_size=0.02, steps=5)
     attacked = objective.attacked(detector, batch.images, batch.targets)
     stale = objective.attacked(copy.deepcopy(detector).eval(), batch.images, batch.targets)
     with torch.no_grad():

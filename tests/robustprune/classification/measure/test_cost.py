@@ -2,14 +2,20 @@
 
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 from robustprune.classification.classifier import CIFAR10, Classifier
+from robustprune.classification.measure import cost
 from robustprune.classification.measure.cost import measure_cost
+from robustprune.core import timing
+from robustprune.core.timing import Comparison, TimingSettings
 from robustprune.inference.cost import Size, size
 from robustprune.structures import Masks
 from tests.robustprune.classification.small import convolutional
+
+TIMING = TimingSettings(timing_repeats=9, timing_warm_up=2, timing_most=1)
 
 
 def counted(classifier: Classifier, *, image_size: int) -> Size:
@@ -17,7 +23,7 @@ def counted(classifier: Classifier, *, image_size: int) -> Size:
 
 
 def measured(pruned: Classifier, masks: Masks, *, dense: Classifier, image_size: int) -> dict[str, Any]:
-    return measure_cost(pruned, masks, dense=dense, image_size=image_size, repeats=9, warm_up=2)
+    return measure_cost(pruned, masks, dense=dense, image_size=image_size, timing=TIMING)
 
 
 def test_parameters_and_multiply_accumulates_are_those_of_the_sums_by_hand() -> None:
@@ -36,11 +42,21 @@ def test_counting_changes_nothing_and_needs_no_numbers() -> None:
     assert counted(classifier.to("meta"), image_size=8) == found
 
 
-def test_a_row_tells_both_sizes_and_a_ratio_of_medians() -> None:
+def test_a_row_tells_both_sizes_and_a_speed_up_with_its_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[int] = []
+
+    def compare(*networks: Any, **options: Any) -> Comparison:
+        timed.extend(counted(network.func, image_size=16).params for network in networks)
+        assert networks[1].func is not networks[2].func
+        return timing.compare(*networks, **options)
+
+    monkeypatch.setattr(cost, "compare", compare)
     columns = measured(convolutional(width=2), {}, dense=convolutional(width=64), image_size=16)
     assert columns["params_total"] > columns["params_kept"] > 0
     assert columns["macs_dense"] == 32 * (columns["macs"] - 2 * 2) + 64 * 2
-    assert columns["speedup"] == columns["inference_ms_dense_p50"] / columns["inference_ms_p50"]
+    assert timed == [columns["params_kept"], columns["params_total"], columns["params_total"]]
+    assert columns["speedup_low"] <= columns["speedup"] <= columns["speedup_high"]
+    assert columns["speedup_control_low"] <= columns["speedup_control"] <= columns["speedup_control_high"]
 
 
 def test_weights_that_stay_as_zeros_are_neither_parameters_nor_work() -> None:

@@ -31,7 +31,7 @@ def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
     kept = {
         name: value
         for name, value in row.items()
-        if not name.startswith("inference_ms") and not name.endswith("_s") and name != "speedup"
+        if not name.startswith(("inference_ms", "speedup", "timing_")) and not name.endswith("_s")
     }
     table = kept.pop("perturbations")
     return {**kept, **{f"perturbations.{name}": column.tolist() for name, column in table.items()}}

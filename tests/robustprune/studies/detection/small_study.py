@@ -51,7 +51,7 @@ def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
     untimed = {
         name: value
         for name, value in row.items()
-        if not name.startswith("inference_ms") and not name.endswith("_s") and name not in ("engine", "speedup")
+        if not name.startswith(("inference_ms", "speedup", "timing_")) and not name.endswith("_s") and name != "engine"
     }
     detections = untimed.pop("detections")
     return {**untimed, **{f"detections.{name}": column.tolist() for name, column in detections.items()}}

@@ -41,22 +41,23 @@ def passes(**changes: Any) -> dict[str, list[float]]:
 
 
 def test_passes_by_hand() -> None:
-    measuring = 8 * (1 + 5 * 2 + 1 + 20 * 2 + 1) + 2 * 4
+    measuring = 8 * (1 + 5 * 2 + 1 + 20 * 2 + 1) + 3 * 4
+    adversarial = 5 * 2 + 1 + 6  # the attack, the statistics it sees, and clean and attacked images
     assert passes() == {
         "base": [2 * 16 * 3],
-        "pretrain": [2 * 16 * (5 * 2 + 6)],
-        "hydra": [16 * (5 * 2 + 6)],
+        "pretrain": [2 * 16 * adversarial],
+        "hydra": [16 * adversarial],
         "deeplift": [16 * 5],
         "magnitude": [0],
-        "taylor": [16 * (5 * 2 + 6)],
+        "taylor": [16 * adversarial],
         "random": [0],
-        "evaluate_row": [16 * (5 * 2 + 6), measuring],
+        "evaluate_row": [16 * adversarial, 16 * (1 + 5 * 2 + 2), measuring],
         "baseline": [measuring],
     }
 
 
 def test_the_margin_attack_can_be_left_out() -> None:
-    assert passes(evaluation={**SPEC["evaluation"], "margin": None})["baseline"] == [8 * (1 + 5 * 2 + 1) + 2 * 4]
+    assert passes(evaluation={**SPEC["evaluation"], "margin": None})["baseline"] == [8 * (1 + 5 * 2 + 1) + 3 * 4]
 
 
 def test_given_weights_take_nothing() -> None:

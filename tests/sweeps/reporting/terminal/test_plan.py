@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from sweeps import running
 from sweeps.planning import plan
 from sweeps.reporting.terminal import plan as view
 from sweeps.storage import Store
@@ -34,6 +35,21 @@ def test_a_plan_counts_rows_checkpoints_and_causes(store: Store, console: Consol
     assert "3 × evaluate_row: ValueError: [red]no[/red]" in shown
     assert "pretrain checkpoints: 1 present, 1 to compute" in shown
     assert "score checkpoints: 0 present, 2 to compute" in shown
+
+
+def test_a_plan_says_what_replicates_vary(store: Store, console: Console) -> None:
+    said = "what varies with seed: pretrain, score, evaluate_row; computed once for all of them: base"
+    view.show_plan(LOADED, store, plan.make(LOADED, store), console)
+    assert f"{said}\n" in text(console)
+    assert LOADED.study.replication([cell for cell in LOADED.cells if cell["seed"] == 0]) is None
+
+
+def test_a_plan_says_what_a_reader_of_its_results_should_know(
+    store: Store, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToyStudy, "remarks", lambda study, cells: [f"[short] of {len(cells)} cells"])
+    running.prepare(LOADED, store, console)
+    assert f"[short] of {len(LOADED.cells)} cells\n" in text(console)
 
 
 def test_a_plan_tells_per_trial_where_its_rows_stand(store: Store, console: Console) -> None:

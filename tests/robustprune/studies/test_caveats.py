@@ -1,0 +1,90 @@
+"""What plans and reports say of a study's settings: what seeds vary, and a retraining that is short."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from robustprune.studies.caveats import seeds_vary, short_retraining
+from tests.robustprune.studies.classification import tiny_study
+from tests.robustprune.studies.classification.tiny_study import TRAINING as SGD
+from tests.robustprune.studies.detection import small_study
+from tests.robustprune.studies.detection.small_study import SPEC, TRAINING
+
+NONE = {"epochs": 0}
+
+
+def detection(cells: int = 2, **changes: Any) -> str | None:
+    return small_study.study(**changes).replication([small_study.cell(seed=seed) for seed in range(cells)])
+
+
+def classification(*trainings: str, **changes: Any) -> str | None:
+    cells = [tiny_study.cell(seed=seed, training=training) for training in trainings for seed in range(2)]
+    return tiny_study.study(**changes).replication(cells)
+
+
+def test_detectors_seeds_vary_trainings_but_never_where_they_start() -> None:
+    assert detection() == (
+        "seeds vary pretraining and fine-tuning (order of images, augmentation), and what scoring and attacks draw; "
+        "the same for all: the data, the detector before pretraining (trained once)"
+    )
+    given = detection(detector={**SPEC["detector"], "weights": "some.weights"}, finetune={**TRAINING, **NONE})
+    assert given == (
+        "seeds vary pretraining (order of images, augmentation), and what scoring and attacks draw; "
+        "the same for all: the data, the detector before pretraining (given)"
+    )
+
+
+def test_of_one_seed_there_is_nothing_to_say() -> None:
+    assert detection(1) is None
+
+
+def test_seeds_of_weights_that_are_given_are_no_replicates_of_training(weights: str) -> None:
+    given = {"resnet8": {"standard": weights}}
+    trained = "seeds vary training and retraining (order of images, augmentation), and what scoring and attacks draw"
+    assert classification("standard") == f"{trained}; the same for all: the data"
+    retrained = (
+        "seeds vary retraining (order of images, augmentation), and what scoring and attacks draw; "
+        "the same for all: the data, the weights that are given"
+    )
+    assert classification("standard", weights=given) == retrained
+    untrained = classification("standard", weights=given, retrain={**SGD, **NONE})
+    assert untrained is not None
+    assert untrained.startswith("seeds vary no training, only what scoring and attacks draw; the same")
+    both = classification("standard", "adversarial", weights=given)
+    assert both == f"resnet8 (standard): {retrained}; resnet8 (adversarial): {trained}; the same for all: the data"
+
+
+@pytest.mark.parametrize(
+    ("structure", "ratio", "again", "is_short"),
+    [
+        ("structured", 0.5, 2, True),
+        ("channels", 0.5, 2, True),
+        ("structured", 0.5, 3, False),
+        ("structured", 0.0, 2, False),
+        ("unstructured", 0.5, 2, False),
+    ],
+)
+def test_fine_tuning_of_networks_without_whole_channels_may_be_short(
+    structure: str, ratio: float, again: int, is_short: bool
+) -> None:
+    said = short_retraining([{"structure": structure, "ratio": ratio}], again=("again", again), before=("before", 12))
+    expected = f"again.epochs is 2, less than 25% of before.epochs, 12: {structure} pruning needs longer to recover"
+    assert bool(said) == is_short
+    assert all(sentence.startswith(expected) for sentence in said)
+
+
+def test_a_study_says_so_of_what_it_trains_both_before_and_after(weights: str) -> None:
+    long, short = TRAINING | {"epochs": 9}, "less than 25% of pretrain.epochs, 9"
+    cells = [small_study.cell(structure="structured")]
+    assert short in small_study.study(pretrain=long).remarks(cells)[0]
+    assert small_study.study().remarks(cells) == []
+    cells = [tiny_study.cell()]
+    assert short in tiny_study.study(pretrain=SGD | {"epochs": 9}).remarks(cells)[0]
+    given = tiny_study.study(pretrain=SGD | {"epochs": 9}, weights={"resnet8": {"standard": weights}})
+    assert given.remarks(cells) == []
+
+
+def test_no_training_at_all_is_said() -> None:
+    assert "no training, only" in seeds_vary({"fine-tuning": 0}, ["the data"])
