@@ -24,6 +24,15 @@ def generator_for(seed: int, purpose: str) -> torch.Generator:
     return torch.Generator().manual_seed(seed_for(seed, purpose))
 
 
+def resampled(count: int, seed: int) -> torch.Tensor:
+    """Return the indices of a sample of so many things, (count,) int64, drawn with replacement.
+
+    >>> resampled(1, seed=0)
+    tensor([0])
+    """
+    return torch.randint(count, (count,), generator=generator_for(seed, "data"))
+
+
 @contextmanager
 def drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
     """Let torch's own generator, which dropout and libraries draw from, follow `generator` meanwhile.

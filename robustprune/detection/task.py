@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robustprune.attacks import configured, frozen
 from robustprune.core.arrays import Arrays
 from robustprune.core.precision import Compute
-from robustprune.core.randomness import drawing_from, generator_for, seed_for
+from robustprune.core.randomness import drawing_from, generator_for, resampled, seed_for
 from robustprune.core.settings import Settings
 from robustprune.detection import darknet
 from robustprune.detection.darknet.couplings import couplings
@@ -52,6 +52,7 @@ class DetectionTask:
         compute: how passes of training are carried out.
         evaluation: how detectors are measured.
         prune_heads: heads may be pruned too.
+        data_seed: of a sample of the images to train on, as many, drawn with replacement; None for all, once each.
     """
 
     build: Callable[[], AnchorDetector]
@@ -65,6 +66,7 @@ class DetectionTask:
     compute: Compute = field(default_factory=Compute)
     evaluation: Evaluation = field(default_factory=Evaluation)
     prune_heads: bool = False
+    data_seed: int | None = None
 
     @classmethod
     def of(cls, detector: AnchorDetector, *, image_size: int, **more: Any) -> DetectionTask:
@@ -127,6 +129,7 @@ class DetectionTask:
         """Yield images (N, 3, S, S), mirrored at random, and their objects' assignments; see `task.Task`."""
         count = min(images or self.images, self.images)
         order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+        order = order if self.data_seed is None else resampled(self.images, self.data_seed)[order]
         stream = self._train.stream(indices.tolist() for indices in order.split(batch_size))
         for batch in stream if generator is None or not self._has_dropout else self._drawing(stream, generator):
             pixels = batch.images.to(self.device, memory_format=torch.channels_last)

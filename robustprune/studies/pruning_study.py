@@ -22,6 +22,7 @@ from robustprune.structures import SCOPES, STRUCTURES, Masks, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
 from robustprune.structures.removal import ChannelCounts, channel_counts, departing, kept_decisions, remove
+from robustprune.studies.seed_draws import SeedDraw
 from robustprune.task import Task
 from robustprune.training import Objective, Training, train
 from robustprune.training.renewal import is_due, renew
@@ -183,7 +184,7 @@ class PruningStudy(Study):
         """Score the weights of the checkpoint."""
         name, task = str(cell["initializer"]), self.task(cell)
         method = INITIALIZERS[name]
-        generator = generator_for(int(cell["seed"]), "score")
+        generator = generator_for(self.seed_of(cell, "scores"), "score")
         attacked = method.attacks and self.is_attacked(cell)
         problem = Problem(
             task=task,
@@ -269,7 +270,7 @@ class PruningStudy(Study):
             """Renew statistics, and return the seconds that took."""
             start = time.perf_counter()
             if self.settings.renewal is not None:
-                own = generator_for(int(cell["seed"]), "renew")
+                own = generator_for(self.seed_of(cell, "training"), "renew")
                 under_attack = self.objective(objective.task, own, attacked=objective.attack is not None)
                 renew(network.eval(), objective=under_attack, settings=self.settings.renewal, generator=own)
             return time.perf_counter() - start
@@ -292,6 +293,14 @@ class PruningStudy(Study):
         return Retrained(epoch, seconds)
 
     # Parts
+
+    def seed_of(self, cell: Mapping[str, Any], drawn: SeedDraw) -> int:
+        """Return the seed of what is drawn for a cell: its own, or one for all where seeds do not draw that."""
+        return int(cell["seed"]) if drawn in self.settings.seed_draws else 0
+
+    def data_seed(self, cell: Mapping[str, Any]) -> int | None:
+        """Return the seed of the images that a cell is trained on; None where they are all that there are."""
+        return int(cell["seed"]) if "data" in self.settings.seed_draws and not self.is_baseline(cell) else None
 
     def device(self) -> torch.device:
         """Return where stages compute. Only stages ask: planning changes nothing of the process and opens no GPU."""

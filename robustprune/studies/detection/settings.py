@@ -19,6 +19,7 @@ from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.structures import SCOPES
 from robustprune.studies.detection.training import AdamTraining
+from robustprune.studies.seed_draws import SeedDraw, drawn_inputs, seed_draws_field
 from robustprune.training import Renewal
 
 MOST_IMAGES = 5000
@@ -97,6 +98,7 @@ class DetectionSettings(Settings):
     share_pretraining: bool = Field(
         default=True, description="one checkpoint per colour and seed; false trains one per trial"
     )
+    seed_draws: list[SeedDraw] = seed_draws_field()
     threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")
 
     @field_validator("base")
@@ -148,11 +150,12 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
     attacked |= identities((ATTACKS, settings.attack.name))
     robust = common | attacked | {"train": train, **trained}
     measured = common | attacked | {"val": val, "evaluation": plain["evaluation"]}
-    pruning = {"prune_heads": plain["prune_heads"]}
+    drawn = drawn_inputs(settings.seed_draws)
+    pruning = {"prune_heads": plain["prune_heads"], **drawn}
     pruning |= {"scope": settings.scope} if settings.scope != SCOPES[0] else {}
     return {
         "base": common | own_training,
-        "pretrain": robust | {"training": plain["pretrain"]},
+        "pretrain": robust | drawn | {"training": plain["pretrain"]},
         **{name: _scored(settings, name, robust, common) for name in INITIALIZERS},
         "evaluate_row": measured
         | pruning
@@ -170,7 +173,7 @@ def _scored(settings: DetectionSettings, name: str, robust: dict[str, Any], comm
     if name == "deeplift" and _activates_unnormalised(settings.detector.config):
         own = own | {"version": UNNORMALISED_DEEPLIFT_VERSION}
     scope = {"scope": settings.scope} if method.per_ratio and settings.scope != SCOPES[0] else {}
-    pruning = {"prune_heads": settings.prune_heads, **scope}
+    pruning = {"prune_heads": settings.prune_heads, **scope, **drawn_inputs(settings.seed_draws)}
     return (robust if method.sees_images else common) | pruning | {"scores": own}
 
 

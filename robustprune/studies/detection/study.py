@@ -46,7 +46,7 @@ PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION = 2, 3, 3
 
 _DATA = ("dataset", "detector", "compute", "loader", "threads")
 _ROBUST = (*_DATA, "attack")
-_PRUNED = (*_ROBUST, "prune_heads", "scope")
+_PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
 
 
 class DetectionStudy(PruningStudy):
@@ -168,7 +168,7 @@ class DetectionStudy(PruningStudy):
         if self.is_baseline(cell):
             return None
         if name == "pretrain":
-            seen = (*_ROBUST, "pretrain", "share_pretraining")
+            seen = (*_ROBUST, "pretrain", "share_pretraining", "seed_draws")
             return Stage(checkpoint, self._inputs["pretrain"], version=PRETRAIN_VERSION, fields=seen)
         assert name == "score"
         version = COUPLED_SCORES_VERSION if initializer == "hydra" and structure == "structured" else 1
@@ -228,11 +228,11 @@ class DetectionStudy(PruningStudy):
     @frees_device_memory
     def pretrain(self, cell: Cell, base: Arrays, progress: Progress = NOWHERE) -> Arrays:
         """Train adversarially, from the base detector."""
-        task = self._task(str(cell["colour"]))
+        task = replace(self._task(str(cell["colour"])), data_seed=self.data_seed(cell))
         detector = task.restored(base)
         # A checkpoint of one trial alone is a training of its own.
         trial = () if self.settings.share_pretraining else (cell["structure"], cell["initializer"], cell["colour"])
-        generator = generator_for(int(cell["seed"]), "/".join(("pretrain", *map(str, trial))))
+        generator = generator_for(self.seed_of(cell, "training"), "/".join(("pretrain", *map(str, trial))))
         train(
             detector,
             objective=self.objective(task, generator, attacked=True),
@@ -253,7 +253,7 @@ class DetectionStudy(PruningStudy):
         start = time.perf_counter()
         pruned, renew_s = self.prune(detector, cell, scores, task=task), None
         if not self.is_baseline(cell):
-            generator = generator_for(int(cell["seed"]), "finetune")
+            generator = generator_for(self.seed_of(cell, "training"), "finetune")
             renew_s = self.retrain(
                 detector,
                 cell,
@@ -318,7 +318,8 @@ class DetectionStudy(PruningStudy):
 
     def task(self, cell: Mapping[str, Any]) -> DetectionTask:
         """Return detection in the cell's colour, for what prunes."""
-        return replace(self._task(str(cell["colour"])), prune_heads=self.settings.prune_heads)
+        task = self._task(str(cell["colour"]))
+        return replace(task, prune_heads=self.settings.prune_heads, data_seed=self.data_seed(cell))
 
     def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
         """Return loss(clean) + loss(attacked), or loss(clean) alone."""

@@ -15,8 +15,8 @@ from robustprune.classification.networks import cifar, torchvision_networks
 from robustprune.core.errors import InputError
 from robustprune.structures import SCOPES, draw_masks
 from robustprune.structures.groups import decided_layers
-from robustprune.structures.masks import keep_count
-from robustprune.structures.removal import ChannelCounts, channel_counts, kept_decisions
+from robustprune.structures.masks import apply, keep_count
+from robustprune.structures.removal import ChannelCounts, channel_counts, departing, kept_decisions, remove
 from tests.robustprune.structures.networks import (
     KINDS,
     classifier,
@@ -226,3 +226,20 @@ def filters_of(mask: Tensor) -> Tensor:
     rows = mask.flatten(1)
     assert torch.equal(rows.any(dim=1), rows.all(dim=1))
     return rows.all(dim=1)
+
+
+@pytest.mark.parametrize("kinds", [("plain",), ("depthwise",), ("projected",), ("plain", "projected", "depthwise")])
+def test_masked_channels_are_as_good_as_removed_with_all_that_leaves_with_them(kinds: tuple[str, ...]) -> None:
+    network = classifier([(kind, 2) for kind in kinds], hidden=6)
+    groups = groups_of(network)
+    masks_of = masks(network, groups, ratio=0.5, scope="layer", scores=drawn(), structure="structured")
+    kept = kept_decisions(groups, masks_of)
+    masked, removed = copy.deepcopy(network), copy.deepcopy(network)
+    apply(masks_of | departing(masked, groups, kept), masked)
+    remove(groups_of(removed), kept)
+    torch.testing.assert_close(masked(images()), removed(images()), rtol=1e-4, atol=1e-5)
+    # In training too, where statistics are the batch's.
+    torch.testing.assert_close(masked.train()(images()), removed.train()(images()), rtol=1e-4, atol=1e-5)
+    # Weights alone would leave constants.
+    apply(masks_of, network)
+    assert not torch.allclose(network(images()), removed.eval()(images()), atol=1e-3)

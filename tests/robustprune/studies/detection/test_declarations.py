@@ -17,8 +17,10 @@ def axes(stage: str, *, of: DetectionStudy | None = None, **changes: Any) -> tup
     return declared and declared.axes
 
 
-def test_the_base_serves_everybody_and_pretraining_its_colour_and_seed() -> None:
-    assert axes("base") == ()
+def test_the_base_serves_its_colour_and_pretraining_its_colour_and_seed() -> None:
+    assert axes("base") == ("colour",)
+    # Weights that are given are the same in every colour.
+    assert axes("base", of=study(base=None, detector={**SPEC["detector"], "weights": __file__})) == ()
     assert axes("pretrain") == ("colour", "seed")
     assert axes("pretrain", of=study(share_pretraining=False)) == TRIAL
 
@@ -44,10 +46,11 @@ def test_what_masks_of_coupled_filters_changed_has_a_new_version() -> None:
         declared = study().stage(stage, cell(**changes))
         return declared and declared.version
 
-    assert [version("score", structure=name) for name in ("unstructured", "structured")] == [1, 2]
+    assert [version("score", structure=name) for name in ("unstructured", "structured")] == [1, 3]
     assert version("score", structure="structured", initializer="deeplift") == 1
-    assert version("pretrain", structure="structured") == version("base", structure="structured") == 1
-    assert version("evaluate_row") == version("evaluate_row", **study().baselines([cell()])[0]) == 2
+    assert version("base", structure="structured") == 1
+    assert version("pretrain", structure="structured") == version("pretrain") == 2
+    assert version("evaluate_row") == version("evaluate_row", **study().baselines([cell()])[0]) == 3
 
 
 @pytest.mark.parametrize("initializer", INITIALIZERS)
@@ -124,7 +127,7 @@ def test_each_stage_tells_its_own_work() -> None:
         "base": ["training"],
         "pretrain": ["adversarial training"],
         "score": ["hydra's scores"],
-        "evaluate_row": ["fine-tuning", "measuring"],
+        "evaluate_row": ["fine-tuning", "renewing statistics", "measuring"],
     }
     assert own.workloads("score", cell(initializer="deeplift")) != own.workloads("score", cell())
     assert own.workloads("evaluate_row", baseline) == own.workloads("evaluate_row", cell())[1:]

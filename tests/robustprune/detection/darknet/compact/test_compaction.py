@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector, build, cfg, load_weights
 from robustprune.detection.darknet.compact.compaction import CompactDetector, compact
+from robustprune.detection.darknet.couplings import couplings
 from robustprune.detection.data.coco import load_split
 from robustprune.detection.data.samples import Samples
-from robustprune.inference.compact_layers import Complete, Select, Sum
+from robustprune.inference.compact_layers import BorderedConvolution, Complete, Select, Sum
 from robustprune.inference.cost import size
+from robustprune.structures import masks as masking
+from robustprune.structures.removal import departing, kept_decisions
 from tests.robustprune.detection.darknet import published
 from tests.robustprune.detection.darknet.random_cfg import cfg_texts
 from tests.robustprune.detection.pruned import (
@@ -24,6 +27,7 @@ from tests.robustprune.detection.pruned import (
     conv,
     convolution,
     detector_of,
+    drawn_masks,
     prune,
     randomised,
     zero_filters,
@@ -131,6 +135,21 @@ def test_a_chain_shrinks_to_what_its_masks_keep() -> None:
     found = size(network, images_of(32, 32, 1))
     assert found.params == weights + taps + 2 + 5 + 9 + 14
     assert found.macs == 32**2 * 9 * (3 * 2 + 2 * 5) + 16**2 * (9 * 5 * 9 + 9 * 14)
+    assert_same(network, detector, images_of(32, 32))
+
+
+def test_filters_that_left_with_their_batch_norm_leave_nothing_behind() -> None:
+    detector = detector_of(conv(8), conv(16), "[maxpool]\nsize=2\nstride=2\n", conv(12), HEAD)
+    layers = detector.prunable_layers()
+    groups = couplings(detector, layers)
+    masks = drawn_masks(detector, "structured", 0.75)
+    masking.apply(masks | departing(detector, groups, kept_decisions(groups, masks)), detector)
+    network = compact(detector)
+    assert widths(network) == [(3, 2), (2, 4), (4, 3), (3, 14)]
+    # A network of that size and no more: no constant of a filter that left is folded into what is still there.
+    weights, biases = 9 * (3 * 2 + 2 * 4 + 4 * 3) + 3 * 14, 2 + 4 + 3 + 14
+    assert size(network, images_of(32, 32, 1)).params == weights + biases
+    assert not any(isinstance(module, BorderedConvolution) for module in network.modules())
     assert_same(network, detector, images_of(32, 32))
 
 
