@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,9 +31,6 @@ from robustprune.task import Batch, Explained
 from robustprune.training import Objective
 
 CPU = torch.device("cpu")
-
-MEASURED_BY = "cross-entropy"
-"""The loss that attacks ascend where classifiers are measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,8 +199,6 @@ class ClassificationTask:
             self.load("test"),
             settings=self.evaluation,
             seed=seed_for(seed, "evaluate"),
-            # Whatever a classifier was trained to lower: all are measured under the same attack.
-            attacked=lambda attack: Objective(task=replace(self, loss_name=MEASURED_BY), attack=attack).attacked,
         )
 
     # Parts

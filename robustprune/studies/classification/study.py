@@ -46,6 +46,9 @@ from sweeps.study import NONE, Axis, Cell, Stage, TradeOff, Workload
 MODEL = Axis("model", str)
 TRAINING = Axis("training", str, choices=TRAININGS)
 
+ROW_VERSION = 2
+"""Raised when what a row measures changes; CHANGELOG.md says how."""
+
 _DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary")
 
 
@@ -150,7 +153,8 @@ class ClassificationStudy(PruningStudy):
             inputs = self._once(row_inputs, training=training, pruned=pruned)
             inputs = inputs | (identities(structure_entry(str(cell["structure"]))) if pruned else {})
             fields = (*_DATA, "retrain", "evaluation")
-            return Stage(tuple(axis.name for axis in self.axes), inputs, fields=fields, reads=("pretrain", "score"))
+            axes = tuple(axis.name for axis in self.axes)
+            return Stage(axes, inputs, version=ROW_VERSION, fields=fields, reads=("pretrain", "score"))
         assert name == "score"
         return self.scored(
             cell,

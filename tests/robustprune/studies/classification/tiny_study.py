@@ -20,6 +20,7 @@ SPEC: dict[str, Any] = {
         "attack": {"name": "fgsm"},
         "distances": [{"name": "ddn", "steps": 4}, {"name": "fmn", "norm": "linf", "steps": 5}],
         "images": 8,
+        "blind_queries": 20,
         "timing_repeats": 2,
         "timing_warm_up": 1,
     },
