@@ -14,6 +14,9 @@ MOST = 0.1
 """By how much accuracies may differ that two attacks find within the same ball: more than random starts make, and less
 than what a network hides whose gradients vanish. The number is ours."""
 
+FEWEST = 0.1
+"""The share of images from which on DDN's floor is worth a word; ours too."""
+
 
 def attacks_disagree(
     alone: Mapping[str, float],
@@ -42,14 +45,16 @@ def attacks_disagree(
 
 
 def ddn_at_floor(settings: DdnSettings, found: Perturbations) -> str | None:
-    """Return how many images DDN fooled at the least norm that its steps can reach: those may be nearer than it tells.
+    """Return how many images DDN fooled at the least norm that its steps can reach, if those are a tenth or more.
+
+    They may be nearer than it tells, and the median with them.
 
     The norm starts at `init_norm`, grows by `gamma` after the image as it is, which does not fool, and shrinks by
     `gamma` with every step that does; the last is not looked at.
     """
     least = settings.init_norm * (1 + settings.gamma) * (1 - settings.gamma) ** max(0, settings.steps - 2)
     count = int((found.l2 <= least * (1 + 1e-3)).sum())
-    if not count:
+    if not count or count < FEWEST * len(found.l2):
         return None
     reach = f"{settings.steps} steps from {settings.init_norm:g} reach"
     return f"{count} of {len(found.l2)} at {least:.3g}, the least that {reach}"

@@ -16,6 +16,7 @@ from robustprune.classification.data import DATASETS
 from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure.cost import measure_cost
 from robustprune.classification.measure.evaluation import PERTURBATIONS, ROBUSTNESS
+from robustprune.classification.measure.given import given_weights
 from robustprune.classification.networks.by_name import NETWORKS
 from robustprune.classification.task import ClassificationTask, held_out_of
 from robustprune.classification.weights.fitting import load_weights
@@ -29,6 +30,7 @@ from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.structures.removal import channel_counts
 from robustprune.studies.classification.settings import (
+    FROM_SCRATCH,
     TRAININGS,
     ClassificationSettings,
     pretrain_inputs,
@@ -109,12 +111,13 @@ class ClassificationStudy(PruningStudy):
     def __init__(self, settings: ClassificationSettings) -> None:
         """Take validated settings; reads no data."""
         super().__init__(settings)
+        self._scored: set[str] = set()
         self._declared: dict[tuple[object, ...], dict[str, Any]] = {}
 
     # What the engine asks before anything runs
 
     def check(self, cells: Sequence[Cell]) -> list[str]:
-        """Read the data and every file of weights; return what plug-ins were left out.
+        """Read the data and every file of weights; return what plug-ins were left out, and how good the weights are.
 
         Raises:
             InputError: something in them is wrong, a model does not exist or take such images, a method does not fit,
@@ -127,8 +130,7 @@ class ClassificationStudy(PruningStudy):
         for model in dict.fromkeys(str(cell["model"]) for cell in cells):
             networks.check_image_size(model, self.settings.dataset.image_size)
         self._check_images()
-        self._check_weights(cells)
-        return remarks
+        return [*remarks, *self._check_weights(cells)]
 
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return a cell for each model as it is before it is pruned and retrained."""
@@ -268,18 +270,27 @@ class ClassificationStudy(PruningStudy):
     def _task(self, model: str, training: str, device: torch.device) -> ClassificationTask:
         settings, dataset = self.settings, self.settings.dataset
         weights = settings.given(model, training) or settings.initial(model)
-        normalisation = (weights.normalisation if weights is not None else None) or settings.normalisation
+        own = weights.normalisation if weights is not None else None
+        chosen = own or settings.normalisation
+        normalisation = NORMALISATIONS[FROM_SCRATCH] if chosen is None else chosen.numbers
 
         def build() -> Classifier:
             network = networks.build(model, classes=len(dataset.classes), image_size=dataset.image_size)
-            return Classifier(network, NORMALISATIONS[normalisation], classes=dataset.classes)
+            return Classifier(network, normalisation, classes=dataset.classes)
 
         def fill(classifier: Classifier) -> None:
             assert weights is not None
             try:
-                load_weights(classifier, weights.file)
+                found = load_weights(classifier, weights.file, part=weights.part, normalise=own is None)
             except InputError as error:
                 raise InputError(f"weights.{model}: {error}") from error
+            if found.scored:
+                self._scored.add(weights.file)
+            if not found.normalised and own is None and settings.normalisation is None:
+                raise InputError(
+                    f"weights.{model}: found no normalisation in {weights.file}, expected the one that it was trained "
+                    "with as normalisation: none, cifar10, imagenet, or {mean: [r, g, b], std: [r, g, b]}"
+                )
 
         return ClassificationTask(
             build=build,
@@ -313,8 +324,9 @@ class ClassificationStudy(PruningStudy):
             progress=progress,
         )
 
-    def _check_weights(self, cells: Sequence[Cell]) -> None:
-        """Load every file of weights, and see that each is of use and can be scored."""
+    def _check_weights(self, cells: Sequence[Cell]) -> list[str]:
+        """Load every file of weights, and see that each is of use and can be scored; return a sentence on each."""
+        told: dict[str, str] = {}
         asked: dict[tuple[str, str], set[str]] = {}
         for cell in cells:
             asked.setdefault((str(cell["model"]), str(cell["training"])), set()).add(str(cell["initializer"]))
@@ -327,10 +339,20 @@ class ClassificationStudy(PruningStudy):
         for (model, training), initializers in asked.items():
             task = self._task(model, training, torch.device("cpu"))
             classifier = task.fresh(0)
+            use, weights = training, self.settings.given(model, training)
+            if weights is None:
+                use, weights = "initial", self.settings.initial(model)
+            field = f"weights.{model}.{use}"
+            if weights is not None and field not in told:
+                quality = given_weights(classifier, self.settings.dataset.load("test"))
+                if weights.file in self._scored:
+                    quality += "; HYDRA's scores in it are left out, and no weight is pruned by them"
+                told[field] = f"{field}: {weights.file}, {quality}"
             for initializer in sorted(initializers):
                 check = INITIALIZERS.lookup(initializer).check
                 if check is not None:
                     check(task, classifier)
+        return list(told.values())
 
     def _check_images(self) -> None:
         """Read the images, and see that there are enough of them."""

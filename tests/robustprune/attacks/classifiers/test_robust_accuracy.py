@@ -75,7 +75,10 @@ def convolutional(count: int) -> Linear:
     return Linear(classifier, LabelledImages(pixels=pixels, labels=labels, classes=classifier.classes))
 
 
-PROBLEMS: dict[str, Callable[[], Linear]] = {"linear": lambda: linear(5, saturated=False, count=64), "convolutional": lambda: convolutional(64)}
+PROBLEMS: dict[str, Callable[[], Linear]] = {
+    "linear": lambda: linear(5, saturated=False, count=64),
+    "convolutional": lambda: convolutional(64),
+}
 
 
 @pytest.mark.parametrize("sort", SORTS)

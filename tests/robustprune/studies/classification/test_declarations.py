@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
+from pydantic import ValidationError
 
 from robustprune.core.errors import InputError
 from robustprune.methods import INITIALIZERS
@@ -114,7 +116,75 @@ def test_baselines_are_the_models_before_they_are_pruned() -> None:
 
 
 def test_a_sound_study_passes_the_check(weights: str) -> None:
-    assert study(weights={"resnet8": {"adversarial": weights}}).check([cell(), cell(training="adversarial")]) == []
+    own = study(weights={"resnet8": {"adversarial": weights}})
+    (told,) = own.check([cell(), cell(training="adversarial")])
+    # By CIFAR-10's statistics, as the study says; weights that nobody trained know nothing.
+    assert told.startswith(
+        f"weights.resnet8.adversarial: {weights}, normalised by mean (0.4914, 0.4822, 0.4465) and std (0.247, 0.2435, "
+        "0.2616): right about 16.7% of 12 test images, hardly more than by chance"
+    )
+    assert study().check([cell()]) == []
+
+
+def test_a_file_without_normalisation_is_never_given_one_silently(weights: str) -> None:
+    def checked(own: Any = None, of_study: Any = None) -> list[str]:
+        given = {"file": weights} if own is None else {"file": weights, "normalisation": own}
+        return study(normalisation=of_study, weights={"resnet8": {"standard": given}}).check([cell()])
+
+    with pytest.raises(InputError, match=r"^weights.resnet8: found no normalisation in .*, expected .*none, cifar10, "):
+        checked()
+    for told in (checked(own="none"), checked(of_study="none"), checked(own="none", of_study="imagenet")):
+        assert "mean (0, 0, 0) and std (1, 1, 1)" in told[0]
+    numbers = {"mean": [0.5, 0.25, 0.125], "std": [0.1, 0.2, 0.3]}
+    assert "mean (0.5, 0.25, 0.125) and std (0.1, 0.2, 0.3)" in checked(own=numbers)[0]
+    assert study(normalisation=None).check([cell()]) == []  # what is trained here learns from any
+
+
+def test_scores_of_hydra_that_are_left_out_are_told(weights: str, tmp_path: Path) -> None:
+    arrays: dict[str, Any] = safetensors.numpy.load_file(weights)
+    arrays["conv1.popup_scores"] = np.zeros((16, 3, 3, 3), np.float32)
+    np.savez(tmp_path / "hydra.npz", **arrays)
+    for path, told in ((weights, False), (str(tmp_path / "hydra.npz"), True)):
+        (remark,) = study(weights={"resnet8": {"standard": path}}).check([cell()])
+        assert remark.endswith("HYDRA's scores in it are left out, and no weight is pruned by them") == told
+
+
+def test_a_normalisation_that_is_chosen_goes_before_the_files_own(weights: str, tmp_path: Path) -> None:
+    arrays: dict[str, Any] = safetensors.numpy.load_file(weights)
+    path = tmp_path / "normalised.npz"
+    own: dict[str, Any] = {"mean": np.full(3, 0.5, np.float32), "std": np.full(3, 0.25, np.float32)}
+    np.savez(path, **arrays, **own)
+
+    def mean(**given: Any) -> float:
+        checkpoint = study(weights={"resnet8": {"standard": {"file": str(path), **given}}}).pretrain(cell())
+        return float(checkpoint["mean"].flatten()[0])
+
+    assert mean() == 0.5
+    assert mean(normalisation="none") == 0
+
+
+def test_the_choices_of_normalisation_are_part_of_keys(weights: str) -> None:
+    def stage(**given: Any) -> Any:
+        return study(weights={"resnet8": {"standard": {"file": weights, **given}}}).stage("pretrain", cell())
+
+    numbers = {"mean": [0.5] * 3, "std": [0.1] * 3}
+    stages = [stage(), stage(normalisation="none"), stage(normalisation=numbers), stage(part="best")]
+    assert not any(one == other for i, one in enumerate(stages) for other in stages[:i])
+    # What is trained from scratch has CIFAR-10's unless the study says otherwise.
+    assert study(normalisation=None).stage("pretrain", cell()) == study().stage("pretrain", cell())
+
+
+@pytest.mark.parametrize(
+    ("normalisation", "sentence"),
+    [
+        ({"mean": [0.5] * 3, "std": [0, 1, 1]}, "greater than 0"),
+        ({"mean": [125.0] * 3, "std": [0.1] * 3}, "less than or equal to 1"),
+        ("cifar", "found 'cifar', expected 'cifar10', 'imagenet', 'none' or {mean: "),
+    ],
+)
+def test_a_wrong_normalisation_is_refused(normalisation: Any, sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        study(normalisation=normalisation)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 TRAINING = {"epochs": 1, "learning_rate": 0.05, "batch_size": 16, "schedule": "one-cycle"}
 SPEC: dict[str, Any] = {
     "dataset": {"name": "emblems", "train_images": 36, "test_images": 12, "image_size": 16},
+    "normalisation": "cifar10",
     "pretrain": TRAINING,
     "adversary": {"steps": 1, "random_start": True},
     "retrain": TRAINING,
