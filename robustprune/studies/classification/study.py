@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,19 +17,17 @@ from robustprune.classification.data import DATASETS
 from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure.cost import measure_cost
 from robustprune.classification.measure.evaluation import PERTURBATIONS, ROBUSTNESS
-from robustprune.classification.measure.given import given_weights
 from robustprune.classification.networks.by_name import NETWORKS
-from robustprune.classification.task import ClassificationTask, held_out_of
-from robustprune.classification.weights.fitting import load_weights
+from robustprune.classification.task import CPU, ClassificationTask
+from robustprune.classification.weights.fitting import Loaded
 from robustprune.core.arrays import Arrays, to_arrays
 from robustprune.core.devices import in_full_precision
-from robustprune.core.errors import InputError
 from robustprune.core.memory import frees_device_memory
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
-from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.structures.removal import channel_counts
+from robustprune.studies.classification import checks
 from robustprune.studies.classification.settings import (
     FROM_SCRATCH,
     TRAININGS,
@@ -111,7 +110,6 @@ class ClassificationStudy(PruningStudy):
     def __init__(self, settings: ClassificationSettings) -> None:
         """Take validated settings; reads no data."""
         super().__init__(settings)
-        self._scored: set[str] = set()
         self._declared: dict[tuple[object, ...], dict[str, Any]] = {}
 
     # What the engine asks before anything runs
@@ -129,8 +127,9 @@ class ClassificationStudy(PruningStudy):
             attacks.check(attack, classes=classes)
         for model in dict.fromkeys(str(cell["model"]) for cell in cells):
             networks.check_image_size(model, self.settings.dataset.image_size)
-        self._check_images()
-        return [*remarks, *self._check_weights(cells)]
+        checks.check_images(self.settings)
+        remarks += checks.check_channels(self.settings, cells)
+        return remarks + checks.check_weights(self.settings, cells, functools.partial(self._task, device=CPU))
 
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return a cell for each model as it is before it is pruned and retrained."""
@@ -278,19 +277,9 @@ class ClassificationStudy(PruningStudy):
             network = networks.build(model, classes=len(dataset.classes), image_size=dataset.image_size)
             return Classifier(network, normalisation, classes=dataset.classes)
 
-        def fill(classifier: Classifier) -> None:
+        def fill(classifier: Classifier) -> Loaded:
             assert weights is not None
-            try:
-                found = load_weights(classifier, weights.file, part=weights.part, normalise=own is None)
-            except InputError as error:
-                raise InputError(f"weights.{model}: {error}") from error
-            if found.scored:
-                self._scored.add(weights.file)
-            if not found.normalised and own is None and settings.normalisation is None:
-                raise InputError(
-                    f"weights.{model}: found no normalisation in {weights.file}, expected the one that it was trained "
-                    "with as normalisation: none, cifar10, imagenet, or {mean: [r, g, b], std: [r, g, b]}"
-                )
+            return checks.filled(classifier, weights, f"weights.{model}", study=settings.normalisation)
 
         return ClassificationTask(
             build=build,
@@ -323,50 +312,6 @@ class ClassificationStudy(PruningStudy):
             chosen_by=task.chosen_by(objective.attack, settings.batch_size),
             progress=progress,
         )
-
-    def _check_weights(self, cells: Sequence[Cell]) -> list[str]:
-        """Load every file of weights, and see that each is of use and can be scored; return a sentence on each."""
-        told: dict[str, str] = {}
-        asked: dict[tuple[str, str], set[str]] = {}
-        for cell in cells:
-            asked.setdefault((str(cell["model"]), str(cell["training"])), set()).add(str(cell["initializer"]))
-        for model, files in self.settings.weights.items():
-            trainings = [training for name, training in asked if name == model]
-            trained_here = any(self.settings.given(model, training) is None for training in trainings)
-            for use, weights in files:
-                if weights is not None and (use not in trainings if use in TRAININGS else not trained_here):
-                    raise InputError(f"weights.{model}.{use}: found {weights.file}, which no cell of the grid needs")
-        for (model, training), initializers in asked.items():
-            task = self._task(model, training, torch.device("cpu"))
-            classifier = task.fresh(0)
-            use, weights = training, self.settings.given(model, training)
-            if weights is None:
-                use, weights = "initial", self.settings.initial(model)
-            field = f"weights.{model}.{use}"
-            if weights is not None and field not in told:
-                quality = given_weights(classifier, self.settings.dataset.load("test"))
-                if weights.file in self._scored:
-                    quality += "; HYDRA's scores in it are left out, and no weight is pruned by them"
-                told[field] = f"{field}: {weights.file}, {quality}"
-            for initializer in sorted(initializers):
-                check = INITIALIZERS.lookup(initializer).check
-                if check is not None:
-                    check(task, classifier)
-        return list(told.values())
-
-    def _check_images(self) -> None:
-        """Read the images, and see that there are enough of them."""
-        settings = self.settings
-        settings.dataset.load("test")
-        count = len(settings.dataset.load("train"))
-        left = count - held_out_of(count, settings.holdout)
-        if left < 2:
-            raise InputError(
-                f"holdout: found {settings.holdout:g}, which leaves {left} of {count} images to train on, "
-                "expected at least 2"
-            )
-        if settings.initializers.hydra.batch_size < 2:  # type: ignore[attr-defined]
-            raise InputError("initializers.hydra.batch_size: found 1, expected at least 2, for batch norm")
 
 
 def _network_identity(model: str) -> dict[str, Any]:
