@@ -1,4 +1,8 @@
-"""Auto-PGD, whose steps find their own length (APGD, Croce & Hein 2020), as adv-lib computes it."""
+"""Auto-PGD, whose steps find their own length (APGD, Croce & Hein 2020), as adv-lib computes it.
+
+Unlike the paper, adv-lib halves the length at every other of its checks at the latest: from the second check on, it
+compares the best loss with itself.
+"""
 
 from __future__ import annotations
 

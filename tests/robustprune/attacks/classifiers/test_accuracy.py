@@ -25,7 +25,6 @@ ATTACKS = [
     ("l2", {"name": "apgd", "norm": "l2", "restarts": 2}),
     ("linf", {"name": "fab", "steps": 20}),
     ("linf", {"name": "square", "queries": 1000}),
-    ("linf", {"name": "standard", "steps": 20, "queries": 100}),
 ]
 
 every_attack = pytest.mark.parametrize(("norm", "settings"), ATTACKS)

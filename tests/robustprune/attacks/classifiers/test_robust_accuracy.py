@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustprune.attacks import PgdSettings
+from robustprune.attacks import PgdSettings, configured, frozen
 from robustprune.attacks.adversarial_library.apgd import ApgdSettings
 from robustprune.attacks.adversarial_library.ddn import DdnSettings
 from robustprune.attacks.adversarial_library.standard import StandardSettings
@@ -141,7 +141,15 @@ def test_the_four_attacks_of_standard_find_what_the_ball_allows() -> None:
     settings = StandardSettings(epsilon=middle(problem), steps=20, queries=100)
     found = attacked(loud(problem), settings)
     assert set(found.alone) == {"ce", "dlr"}
-    assert torch.equal(found.stays, optimum(problem)["linf"] > settings.epsilon)
+    allowed = optimum(problem)["linf"] <= settings.epsilon
+    assert torch.equal(found.stays, ~allowed)
+    # By itself too, where only what withstands an attack goes on to the next.
+    hidden = loud(problem)
+    with frozen(hidden.classifier):
+        run = configured(settings, torch.Generator().manual_seed(0))
+        images = run(hidden.classifier, hidden.pixels, hidden.labels)
+    assert torch.equal(hidden.classifier(images).argmax(dim=1) != hidden.labels, allowed)
+    assert (images - hidden.pixels).abs().max() <= settings.epsilon + 1e-6
 
 
 def test_the_ratio_is_that_of_the_paper_and_no_factor_changes_it() -> None:

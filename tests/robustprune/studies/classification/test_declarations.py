@@ -256,6 +256,22 @@ def test_each_stage_tells_its_own_work(weights: str) -> None:
         assert own.workloads("score", cell(initializer=initializer))
 
 
+def test_the_work_of_measuring_counts_each_attack_of_the_ball() -> None:
+    def operations(**attack: Any) -> float:
+        evaluation = {**SPEC["evaluation"], "attack": {"epsilon": 0.1, **attack}}
+        (baseline,) = study(evaluation=evaluation).baselines([cell()])
+        return sum(part.operations for part in study(evaluation=evaluation).workloads("evaluate_row", baseline))
+
+    clean_pass = operations(name="square", queries=2) - operations(name="square", queries=1)
+    assert clean_pass > 0
+    # A step is a forward and a backward pass, on the cross-entropy and on the logits ratio.
+    assert operations(name="pgd", steps=6) - operations(name="pgd", steps=5) == pytest.approx(4 * clean_pass)
+    aimed = operations(name="apgd", steps=6, targets=3) - operations(name="apgd", steps=5, targets=3)
+    assert aimed == pytest.approx((1 + 3) * 2 * clean_pass)
+    standard = operations(name="standard", queries=20) - operations(name="standard", queries=10)
+    assert standard == pytest.approx(10 * clean_pass)
+
+
 def test_scores_depend_on_images_and_attacks_only_where_they_see_them() -> None:
     other = study(adversary={"steps": 2, "random_start": True}, dataset={**SPEC["dataset"], "seed": 1})
     attacked = study(adversary={"steps": 2, "random_start": True})
