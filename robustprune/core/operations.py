@@ -6,7 +6,8 @@ weights'. So, in forward passes per image,
 
     attack       steps × (forward + input gradient)                             2 steps
     training     forward + input gradient + weight gradient                     3
-    adversarial  the attack, and training on clean and on attacked images       2 steps + 6
+    adversarial  the attack, the batch's statistics for it, and training on
+                 clean and on attacked images                                   2 steps + 7
     measuring    forward on clean and on attacked images, and the attack        2 steps + 2
 
 Left out is what is no convolution: batch norm, activations, losses, boxes, the optimizer. They take memory bandwidth
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-FORWARD = INPUT_GRADIENT = WEIGHT_GRADIENT = 1
+FORWARD = INPUT_GRADIENT = WEIGHT_GRADIENT = STATISTICS = 1
 
 
 class Work(NamedTuple):
@@ -44,7 +45,7 @@ def training_passes(attack: AttackWork | None, *, clean_too: bool = True) -> int
         clean_too: the attacked image is trained on beside the clean one, not in its place.
     """
     own = FORWARD + INPUT_GRADIENT + WEIGHT_GRADIENT
-    return own if attack is None else attack.passes + (1 + clean_too) * own
+    return own if attack is None else attack.passes + STATISTICS + (1 + clean_too) * own
 
 
 def training(

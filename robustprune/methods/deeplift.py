@@ -19,15 +19,25 @@ from robustprune.task import Task, first_images
 
 
 class DeepLiftSettings(Settings):
-    """How many images are explained, and against what."""
+    """How many images are explained, against what, and how contributions become importance."""
 
     images: int | None = Field(default=64, ge=1, description="training images used; null for all")
     batch_size: int = Field(default=8, ge=1)
-    reference: Literal["zeros", "mean"] = "zeros"
+    reference: Literal["zeros", "mean"] = Field(
+        default="mean", description="what images are compared with: black, or their own mean"
+    )
+    magnitude_of: Literal["batch", "image"] = Field(
+        default="batch", description="|contribution| is averaged over micro-batches, or over images one by one"
+    )
+    normalise: Literal["none", "filter"] = Field(
+        default="none", description="filter: every filter's importance has norm 1, so that none outweighs another"
+    )
 
 
 def deeplift(network: nn.Module, problem: Problem, settings: DeepLiftSettings) -> dict[str, Tensor]:
     """Return importance per layer: the mean over micro-batches of |contribution|, in the weights' shape.
+
+    What is important depends on the reference; `benchmarks.scores` compares them.
 
     Raises:
         InputError: the network computes what DeepLIFT cannot explain.
@@ -39,11 +49,20 @@ def deeplift(network: nn.Module, problem: Problem, settings: DeepLiftSettings) -
         sums = [inputs.sum(dim=0) for inputs, _ in task.batches(settings.batch_size, images=images)]
         reference = torch.stack(sums).sum(dim=0) / images
 
+    together = settings.batch_size if settings.magnitude_of == "batch" else 1
+
     def by_batch() -> Iterator[dict[str, Tensor]]:
-        for inputs, targets in task.batches(settings.batch_size, images=images):
+        for inputs, targets in task.batches(together, images=images):
             yield contributions(task, network, inputs, targets, reference=reference, layers=layers)
 
-    return mean_magnitude(by_batch(), batches=-(-images // settings.batch_size))
+    importance = mean_magnitude(by_batch(), batches=-(-images // together))
+    return importance if settings.normalise == "none" else {name: _by_filter(own) for name, own in importance.items()}
+
+
+def _by_filter(importance: Tensor) -> Tensor:
+    """Return importance whose norm is 1 in every filter, and 0 in one of no importance."""
+    norm: Tensor = importance.flatten(1).norm(dim=1).view(-1, *[1] * (importance.ndim - 1))
+    return importance / norm.clamp(min=torch.finfo(importance.dtype).tiny)
 
 
 def contributions(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import Field
@@ -13,8 +14,13 @@ from robustprune.core.errors import DivergedError
 from robustprune.core.operations import AttackWork, Work, training
 from robustprune.core.settings import Settings
 from robustprune.methods.entry import InitializerEntry
+from robustprune.methods.gates import gated
 from robustprune.methods.problem import Problem
-from robustprune.structures.groups import Layer
+from robustprune.structures.group_scores import group_scores
+from robustprune.structures.groups import CoupledGroup, Layer
+from robustprune.structures.masks import Masks
+from robustprune.structures.removal import kept_decisions
+from robustprune.structures.spread import spread
 from robustprune.task import first_images
 from robustprune.training.state import TrainingState
 
@@ -33,9 +39,8 @@ class HydraSettings(Settings):
 def hydra(network: nn.Module, problem: Problem, settings: HydraSettings) -> dict[str, Tensor]:
     """Return importance |s| per layer, of the shape of its weights, for one structure, scope and ratio.
 
-    The weights stay fixed, and batch norm's statistics move; each step draws the masks anew from the scores. Masks
-    cover what would be pruned for the scores of the moment. Batch norm is not masked: of a pruned filter without it, no
-    gradient would tell whether to take it back.
+    Each weight has a score, or each channel where whole ones are pruned; see `methods.gates`. The weights stay fixed;
+    each step draws the masks anew from the scores, which cover what would be pruned for the scores of the moment.
 
     Raises:
         DivergedError: the robust loss became NaN or infinite.
@@ -46,17 +51,17 @@ def hydra(network: nn.Module, problem: Problem, settings: HydraSettings) -> dict
     layers = problem.layers(network, groups)
     images = first_images(problem.task, settings.images)
     steps_per_epoch = problem.task.steps(images, settings.batch_size)
-    scores = {name: initial_scores(layer).requires_grad_() for name, layer in layers.items()}
+    scores: _WeightScores | _ChannelScores
+    scores = _ChannelScores(network, layers, groups) if problem.is_coupled else _WeightScores(layers)
     optimizer = torch.optim.SGD(
-        list(scores.values()),
+        list(scores.tensors.values()),
         lr=settings.learning_rate,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, settings.epochs * steps_per_epoch))
     state = TrainingState(
-        # The attack sees the statistics of batch norm, which move though the weights stay fixed.
-        tensors={**scores, **dict(network.named_buffers())},
+        tensors={**scores.tensors, **dict(network.named_buffers())},
         optimizer=optimizer,
         generator=problem.generator,
         progress=problem.progress,
@@ -65,10 +70,7 @@ def hydra(network: nn.Module, problem: Problem, settings: HydraSettings) -> dict
     schedule.last_epoch = finished * steps_per_epoch
     for epoch in range(finished + 1, settings.epochs + 1):
         for inputs, targets in problem.task.batches(settings.batch_size, images=images, generator=problem.generator):
-            masks = problem.masks({name: score.detach().abs() for name, score in scores.items()}, groups)
-            weights = {
-                f"{name}.weight": masked(layer.weight, scores[name], masks[name]) for name, layer in layers.items()
-            }
+            weights = scores.masked(problem.masks(scores.importance(), groups))
             optimizer.zero_grad(set_to_none=True)
             loss = problem.objective(network, inputs, targets, weights)
             if not loss.isfinite():
@@ -77,7 +79,45 @@ def hydra(network: nn.Module, problem: Problem, settings: HydraSettings) -> dict
             optimizer.step()
             schedule.step()
         state.save(epoch)
-    return {name: score.detach().abs() for name, score in scores.items()}
+    return scores.importance()
+
+
+class _WeightScores:
+    """A score s per weight, in the weight's shape."""
+
+    def __init__(self, layers: Mapping[str, Layer]) -> None:
+        self._layers = layers
+        self.tensors = {name: initial_scores(layer).requires_grad_() for name, layer in layers.items()}
+
+    def importance(self) -> dict[str, Tensor]:
+        return {name: score.detach().abs() for name, score in self.tensors.items()}
+
+    def masked(self, masks: Masks) -> dict[str, Tensor]:
+        return {
+            f"{name}.weight": masked(layer.weight, self.tensors[name], masks[name])
+            for name, layer in self._layers.items()
+        }
+
+
+class _ChannelScores:
+    """A score s per channel, of every group (decisions,); first what its filters' weights would have on average."""
+
+    def __init__(self, network: nn.Module, layers: Mapping[str, Layer], groups: Sequence[CoupledGroup]) -> None:
+        self._network, self._layers, self._groups = network, layers, groups
+        weights = {name: initial_scores(layer).abs() for name, layer in layers.items()}
+        first = group_scores(weights, groups, comparable=True)
+        self.tensors = {f"group.{index}": scores.requires_grad_() for index, scores in enumerate(first)}
+
+    def importance(self) -> dict[str, Tensor]:
+        return spread([score.detach().abs() for score in self.tensors.values()], self._groups, self._layers)
+
+    def masked(self, masks: Masks) -> dict[str, Tensor]:
+        kept = kept_decisions(self._groups, masks)
+        gates = [
+            straight_through(score, stays.to(score.device))
+            for score, stays in zip(self.tensors.values(), kept, strict=True)
+        ]
+        return gated(self._network, self._groups, gates)
 
 
 def initial_scores(layer: Layer) -> Tensor:
@@ -89,8 +129,13 @@ def initial_scores(layer: Layer) -> Tensor:
 
 def masked(weight: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
     """Return W ⊙ m, with the straight-through gradient ∂L/∂s = sign(s) · W · ∂L/∂(W ⊙ m)."""
+    return weight * straight_through(scores, mask)
+
+
+def straight_through(scores: Tensor, mask: Tensor) -> Tensor:
+    """Return m as numbers, with the gradient of |s| in place of its own."""
     magnitude = scores.abs()
-    return weight * (mask + (magnitude - magnitude.detach()))
+    return mask + (magnitude - magnitude.detach())
 
 
 def _work(

@@ -42,7 +42,8 @@ def dependency_groups(
     sound = [group for group in graph.get_all_groups() if _is_sound(group, graph)]
     names = {module: name for name, module in network.named_modules()}
     depth = {name: position for position, name in enumerate(names.values())}
-    groups = [_group(group, names) for group in sound]
+    copying = [pruner.prune_in_channels for pruner in (pruners or {}).values()]
+    groups = [_group(group, names, copying) for group in sound]
     return sorted(groups, key=lambda group: depth[next(iter(group.filters))])
 
 
@@ -78,7 +79,7 @@ def _is_sound(group: Any, graph: Any) -> bool:
     return True
 
 
-def _group(group: Any, names: Mapping[nn.Module, str]) -> CoupledGroup:
+def _group(group: Any, names: Mapping[nn.Module, str], copying: Sequence[Any]) -> CoupledGroup:
     from torch_pruning.pruner import function
 
     filters = (
@@ -92,6 +93,7 @@ def _group(group: Any, names: Mapping[nn.Module, str]) -> CoupledGroup:
         decisions=len(group[0].idxs),
         filters=_members(group, names, filters),
         readers=_members(group, names, readers),
+        copied=any(item.dep.handler in copying for item in group),
         norms=_members(group, names, norms),
         dependencies=group,
     )

@@ -1,4 +1,8 @@
-"""Masks of a network: one boolean tensor per prunable layer, `True` where a weight is kept."""
+"""Masks of a network: one boolean tensor per prunable layer, `True` where a weight is kept.
+
+Where a filter leaves as such, its bias or its channel of batch norm goes with it: those have masks too, by the
+parameter's name (`removal.departing`).
+"""
 
 from __future__ import annotations
 
@@ -41,8 +45,14 @@ def largest(scores: Tensor, count: int) -> Tensor:
 
 @torch.no_grad()
 def apply(masks: Mapping[str, Tensor], network: nn.Module) -> None:
-    """Set the pruned weights of every masked layer to exactly zero; the kept ones keep every bit."""
+    """Set what is pruned to exactly zero; what is kept keeps every bit.
+
+    Args:
+        masks: of a layer's weights, by the layer's name; or of any parameter, by its own.
+        network: changed in place.
+    """
+    modules, parameters = dict(network.named_modules()), dict(network.named_parameters())
     for name, mask in masks.items():
-        weight = network.get_submodule(name).weight
-        assert isinstance(weight, Tensor)
-        weight.masked_fill_(~mask, 0.0)
+        found = parameters[name] if name in parameters else modules[name].weight
+        assert isinstance(found, Tensor)
+        found.masked_fill_(~mask, 0.0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustprune.structures.groups import CoupledGroup
 
@@ -45,6 +45,28 @@ def kept_decisions(groups: Sequence[CoupledGroup], masks: Mapping[str, Tensor]) 
             stays[members.decisions[rows]] = True
         kept.append(stays)
     return kept
+
+
+def departing(network: nn.Module, groups: Sequence[CoupledGroup], kept: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Return masks of what leaves a network with its filters, by the parameter's name: scale and shift of batch norm,
+    and biases, (channels,) each, `True` where they stay.
+
+    Without it a masked filter would go on emitting a constant, and a trainable one, as no smaller network could.
+
+    Args:
+        network: that the groups are of.
+        groups: whose filters are masked as such.
+        kept: of every group (decisions,), boolean.
+    """
+    parameters = dict(network.named_parameters())
+    masks: dict[str, Tensor] = {}
+    for group, stays in zip(groups, kept, strict=True):
+        for layer, members in (*group.filters.items(), *group.norms.items()):
+            for name in [f"{layer}.bias", *([f"{layer}.weight"] if layer in group.norms else [])]:
+                if name in parameters:
+                    mask = masks.setdefault(name, torch.ones(len(parameters[name]), dtype=torch.bool))
+                    mask[members.indices] = stays[members.decisions]
+    return {name: mask.to(parameters[name].device) for name, mask in masks.items()}
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,9 +21,10 @@ from robustprune.plugins import Registry, identities
 from robustprune.structures import SCOPES, STRUCTURES, Masks, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
-from robustprune.structures.removal import ChannelCounts, channel_counts, kept_decisions, remove
+from robustprune.structures.removal import ChannelCounts, channel_counts, departing, kept_decisions, remove
 from robustprune.task import Task
-from robustprune.training import Objective
+from robustprune.training import Objective, Training, train
+from robustprune.training.renewal import is_due, renew
 from sweeps.study import NONE, Axis, Cell, Stage, Study
 
 # With the names of plug-ins that cannot be used: `check_methods` tells why, where a grid has one.
@@ -44,10 +46,29 @@ def structure_entry(name: str) -> tuple[Registry[Any], str]:
 
 
 class Pruned(NamedTuple):
-    """What pruning left: masks to hold while training, none where channels left the network; and the channels."""
+    """What pruning left of a network.
+
+    Attributes:
+        masks: of each pruned layer's weights, by the layer's name; none where channels left the network.
+        channels: how many there are left, where whole ones were pruned.
+        departed: masks of what left with filters that are masked as such, by the parameter's name.
+    """
 
     masks: Masks
     channels: ChannelCounts | None
+    departed: Masks = {}  # noqa: RUF012 (never changed)
+
+    @property
+    def held(self) -> Masks:
+        """All that training holds at zero."""
+        return self.masks | self.departed
+
+
+class Retrained(NamedTuple):
+    """What became of a pruned network: the epoch that was kept, from 1; and what renewing its statistics took."""
+
+    epoch: int
+    renew_s: float
 
 
 class PruningStudy(Study):
@@ -206,9 +227,69 @@ class PruningStudy(Study):
         if structure.removes:
             remove(groups, kept)
             return Pruned({}, channel_counts(kept))
-        masks = {name: mask.to(task.device) for name, mask in masks.items()}
-        masking.apply(masks, network)
-        return Pruned(masks, channel_counts(kept) if kept else None)
+        pruned = Pruned(
+            {name: mask.to(task.device) for name, mask in masks.items()},
+            channel_counts(kept) if kept else None,
+            departing(network, groups, kept),
+        )
+        masking.apply(pruned.held, network)
+        return pruned
+
+    def retrain(
+        self,
+        network: nn.Module,
+        cell: Cell,
+        pruned: Pruned,
+        *,
+        objective: Objective,
+        settings: Training,
+        generator: torch.Generator,
+        chosen_by: Callable[[nn.Module], float] | None = None,
+        progress: Progress = NOWHERE,
+    ) -> Retrained:
+        """Train what pruning left of a network, in place, with statistics of batch norm that are its own.
+
+        They are renewed wherever they are read and would be stale: before training, where its epochs are chosen among;
+        and in the end, unless it took so many steps that they have forgotten the network before it. Training itself
+        normalises by the batch, and its attack too.
+
+        Args:
+            network: pruned; left in eval mode.
+            cell: the point of the grid.
+            pruned: what pruning left.
+            objective: see `training.train`, as for the rest.
+            settings: of the training.
+            generator: of the training.
+            chosen_by: see `training.train`.
+            progress: see `training.train`.
+        """
+        seconds = 0.0
+
+        def renewed() -> float:
+            """Renew statistics, and return the seconds that took."""
+            start = time.perf_counter()
+            if self.settings.renewal is not None:
+                own = generator_for(int(cell["seed"]), "renew")
+                under_attack = self.objective(objective.task, own, attacked=objective.attack is not None)
+                renew(network.eval(), objective=under_attack, settings=self.settings.renewal, generator=own)
+            return time.perf_counter() - start
+
+        if chosen_by is not None:
+            seconds += renewed()
+        epoch = train(
+            network,
+            objective=objective,
+            settings=settings,
+            generator=generator,
+            masks=pruned.held,
+            chosen_by=chosen_by,
+            progress=progress,
+        )
+        steps = epoch * objective.task.steps(objective.task.images, settings.batch_size)
+        done_already = chosen_by is not None and epoch == 0
+        if is_due(network, steps=steps) and not done_already:
+            seconds += renewed()
+        return Retrained(epoch, seconds)
 
     # Parts
 

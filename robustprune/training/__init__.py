@@ -2,6 +2,7 @@
 
 from robustprune.training.loop import train
 from robustprune.training.objective import Objective
+from robustprune.training.renewal import Renewal
 from robustprune.training.settings import Training
 
-__all__ = ["Objective", "Training", "train"]
+__all__ = ["Objective", "Renewal", "Training", "train"]

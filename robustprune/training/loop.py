@@ -65,7 +65,7 @@ def train(
             optimizer.step()
             masking.apply(masks or {}, network)
         if best is not None and chosen_by is not None:
-            best.offer(epoch, chosen_by(network))
+            best.offer(epoch, chosen_by(network.eval()))
         state.save(epoch)
     if best is not None:
         best.restore()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from robustprune.attacks import Attack
 from robustprune.task import Task
+from robustprune.training.batch_norm import statistics_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class Objective:
         """Return the scalar objective of a batch.
 
         Args:
-            network: in the mode to train in; the attack sees it in eval mode whichever that is.
+            network: in the mode to train in; see `attacked` for what the attack sees of it.
             inputs: (N, …), images in [0, 1] where there is an attack.
             targets: as the task's batches have them.
             weights: parameters to use in place of the network's own, by name.
@@ -45,10 +47,15 @@ class Objective:
     def attacked(
         self, network: nn.Module, inputs: Tensor, targets: Any, weights: Mapping[str, Tensor] | None = None
     ) -> Tensor:
-        """Return `inputs` under the attack on the task's own loss, the network being held still in eval mode."""
+        """Return `inputs` under the attack on the task's own loss, the network being held still.
+
+        Of a network in training the attack sees the statistics of the batch, with which its loss is taken, in place of
+        batch norm's running ones; see `training.batch_norm`.
+        """
         assert self.attack is not None
         constant = {name: weight.detach() for name, weight in (weights or {}).items()}
-        with self.task.held_still(network, constant) as answer:
+        seen = statistics_of(inputs, network, self.task, constant) if network.training else nullcontext()
+        with seen, self.task.held_still(network, constant) as answer:
             return self.attack(_Ascended(self.task, answer, targets), inputs)
 
 

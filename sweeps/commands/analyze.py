@@ -29,12 +29,25 @@ if TYPE_CHECKING:
     metavar="X%",
     help="Instead, is the difference smaller than X% of the second level's mean?",
 )
+@click.option(
+    "--against",
+    metavar="COLUMN",
+    help="Besides, compare at equal values of this column, such as a size or a speed, instead of equal ratios.",
+)
+@click.option(
+    "--floor",
+    metavar="X|X%",
+    default="5%",
+    show_default=True,
+    help="No star where both means are at most X, or X% of the largest mean.",
+)
 @click.pass_obj
 def analyze(
     console: Console,
     source: str,
     metric: str | None,
     design: Design | None,
+    classical: bool | None,
     study: str | None,
     axes: str | None,
     along: str | None,
@@ -42,6 +55,8 @@ def analyze(
     form: str,
     factors: tuple[str, str] | None,
     margin: str | None,
+    against: str | None,
+    floor: str,
 ) -> None:
     """Test every pair of levels of one factor, the others fixed, at each ratio.
 
@@ -52,14 +67,23 @@ def analyze(
     sweeps analyze runs/demo --two-way initializer structure        does one depend on the other?
     sweeps analyze runs/demo --two-way initializer ratio            does it depend on the ratio?
     sweeps analyze runs/demo --metric inference_ms --equivalence 5% is the time the same?
+    sweeps analyze runs/demo --against speedup                      which is better at equal speed?
 
-    By default, a one-way ANOVA of two levels: `p_value`, and `p_holm`, corrected for all levels and ratios of a
-    question; `effect_size` is Hedges' g with its 95% interval. `note` says which runs were dropped, why a test was not
-    made, and, from five runs on, where normality or equal variances are in doubt, with the p-values of robust tests.
+    By default, a one-way ANOVA of two levels, Welch's where groups are independent: `difference` of the means with its
+    95% interval; `p_value`, and `p_holm`, corrected for all levels and ratios of a question; `effect_size` is Hedges' g
+    with its 95% interval. `note` says which runs were dropped, why a test was not made (a level that does not vary
+    between seeds has none), and, from five runs on, where an assumption is in doubt, with the p-values of robust tests.
+
+    `mark` is * where p_holm is below 0.05, but ? where fewer than five runs leave the test's assumptions unchecked.
+    Neither stands where both means lie at the floor.
 
     --two-way gives three lines per analysis, with columns effect, the factors, ratio, metric, design, n, statistic, df,
-    df_error, p_value, p_holm, partial_eta_squared, test, note. Independent: type III sums of squares. Paired: repeated
-    measures of seeds with all cells, degrees of freedom by Greenhouse and Geisser.
+    df_error, p_value, p_holm, mark, partial_eta_squared, test, note. Independent: every cell has a variance of its own,
+    and the values of one trial, where the ratio is a factor, stay together. Paired: repeated measures of seeds with all
+    cells, degrees of freedom by Greenhouse and Geisser. --classical: one variance for all, type III sums of squares.
+
+    --against interpolates the metric of every trial between its rows, and compares levels at five values of COLUMN that
+    the trials of both reach; csv and json hold these lines alone, with COLUMN in place of the ratio.
 
     --equivalence makes two one-sided tests and adds difference_percent with its 90% interval, low_percent and
     high_percent, and a verdict: equivalent (the interval lies within the margin), different (outside) or undecided.
@@ -67,9 +91,21 @@ def analyze(
     from sweeps.reporting.terminal import tables
     from sweeps.results.roles import Given
 
-    if factors and margin:
-        raise click.UsageError("--two-way and --equivalence are different analyses, expected one of them")
+    asked = {"--two-way": factors, "--equivalence": margin, "--against": against}
+    found = [option for option, value in asked.items() if value]
+    if len(found) > 1:
+        raise click.UsageError(f"{' and '.join(found)} are different analyses, expected one of them")
     given = Given(study, axes, along, replicate)
     tables.show_analysis(
-        source, console, metric=metric, design=design, given=given, factors=factors, margin=margin, form=form
+        source,
+        console,
+        metric=metric,
+        design=design,
+        classical=classical,
+        given=given,
+        factors=factors,
+        margin=margin,
+        against=against,
+        floor=floor,
+        form=form,
     )

@@ -43,6 +43,13 @@ def test_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 type=click.Choice(["independent", "paired"]),
                 help="Are trials of one seed blocks? Default: paired for a sweep, independent for a file.",
             ),
+            click.option(
+                "--classical/--welch",
+                "classical",
+                default=None,
+                help="Of independent groups: one variance for all, or one each. Default: --welch; --classical for raw "
+                "values of published means.",
+            ),
             click.option("--study", metavar="NAME", help="Of a file: it has the axes of that study."),
             click.option("--axes", metavar="A,B,C", help="Of a file: its key columns; with --along and --replicate."),
             click.option("--along", metavar="AXIS", help="Of --axes: at each of its values levels are tested."),

@@ -1,6 +1,7 @@
 """Means and p-values as tables for the terminal. The tests are in `statistics`, the page in `page`."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
@@ -8,15 +9,18 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.statistics.analysis import ALPHA
-from sweeps.statistics.assumptions import read_doubt
+from sweeps.statistics.arrays.assumptions import FEWEST, read_doubt
 from sweeps.statistics.cells import check_rows
+from sweeps.statistics.marks import ALPHA, STAR, UNCHECKED_MARK
 from sweeps.statistics.means import in_words, labelled, mean_sd
 from sweeps.statistics.roles import Roles
 
 MISSING = "-"
-STAR = "*"
-STAR_MEANS = f"{STAR} Holm-corrected p < {ALPHA:g}; g is Hedges' g, positive where the first is larger"
+STAR_MEANS = (
+    f"{STAR} Holm-corrected p < {ALPHA:g}; {UNCHECKED_MARK} the same of fewer than {FEWEST} values, whose assumptions "
+    "cannot be checked"
+)
+CONTRAST_MEANS = f"{STAR_MEANS}; g is Hedges' g, positive where the first is larger"
 
 
 def baseline_mean_sd(
@@ -82,9 +86,9 @@ def format_p(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-")
 
 
-def starred(p_holm: float) -> str:
-    """The corrected p-value, with a star where it is significant."""
-    return format_p(p_holm) + (STAR if p_holm < ALPHA else "")
+def starred(p_holm: float, star: str) -> str:
+    """The corrected p-value with its `mark`, which is missing where nothing was compared."""
+    return format_p(p_holm) + (star if isinstance(star, str) else "")
 
 
 def families(tests: pd.DataFrame, *, roles: Roles) -> Iterator[tuple[str, list[tuple[str, pd.DataFrame]]]]:
@@ -117,13 +121,13 @@ def contrast_views(tests: pd.DataFrame, *, roles: Roles) -> list[Table]:
     for factor, pairs in families(tests, roles=roles):
         ratios = sorted({at for _, lines in pairs for at in lines.index})
         first = pairs[0][1].iloc[0]
-        view = plain_view(f"{factor}: {first['metric']}, {first['test']}", "\n".join([STAR_MEANS, *notes(pairs)]))
+        view = plain_view(f"{factor}: {first['metric']}, {first['test']}", "\n".join([CONTRAST_MEANS, *notes(pairs)]))
         view.add_column(Text(f"{roles.along} →"), ratio=1)
         view.add_column("", no_wrap=True)
         for at in ratios:
             view.add_column(f"{at:g}", justify="right", no_wrap=True)
         for name, lines in pairs:
-            columns = (lines[column].reindex(ratios) for column in ("p_value", "p_holm", "effect_size"))
+            columns = (lines[column].reindex(ratios) for column in ("p_value", "p_holm", "mark", "effect_size"))
             cells = map(_contrast_cell, *columns)
             view.add_row(Text(name), "p\nHolm\ng", *cells)
             view.add_section()
@@ -135,17 +139,22 @@ def notes(pairs: Sequence[tuple[str, pd.DataFrame]]) -> list[str]:
     """What was dropped, not tested or doubted in one of the `families`: `not tested: … — hydra vs l1 at 0`.
 
     A doubt is put in words that many lines share: whether the robust tests, whose p-values are in the note, agree with
-    the test made.
+    the test made. What is said of every test is said without places.
     """
     where: dict[str, dict[str, list[str]]] = {}
+    tests = sum(int(lines["p_value"].notna().sum()) for _, lines in pairs)
+    said_of = Counter[str]()
     for name, lines in pairs:
         for at, note, p in zip(lines.index, lines["note"], lines["p_value"], strict=True):
             # A ratio at which this pair was not compared has no note.
             for clause in note.split("; ") if isinstance(note, str) and note else ():
+                said_of[_briefly(clause, p)] += not math.isnan(p)
                 places = where.setdefault(_briefly(clause, p), {}).setdefault(name, [])
                 places += [] if math.isnan(at) else [f"{at:g}"]
     return [
-        f"{said} — " + "; ".join(" at ".join(filter(None, [name, ", ".join(at)])) for name, at in named.items())
+        said
+        if said_of[said] == tests > 1
+        else f"{said} — " + "; ".join(" at ".join(filter(None, [name, ", ".join(at)])) for name, at in named.items())
         for said, named in where.items()
     ]
 
@@ -164,9 +173,9 @@ def _briefly(clause: str, p: float) -> str:
     return f"{doubted}: p={format_p(p)}, but {others}"
 
 
-def _contrast_cell(p: float, p_holm: float, effect: float) -> Text:
+def _contrast_cell(p: float, p_holm: float, star: str, effect: float) -> Text:
     g = MISSING if math.isnan(effect) else f"{effect:+.1f}"
-    holm = Text(starred(p_holm), style="bold" if p_holm < ALPHA else "")
+    holm = Text(starred(p_holm, star), style="bold" if star == STAR else "")
     return Text("\n").join([Text(format_p(p)), holm, Text(g)])
 
 

@@ -99,6 +99,16 @@ def load_published(
     return Published(name=name, values=values, metrics=metrics, remark=" ".join(lines))
 
 
+def bundled_values(name: str, *, roles: Roles) -> Published:
+    """Read the published values of a bundled file, whatever its metrics are called.
+
+    Raises:
+        SweepError: it is of a study with other axes.
+    """
+    header = _table(_read(name)[1], name).columns
+    return load_published(name, roles=roles, known=[str(column) for column in header if column not in roles.axes])
+
+
 def _read(name_or_path: str) -> tuple[str, str]:
     bundled = bundled_files(".csv")
     if name_or_path in bundled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.errors import SweepError
+from sweeps.results.reproduced import reproduced
 from sweeps.results.roles import NOTHING, Given, Known, known_of
 from sweeps.results.sweep import open_rows
 from sweeps.statistics.roles import Roles
@@ -21,25 +22,60 @@ from sweeps.storage.rows import split_location
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Rows without those of a sweep's baseline, and how they are to be compared; `remark` on how that is known."""
+    """Rows without those of a sweep's baseline, and how they are to be compared; `remarks` on how that is known.
+
+    `classical` asks for tests with one variance for all groups, which is of the independent design only.
+    """
 
     rows: pd.DataFrame
     roles: Roles
     metric: str
     design: Design
-    remark: str = ""
+    classical: bool = False
+    remarks: tuple[str, ...] = ()
 
 
-def open_source(location: str, *, metric: str | None, design: Design | None, given: Given = NOTHING) -> Source:
+def open_source(
+    location: str,
+    *,
+    metric: str | None,
+    design: Design | None,
+    classical: bool | None = None,
+    given: Given = NOTHING,
+) -> Source:
     """Read rows; by default a sweep's main metric is compared in blocks, a file's only one in independent groups.
+
+    A file whose means are those of bundled published values is tested as published tables are, by the classical tests,
+    where nothing else is asked for.
 
     Args:
         location: of a sweep, or of a file.
+        metric: the column to compare, if the user names one.
+        design: as the user says, if at all.
+        classical: the same.
         given: what the user says of a file's columns.
 
     Raises:
-        SweepError: there are no rows, or it is not known which columns are axes, or which is the metric.
+        SweepError: there are no rows, it is not known which columns are axes or which is the metric, or the classical
+            tests are asked for in blocks.
     """
+    found = _opened(location, metric=metric, design=design, given=given)
+    if found.design == "paired":
+        if classical:
+            raise SweepError(
+                f"{location}: found --classical, which is of independent groups, expected --design independent"
+            )
+        return found
+    if classical is not None or Path(location).is_dir() or found.metric not in found.rows:
+        return replace(found, classical=bool(classical))
+    name = reproduced(found.rows, metric=found.metric, roles=found.roles)
+    if not name:
+        return found
+    said = f"{location}: its means are those published as {name}, so that tests are the classical ones (else --welch)"
+    return replace(found, classical=True, remarks=(*found.remarks, said))
+
+
+def _opened(location: str, *, metric: str | None, design: Design | None, given: Given) -> Source:
     storage, name = split_location(location)
     if not Path(location).is_file() and Store(storage).read_spec(name) is not None:
         sweep = open_rows(location)
@@ -51,7 +87,7 @@ def open_source(location: str, *, metric: str | None, design: Design | None, giv
             roles=known.roles,
             metric=metric or (sweep.metrics[0] if sweep.metrics else _only_metric(sweep.rows, location, known)),
             design=design or "paired",
-            remark=sweep.remark,
+            remarks=tuple(filter(None, [sweep.remark])),
         )
     rows, known = _read(location, given)
     return Source(
@@ -59,7 +95,7 @@ def open_source(location: str, *, metric: str | None, design: Design | None, giv
         roles=known.roles,
         metric=metric or _only_metric(rows, location, known),
         design=design or "independent",
-        remark=known.remark,
+        remarks=tuple(filter(None, [known.remark])),
     )
 
 

@@ -38,44 +38,66 @@ def questions(rows: pd.DataFrame, *, metric: str, roles: Roles) -> Iterator[list
     Pairs are made where both levels have rows, one per ratio at which either has some. Levels are in sorted order,
     `level_a` before `level_b`; pairs are ordered by levels, then ratio; questions by factor, then fixed levels.
 
-    Raises:
-        ValueError: see `check_rows`.
+    Args:
+        rows: fit by `check_rows`.
+        metric: one of their columns.
+        roles: of the key columns.
     """
-    check_rows(rows, metric=metric, roles=roles)
     cells = _cells(rows, metric=metric, roles=roles)
+    for question in pairs_of_levels(sorted(cells), roles):
+        yield [
+            Pair(keys | {roles.along: at}, cells[a].get(at, _NO_RUNS), cells[b].get(at, _NO_RUNS))
+            for keys, a, b in question
+            for at in sorted(cells[a].keys() | cells[b].keys())
+        ]
+
+
+def pairs_of_levels(known: Sequence[Levels], roles: Roles) -> Iterator[list[tuple[dict[str, Any], Levels, Levels]]]:
+    """Yield, for every question, its pairs of configurations, and what a pair is called: `factor, level_a, …`.
+
+    Args:
+        known: the levels of all configurations, sorted.
+        roles: of the key columns.
+    """
     for position, factor in enumerate(roles.factors):
         answers: dict[Levels, list[Levels]] = {}
-        for levels in sorted(cells):
+        for levels in known:
             answers.setdefault((*levels[:position], "", *levels[position + 1 :]), []).append(levels)
-        for fixed, configurations in answers.items():
+        for fixed, alike in answers.items():
             others = dict(zip(roles.factors, fixed, strict=True))
             pairs = [
-                Pair(
-                    {"factor": factor, "level_a": a[position], "level_b": b[position], **others, roles.along: at},
-                    cells[a].get(at, _NO_RUNS),
-                    cells[b].get(at, _NO_RUNS),
-                )
-                for a, b in combinations(configurations, 2)
-                for at in sorted(cells[a].keys() | cells[b].keys())
+                ({"factor": factor, "level_a": a[position], "level_b": b[position], **others}, a, b)
+                for a, b in combinations(alike, 2)
             ]
             if pairs:
                 yield pairs
+
+
+def configurations(rows: pd.DataFrame, roles: Roles) -> Iterator[tuple[Levels, pd.DataFrame]]:
+    """Yield the rows of each combination of levels."""
+    for levels, part in rows.groupby(roles.factors) if roles.factors else [((), rows)]:
+        yield tuple(levels), part
 
 
 def check_rows(rows: pd.DataFrame, *, metric: str, roles: Roles) -> None:
     """Raise `ValueError` unless `rows` has a complete, unique key and a numeric column `metric` besides."""
     for axis in roles.axes:
         _check_axis(rows, axis, roles)
-    if metric in roles.axes:
-        raise ValueError(f"metric {metric!r} is a key column, expected one that was measured")
-    if metric not in rows:
-        measured = [str(column) for column in rows.columns if column not in roles.axes]
-        raise ValueError(f"metric {metric!r} is not a column of the rows; {nearest(metric, measured)}")
-    _check_metric(rows[metric])
+    check_measured(rows, metric, roles)
     twice = rows.duplicated(list(roles.axes))
     if twice.any():
         key = ", ".join(f"{axis} {rows[axis][twice].iloc[0]}" for axis in roles.axes)
         raise ValueError(f"{twice.sum()} of {len(rows)} rows repeat the key of another, the first is {key}")
+
+
+def check_measured(rows: pd.DataFrame, column: str, roles: Roles, *, what: str = "metric") -> None:
+    """Raise `ValueError` unless `rows` has a column of numbers of that name that is no key; `what` it is to be."""
+    if column in roles.axes:
+        raise ValueError(f"{what} {column!r} is a key column, expected one that was measured")
+    if column not in rows:
+        measured = [str(name) for name in rows.columns if name not in roles.axes]
+        raise ValueError(f"{what} {column!r} is not a column of the rows; {nearest(column, measured)}")
+    _check_numbers(rows[column], what)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -103,18 +125,18 @@ def _check_axis(rows: pd.DataFrame, axis: str, roles: Roles) -> None:
         raise ValueError(f"key column {axis!r} mixes numbers with {words[0]!r}, expected one kind")
 
 
-def _check_metric(values: "pd.Series[Any]") -> None:
+def _check_numbers(values: "pd.Series[Any]", what: str) -> None:
     if not len(values):
         return
     if not pd.api.types.is_numeric_dtype(values):
         words = [value for value in values.dropna() if not isinstance(value, (int, float, np.number))]
         found = repr(words[0]) if words else "no value"
-        raise ValueError(f"metric {values.name!r} holds {found}, expected numbers")
+        raise ValueError(f"{what} {values.name!r} holds {found}, expected numbers")
     sizes = finite(values).abs()
     extreme = sizes[(sizes > _LARGEST) | ((sizes > 0) & (sizes < 1 / _LARGEST))]
     if len(extreme):
         sizes_expected = f"0 or a size from {1 / _LARGEST:g} to {_LARGEST:g}"
-        raise ValueError(f"metric {values.name!r} holds {extreme.iloc[0]:g}, expected {sizes_expected}")
+        raise ValueError(f"{what} {values.name!r} holds {extreme.iloc[0]:g}, expected {sizes_expected}")
 
 
 def _cells(rows: pd.DataFrame, *, metric: str, roles: Roles) -> dict[Levels, dict[float, "pd.Series[float]"]]:

@@ -5,7 +5,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from sweeps.statistics.cells import Pair
 
@@ -43,29 +42,25 @@ def samples(pair: Pair, *, design: Design, replicate: str) -> Samples:
     return Samples(pair.a.dropna().to_numpy(), pair.b.dropna().to_numpy(), notes)
 
 
-def untestable(a: Values, b: Values, *, design: Design) -> str:
-    """Return why no test of the means of these samples can be made, or nothing."""
-    if design == "paired":
-        if len(a) < 2:
-            return f"{len(a)} complete blocks, a test needs 2"
-        return "the differences do not vary" if constant(a - b, like=(a, b)) else ""
+def untestable(a: Values, b: Values, *, design: Design, names: tuple[Any, Any]) -> str:
+    """Return why no test of the means of these samples can be made, or nothing.
+
+    Values that do not vary at all are of replicates that repeat nothing, such as seeds of a network whose weights are
+    given: their spread tells nothing of what another replicate would give, in either design.
+
+    Args:
+        a: of the first level.
+        b: of the second.
+        design: how they hang together.
+        names: of the two levels.
+    """
     if min(len(a), len(b)) < 2:
-        return f"groups of {len(a)} and {len(b)}, a test needs 2 in each"
-    return "neither group varies" if constant(a, like=(a, b)) and constant(b, like=(a, b)) else ""
-
-
-def t_test(
-    a: Values,
-    b: Values,
-    *,
-    equal_variances: bool = True,
-    alternative: Literal["two-sided", "less", "greater"] = "two-sided",
-) -> tuple[float, float]:
-    """Return t and p of two independent groups, one of which may be constant."""
-    # Of the values themselves, scipy warns where one group is constant, and its F is below zero where means are equal.
-    groups = [(group.mean(), group.std(ddof=1), len(group)) for group in (a, b)]
-    test = stats.ttest_ind_from_stats(*groups[0], *groups[1], equal_var=equal_variances, alternative=alternative)
-    return float(test.statistic), float(test.pvalue)
+        found = f"{len(a)} complete blocks" if design == "paired" else f"groups of {len(a)} and {len(b)}"
+        return f"{found}, a test needs 2" + ("" if design == "paired" else " in each")
+    still = [str(name) for name, group in zip(names, (a, b), strict=True) if constant(group, like=(a, b))]
+    if still:
+        return f"the values of {' and '.join(still)} do not vary"
+    return "the differences do not vary" if design == "paired" and constant(a - b, like=(a, b)) else ""
 
 
 def constant(values: Values, *, like: tuple[Values, ...]) -> bool:

@@ -70,11 +70,11 @@ def _coupled(labels: Mapping[str, NDArray[np.integer]]) -> _Coupled:
 def _inputs(
     detector: Detector, channels: Mapping[int, Tensor], labels: NDArray[np.integer]
 ) -> dict[str, NDArray[np.integer]]:
-    """Return the labels of what each convolution reads, whose filters read every channel."""
+    """Return the labels of what each convolution reads that is not depthwise."""
     return {
         f"layers.{index}.conv": labels[channels[inputs[0]].numpy()]
         for index, (layer, inputs) in enumerate(zip(detector.layers, detector.inputs, strict=True))
-        if isinstance(layer, Convolutional) and layer.conv.groups == 1
+        if isinstance(layer, Convolutional) and not _is_depthwise(layer.conv)
     }
 
 

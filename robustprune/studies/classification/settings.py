@@ -16,6 +16,7 @@ from robustprune.core.settings import Settings
 from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.studies.classification.training import Retraining, SgdTraining
+from robustprune.training import Renewal
 
 TRAININGS = ("standard", "adversarial")
 
@@ -118,6 +119,9 @@ class ClassificationSettings(Settings):
         description="the attack in adversarial training",
     )
     retrain: Retraining = Retraining()
+    renewal: Renewal | None = Field(
+        default=Renewal(), description="how batch norm's statistics are taken anew after pruning; null: never"
+    )
     initializers: InitializerSettings = InitializerSettings()
     evaluation: Evaluation
     threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")
@@ -175,7 +179,8 @@ def row_inputs(settings: ClassificationSettings, *, training: str, pruned: bool)
         return measured
     attacked = retrained_under_attack(settings, training)
     own = settings.retrain.model_dump(mode="json", exclude={"under_attack"})
-    return measured | {"retraining": _trained(settings, own, attacked=attacked)}
+    renewal = None if settings.renewal is None else settings.renewal.model_dump(mode="json")
+    return measured | {"retraining": _trained(settings, own, attacked=attacked), "renewal": renewal}
 
 
 def retrained_under_attack(settings: ClassificationSettings, training: str) -> bool:

@@ -37,7 +37,6 @@ from robustprune.studies.classification.settings import (
     row_inputs,
     score_inputs,
 )
-from robustprune.studies.classification.training import SgdTraining
 from robustprune.studies.classification.work import stage_work
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, PruningStudy, structure_entry
 from robustprune.task import Task
@@ -47,8 +46,8 @@ from sweeps.study import NONE, Axis, Cell, Stage, TradeOff, Workload
 MODEL = Axis("model", str)
 TRAINING = Axis("training", str, choices=TRAININGS)
 
-ROW_VERSION = 2
-"""Raised when what a row measures changes; CHANGELOG.md says how."""
+PRETRAIN_VERSION, ROW_VERSION = 2, 2
+"""Raised when the same settings give other checkpoints or rows; CHANGELOG.md says how."""
 
 _DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary")
 
@@ -80,6 +79,7 @@ class ClassificationStudy(PruningStudy):
         "inference_ms_dense_p50": float,
         "speedup": float,
         "retrain_s": float,
+        "renew_s": float,
         "evaluate_s": float,
         "device": str,
         "threads": int,
@@ -148,12 +148,13 @@ class ClassificationStudy(PruningStudy):
             # Weights that are given are the same for every seed.
             axes = ("model", "training", *(() if given else ("seed",)))
             inputs = self._once(pretrain_inputs, model=model, training=training) | _network_identity(model)
-            return Stage(axes, inputs, fields=(*_DATA, "pretrain"))
+            version = PRETRAIN_VERSION if training == "adversarial" and not given else 1
+            return Stage(axes, inputs, version=version, fields=(*_DATA, "pretrain"))
         if name == "evaluate_row":
             pruned = not self.is_baseline(cell)
             inputs = self._once(row_inputs, training=training, pruned=pruned)
             inputs = inputs | (identities(structure_entry(str(cell["structure"]))) if pruned else {})
-            fields = (*_DATA, "retrain", "evaluation")
+            fields = (*_DATA, "retrain", "renewal", "evaluation")
             axes = tuple(axis.name for axis in self.axes)
             return Stage(axes, inputs, version=ROW_VERSION, fields=fields, reads=("pretrain", "score"))
         assert name == "score"
@@ -194,12 +195,14 @@ class ClassificationStudy(PruningStudy):
         if self.settings.given(model, training) is not None:
             return to_arrays(task.fresh(0).state_dict())
         classifier = task.fresh(int(cell["seed"]))
-        self._train(
+        settings, generator = self.settings.pretrain, generator_for(int(cell["seed"]), "pretrain")
+        objective = self.objective(task, generator, attacked=self.is_attacked(cell))
+        train(
             classifier,
-            task,
-            self.settings.pretrain,
-            attacked=self.is_attacked(cell),
-            generator=generator_for(int(cell["seed"]), "pretrain"),
+            objective=objective,
+            settings=settings,
+            generator=generator,
+            chosen_by=task.chosen_by(objective.attack, settings.batch_size),
             progress=progress,
         )
         return to_arrays(classifier.state_dict())
@@ -213,19 +216,23 @@ class ClassificationStudy(PruningStudy):
         task = replace(self.task(cell), evaluation=settings.evaluation)
         classifier = task.restored(checkpoint)
         start = time.perf_counter()
-        pruned, best_epoch = self.prune(classifier, cell, scores, task=task), 0
+        pruned, best_epoch, renew_s = self.prune(classifier, cell, scores, task=task), 0, None
         channels = pruned.channels or channel_counts(
             [torch.ones(group.decisions, dtype=torch.bool) for group in task.coupled_groups(classifier)]
         )
         task.placed(classifier)  # what is left of a weight has a memory format of its own
         if not self.is_baseline(cell):
-            best_epoch = self._train(
+            generator = generator_for(int(cell["seed"]), "retrain")
+            attacked = retrained_under_attack(settings, str(cell["training"]))
+            objective = self.objective(task, generator, attacked=attacked)
+            best_epoch, renew_s = self.retrain(
                 classifier,
-                task,
-                settings.retrain,
-                attacked=retrained_under_attack(settings, str(cell["training"])),
-                generator=generator_for(int(cell["seed"]), "retrain"),
-                masks=pruned.masks,
+                cell,
+                pruned,
+                objective=objective,
+                settings=settings.retrain,
+                generator=generator,
+                chosen_by=task.chosen_by(objective.attack, settings.retrain.batch_size),
                 progress=progress,
             )
         retrained = time.perf_counter()
@@ -244,6 +251,7 @@ class ClassificationStudy(PruningStudy):
             ),
             "best_epoch": best_epoch,
             "retrain_s": retrained - start,
+            "renew_s": renew_s,
             "evaluate_s": time.perf_counter() - retrained - measured.attack_s,
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
@@ -289,28 +297,6 @@ class ClassificationStudy(PruningStudy):
             device=device,
             weights=None if weights is None else fill,
             loss_name=settings.loss,
-        )
-
-    def _train(
-        self,
-        classifier: Classifier,
-        task: ClassificationTask,
-        settings: SgdTraining,
-        *,
-        attacked: bool,
-        generator: torch.Generator,
-        masks: Mapping[str, torch.Tensor] | None = None,
-        progress: Progress,
-    ) -> int:
-        objective = self.objective(task, generator, attacked=attacked)
-        return train(
-            classifier,
-            objective=objective,
-            settings=settings,
-            generator=generator,
-            masks=masks,
-            chosen_by=task.chosen_by(objective.attack, settings.batch_size),
-            progress=progress,
         )
 
 

@@ -18,6 +18,7 @@ from robustprune.methods import INITIALIZERS, NoSettings
 from robustprune.structures import STRUCTURES
 from robustprune.studies.classification.settings import ClassificationSettings, retrained_under_attack
 from robustprune.training import Training
+from robustprune.training.renewal import renewal_work
 from sweeps.study import NONE, Cell
 
 
@@ -54,7 +55,14 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
     if is_baseline:
         return [measuring]
     attacked = retrained_under_attack(settings, training)
-    return [_training(f"{model}: retraining", settings, settings.retrain, attacked, left), measuring]
+    retraining = _training(f"{model}: retraining", settings, settings.retrain, attacked, left)
+    if settings.renewal is None:
+        return [retraining, measuring]
+    images = len(settings.dataset.load("train"))
+    images -= held_out_of(images, settings.holdout)
+    attack = attack_work(settings.adversary) if attacked else None
+    renewed = renewal_work(settings.renewal, forward=left, images=images, attack=attack, clean_too=False)
+    return [retraining, renewed, measuring]
 
 
 def _training(kind: str, settings: ClassificationSettings, training: Training, attacked: bool, forward: float) -> Work:

@@ -19,6 +19,7 @@ from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.structures import SCOPES
 from robustprune.studies.detection.training import AdamTraining
+from robustprune.training import Renewal
 
 MOST_IMAGES = 5000
 """Measured on more images than these, all of COCO's val2017, a model's detections are not kept by default."""
@@ -76,6 +77,9 @@ class DetectionSettings(Settings):
     base: BaseTraining | None = Field(default=None, validate_default=True)
     pretrain: AdamTraining
     finetune: AdamTraining
+    renewal: Renewal | None = Field(
+        default=Renewal(), description="how batch norm's statistics are taken anew after pruning; null: never"
+    )
     initializers: InitializerSettings = InitializerSettings()
     scope: Literal["layer", "global"] = Field(
         default="layer", description="the same ratio in every layer, or one ranking of all weights"
@@ -146,7 +150,9 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
         "base": common | own_training,
         "pretrain": robust | {"training": plain["pretrain"]},
         **{name: _scored(settings, name, robust, common) for name in INITIALIZERS},
-        "evaluate_row": measured | pruning | {"train": train, "training": plain["finetune"], **trained},
+        "evaluate_row": measured
+        | pruning
+        | {"train": train, "training": plain["finetune"], "renewal": plain["renewal"], **trained},
         "baseline": measured,
     }
 

@@ -39,8 +39,8 @@ from sweeps.study import NONE, Axis, Cell, Gallery, Lines, Stage, Workload
 
 COLOUR = Axis("colour", str, choices=("rgb", "greyscale"))
 
-ROW_VERSION, COUPLED_SCORES_VERSION = 2, 2
-"""Raised when what a row measures, or how scores under coupled masks are found, changes; CHANGELOG.md says how."""
+PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION = 2, 3, 3
+"""Raised when the same settings give other checkpoints, scores under coupled masks, or rows; CHANGELOG.md says how."""
 
 _DATA = ("dataset", "detector", "compute", "loader", "threads")
 _ROBUST = (*_DATA, "attack")
@@ -77,6 +77,7 @@ class DetectionStudy(PruningStudy):
         "filters_pruned": float,
         "engine": str,
         "finetune_s": float,
+        "renew_s": float,
         "evaluate_s": float,
         "device": str,
         "threads": int,
@@ -136,9 +137,11 @@ class DetectionStudy(PruningStudy):
         checkpoint = ("colour", "seed") if self.settings.share_pretraining else trial
         initializer, structure = str(cell["initializer"]), str(cell["structure"])
         if name == "base":
-            return Stage((), self._inputs["base"], fields=(*_DATA, "base"))
+            # Weights that are given are the same in every colour.
+            base = () if self.settings.detector.weights is not None else ("colour",)
+            return Stage(base, self._inputs["base"], fields=(*_DATA, "base"))
         if name == "evaluate_row":
-            fields = (*_PRUNED, "base", "finetune", "evaluation", "detections", "keep_models")
+            fields = (*_PRUNED, "base", "finetune", "renewal", "evaluation", "detections", "keep_models")
             if self.is_baseline(cell):
                 inputs = self._inputs["baseline"]
                 return Stage((*trial, "ratio"), inputs, version=ROW_VERSION, fields=fields, reads=("base", "score"))
@@ -147,7 +150,8 @@ class DetectionStudy(PruningStudy):
         if self.is_baseline(cell):
             return None
         if name == "pretrain":
-            return Stage(checkpoint, self._inputs["pretrain"], fields=(*_ROBUST, "pretrain"))
+            fields = (*_ROBUST, "pretrain", "share_pretraining")
+            return Stage(checkpoint, self._inputs["pretrain"], version=PRETRAIN_VERSION, fields=fields)
         assert name == "score"
         version = COUPLED_SCORES_VERSION if initializer == "hydra" and structure == "structured" else 1
         return self.scored(
@@ -189,8 +193,8 @@ class DetectionStudy(PruningStudy):
 
     @frees_device_memory
     def base(self, cell: Cell, progress: Progress = NOWHERE) -> Arrays:
-        """Train on clean colour images, or take the weights given."""
-        task = self._task("rgb")
+        """Train on clean images, or take the weights given."""
+        task = self._task("rgb" if self.settings.detector.weights is not None else str(cell["colour"]))
         detector = task.fresh(self.settings.base_seed)
         if self.settings.detector.weights is None:
             assert self.settings.base is not None
@@ -208,7 +212,9 @@ class DetectionStudy(PruningStudy):
         """Train adversarially, from the base detector."""
         task = self._task(str(cell["colour"]))
         detector = task.restored(base)
-        generator = generator_for(int(cell["seed"]), "pretrain")
+        # A checkpoint of one trial alone is a training of its own.
+        trial = () if self.settings.share_pretraining else (cell["structure"], cell["initializer"], cell["colour"])
+        generator = generator_for(int(cell["seed"]), "/".join(("pretrain", *map(str, trial))))
         train(
             detector,
             objective=self.objective(task, generator, attacked=True),
@@ -227,17 +233,18 @@ class DetectionStudy(PruningStudy):
         task = replace(self.task(cell), attack_settings=settings.attack, evaluation=settings.evaluation)
         detector = task.restored(checkpoint)
         start = time.perf_counter()
-        masks = self.prune(detector, cell, scores, task=task).masks
+        pruned, renew_s = self.prune(detector, cell, scores, task=task), None
         if not self.is_baseline(cell):
             generator = generator_for(int(cell["seed"]), "finetune")
-            train(
+            renew_s = self.retrain(
                 detector,
+                cell,
+                pruned,
                 objective=self.objective(task, generator, attacked=True),
                 settings=settings.finetune,
                 generator=generator,
-                masks=masks,
                 progress=progress,
-            )
+            ).renew_s
         finetuned = time.perf_counter()
         with in_full_precision():
             measured = task.detections(detector, seed=int(cell["seed"]))
@@ -248,13 +255,14 @@ class DetectionStudy(PruningStudy):
             **task.precisions(measured),
             **measure_pruned(
                 detector,
-                masks,
+                pruned.masks,
                 dense=task.restored(checkpoint),
                 image_size=size,
                 repeats=settings.evaluation.timing_repeats,
                 warm_up=settings.evaluation.timing_warm_up,
             ),
             "finetune_s": finetuned - start,
+            "renew_s": renew_s,
             "evaluate_s": time.perf_counter() - finetuned,
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),

@@ -12,6 +12,7 @@ from robustprune.detection import networks
 from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings
 from robustprune.studies.detection.settings import DetectionSettings
+from robustprune.training.renewal import renewal_work
 
 
 class Scale(NamedTuple):
@@ -61,9 +62,14 @@ def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
     # The detector and its unpruned twin take turns.
     timed = 2 * (settings.evaluation.timing_repeats + settings.evaluation.timing_warm_up)
     measured = measuring(forward=of.forward, images=of.validation_images, timed=timed, attack=of.attack)
+    renewed = (
+        []
+        if settings.renewal is None
+        else [renewal_work(settings.renewal, forward=of.forward, images=of.images, attack=of.attack)]
+    )
     return {
         "base": [base],
         "pretrain": [adversarial("adversarial training", settings.pretrain.epochs)],
-        "evaluate_row": [adversarial("fine-tuning", settings.finetune.epochs), measured],
+        "evaluate_row": [adversarial("fine-tuning", settings.finetune.epochs), *renewed, measured],
         "baseline": [measured],
     }

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sweeps.reporting.page.html_tables import scrolling
-from sweeps.reporting.summary import MISSING, STAR
+from sweeps.reporting.summary import MISSING
+from sweeps.statistics.marks import STAR
 
 
 class Line(NamedTuple):

@@ -9,14 +9,12 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.reporting.summary import MISSING, STAR, families, format_p, notes, plain_view, starred
-from sweeps.statistics.analysis import ALPHA
+from sweeps.reporting.summary import CONTRAST_MEANS, MISSING, STAR_MEANS, families, format_p, notes, plain_view, starred
+from sweeps.statistics.equal_size import roles_at
 from sweeps.statistics.means import in_words
 from sweeps.statistics.roles import Roles
 
-_TWO_WAY_MEANS = (
-    f"{STAR} Holm-corrected p < {ALPHA:g}; η²p is the share of an effect in the sum of squares of it and the error"
-)
+_TWO_WAY_MEANS = f"{STAR_MEANS}; η²p is the share of an effect in the sum of squares of it and the error"
 _EQUIVALENCE_MEANS = (
     "differences are in percent of the second's mean; equivalent: the interval lies within the margin, "
     "different: outside"
@@ -35,7 +33,12 @@ def two_way_view(tests: pd.DataFrame, *, roles: Roles) -> Table:
         for index, line in enumerate(lines.to_dict("records")):
             place = ["" if index else name, "" if index % 3 else _number(line[roles.along]), line["effect"]]
             freedom = MISSING if math.isnan(line["df"]) else f"{line['df']:.3g}, {line['df_error']:.3g}"
-            numbers = [_number(line["statistic"]), freedom, format_p(line["p_value"]), starred(line["p_holm"])]
+            numbers = [
+                _number(line["statistic"]),
+                freedom,
+                format_p(line["p_value"]),
+                starred(line["p_holm"], line["mark"]),
+            ]
             view.add_row(*map(Text, place), *numbers, _number(line["partial_eta_squared"], ".3f"))
         view.add_section()
     return view
@@ -61,6 +64,24 @@ def equivalence_views(tests: pd.DataFrame, *, roles: Roles) -> list[Table]:
             interval = _interval(line["low_percent"], line["high_percent"], "+.1f")
             p = [format_p(line["p_value"]), format_p(line["p_holm"])]
             view.add_row(name, at, _number(line["difference_percent"], "+.1f"), interval, *p, line["verdict"])
+        views.append(view)
+    return views
+
+
+def equal_views(tests: pd.DataFrame, *, against: str, roles: Roles) -> list[Table]:
+    """What `at_equal` returns, as one table per factor: the difference at each common value, with its interval."""
+    views = []
+    for factor, pairs in families(tests, roles=roles_at(against, roles)):
+        first = pairs[0][1].iloc[0]
+        title = f"{factor}: {first['metric']} at equal {against}, {first['test']}"
+        view = plain_view(title, "\n".join([f"differences are interpolated; {CONTRAST_MEANS}", *notes(pairs)]))
+        _columns(view, ["", f"{against} →"], ["difference", "95% interval", "p", "Holm", "g"])
+        for name, at, line in _lines(pairs):
+            interval = _interval(line["difference_low"], line["difference_high"], "+.3g")
+            p = [format_p(line["p_value"]), starred(line["p_holm"], line["mark"])]
+            view.add_row(
+                name, at, _number(line["difference"], "+.3g"), interval, *p, _number(line["effect_size"], "+.1f")
+            )
         views.append(view)
     return views
 
@@ -113,7 +134,11 @@ def _lines(pairs: Sequence[tuple[str, pd.DataFrame]]) -> Iterator[tuple[Text, st
     """Each line of each pair, the first with its name."""
     for name, lines in pairs:
         for index, (at, line) in enumerate(zip(lines.index, lines.to_dict("records"), strict=True)):
-            yield Text("" if index else name), f"{at:g}", line
+            yield Text("" if index else name), _number(at, ".4g"), line
+
+
+def _ps(line: dict[Hashable, Any]) -> list[str]:
+    return [format_p(line["p_value"]), starred(line["p_holm"], line["mark"])]
 
 
 def _number(value: float, form: str = ".3g") -> str:

@@ -15,12 +15,14 @@ from rich.table import Table
 
 from sweeps.errors import SweepError
 from sweeps.reporting.summary import contrast_views
-from sweeps.reporting.terminal.analysis_views import equivalence_views, power_views, two_way_view
+from sweeps.reporting.terminal.analysis_views import equal_views, equivalence_views, power_views, two_way_view
 from sweeps.results.roles import NOTHING, Given
 from sweeps.results.source import Source, open_source
 from sweeps.results.sweep import open_rows
 from sweeps.statistics.analysis import contrasts
+from sweeps.statistics.equal_size import at_equal
 from sweeps.statistics.equivalence import equivalence
+from sweeps.statistics.marks import FLOOR, Floor
 from sweeps.statistics.power import power_analysis
 from sweeps.statistics.samples import Design
 from sweeps.statistics.two_way import two_way
@@ -49,8 +51,11 @@ def show_analysis(
     metric: str | None = None,
     given: Given = NOTHING,
     design: Design | None = None,
+    classical: bool | None = None,
     factors: tuple[str, str] | None = None,
     margin: str | None = None,
+    against: str | None = None,
+    floor: str | None = None,
     form: str = "table",
 ) -> None:
     """Print hypothesis tests on a sweep or on a file of rows.
@@ -58,22 +63,36 @@ def show_analysis(
     Args:
         location: of either.
         console: for people; csv and json go to standard output.
-        metric, design, given: see `open_source`.
+        metric, design, classical, given: see `open_source`.
         factors: to be tested for main effects and interaction, instead of level against level.
         margin: in percent, such as `5%`, within which levels are tested to be equivalent instead.
+        against: a column at equal values of which levels are compared, for people besides equal ratios.
+        floor: such as `0.02` or `5%`, see `marks.Floor`.
         form: `table`, `csv` or `json`.
     """
-    source = open_source(location, metric=metric, design=design, given=given)
+    if factors is not None or margin is not None or against is not None:
+        # What is published of raw values is the p-value of each pair of levels.
+        classical = bool(classical)
+    source = open_source(location, metric=metric, design=design, classical=classical, given=given)
     asked: dict[str, Any] = {"metric": source.metric, "design": source.design, "roles": source.roles}
+    asked["classical"] = source.classical
+    lowest = FLOOR if floor is None else Floor(_amount("--floor", floor), in_percent=floor.endswith("%"))
     with _said_of(location):
         if factors is not None:
-            tests = two_way(source.rows, factors=factors, **asked)
+            tests = two_way(source.rows, factors=factors, floor=lowest, **asked)
             _show(tests, form, console, lambda: [two_way_view(tests, roles=source.roles)])
         elif margin is not None:
             tests = equivalence(source.rows, margin_percent=_percent("--equivalence", margin), **asked)
             _show(tests, form, console, lambda: equivalence_views(tests, roles=source.roles))
+        elif against is not None:
+            beside = at_equal(source.rows, against=against, floor=lowest, **asked)
+            if form == "table":
+                tests = contrasts(source.rows, floor=lowest, **asked)
+                for view in contrast_views(tests, roles=source.roles):
+                    console.print(view)
+            _show(beside, form, console, lambda: equal_views(beside, against=against, roles=source.roles))
         else:
-            tests = contrasts(source.rows, **asked)
+            tests = contrasts(source.rows, floor=lowest, **asked)
             _show(tests, form, console, lambda: contrast_views(tests, roles=source.roles))
     _remark(source)
 
@@ -85,6 +104,7 @@ def show_power(
     metric: str | None = None,
     given: Given = NOTHING,
     design: Design | None = None,
+    classical: bool | None = None,
     difference: str | None = None,
     at: float | None = None,
     power: float,
@@ -92,7 +112,7 @@ def show_power(
     form: str = "table",
 ) -> None:
     """Print how many replicates see a difference, such as `0.02` or `10%`, at a ratio or at all of them."""
-    source = open_source(location, metric=metric, design=design, given=given)
+    source = open_source(location, metric=metric, design=design, classical=bool(classical), given=given)
     with _said_of(location):
         found = power_analysis(
             source.rows,
@@ -101,6 +121,7 @@ def show_power(
             in_percent=difference is not None and difference.endswith("%"),
             at=at,
             design=source.design,
+            classical=source.classical,
             power=power,
             alpha=alpha,
             roles=source.roles,
@@ -111,8 +132,8 @@ def show_power(
 
 def _remark(source: Source) -> None:
     """Say how the columns are known, where that needs saying; not among the lines that a program reads."""
-    if source.remark:
-        print(source.remark, file=sys.stderr)
+    for remark in source.remarks:
+        print(remark, file=sys.stderr)
 
 
 @contextmanager

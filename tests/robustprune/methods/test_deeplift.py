@@ -162,17 +162,43 @@ def problem(detector: Detector, samples: Samples, **options: bool) -> Problem:
     return Problem(task=objective.task, objective=objective, generator=torch.Generator())
 
 
-def test_importance_is_the_mean_magnitude_over_micro_batches(trained: Detector, samples: Samples) -> None:
-    assert not INITIALIZERS["deeplift"].per_ratio
-    importance = deeplift(trained, problem(trained, samples), DeepLiftSettings(images=5, batch_size=2))
-    assert list(importance) == list(trained.prunable_layers())
-    expected = dict.fromkeys(importance, ZEROS)
-    for indices in ([0, 1], [2, 3], [4]):
+def mean_of_contributions(detector: Detector, samples: Samples, batches: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    """Return the mean over batches of images of |contribution| against zeros."""
+    layers = list(detector.prunable_layers())
+    expected = dict.fromkeys(layers, ZEROS)
+    for indices in batches:
         batch = samples.batch(indices)
         for name, signed in contributions(
-            trained, batch.images, batch.targets, reference=ZEROS, layers=list(importance)
+            detector, batch.images, batch.targets, reference=ZEROS, layers=layers
         ).items():
-            expected[name] = expected[name] + signed.abs() / 3
+            expected[name] = expected[name] + signed.abs() / len(batches)
+    return expected
+
+
+def test_magnitudes_can_be_those_of_single_images(trained: Detector, samples: Samples) -> None:
+    settings = DeepLiftSettings(images=3, batch_size=2, reference="zeros", magnitude_of="image")
+    importance = deeplift(trained, problem(trained, samples), settings)
+    for name, expected in mean_of_contributions(trained, samples, [[0], [1], [2]]).items():
+        torch.testing.assert_close(importance[name], expected.float())
+
+
+def test_every_filter_can_be_made_as_important_as_any_other(trained: Detector, samples: Samples) -> None:
+    plain, normalised = (
+        deeplift(trained, problem(trained, samples), DeepLiftSettings(images=3, normalise=normalise))
+        for normalise in ("none", "filter")
+    )
+    for name, importance in normalised.items():
+        norms = plain[name].flatten(1).norm(dim=1)
+        torch.testing.assert_close(importance.flatten(1) * norms[:, None], plain[name].flatten(1))
+        assert ((importance.flatten(1).norm(dim=1) - 1).abs() < 1e-5)[norms > 0].all()
+
+
+def test_importance_is_the_mean_magnitude_over_micro_batches(trained: Detector, samples: Samples) -> None:
+    assert not INITIALIZERS["deeplift"].per_ratio
+    settings = DeepLiftSettings(images=5, batch_size=2, reference="zeros")
+    importance = deeplift(trained, problem(trained, samples), settings)
+    assert list(importance) == list(trained.prunable_layers())
+    expected = mean_of_contributions(trained, samples, [[0, 1], [2, 3], [4]])
     for name, scores in importance.items():
         assert scores.dtype == torch.float32
         torch.testing.assert_close(scores, expected[name].float())

@@ -20,7 +20,7 @@ from robustprune.detection.losses.assignment import Assignment
 from robustprune.methods import INITIALIZERS, Problem
 from robustprune.methods.hydra import HydraSettings, hydra, initial_scores, masked
 from robustprune.structures.masks import keep_count
-from tests.robustprune.detection.pruned import batch_norm, convolution, rows_of
+from tests.robustprune.detection.pruned import batch_norm, convolution
 from tests.robustprune.detection.tasks import batch_of, task_of, under
 from tests.robustprune.training.keeper import killed_after
 
@@ -163,18 +163,21 @@ def test_every_step_sees_exactly_the_weights_that_the_ratio_keeps(trained: Detec
 
 def test_every_step_sees_coupled_filters_kept_or_pruned_together(trained: Detector, problem: Ask) -> None:
     groups = couplings(trained, trained.prunable_layers())
-    seen = []
+    seen: list[Mapping[str, Tensor]] = []
+    by_group: dict[int, Tensor] = {}
 
     def watched(
         detector: Detector, images: Tensor, targets: Sequence[Assignment], weights: Mapping[str, Tensor]
     ) -> Tensor:
         for group in groups:
-            kept = [
-                weights[f"{name}.weight"][rows[:, 0]].flatten(1).any(dim=1) for name, rows in rows_of(group).items()
-            ]
-            assert all(int(filters.sum()) == keep_count(0.75, len(filters)) for filters in kept)
-            assert all(torch.equal(kept[0], other) for other in kept)
+            for name, (inputs, decisions) in group.readers.items():
+                read = weights[f"{name}.weight"].transpose(0, 1).flatten(1).any(dim=1)[inputs]
+                kept = torch.zeros(group.decisions, dtype=torch.bool).index_put((decisions,), read)
+                assert int(kept.sum()) == keep_count(0.75, group.decisions)
+                by_group.setdefault(id(group), kept)
+                assert torch.equal(by_group[id(group)], kept)
         seen.append(weights)
+        by_group.clear()
         return robust(detector)(detector, images, targets, weights)
 
     hydra(trained, problem(structure="structured", ratio=0.75, objective=watched), settings(epochs=2))

@@ -16,7 +16,11 @@ from robustprune.core.progress import NOWHERE, Progress
 from robustprune.methods import INITIALIZERS, Problem
 from robustprune.methods.hydra import HydraSettings, hydra, initial_scores
 from robustprune.structures import SCOPES, STRUCTURES
+from robustprune.structures.group_scores import group_scores
 from robustprune.structures.groups import decided_layers
+from robustprune.structures.masks import apply
+from robustprune.structures.removal import departing, kept_decisions, remove
+from robustprune.structures.spread import spread
 from robustprune.training import Objective
 from tests.robustprune.classification.small import bright_or_dark, task_on
 from tests.robustprune.structures.networks import SIZE, classifier, given, groups_of, masks
@@ -44,8 +48,8 @@ def problem(**others: Any) -> Problem:
     return Problem(**({"generator": torch.Generator().manual_seed(0)} | options | others))
 
 
-def settings(epochs: int = 1, **others: Any) -> HydraSettings:
-    return HydraSettings(epochs=epochs, batch_size=3, **others)
+def settings(epochs: int = 1, batch_size: int = 3, **others: Any) -> HydraSettings:
+    return HydraSettings(epochs=epochs, batch_size=batch_size, **others)
 
 
 def equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
@@ -59,51 +63,101 @@ def layers_of(network: Classifier, structure: str = "channels") -> dict[str, Any
     return TASK.prunable_layers(network)
 
 
-def test_before_any_epoch_scores_are_the_initial_magnitudes(network: Classifier) -> None:
+def test_before_any_epoch_scores_are_the_initial_magnitudes_of_weights_or_of_channels_on_average(
+    network: Classifier,
+) -> None:
     for structure in STRUCTURES:
         layers = layers_of(network, structure)
         expected = {name: initial_scores(layer).abs() for name, layer in layers.items()}
+        if STRUCTURES[structure].coupled:
+            groups = groups_of(network)
+            expected = spread(group_scores(expected, groups, comparable=True), groups, layers)
         assert equal(hydra(network, problem(structure=structure), settings(epochs=0)), expected)
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
-@pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("ratio", [0.3, 0.75, 1.0])
-def test_the_first_step_follows_the_exact_gradient(
-    network: Classifier, scope: str, ratio: float, structure: str
-) -> None:
-    seen: dict[str, Tensor] = {}
+PLAIN_STEP = settings(learning_rate=1.0, momentum=0.0, weight_decay=0.0, images=3)
 
-    def watched(classifier: Classifier, images: Tensor, labels: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+
+class Gradients:
+    """The plain objective, which keeps the gradient of every parameter that takes part."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, Tensor] = {}
+
+    def __call__(self, classifier: Classifier, images: Tensor, labels: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         for name, weight in weights.items():
-            weight.register_hook(partial(seen.__setitem__, name))
+            weight.register_hook(partial(self.of.__setitem__, name))
         return PLAIN(classifier, images, labels, weights)
 
-    plain = settings(learning_rate=1.0, momentum=0.0, weight_decay=0.0, images=3)
-    stepped = hydra(network, problem(objective=watched, scope=scope, ratio=ratio, structure=structure), plain)
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("ratio", [0.3, 0.75, 1.0])
+def test_the_first_step_follows_the_exact_gradient(network: Classifier, scope: str, ratio: float) -> None:
+    seen = Gradients()
+    asked = problem(objective=seen, scope=scope, ratio=ratio, structure="unstructured")
+    stepped = hydra(network, asked, PLAIN_STEP)
     pruned = 0
-    for name, layer in layers_of(network, structure).items():
+    for name, layer in layers_of(network, "unstructured").items():
         first, weight = initial_scores(layer), layer.weight.detach()
         # The gradient with respect to the weights that took part, and with it to the scores of all.
-        gradient = first.sign() * weight * seen[f"{name}.weight"]
+        gradient = first.sign() * weight * seen.of[f"{name}.weight"]
         torch.testing.assert_close(stepped[name], (first - gradient).abs(), rtol=1e-5, atol=1e-6)
         pruned += int((gradient != 0).sum())
     assert pruned > 0
 
 
+@pytest.mark.parametrize("structure", ["structured", "channels"])
 @pytest.mark.parametrize("scope", SCOPES)
-def test_every_step_sees_the_filters_that_pruning_would_leave(network: Classifier, scope: str) -> None:
+@pytest.mark.parametrize("ratio", [0.3, 0.75])
+def test_the_first_step_of_channels_follows_the_exact_gradient_of_their_gates(
+    scope: str, ratio: float, structure: str
+) -> None:
+    network = classifier([("projected", 2), ("depthwise", 2)], hidden=6)
+    seen = Gradients()
+    asked = problem(objective=seen, scope=scope, ratio=ratio, structure=structure)
+    stepped = hydra(network, asked, PLAIN_STEP)
+    groups, layers, parameters = groups_of(network), layers_of(network), dict(network.named_parameters())
+    first = group_scores({name: initial_scores(layer).abs() for name, layer in layers.items()}, groups, comparable=True)
+    learning = 0
+    for group, scores in zip(groups, first, strict=True):
+        gradient = torch.zeros(group.decisions)
+        for layer, members in group.readers.items():
+            products = parameters[f"{layer}.weight"].detach() * seen.of[f"{layer}.weight"]
+            by_input = products.transpose(0, 1).flatten(1).sum(dim=1)
+            gradient.index_add_(0, members.decisions, by_input[members.indices])
+        learning += int((gradient != 0).sum())
+        found = group_scores(stepped, [group], comparable=True)[0]
+        torch.testing.assert_close(found, (scores - gradient).abs(), rtol=1e-4, atol=1e-6)
+    # Channels of both kinds learn: those that are kept for the moment, and those that are not.
+    assert learning > (1 - ratio) * sum(group.decisions for group in groups)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_every_step_sees_the_channels_that_pruning_would_leave(network: Classifier, scope: str) -> None:
     calls = 0
+    groups = groups_of(network)
 
     def watched(classifier: Classifier, images: Tensor, labels: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         nonlocal calls
-        found = {name.removesuffix(".weight"): weight.flatten(1).any(dim=1) for name, weight in weights.items()}
+        kept = []
+        for group in groups:
+            stays = torch.zeros(group.decisions, dtype=torch.bool)
+            # Where a shortcut copies them, filters are masked themselves.
+            places = group.filters if group.copied else group.readers
+            for layer, members in places.items():
+                read = weights[f"{layer}.weight"].transpose(0, 0 if group.copied else 1).flatten(1).any(dim=1)
+                stays[members.decisions] |= read[members.indices]
+            kept.append(stays)
         if calls == 0:
-            initial = {name: initial_scores(layer).abs() for name, layer in layers_of(network).items()}
-            expected = masks(network, groups_of(network), ratio=0.6, scope=scope, scores=given(initial))
-            assert equal(found, {name: expected[name].flatten(1).any(dim=1) for name in found})
-        for name, layer in layers_of(copy.deepcopy(network)).items():
-            assert torch.equal(weights[f"{name}.weight"][found[name]], layer.weight[found[name]])
+            initial = hydra(network, problem(), settings(epochs=0))
+            expected = masks(network, groups, ratio=0.6, scope=scope, scores=given(initial))
+            for own, wanted in zip(kept, kept_decisions(groups, expected), strict=True):
+                assert torch.equal(own, wanted)
+        # What is seen is the network without those channels.
+        without = copy.deepcopy(classifier)
+        remove(groups_of(without), kept)
+        answers = (TASK.outputs(classifier, images, weights), TASK.outputs(without.train(), images, {}))
+        torch.testing.assert_close(*answers, rtol=1e-4, atol=1e-5)
         calls += 1
         return ROBUST(classifier, images, labels, weights)
 
@@ -180,11 +234,12 @@ def test_optimised_scores_lose_less_than_initial_ones(network: Classifier) -> No
         optimizer.step()
 
     def robust_loss(scores: Mapping[str, Tensor]) -> float:
-        kept = masks(network, groups_of(network), ratio=0.5, scope="layer", scores=given(scores))
-        weights = {f"{name}.weight": (layer.weight * kept[name]).detach() for name, layer in layers_of(network).items()}
-        return ROBUST(copy.deepcopy(network).train(), images, labels, weights).item()
+        without, groups = copy.deepcopy(network), groups_of(network)
+        kept = masks(network, groups, ratio=0.5, scope="layer", scores=given(scores))
+        apply(kept | departing(without, groups, kept_decisions(groups, kept)), without)
+        return ROBUST(without.train(), images, labels).item()
 
-    initial, optimised = (hydra(network, problem(), settings(epochs=epochs)) for epochs in (0, 15))
+    initial, optimised = (hydra(network, problem(), settings(epochs=epochs, batch_size=6)) for epochs in (0, 15))
     assert robust_loss(optimised) < 0.9 * robust_loss(initial)
 
 

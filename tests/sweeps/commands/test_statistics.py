@@ -20,11 +20,13 @@ from tests.support.command_line import Ran, Sweeps, assert_refused
 AXES = ["structure", "initializer", "colour", "seed", "ratio"]
 CONTRASTS = (
     "factor,level_a,level_b,structure,initializer,colour,ratio,metric,design,n_a,n_b,mean_a,mean_b,sd_a,sd_b,"
-    "statistic,p_value,p_holm,effect_size,effect_low,effect_high,test,note"
+    "difference,difference_low,difference_high,statistic,p_value,p_holm,mark,effect_size,effect_low,effect_high,test,"
+    "note"
 )
+AGAINST = CONTRASTS.replace("ratio", "left")
 TWO_WAY = (
     "effect,structure,initializer,colour,ratio,metric,design,n,statistic,df,df_error,p_value,p_holm,"
-    "partial_eta_squared,test,note"
+    "mark,partial_eta_squared,test,note"
 )
 EQUIVALENCE = (
     "factor,level_a,level_b,structure,initializer,colour,ratio,metric,design,margin_percent,n_a,n_b,mean_a,mean_b,"
@@ -48,7 +50,9 @@ def detector_rows() -> pd.DataFrame:
     rows["map"] = (
         0.4 - 0.3 * rows["ratio"] + 0.02 * rng.normal(size=len(rows)) + 0.03 * (rows["initializer"] == "hydra")
     )
-    return rows.assign(inference_ms=20 + 0.1 * rng.normal(size=len(rows)))
+    return rows.assign(
+        inference_ms=20 + 0.1 * rng.normal(size=len(rows)), left=100 * (1 - rows["ratio"]) + rows["seed"]
+    )
 
 
 @pytest.fixture
@@ -81,6 +85,7 @@ QUESTIONS = {
     "two-way": (("analyze", "--two-way", "initializer", "structure"), TWO_WAY, 6),
     "two-way with the ratio": (("analyze", "--two-way", "initializer", "ratio"), TWO_WAY, 6),
     "equivalence": (("analyze", "--equivalence", "5%"), EQUIVALENCE, 8),
+    "against": (("analyze", "--against", "left"), AGAINST, 20),
     "power": (("power", "--difference", "5%"), POWER, 8),
     "power at one ratio": (("power", "--difference", "0.02", "--ratio", "0.9"), POWER, 4),
 }
@@ -128,10 +133,19 @@ def test_every_number_that_is_missing_has_a_reason(question: str, sweeps: Sweeps
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("analyze",), ["structure: map, one-way ANOVA", "Holm", "deeplift vs hydra (structured · rgb)"]),
+        (("analyze",), ["structure: map, Welch's one-way ANOVA", "Holm", "deeplift vs hydra (structured · rgb)"]),
         (
             ("analyze", "--two-way", "initializer", "structure"),
+            ["map: two-way ANOVA, Box", "initializer:structure", "1, 1", "η²p"],
+        ),
+        (
+            ("analyze", "--two-way", "initializer", "structure", "--classical"),
             ["map: two-way ANOVA, type III", "initializer:structure", "1, 20", "η²p"],
+        ),
+        (("analyze", "--classical"), ["structure: map, one-way ANOVA"]),
+        (
+            ("analyze", "--against", "left"),
+            ["structure: map, Welch", "initializer: map at equal left, Welch", "95% interval"],
         ),
         (
             ("analyze", "--two-way", "ratio", "structure", "--design", "paired"),
@@ -139,7 +153,7 @@ def test_every_number_that_is_missing_has_a_reason(question: str, sweeps: Sweeps
         ),
         (
             ("analyze", "--metric", "inference_ms", "--equivalence", "5%"),
-            ["inference_ms within ±5%, two one-sided t tests", "equivalent", "-"],
+            ["inference_ms within ±5%, two one-sided Welch t tests", "equivalent", "-"],
         ),
         (("power", "--difference", "0.02"), ["map, independent", "wanted", "needed: seeds per level with power 0.8"]),
         (("power",), ["seen: the smallest difference that these seeds show with power 0.8 at p < 0.05"]),
@@ -178,6 +192,19 @@ def test_equal_times_are_called_equivalent(file: str, sweeps: Sweeps) -> None:
         (("analyze", "--equivalence", "500%"), ["rows.csv: margin: found 500%, expected a percentage"]),
         (("analyze", "--two-way", "structure", "iniializer"), ["is no factor; did you mean 'initializer'?"]),
         (("analyze", "--two-way", "structure", "seed"), ["'seed' is no factor"]),
+        (("analyze", "--floor", "low"), ["--floor: found 'low', expected a number such as 0.02, or a percentage"]),
+        (("analyze", "--floor", "-1"), ["rows.csv: floor: found -1, expected 0 or a number above"]),
+        (
+            ("analyze", "--against", "inference"),
+            ["against 'inference' is not a column of the rows; did you mean 'infer"],
+        ),
+        (("analyze", "--against", "ratio"), ["against 'ratio' is a key column, expected one that was measured"]),
+        (("analyze", "--against", "map"), ["against: found the metric 'map' itself, expected another column"]),
+        (
+            ("analyze", "--classical", "--design", "paired"),
+            ["rows.csv: found --classical, which is of independent groups"],
+        ),
+        (("analyze", "--classical", "--two-way", "structure", "ratio"), ["'ratio' as a factor of the classical ANOVA"]),
         (("power", "--difference", "some"), ["--difference: found 'some', expected a number such as 0.02"]),
         (("power", "--difference", "-1"), ["difference: found -1, expected a number above 0"]),
         (("power", "--power", "1.5"), ["found alpha 0.05 and power 1.5"]),
@@ -189,6 +216,27 @@ def test_a_wrong_question(arguments: tuple[str, ...], words: list[str], file: st
     command, *options = arguments
     metric = () if "--metric" in options else ("--metric", "map")
     assert_refused(sweeps(command, file, *metric, *options), *words)
+
+
+def test_one_variance_for_all_where_it_is_asked_for(file: str, sweeps: Sweeps) -> None:
+    for command in (("analyze",), ("analyze", "--equivalence", "5%"), ("power",)):
+        arguments = (*command, file, "--metric", "map", "--format", "csv")
+        welch, classical = (
+            pd.read_csv(io.StringIO(sweeps(*arguments, option).output)) for option in ("--welch", "--classical")
+        )
+        pd.testing.assert_frame_equal(welch, pd.read_csv(io.StringIO(sweeps(*arguments).output)))
+        number = "p_value" if "p_value" in welch else "smallest_difference"
+        assert (welch[number] != classical[number]).all()
+
+
+def test_a_star_needs_more_than_the_floor(file: str, sweeps: Sweeps) -> None:
+    arguments = ("analyze", file, "--metric", "map", "--design", "paired", "--format", "csv")
+    marks = {
+        floor: set(pd.read_csv(io.StringIO(sweeps(*arguments, "--floor", floor).output))["mark"].dropna())
+        for floor in ("0", "99%", "0.5")
+    }
+    assert marks["0"] == {"*"}
+    assert marks["0.5"] == set()
 
 
 def test_two_questions_at_once(file: str, sweeps: Sweeps) -> None:

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.statistics.analysis import contrasts, holm
+from sweeps.statistics.analysis import contrasts
+from sweeps.statistics.arrays.assumptions import UNCHECKED
+from sweeps.statistics.marks import FLOOR, Floor, holm
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
 from tests.support import roles
@@ -31,17 +34,33 @@ def two_groups(a: list[float], b: list[float], sparsity: float = 0.5) -> pd.Data
     return pd.DataFrame(values, columns=[*AXES, "accuracy"])
 
 
-def compare(rows: pd.DataFrame, design: Design) -> pd.DataFrame:
-    return contrasts(rows, metric="accuracy", design=design, roles=ROLES)
+def compare(rows: pd.DataFrame, design: Design, **settings: Any) -> pd.DataFrame:
+    return contrasts(rows, metric="accuracy", design=design, roles=ROLES, **settings)
 
 
 def test_independent_f_of_a_table_computed_by_hand() -> None:
     # Means 2 and 5; between squares 2·3·1.5² = 13.5 on 1, within 2 + 2 = 4 on 4 degrees of freedom.
+    # Of equal variances and counts, Welch's degrees of freedom are 4 too.
     line = compare(two_groups([1, 2, 3], [4, 5, 6]), "independent").iloc[0]
     assert line["statistic"] == pytest.approx(13.5)
     assert line["p_value"] == pytest.approx(stats.f.sf(13.5, 1, 4))
     assert (line["mean_a"], line["mean_b"], line["sd_a"], line["n_a"]) == (2, 5, 1, 3)
-    assert line["test"] == "one-way ANOVA"
+    assert line["test"] == "Welch's one-way ANOVA"
+    half = stats.t.isf(0.025, 4) * np.sqrt(2 / 3)
+    ends = line[["difference", "difference_low", "difference_high"]].astype(float)
+    assert ends.tolist() == pytest.approx([-3, -3 - half, -3 + half])
+    classical = compare(two_groups([1, 2, 3], [4, 5, 6]), "independent", classical=True).iloc[0]
+    assert classical["test"] == "one-way ANOVA"
+
+
+@pytest.mark.parametrize("classical", [False, True])
+def test_groups_of_unlike_size_and_spread_are_those_of_scipy(classical: bool) -> None:
+    a, b = [0.1, 0.9, -2.0, 3.0, 4.4, 0.2], [5.0, 5.2, 4.9, 5.1, 5.3, 5.0, 4.8, 5.6, 5.1]
+    line = compare(two_groups(a, b), "independent", classical=classical).iloc[0]
+    expected = stats.ttest_ind(a, b, equal_var=classical)
+    assert line["p_value"] == pytest.approx(expected.pvalue)
+    interval = expected.confidence_interval()
+    assert (line["difference_low"], line["difference_high"]) == pytest.approx((interval.low, interval.high))
 
 
 def test_paired_f_of_a_blocked_table_computed_by_hand() -> None:
@@ -76,8 +95,8 @@ def test_every_pair_of_levels_with_the_others_fixed_and_no_more() -> None:
         ["initializer", "y", "z", "u", "", "rgb"],
     ]
     assert found["ratio"].tolist() == [0.0, 0.9] * 6
-    sample = ["n_a", "n_b", "mean_a", "mean_b", "sd_a", "sd_b"]
-    test = ["statistic", "p_value", "p_holm", "effect_size", "effect_low", "effect_high", "test", "note"]
+    sample = ["n_a", "n_b", "mean_a", "mean_b", "sd_a", "sd_b", "difference", "difference_low", "difference_high"]
+    test = ["statistic", "p_value", "p_holm", "mark", "effect_size", "effect_low", "effect_high", "test", "note"]
     assert list(found.columns) == [*columns, "ratio", "metric", "design", *sample, *test]
 
 
@@ -106,7 +125,9 @@ def test_the_family_of_holm_is_all_levels_and_ratios_of_one_question() -> None:
     [
         ([0.5], [0.6], "paired", "not tested: 1 complete blocks, a test needs 2"),
         ([0.5], [0.6, 0.7], "independent", "not tested: groups of 1 and 2, a test needs 2 in each"),
-        ([0.5, 0.5], [0.6, 0.6], "independent", "not tested: neither group varies"),
+        ([0.5, 0.5], [0.6, 0.6], "independent", "not tested: the values of a and b do not vary"),
+        ([0.1, 0.1, 0.1], [0.6, 0.7, 0.5], "independent", "not tested: the values of a do not vary"),
+        ([0.6, 0.7, 0.5], [1 / 3, 1 / 3, 1 / 3], "paired", "not tested: the values of b do not vary"),
         ([0.3, 0.2, 0.7], [0.2, 0.1, 0.6], "paired", "not tested: the differences do not vary"),
         ([0.5, np.nan], [0.6, 0.7], "paired", "dropped seed 1 without a value in both; not tested: 1 comp"),
         ([0.5, np.inf], [0.6, 0.7], "independent", "a: dropped seed 1 without a finite value; not tested"),
@@ -126,7 +147,7 @@ def test_a_ratio_at_which_one_level_has_no_rows_is_said(design: Design) -> None:
     both, one = two_groups([1, 2, 4], [2, 5, 3]), two_groups([1, 2, 3], [], sparsity=0.9)
     lines = compare(pd.concat([both, one]), design)
     assert lines["sparsity"].tolist() == [0.5, 0.9]
-    assert lines["note"].iloc[0] == ""
+    assert lines["note"].iloc[0] == UNCHECKED
     assert "not tested" in lines["note"].iloc[1]
     assert (lines["n_b"].iloc[0], lines["n_b"].iloc[1]) == (3, 0)
 
@@ -134,7 +155,7 @@ def test_a_ratio_at_which_one_level_has_no_rows_is_said(design: Design) -> None:
 def test_incomplete_blocks_are_dropped_and_said() -> None:
     rows = two_groups([1, 2, 4, 100], [2, 5, 3])
     dropped, complete = compare(rows, "paired").iloc[0], compare(rows.query("seed < 3"), "paired").iloc[0]
-    assert dropped["note"] == "dropped seed 3 without a value in both"
+    assert dropped["note"] == f"dropped seed 3 without a value in both; {UNCHECKED}"
     assert (dropped["n_a"], dropped["mean_a"]) == (3, complete["mean_a"])
     assert dropped["p_value"] == complete["p_value"]
 
@@ -179,12 +200,34 @@ def test_levels_and_replicates_may_be_numbers_or_words() -> None:
     assert found[["level_a", "level_b"]].to_numpy().tolist() == [[1, 2]]
 
 
-@pytest.mark.parametrize("constant", [0.0, 0.1, 1 / 3])
-def test_one_constant_group_is_tested_without_a_warning(constant: float) -> None:
-    varied = [0.1, 0.3, 0.2, 0.4, 0.2, 0.5]
-    line = compare(two_groups([constant] * 6, varied), "independent").iloc[0]
-    assert line["p_value"] == pytest.approx(stats.f_oneway([constant] * 6, varied).pvalue)
-    assert np.isfinite(line[["p_value", "effect_size", "effect_low", "effect_high"]].astype(float)).all()
+@pytest.mark.parametrize(("seeds", "mark"), [(4, "?"), (5, "*")])
+@pytest.mark.parametrize("design", DESIGNS)
+def test_a_star_needs_five_values_and_fewer_are_said(design: Design, seeds: int, mark: str) -> None:
+    unlike = 0.01 * np.array([1.0, -1.0, 0.5, 0.2, -0.3])[:seeds]
+    line = compare(two_groups([*(0.9 + unlike)], [*(0.5 - unlike[::-1])]), design).iloc[0]
+    assert line["p_holm"] < 0.05
+    assert line["mark"] == mark
+    assert (line["note"] == UNCHECKED) == (seeds < 5)
+
+
+@pytest.mark.parametrize(
+    ("floor", "mark"), [(FLOOR, ""), (Floor(0), "*"), (Floor(0.04), ""), (Floor(0.02), "*"), (Floor(3, True), "*")]
+)
+def test_no_star_where_both_means_lie_at_the_floor(floor: Floor, mark: str) -> None:
+    # Means .03 and .01; the largest of the file is .9, a twentieth of which is .045.
+    unlike = 0.001 * np.array([1.0, -1.0, 0.5, 0.2, -0.3])
+    high = two_groups([*(0.9 + unlike)], [*(0.5 - unlike[::-1])])
+    low = two_groups([*(0.03 + unlike)], [*(0.01 - unlike[::-1])], sparsity=0.9)
+    found = compare(pd.concat([high, low]), "paired", floor=floor)
+    assert found["mark"].tolist() == ["*", mark]
+    assert (found["p_holm"] < 0.05).all()
+    assert ("no star: means at the floor of " in found["note"].iloc[1]) == (mark == "")
+
+
+@pytest.mark.parametrize("floor", [Floor(-0.1), Floor(float("nan")), Floor(100, True)])
+def test_a_floor_that_is_none(floor: Floor) -> None:
+    with pytest.raises(ValueError, match="floor: found .*, expected 0 or a number above, or a percentage below 100%"):
+        compare(two_groups([1, 2, 3], [4, 5, 6]), "paired", floor=floor)
 
 
 def test_a_doubted_assumption_is_a_clause_of_the_note() -> None:
@@ -279,7 +322,7 @@ def test_the_reference_study_is_reproduced_in_whatever_form(metric: str) -> None
     rows = rows.assign(seconds=rows["map"], note="a word", other=1.5)[::-1]
     rows = rows.replace({"deeplift": "a ; b", "hydra": "NaN", "rgb": "ü", "structured": "x"}).rename(index=str)
     printed = pd.read_csv(DATA / "paper" / "pvalues_map.csv", index_col=0)
-    found = contrasts(rows, metric=metric, design="independent", roles=roles.ROLES)
+    found = contrasts(rows, metric=metric, design="independent", classical=True, roles=roles.ROLES)
     factors = found[["factor", "structure", "initializer"]].agg(" ".join, axis=1)
     lines = {
         "DeepLIFT vs. HYDRA (Unstructured)": "initializer unstructured ",

@@ -26,8 +26,9 @@ def rows(a: Values, b: Values) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["method", "seed", "ratio", "ms"])
 
 
-def compare(a: Values, b: Values, design: Design, margin: float = 5) -> pd.DataFrame:
-    return equivalence(rows(a, b), metric="ms", margin_percent=margin, design=design, roles=ROLES)
+def compare(a: Values, b: Values, design: Design, margin: float = 5, *, classical: bool = False) -> pd.DataFrame:
+    data = rows(a, b)
+    return equivalence(data, metric="ms", margin_percent=margin, design=design, classical=classical, roles=ROLES)
 
 
 def test_the_paired_test_compares_with_the_scaled_reference() -> None:
@@ -40,12 +41,37 @@ def test_the_paired_test_compares_with_the_scaled_reference() -> None:
     assert line["difference_percent"] == pytest.approx(100 * (10.1 / 10.08 - 1))
 
 
-def test_the_independent_test_by_hand() -> None:
+def test_the_classical_test_by_hand() -> None:
     # Means 10 and 9, pooled variance 1 on 4 degrees of freedom: t = (10 - r 9) / sqrt((1 + r²) / 3).
-    line = compare(np.array([9.0, 10, 11]), np.array([8.0, 9, 10]), "independent", margin=50).iloc[0]
+    groups = np.array([9.0, 10, 11]), np.array([8.0, 9, 10])
+    line = compare(*groups, "independent", margin=50, classical=True).iloc[0]
     low = stats.t.sf((10 - 0.5 * 9) / np.sqrt((1 + 0.25) / 3), 4)
     high = stats.t.cdf((10 - 1.5 * 9) / np.sqrt((1 + 2.25) / 3), 4)
     assert line["p_value"] == pytest.approx(max(low, high))
+
+
+def test_the_independent_test_is_welch_s_of_the_scaled_reference() -> None:
+    a, b = np.array([9.0, 10, 12]), np.array([8.0, 9, 10, 9.5])
+    line = compare(a, b, "independent", margin=50).iloc[0]
+    low = stats.ttest_ind(a, 0.5 * b, equal_var=False, alternative="greater").pvalue
+    high = stats.ttest_ind(a, 1.5 * b, equal_var=False, alternative="less").pvalue
+    assert line["p_value"] == pytest.approx(max(low, high))
+    for end in ("low_percent", "high_percent"):
+        scale = 1 + line[end] / 100
+        assert stats.ttest_ind(a, scale * b, equal_var=False).pvalue == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("design", ["paired", "classical"])
+def test_the_interval_is_fieller_s_in_closed_form(design: str) -> None:
+    a, b = np.array([9.0, 10, 12, 7]), np.array([8.0, 9, 10, 9.5])
+    cov = np.cov(a, b) / 4 if design == "paired" else np.eye(2) * (a.var(ddof=1) + b.var(ddof=1)) / 2 / 4
+    squared = stats.t.isf(0.05, 3 if design == "paired" else 6) ** 2
+    # The roots of (a - r b)² = t² (var_a - 2 r cov + r² var_b).
+    square, linear = b.mean() ** 2 - squared * cov[1, 1], a.mean() * b.mean() - squared * cov[0, 1]
+    root = np.sqrt(linear**2 - square * (a.mean() ** 2 - squared * cov[0, 0]))
+    line = compare(a, b, "paired" if design == "paired" else "independent", classical=design == "classical").iloc[0]
+    expected = [100 * ((linear + sign * root) / square - 1) for sign in (-1, 1)]
+    assert line[["low_percent", "high_percent"]].astype(float).tolist() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +128,10 @@ def test_neither_unit_nor_sign_of_the_metric_matters(design: Design) -> None:
         ([1.0], [2.0], "paired", "not tested: 1 complete blocks, a test needs 2"),
         ([1.0, 2.0], [2.0], "independent", "not tested: groups of 2 and 1, a test needs 2 in each"),
         ([1.0, np.inf, 2.0], [2.0, 1.0, 3.0], "paired", "dropped seed 1 without a value in both"),
-        ([3.0, 3.0], [3.0, 3.0], "paired", "not tested: neither level varies"),
-        ([3.0, 3.0], [4.0, 4.0], "independent", "not tested: neither level varies"),
+        ([3.0, 3.0], [3.0, 3.0], "paired", "not tested: the values of a and b do not vary"),
+        ([3.0, 3.0], [4.0, 4.0], "independent", "not tested: the values of a and b do not vary"),
+        ([3.0, 3.0], [4.0, 4.1], "independent", "not tested: the values of a do not vary"),
+        ([3.0, 4.0, 5.0], [3.0, 4.0, 5.0], "paired", "not tested: the differences do not vary"),
         ([1.0, 2.0, 3.0], [-1.0, 0.0, 1.0], "independent", "no interval: the mean of b may be zero"),
     ],
 )
@@ -117,7 +145,8 @@ def test_a_constant_ratio_at_the_edge_of_the_margin_is_not_equivalent() -> None:
     b = np.array([1.0, 2.0, 3.0])
     line = compare(1.5 * b, b, "paired", margin=50).iloc[0]
     assert line["p_value"] >= 0.05
-    assert compare(b, b, "paired").iloc[0]["verdict"] == "equivalent"
+    assert line["verdict"] != "equivalent"
+    assert compare(1.01 * b, b, "paired").iloc[0]["verdict"] == "equivalent"
 
 
 def test_a_reference_of_mean_zero_is_no_hundred_percent_though_a_is_a_multiple_of_it() -> None:
@@ -138,9 +167,10 @@ def test_skewed_differences_are_said_with_sign_flips_beside() -> None:
     assert compare(a, b, "paired", margin=1).iloc[0]["note"].partition("flips p=")[2] > "0.05"
 
 
-def test_unequal_variances_are_said_with_welch_beside() -> None:
+def test_unequal_variances_of_the_classical_test_are_said_with_welch_beside() -> None:
     a, b = 100 + np.linspace(-1, 1, 8), 100 + np.linspace(-0.1, 0.1, 8)
-    note = compare(a, b, "independent").iloc[0]["note"]
+    assert compare(a, b, "independent").iloc[0]["note"] == ""
+    note = compare(a, b, "independent", classical=True).iloc[0]["note"]
     low = stats.ttest_ind(a, 0.95 * b, equal_var=False, alternative="greater").pvalue
     high = stats.ttest_ind(1.05 * b, a, equal_var=False, alternative="greater").pvalue
     assert note.startswith("variances differ (Brown-Forsythe p=")

@@ -2,18 +2,20 @@
 
 from itertools import product
 from random import Random
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.linalg import helmert
 from statsmodels.stats.anova import AnovaRM
 
-from sweeps.statistics.assumptions import read_doubt
-from sweeps.statistics.permutation import sign_flip_p
+from sweeps.statistics.arrays.assumptions import read_doubt
+from sweeps.statistics.arrays.permutation import sign_flip_p
+from sweeps.statistics.marks import Floor
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
 from sweeps.statistics.two_way import two_way
@@ -42,13 +44,13 @@ def tooth_growth() -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*AXES, "length"])
 
 
-def analysed(rows: pd.DataFrame, design: Design, factors: tuple[str, str] = FACTORS) -> pd.DataFrame:
-    return two_way(rows, metric="length", factors=factors, design=design, roles=ROLES)
+def analysed(rows: pd.DataFrame, design: Design, factors: tuple[str, str] = FACTORS, **settings: Any) -> pd.DataFrame:
+    return two_way(rows, metric="length", factors=factors, design=design, roles=ROLES, **settings)
 
 
-def test_the_independent_design_gives_the_table_that_r_prints() -> None:
+def test_the_classical_analysis_gives_the_table_that_r_prints() -> None:
     # summary(aov(len ~ supp * factor(dose), ToothGrowth))
-    found = analysed(tooth_growth(), "independent")
+    found = analysed(tooth_growth(), "independent", classical=True)
     assert found["effect"].tolist() == ["supplement", "dose", "supplement:dose"]
     assert found["statistic"].tolist() == pytest.approx([15.572, 92.000, 4.107], abs=5e-4)
     assert found["p_value"][0] == pytest.approx(0.000231, abs=5e-7)
@@ -73,7 +75,67 @@ def test_unequal_counts_compare_plain_means_of_cells() -> None:
         scores = contrast @ means
         weight = np.linalg.inv(contrast @ np.diag(1 / counts) @ contrast.T)
         expected.append(scores @ weight @ scores / len(contrast) / mean_square)
-    assert analysed(rows, "independent")["statistic"].tolist() == pytest.approx(expected)
+    assert analysed(rows, "independent", classical=True)["statistic"].tolist() == pytest.approx(expected)
+
+
+def test_cells_of_unlike_spread_and_count_two_by_two_are_welch_s_test_of_a_contrast() -> None:
+    # Of one degree of freedom: t = Σ c m / sqrt(Σ c² s²/n), Satterthwaite's df = (Σ c² s²/n)² / Σ (c² s²/n)²/(n - 1).
+    rows = tooth_growth().query("dose < 2").drop(index=[0, 1, 2, 35])
+    cells = [rows.query(f"supplement == '{a}' and dose == {b}")["length"] for a, b in product(("OJ", "VC"), (0.5, 1))]
+    parts = np.array([cell.var() / len(cell) for cell in cells])
+    counts = np.array([len(cell) for cell in cells])
+    found = analysed(rows, "independent")
+    for line, signs in zip(found.to_dict("records"), ([1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]), strict=True):
+        t = sum(sign * cell.mean() for sign, cell in zip(signs, cells, strict=True)) / np.sqrt(parts.sum())
+        df = parts.sum() ** 2 / (parts**2 / (counts - 1)).sum()
+        assert (line["statistic"], line["df"], line["df_error"]) == pytest.approx((t**2, 1, df))
+        assert line["p_value"] == pytest.approx(2 * stats.t.sf(abs(t), df))
+
+
+def test_with_the_ratio_as_a_factor_whole_trials_are_compared() -> None:
+    rows = tooth_growth().rename(columns={"week": "dose", "dose": "week"})
+    found = analysed(rows, "independent", ("supplement", "week"))
+    # The factor: Welch's test of the means of trials. The ratio: that of what changes within them.
+    trials = rows.pivot(index=["supplement", "animal"], columns="week", values="length")
+    means = trials.mean(axis=1)
+    welch = stats.ttest_ind(means["OJ"], means["VC"], equal_var=False)
+    assert found["p_value"][0] == pytest.approx(welch.pvalue)
+    assert found["test"][0] == "two-way ANOVA, week repeated in each trial, Box"
+    two = analysed(rows.query("week < 2"), "independent", ("week", "supplement"))
+    change = (trials[1.0] - trials[0.5]).unstack("supplement")
+    error = change.var() / 10
+    assert two["statistic"][0] == pytest.approx(change.mean().sum() ** 2 / error.sum())
+    interaction = stats.ttest_ind(change["OJ"], change["VC"], equal_var=False)
+    assert two["p_value"][2] == pytest.approx(interaction.pvalue)
+
+
+def test_a_trial_without_a_value_at_every_ratio_is_dropped_and_said() -> None:
+    rows = tooth_growth().rename(columns={"week": "dose", "dose": "week"})
+    found = analysed(rows.drop(index=3), "independent", ("supplement", "week"))
+    assert found["note"].str.startswith("dropped animal 3 of VC without a value at every week").all()
+    without = rows.query("not (supplement == 'VC' and animal == 3)")
+    expected = analysed(without, "independent", ("supplement", "week"))
+    assert found["p_value"].tolist() == pytest.approx(expected["p_value"].tolist())
+    assert not expected["note"].str.contains("dropped").any()
+
+
+def test_the_classical_analysis_has_no_ratio_as_a_factor() -> None:
+    with pytest.raises(ValueError, match="found 'week' as a factor of the classical ANOVA, .* without --classical"):
+        analysed(tooth_growth(), "independent", ("supplement", "week"), classical=True)
+
+
+def test_few_values_and_low_means_have_no_star() -> None:
+    rows = tooth_growth()
+    assert set(analysed(rows, "independent")["mark"]) == {"*"}
+    few = analysed(rows.query("animal < 4"), "independent")
+    assert "*" not in set(few["mark"])
+    assert "?" in set(few["mark"])
+    assert few["note"].str.contains("fewer than 5 values").all()
+    # Means are at most 26.1.
+    low = analysed(rows, "independent", floor=Floor(27))
+    assert (low["p_holm"] < 0.05).all()
+    assert set(low["mark"]) == {""}
+    assert low["note"].str.endswith("no star: means at the floor of 27").all()
 
 
 def test_the_paired_design_is_the_repeated_measures_anova_of_statsmodels() -> None:
@@ -113,7 +175,6 @@ def test_the_axis_that_rows_run_along_may_be_a_factor() -> None:
     assert found["p_value"].tolist() == pytest.approx(expected["p_value"].tolist())
     assert found["week"].isna().all()
     assert found["dose"].tolist() == [6.0] * 3
-    assert "one animal are taken as independent" in analysed(rows, "independent", ("supplement", "week"))["note"][0]
 
 
 def test_holm_corrects_for_asking_at_every_ratio() -> None:
@@ -137,15 +198,15 @@ def test_a_level_without_values_at_every_other_is_left_out_and_said() -> None:
         found = analysed(rows, design)
         expected = analysed(tooth_growth().query("dose != 1"), design)
         assert found["p_value"].tolist() == pytest.approx(expected["p_value"].tolist())
-        assert found["note"].str.startswith("left out dose 1.0, without values at every supplement").all()
+        assert found["note"].str.startswith("left out dose 1.0, without values that vary at every supplement").all()
 
 
 @pytest.mark.parametrize("design", ["paired", "independent"])
 @pytest.mark.parametrize(
     ("query", "reason"),
     [
-        ("dose < 2 and not (supplement == 'OJ' and dose == 1)", "there are no values of OJ with 1.0"),
-        ("animal == 0", "complete blocks|leave none to estimate the error"),
+        ("dose < 2 and not (supplement == 'OJ' and dose == 1)", "there are no values that vary of OJ with 1.0"),
+        ("animal == 0", "1 complete blocks|1 values in a group, a test needs 2"),
     ],
 )
 def test_what_cannot_be_tested_says_why(design: Design, query: str, reason: str) -> None:
@@ -158,7 +219,16 @@ def test_what_cannot_be_tested_says_why(design: Design, query: str, reason: str)
 def test_constant_cells_are_not_analysed(design: Design) -> None:
     rows = tooth_growth()
     rows["length"] = rows["dose"] / 10 + (rows["supplement"] == "OJ") / 3
-    assert analysed(rows, design)["note"].str.contains("not tested: .*(?:do not vary|no cell varies)").all()
+    assert analysed(rows, design)["note"].str.contains("not tested: there are no values that vary").all()
+
+
+@pytest.mark.parametrize("design", ["paired", "independent"])
+def test_a_level_at_which_nothing_varies_is_left_out_and_said(design: Design) -> None:
+    rows = tooth_growth()
+    rows.loc[(rows["dose"] == 2) & (rows["supplement"] == "VC"), "length"] = 0.0
+    found = analysed(rows, design)
+    assert found["note"].str.startswith("left out dose 2.0, without values that vary at every supplement").all()
+    assert found["p_value"].tolist() == pytest.approx(analysed(rows.query("dose < 2"), design)["p_value"].tolist())
 
 
 def test_a_factor_with_one_level_leaves_nothing_to_analyse() -> None:
@@ -178,13 +248,17 @@ def test_wrong_factors(factors: tuple[str, str], message: str) -> None:
         analysed(tooth_growth(), "paired", factors)
 
 
-def test_unequal_variances_are_said_with_a_robust_test() -> None:
+def test_unequal_variances_of_the_classical_analysis_are_said_with_a_robust_test() -> None:
     rows = tooth_growth()
     spread = rows["length"] - rows.groupby(["supplement", "dose"])["length"].transform("mean")
     rows["length"] += 9 * spread * (rows["supplement"] == "OJ")
-    assert (
-        analysed(rows, "independent")["note"].str.contains(r"variances differ \(Brown-Forsythe p=\S+\): HC3 p=").all()
-    )
+    notes = analysed(rows, "independent", classical=True)["note"].tolist()
+    doubted = [read_doubt(note) for note in notes]
+    box = analysed(rows, "independent")["p_value"]
+    for doubt, p in zip(doubted, box, strict=True):
+        assert doubt is not None
+        assert doubt.what == "variances differ"
+        assert doubt.robust == pytest.approx({"Box": p}, rel=1e-2)
 
 
 def test_an_effect_of_several_degrees_of_freedom_is_checked_too() -> None:
@@ -208,6 +282,18 @@ def test_the_interaction_is_wrongly_found_one_time_in_twenty_though_ratios_vary_
     found = analysed(rows, "paired", ("supplement", "week")).query("effect == 'supplement:week'")
     assert len(found) == 400
     assert 0.02 < (found["p_value"] < 0.05).mean() < 0.075
+
+
+@pytest.mark.parametrize("unlike", [1.0, 4.0])
+def test_what_is_measured_again_in_a_trial_makes_no_finding_surer(unlike: float) -> None:
+    rng = np.random.default_rng(1)
+    table = rng.normal(size=(400, 4, 2, 3)) + 5 * rng.normal(size=(400, 4, 2, 1))
+    table[:, :, 0] *= unlike
+    index = pd.MultiIndex.from_product([range(400), range(4), ("a", "b"), (0.1, 0.2, 0.3)])
+    rows = pd.DataFrame({"length": table.ravel()}, index=index).reset_index()
+    rows.columns = ["dose", "animal", "supplement", "week", "length"]
+    found = analysed(rows, "independent", ("supplement", "week")).query("effect == 'supplement'")
+    assert 0.02 < (found["p_value"] < 0.05).mean() < 0.085
 
 
 @settings(max_examples=20, deadline=None)

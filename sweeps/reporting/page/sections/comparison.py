@@ -15,12 +15,12 @@ import pandas as pd
 
 from sweeps.reporting.figures.curves import save
 from sweeps.reporting.figures.panels import Curves, panels, shared
-from sweeps.reporting.page.grouped_table import grouped_table, line
+from sweeps.reporting.page.grouped_table import Line, grouped_table, line
 from sweeps.reporting.page.html_tables import small_table, sortable_table
 from sweeps.reporting.page.sections.curves import figure_html
 from sweeps.reporting.page.sections.provenance import FIELDS
-from sweeps.reporting.summary import STAR, decimals, format_p, notes, starred
-from sweeps.statistics.analysis import ALPHA, contrasts
+from sweeps.reporting.summary import STAR_MEANS, decimals, format_p, notes, starred
+from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
@@ -131,7 +131,7 @@ def _tests_html(tests: pd.DataFrame, *, names: tuple[str, str], label: str, role
             line(b, at[f"mean_{two}"], number, at[f"sd_{two}"]),
             line("difference", at[f"mean_{two}"] - at[f"mean_{one}"], f"{{:+.{digits}f}}".format),
             line("p", at["p_value"], format_p),
-            line("Holm", at["p_holm"], starred),
+            Line("Holm", {each: (starred(p, star), "") for each, p, star in at[["p_holm", "mark"]].itertuples()}),
         ]
         groups.append((str(configuration), shown))
         noted.append((str(configuration), at))
@@ -142,7 +142,7 @@ def _tests_html(tests: pd.DataFrame, *, names: tuple[str, str], label: str, role
     )
     return (
         f"<p>{escape(b)} against {escape(a)}: {escape(tests['test'].iloc[0])}, {escape(design)}. "
-        f"{STAR} Holm-corrected p &lt; {ALPHA:g}, over all that was tested of a configuration.</p>{table}"
+        f"{escape(STAR_MEANS)}. Corrected is over all that was tested of a configuration.</p>{table}"
         + (f'<ul class="quiet">{said}</ul>' if said else "")
         + '<details class="screen"><summary>Every number</summary>'
         + sortable_table(tests, caption=f"{label}: every number of every test of {a} and {b}")

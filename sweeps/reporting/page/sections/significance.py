@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 
 from sweeps.reporting.page.html_tables import scrolling, sortable_table
-from sweeps.reporting.summary import MISSING, STAR_MEANS, families, format_p, notes, starred
-from sweeps.statistics.analysis import ALPHA, contrasts
+from sweeps.reporting.summary import CONTRAST_MEANS, MISSING, families, format_p, notes, starred
+from sweeps.statistics.analysis import contrasts
+from sweeps.statistics.marks import STAR
 from sweeps.statistics.roles import Roles
 
 
@@ -29,7 +30,7 @@ def significance_html(rows: pd.DataFrame, *, metric: str, label: str, roles: Rol
         return "<p>No factor has two levels to compare.</p>"
     parts = [
         f"<p>{escape(label)}: {escape(tests['test'].iloc[0])} at each {escape(roles.along)}, "
-        f"blocked by {escape(roles.replicate)}. {escape(STAR_MEANS)}; in brackets its 95% interval.</p>"
+        f"blocked by {escape(roles.replicate)}. {escape(CONTRAST_MEANS)}; in brackets its 95% interval.</p>"
     ]
     for factor, pairs in families(tests, roles=roles):
         ratios = sorted({at for _, lines in pairs for at in lines.index})
@@ -52,8 +53,8 @@ def _head(along: str, ratios: Sequence[Any]) -> str:
 def _contrast(name: str, lines: pd.DataFrame) -> str:
     p = "".join(f'<td class="number">{format_p(value)}</td>' for value in lines["p_value"])
     holm = "".join(
-        f'<td class="number{" significant" if value < ALPHA else ""}">{starred(value)}</td>'
-        for value in lines["p_holm"]
+        f'<td class="number{" significant" if star == STAR else ""}">{starred(value, star)}</td>'
+        for value, star in zip(lines["p_holm"], lines["mark"], strict=True)
     )
     effects = zip(lines["effect_size"], lines["effect_low"], lines["effect_high"], strict=True)
     g = "".join(f'<td class="number">{_effect(*effect)}</td>' for effect in effects)

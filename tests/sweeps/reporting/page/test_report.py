@@ -192,10 +192,19 @@ def test_sections_of_others_come_after_the_tests(rows: pd.DataFrame, tmp_path: P
     assert "Here" in page.texts["h3"]
 
 
-def test_significance_is_a_star(rows: pd.DataFrame, tmp_path: Path) -> None:
-    rows["accuracy"] = 0.9 * (rows["method"] == "l1") + 0.01 * rows["seed"] ** 2 * (rows["method"] != "l1")
+@pytest.mark.parametrize(("seeds", "mark"), [(3, "?"), (5, "*")])
+def test_significance_is_a_mark_and_a_star_from_five_values_on(seeds: int, mark: str, tmp_path: Path) -> None:
+    rows = pd.DataFrame(product(("l1", HOSTILE), range(seeds), (0.0, 0.9)), columns=list(AXES))
+    first = rows["method"] == "l1"
+    rows["accuracy"] = 0.9 * first + 0.01 * (1 + rows["seed"]) * (1 + first) * (1 + 0.2 * (rows["seed"] % 2))
+    # At 90% both lie at the floor, far apart as they are.
+    rows.loc[rows["sparsity"] > 0, "accuracy"] /= 100
     _, page = write(tmp_path, rows)
-    assert any(text.endswith("*") for text in page.texts["td"])
+    marked = [text for text in page.texts["td"] if text[-1:] in ("*", "?") and text[0] in "0123456789"]
+    assert [text[-1] for text in marked] == [mark]
+    significant = [one for one in page.all("td") if "significant" in str(one.get("class"))]
+    assert len(significant) == (mark == "*")
+    assert any("no star: means at the floor of" in text for text in page.texts["li"])
 
 
 def test_a_sweep_without_rows_still_shows_its_failures(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from rich.table import Table
 
 from sweeps.reporting.summary import contrast_views, format_p, mean_table, mean_view, starred
 from sweeps.statistics.analysis import contrasts
+from sweeps.statistics.marks import Floor
 from sweeps.statistics.roles import Roles
 from tests.support.roles import ROLES
 
@@ -24,7 +25,11 @@ pytestmark = pytest.mark.filterwarnings("error")
 @pytest.fixture
 def rows() -> pd.DataFrame:
     """A full grid; the seeds are 0.01 apart, hydra is 0.02 (and 0.001 a seed) above deeplift."""
-    keys = [(*levels, seed, ratio) for levels in CONFIGURATIONS for seed in range(3) for ratio in RATIOS]
+    return grid(seeds=3)
+
+
+def grid(*, seeds: int) -> pd.DataFrame:
+    keys = [(*levels, seed, ratio) for levels in CONFIGURATIONS for seed in range(seeds) for ratio in RATIOS]
     rows = pd.DataFrame(keys, columns=list(AXES))
     hydra = rows["initializer"] == "hydra"
     rows["map"] = 0.4 * (1 - rows["ratio"]) + 0.01 * rows["seed"] + hydra * (0.02 + 0.001 * rows["seed"])
@@ -88,14 +93,18 @@ def test_tables_fit_and_no_number_is_cut(width: int, rows: pd.DataFrame, baselin
         assert all(f"{ratio:g}" in "".join(lines[:4]).split() for ratio in RATIOS)
 
 
-def test_significance_is_a_star_not_only_a_style(rows: pd.DataFrame) -> None:
-    initializer = contrast_views(contrasts(rows, metric="map", roles=ROLES), roles=ROLES)[1]
-    text = "\n".join(printed(initializer, 120))
+@pytest.mark.parametrize(("seeds", "mark"), [(3, "?"), (5, "*")])
+def test_significance_is_a_mark_not_only_a_style_and_a_star_from_five_values_on(seeds: int, mark: str) -> None:
+    tests = contrasts(grid(seeds=seeds), metric="map", floor=Floor(0), roles=ROLES)
+    text = "\n".join(printed(contrast_views(tests, roles=ROLES)[1], 120))
     assert "initializer: map, repeated-measures one-way ANOVA" in text
     holm = next(line.split() for line in text.splitlines() if "Holm" in line.split())
-    assert all(cell.endswith("*") for cell in holm[holm.index("Holm") + 1 :])
-    assert starred(0.049) == "0.049*"
-    assert starred(0.05) == "0.050"
+    assert all(cell.endswith(mark) for cell in holm[holm.index("Holm") + 1 :])
+    assert starred(0.049, "*") == "0.049*"
+    assert starred(0.05, "") == "0.050"
+    # Said of every test, it is said without places.
+    lines = [line.strip() for line in text.splitlines()]
+    assert ("fewer than 5 values: assumptions cannot be checked" in lines) == (seeds == 3)
 
 
 def test_a_test_not_made_is_a_dash_with_its_reason_below(rows: pd.DataFrame) -> None:

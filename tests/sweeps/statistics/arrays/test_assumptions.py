@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.statistics.assumptions import doubts, not_normal, read_doubt, variances_differ
-from sweeps.statistics.permutation import relabelling_p, sign_flip_p
+from sweeps.statistics.arrays.assumptions import UNCHECKED, doubts, not_normal, read_doubt, variances_differ
+from sweeps.statistics.arrays.permutation import relabelling_p, sign_flip_p
 from sweeps.statistics.samples import Design, Values
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -20,9 +20,10 @@ SLEEP = (
 LEVEL = np.linspace(-1, 1, 8)
 
 
-def test_unequal_variances_name_welch() -> None:
+def test_unequal_variances_of_the_classical_test_name_welch() -> None:
     a, b = LEVEL, 10 * LEVEL + 4
-    (clause,) = doubts(a, b, design="independent")
+    assert doubts(a, b, design="independent") == []
+    (clause,) = doubts(a, b, design="independent", classical=True)
     doubt = read_doubt(clause)
     assert doubt is not None
     assert (doubt.what, doubt.check) == ("variances differ", "Brown-Forsythe")
@@ -49,8 +50,8 @@ def test_differences_with_an_outlier_name_signed_ranks_and_sign_flips() -> None:
 
 
 @pytest.mark.parametrize("design", ["paired", "independent"])
-def test_four_values_raise_no_doubt(design: Design) -> None:
-    assert doubts(np.array([0.0, 0.0, 0.0, 9.0]), np.array([1.0, 1.1, 1.0, 1.0]), design=design) == []
+def test_of_four_values_nothing_can_be_told_and_that_is_said(design: Design) -> None:
+    assert doubts(np.array([0.0, 0.0, 0.0, 9.0]), np.array([1.0, 1.1, 1.0, 1.0]), design=design) == [UNCHECKED]
 
 
 @pytest.mark.parametrize("ratio", [1.0, 4.0])
@@ -83,5 +84,5 @@ values = st.lists(st.integers(-9, 9), min_size=5, max_size=8).map(lambda integer
 def test_doubts_depend_neither_on_the_unit_nor_on_zero(a: Values, b: Values, shift: int, exponent: int) -> None:
     if min(np.ptp(a), np.ptp(b)) > 0:
         scale = 2.0**exponent
-        moved = doubts(scale * (a + shift), scale * (b + shift), design="independent")
-        assert moved == doubts(a, b, design="independent")
+        moved = doubts(scale * (a + shift), scale * (b + shift), design="independent", classical=True)
+        assert moved == doubts(a, b, design="independent", classical=True)

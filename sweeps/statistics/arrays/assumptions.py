@@ -1,8 +1,8 @@
 """Checks of what a t test or an ANOVA assumes, and the robust tests to read beside it where that is in doubt.
 
-A doubt is a clause of a note: `variances differ (Brown-Forsythe p=0.003): Welch p=0.0123`. It says what is in doubt, by
-which check, and the p-values of the tests that do without the assumption. A check cannot see anything in fewer than
-five values, and is not made there: no doubt is said, none is ruled out.
+A doubt is a clause of a note: `values not normal (Shapiro-Wilk p=0.003): permutation p=0.0123`. It says what is in
+doubt, by which check, and the p-values of the tests that do without the assumption. A check cannot see anything in
+fewer than five values, and is not made there: `UNCHECKED` says so.
 """
 
 import re
@@ -12,14 +12,18 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from sweeps.statistics.permutation import relabelling_p, sign_flip_p
-from sweeps.statistics.samples import Design, Values, constant, t_test
+from sweeps.statistics.arrays.permutation import relabelling_p, sign_flip_p
+from sweeps.statistics.arrays.t_tests import t_test
+from sweeps.statistics.samples import Design, Values, constant
 
 LEVEL = 0.05
 """Of the checks, each for itself: one in twenty raises a doubt where there is no cause."""
 
 FEWEST, MOST = 5, 5000
 """Values that a check is made on; the p-values of Shapiro and Wilk hold up to 5000."""
+
+UNCHECKED = f"fewer than {FEWEST} values: assumptions cannot be checked"
+"""The clause of a note beside a test of so few."""
 
 _DOUBT = re.compile(r"(?P<doubt>[^();]+) \((?P<check>[\w-]+) p=[^)]+\)(?:: (?P<robust>[^;]+))?")
 _ROBUST = re.compile(r"(?P<test>[^,]+?) p=(?P<p>[^,]+)(?:, )?")
@@ -42,22 +46,23 @@ def read_doubt(clause: str) -> Doubt | None:
     return Doubt(found["doubt"], found["check"], robust)
 
 
-def doubts(a: Values, b: Values, *, design: Design) -> list[str]:
-    """Return the doubts about comparing the means of two samples, which can be tested.
+def doubts(a: Values, b: Values, *, design: Design, classical: bool = False) -> list[str]:
+    """Return the doubts about comparing the means of two samples, which can be tested, or that there can be none.
 
     `paired`: normality of the differences, by Shapiro and Wilk (1965, Biometrika 52); beside it Wilcoxon's signed ranks
-    and all flips of the signs of differences. `independent`: equal variances, by Brown and Forsythe (1974, Journal of
-    the American Statistical Association 69), which unlike Bartlett's test is not misled by other shapes; beside it
-    Welch's test. Normality within each group; beside it the test of Kruskal and Wallis, and all ways to label the
-    values (see `permutation.py`).
+    and all flips of the signs of differences. `independent`: normality within each group; beside it the test of Kruskal
+    and Wallis, and all ways to label the values (see `permutation.py`). `classical`, before that: equal variances, by
+    Brown and Forsythe (1974, Journal of the American Statistical Association 69), which unlike Bartlett's test is not
+    misled by other shapes; beside it Welch's test.
     """
     if design == "paired":
         return doubts_of_differences((a - b)[:, None])
+    if min(len(a), len(b)) < FEWEST:
+        return [UNCHECKED]
     found = []
-    unequal = variances_differ([a, b])
+    unequal = variances_differ([a, b]) if classical else ""
     if unequal:
-        _, welch = t_test(a, b, equal_variances=False)
-        found.append(f"{unequal}: Welch p={welch:.3g}")
+        found.append(f"{unequal}: Welch p={t_test(a, b, design=design).p:.3g}")
     skewed = not_normal([a, b])
     if skewed:
         ranks = stats.kruskal(a, b).pvalue
@@ -71,6 +76,8 @@ def doubts_of_differences(differences: Values) -> list[str]:
     Args:
         differences: shape (blocks, k), of each block k contrasts of its values. Signed ranks are for one alone.
     """
+    if len(differences) < FEWEST:
+        return [UNCHECKED]
     skewed = not_normal(list(differences.T), "differences")
     if not skewed:
         return []

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.statistics.permutation import relabelling_p, sign_flip_p
+from sweeps.statistics.arrays.permutation import relabelling_p, sign_flip_p
 
 pytestmark = pytest.mark.filterwarnings("error")
 

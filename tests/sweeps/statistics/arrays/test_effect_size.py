@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.statistics.effect_size import hedges_g
+from sweeps.statistics.arrays.effect_size import hedges_g
 
 
 @given(t=st.floats(-60, 60), df=st.integers(2, 60), n_effective=st.floats(1, 40, allow_nan=False))

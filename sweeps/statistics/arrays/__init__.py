@@ -1,0 +1,1 @@
+"""Tests on arrays of values, one pair of samples or many at once; which rows they are of is told one folder up."""
