@@ -15,11 +15,14 @@ from torch import Tensor
 
 from robustprune.attacks.adversarial_library.apgd import APGD, ApgdSettings
 from robustprune.attacks.adversarial_library.ddn import DDN, DdnSettings
+from robustprune.attacks.adversarial_library.fab import FAB, FabSettings
 from robustprune.attacks.adversarial_library.fmn import FMN, FmnSettings
+from robustprune.attacks.adversarial_library.standard import STANDARD, StandardSettings
 from robustprune.attacks.entry import AttackEntry
 from robustprune.attacks.fgsm import FGSM, FgsmSettings
 from robustprune.attacks.loss import AttackLoss
 from robustprune.attacks.pgd import PGD, PgdSettings
+from robustprune.attacks.square import SQUARE, SquareSettings
 from robustprune.core.operations import AttackWork
 from robustprune.core.settings import Settings
 from robustprune.plugins import Registry, check_callable, check_named_settings
@@ -39,7 +42,16 @@ ATTACKS: Registry[AttackEntry] = Registry(
     "robustprune.attacks",
     kind="attack",
     entry=AttackEntry,
-    bundled={"pgd": PGD, "fgsm": FGSM, "apgd": APGD, "ddn": DDN, "fmn": FMN},
+    bundled={
+        "pgd": PGD,
+        "fgsm": FGSM,
+        "apgd": APGD,
+        "fab": FAB,
+        "square": SQUARE,
+        "standard": STANDARD,
+        "ddn": DDN,
+        "fmn": FMN,
+    },
     check=_check,
 )
 
@@ -88,7 +100,7 @@ def attack_settings(*, finds: Literal["ball", "least"], sees: Literal["loss"] | 
 
 if TYPE_CHECKING:
     AttackSettings = PgdSettings | FgsmSettings
-    BallSettings = PgdSettings | FgsmSettings | ApgdSettings
+    BallSettings = PgdSettings | FgsmSettings | ApgdSettings | FabSettings | SquareSettings | StandardSettings
     LeastSettings = DdnSettings | FmnSettings
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,6 +33,8 @@ class AttackEntry:
         finds: an image that is wrong within a `ball` of radius `epsilon`, or the `least` perturbation that fools.
         work: what attacking one image takes, told from the settings.
         check: raises InputError where the settings are not for so many classes, or a package is missing.
+        members: of an attack on logits that is several, which it is, from the settings and the number of classes:
+            settings of each, by what it ascends, such as `ce` and `dlr`. Rows tell their figures apart.
         version: raised by hand when the same settings give other images.
     """
 
@@ -42,4 +44,5 @@ class AttackEntry:
     finds: Literal["ball", "least"] = "ball"
     work: Callable[[Any], AttackWork] = steps_and_restarts
     check: Callable[[Any, int], None] | None = None
+    members: Callable[[Any, int], Mapping[str, Settings]] | None = None
     version: int = 1

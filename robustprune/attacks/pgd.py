@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustprune.attacks.entry import AttackEntry, steps_and_restarts
 from robustprune.attacks.loss import AttackLoss
-from robustprune.attacks.uniform_start import uniform_start
+from robustprune.attacks.uniform_start import check_range, uniform_start
 from robustprune.attacks.worst import worst
 from robustprune.core.operations import FORWARD, AttackWork
 from robustprune.core.settings import Settings
@@ -57,9 +57,13 @@ def pgd(
     Returns:
         attacked images in [0, 1], same shape, without gradient.
 
+    Raises:
+        ValueError: an image is not in [0, 1].
+
     >>> pgd(lambda images: images.sum(), torch.tensor([[[[0.25, 1.0]]]]), epsilon=0.5, step_size=0.25, steps=3)
     tensor([[[[0.7500, 1.0000]]]])
     """
+    check_range(images)
     lower, upper = (images - epsilon).clamp_(0, 1), (images + epsilon).clamp_(0, 1)
 
     def attempt() -> Tensor:

@@ -1,9 +1,24 @@
-"""Where an attack with a random start begins."""
+"""Where an attack begins: at images in [0, 1], or at random points around them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+_ROUNDING = 1e-5
+"""What arithmetic on pixels may add: greys are sums of three colours."""
+
+
+def check_range(images: Tensor) -> None:
+    """Check that images are in [0, 1]: of others, no attack could stay near and come out in that range.
+
+    Raises:
+        ValueError: one is not, or is NaN.
+    """
+    if images.numel():
+        least, most = images.detach().aminmax()
+        if not (float(least) >= -_ROUNDING and float(most) <= 1 + _ROUNDING):
+            raise ValueError(f"found images from {float(least):g} to {float(most):g}, expected pixel values in [0, 1]")
 
 
 def uniform_start(images: Tensor, *, epsilon: float, generator: torch.Generator) -> Tensor:

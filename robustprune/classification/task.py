@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,15 +25,12 @@ from robustprune.classification.measure.attacks import unbounded
 from robustprune.classification.measure.evaluation import Evaluation, Measured, evaluate
 from robustprune.classification.networks.pruning import channel_groups, output_layer
 from robustprune.core.arrays import Arrays
-from robustprune.core.randomness import drawing_from, generator_for, seed_for
+from robustprune.core.randomness import drawing_from, generator_for, resampled, seed_for
 from robustprune.structures import CoupledGroup, Layer
 from robustprune.task import Batch, Explained
 from robustprune.training import Objective
 
 CPU = torch.device("cpu")
-
-MEASURED_BY = "cross-entropy"
-"""The loss that attacks ascend where classifiers are measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +46,7 @@ class ClassificationTask:
         weights: fills a classifier with the weights that are given, if any are.
         loss_name: one of `LOSSES`.
         evaluation: how classifiers are measured; None where they are not.
+        data_seed: of a sample of the images to train on, as many, drawn with replacement; None for all, once each.
     """
 
     build: Callable[[], Classifier]
@@ -59,6 +57,7 @@ class ClassificationTask:
     weights: Callable[[Classifier], object] | None = None
     loss_name: str = "cross-entropy"
     evaluation: Evaluation | None = None
+    data_seed: int | None = None
 
     # Networks
 
@@ -202,8 +201,6 @@ class ClassificationTask:
             self.load("test"),
             settings=self.evaluation,
             seed=seed_for(seed, "evaluate"),
-            # Whatever a classifier was trained to lower: all are measured under the same attack.
-            attacked=lambda attack: Objective(task=replace(self, loss_name=MEASURED_BY), attack=attack).attacked,
         )
 
     # Parts
@@ -220,9 +217,10 @@ class ClassificationTask:
         held_out = held_out_of(len(images), self.holdout)
         return images.take(order[held_out:]), images.take(order[:held_out])
 
-    @property
+    @functools.cached_property
     def _train(self) -> LabelledImages:
-        return self._parts[0]
+        images = self._parts[0]
+        return images if self.data_seed is None else images.take(resampled(len(images), self.data_seed))
 
     @property
     def _held_out(self) -> LabelledImages:

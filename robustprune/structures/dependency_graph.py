@@ -22,9 +22,9 @@ def dependency_groups(
     """Return the groups of channels that can be removed, in the order of the network's layers.
 
     The network's outputs and its input stay whole, and so does whatever depends on them. Left whole too is what
-    torch-pruning cannot follow soundly: channels of grouped convolutions that are not depthwise, and those that layer
-    norm or parameters outside of layers see. In a transformer that leaves the hidden channels of each MLP to prune: the
-    stream of tokens and attention stay.
+    torch-pruning cannot follow soundly: channels of grouped convolutions that are not depthwise, those that group norm,
+    layer norm or parameters outside of layers see, and those of a tensor that is cut into chunks. In a transformer that
+    leaves the hidden channels of each MLP to prune: the stream of tokens and attention stay.
 
     Args:
         network: keeps its mode; its parameters come out requiring gradients, which tracing relies on.
@@ -72,7 +72,9 @@ def _is_sound(group: Any, graph: Any) -> bool:
         is_logits = not node.outputs and graph.is_out_channel_pruning_fn(dependency.handler)
         is_depthwise = isinstance(module, nn.Conv2d) and module.groups == module.in_channels == module.out_channels
         is_grouped = isinstance(module, nn.Conv2d) and module.groups > 1 and not is_depthwise
-        if is_logits or is_grouped or isinstance(module, nn.LayerNorm | nn.Parameter):
+        is_normed = isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.Parameter)
+        is_cut = type(module).__name__ in ("_SplitOp", "_UnbindOp")
+        if is_logits or is_grouped or is_normed or is_cut:
             return False
     return True
 

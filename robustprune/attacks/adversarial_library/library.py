@@ -23,7 +23,7 @@ def check_installed() -> None:
     """
     if importlib.util.find_spec("adv_lib") is None:
         raise InputError(
-            "found no package adv-lib, expected it for the attacks ddn, fmn and apgd: "
+            "found no package adv-lib, expected it for the attacks ddn, fmn, apgd, fab and standard: "
             "PIP_CONSTRAINT=constraints.txt pip install -e '.[attacks]'"
         )
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import Field, field_validator
 
-from robustprune.attacks import Attack, BallSettings, LeastSettings, PgdSettings
+from robustprune.attacks import BallSettings, LeastSettings, PgdSettings
+from robustprune.attacks.adversarial_library.ddn import DdnSettings
 from robustprune.attacks.norms import NORMS
 from robustprune.classification.classifier import Classifier
 from robustprune.classification.data.images import LabelledImages
-from robustprune.classification.measure.accuracy import accuracy, attacked_accuracy
-from robustprune.classification.measure.attacks import Attacked, ball_attack, label, least_attack
+from robustprune.classification.measure.attacks import ball_attacks, label, least_attack
+from robustprune.classification.measure.flags import attacks_disagree, ddn_at_floor, least_norm
 from robustprune.classification.measure.minimum_norm import minimum_norm
-from robustprune.classification.measure.perturbations import Perturbations, medians, smallest, success_rate
+from robustprune.classification.measure.perturbations import (
+    Perturbations,
+    median_intervals,
+    medians,
+    smallest,
+    success_rate,
+)
+from robustprune.classification.measure.robust_accuracy import robust_accuracy
 from robustprune.core.randomness import generator_for
 from robustprune.core.timing import TimingSettings
 
@@ -27,13 +35,18 @@ class Evaluation(TimingSettings):
     batch_size: int = Field(default=256, ge=1)
     attack: BallSettings = Field(
         default=PgdSettings(epsilon=8 / 255, step_size=2 / 255, steps=20, random_start=True),
-        description="under which accuracy_adv is measured",
+        description="under which accuracy_adv is measured: on the cross-entropy and on the difference of logits ratio",
     )
     distances: list[LeastSettings] = Field(
         min_length=1, description="minimum-norm attacks; an image's distance is the least that any of them finds"
     )
     images: int | None = Field(
         default=None, ge=1, description="of the test images, drawn at random, for those attacks; null: all of them"
+    )
+    blind_queries: int = Field(
+        default=1000,
+        ge=0,
+        description="of Square in L∞, for images at which no loss has a gradient; 0: not attacked so",
     )
 
     @property
@@ -53,8 +66,14 @@ class Evaluation(TimingSettings):
 ROBUSTNESS: dict[str, type] = {
     "accuracy_clean": float,
     "accuracy_adv": float,
+    "accuracy_adv_ce": float,
+    "accuracy_adv_dlr": float,
+    "zero_gradients": float,
+    "attacks_disagree": str,
     "attack_success": float,
+    "ddn_at_floor": str,
     **{f"median_{norm}": float for norm in NORMS},
+    **{f"median_{norm}_{end}": float for norm in NORMS for end in ("low", "high")},
     **{f"median_{norm}_right": float for norm in NORMS},
     "images_attacked": int,
     "attack_forwards": float,
@@ -62,6 +81,11 @@ ROBUSTNESS: dict[str, type] = {
     "attack_s": float,
 }
 """Columns of a row: accuracies, in [0, 1], on all test images, and what the minimum-norm attacks found together.
+
+`accuracy_adv` is the worst of all attacks within the ball, image by image; `accuracy_adv_ce` and `accuracy_adv_dlr` are
+those on the cross-entropy and on the difference of logits ratio alone, None where there is none. `zero_gradients` is
+the share of pixels without one under the first of them. `attacks_disagree` and `ddn_at_floor` say in words why figures
+are doubtful; see `flags`. `median_l2_low` and `_high` are the ends of a 95% interval over images.
 
 Of the images drawn for them they attack those that are classified rightly, `images_attacked` in number:
 `attack_success` is the share of these that the least successful attack fools, and `median_l2_right` the median of their
@@ -85,22 +109,19 @@ PERTURBATIONS: dict[str, type] = {
 class Measured(NamedTuple):
     """`columns` are those of `ROBUSTNESS`, `attack_s` among them; `perturbations` is the table of `PERTURBATIONS`."""
 
-    columns: dict[str, float | int | None]
+    columns: dict[str, float | int | str | None]
     attack_s: float
     perturbations: dict[str, np.ndarray[Any, Any]]
 
 
-def evaluate(
-    classifier: Classifier,
-    images: LabelledImages,
-    *,
-    settings: Evaluation,
-    seed: int,
-    attacked: Callable[[Attack], Attacked],
-) -> Measured:
-    """Measure on `images`; every attack has random numbers of its own, from `seed`; `attacked` as for `ball_attack`."""
+def evaluate(classifier: Classifier, images: LabelledImages, *, settings: Evaluation, seed: int) -> Measured:
+    """Measure on `images`; every attack has random numbers of its own, from `seed`.
+
+    Raises:
+        DivergedError: the classifier answers NaN or infinity, attacked or not.
+    """
     device, batch_size = classifier.mean.device, settings.batch_size
-    attack = ball_attack(settings.attack, generator_for(seed, "attack"), attacked)
+    attacks = ball_attacks(settings.attack, generator_for(seed, "attack"), classes=len(images.classes))
     chosen = drawn(images, settings.images)
     found = {
         name: minimum_norm(
@@ -112,12 +133,30 @@ def evaluate(
         )
         for name, each in settings.labelled_distances.items()
     }
+    robust = robust_accuracy(
+        classifier,
+        images,
+        attacks=attacks,
+        blind_queries=settings.blind_queries,
+        generator=generator_for(seed, "square"),
+        batch_size=batch_size,
+        device=device,
+    )
     together = smallest(list(found.values()))
-    columns: dict[str, float | int | None] = {
-        "accuracy_clean": accuracy(classifier, images, batch_size=batch_size, device=device),
-        "accuracy_adv": attacked_accuracy(classifier, images, attack=attack, batch_size=batch_size, device=device),
+    worst = robust.stays.double().mean().item()
+    columns: dict[str, float | int | str | None] = {
+        "accuracy_clean": robust.right.double().mean().item(),
+        "accuracy_adv": worst,
+        "accuracy_adv_ce": robust.alone.get("ce"),
+        "accuracy_adv_dlr": robust.alone.get("dlr"),
+        "zero_gradients": robust.zero_gradients,
+        "attacks_disagree": attacks_disagree(robust.alone, worst, **_beyond(settings, found, robust.stays[chosen])),
         "attack_success": success_rate(list(found.values())),
+        "ddn_at_floor": next(
+            (ddn_at_floor(each, found["ddn"]) for each in settings.distances if isinstance(each, DdnSettings)), None
+        ),
         **medians(together, images=len(chosen)),
+        **median_intervals(together, images=len(chosen), generator=generator_for(seed, "intervals")),
         **{f"{name}_right": value for name, value in medians(together, images=len(together.index)).items()},
         "images_attacked": len(together.index),
         "attack_forwards": together.forwards,
@@ -125,6 +164,18 @@ def evaluate(
         "attack_s": together.seconds,
     }
     return Measured(columns, together.seconds, perturbation_table(found, chosen))
+
+
+def _beyond(settings: Evaluation, found: Mapping[str, Perturbations], stays: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return what `attacks_disagree` compares, where an attack looks for the least distance in the ball's norm."""
+    norm = getattr(settings.attack, "norm", "linf")
+    same = [found[name] for name, each in settings.labelled_distances.items() if least_norm(each) == norm]
+    if not same:
+        return {}
+    nearest = smallest(same)
+    beyond = torch.zeros_like(stays)
+    beyond[nearest.index] = getattr(nearest, norm) > settings.attack.epsilon
+    return {"beyond": beyond, "stays": stays}
 
 
 def drawn(images: LabelledImages, count: int | None) -> torch.Tensor:

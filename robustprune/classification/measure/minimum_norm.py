@@ -11,7 +11,7 @@ from robustprune.attacks import frozen
 from robustprune.attacks.norms import NORMS, distances
 from robustprune.classification.classifier import Classifier
 from robustprune.classification.data.images import LabelledImages
-from robustprune.classification.measure.accuracy import correct
+from robustprune.classification.measure.accuracy import answers, correct
 from robustprune.classification.measure.attacks import LeastAttack
 from robustprune.classification.measure.passes import Passes
 from robustprune.classification.measure.perturbations import Perturbations
@@ -33,6 +33,10 @@ def minimum_norm(
         attack: on one batch.
         batch_size: of all but the last batch.
         device: where to attack.
+
+    Raises:
+        DivergedError: the classifier answers NaN or infinity, to images as they are or attacked: its argmax would count
+            as fooled, by nothing.
     """
     index = correct(classifier, images, batch_size=batch_size, device=device).nonzero().flatten()
     passes, seconds = Passes(classifier), 0.0
@@ -44,10 +48,11 @@ def minimum_norm(
             start = _now(device)
             attacked = attack(passes, pixels, labels)
             seconds += _now(device) - start
+            passes.check_finite()
             assert attacked.isfinite().all()
             attacked = attacked.clamp(0, 1)
             with torch.no_grad():
-                fooled = classifier(attacked).argmax(dim=1) != labels
+                fooled = answers(classifier, attacked).argmax(dim=1) != labels
             batch = slice(done, done + len(labels))
             success[batch] = fooled.cpu()
             for norm, distance in distances(attacked, pixels).items():

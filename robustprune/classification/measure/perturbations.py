@@ -75,6 +75,35 @@ def medians(found: Perturbations, *, images: int) -> dict[str, float | None]:
     return {f"median_{norm}": middle if math.isfinite(middle) else None for norm, middle in middles.items()}
 
 
+def median_intervals(
+    found: Perturbations, *, images: int, generator: torch.Generator, resamples: int = 2000
+) -> dict[str, float | None]:
+    """Return `median_l0_low`, `median_l0_high` and so on: between which 95% of the medians of resampled images lie.
+
+    The percentile bootstrap (Efron & Tibshirani 1993) over the images of `medians`: it tells how much a median owes to
+    the images drawn, and nothing of other trainings. None is an end that is infinite.
+
+    Args:
+        found: see `medians`.
+        images: see `medians`.
+        generator: on the CPU.
+        resamples: drawings of as many images, with replacement.
+    """
+    values = np.zeros((len(NORMS), images))
+    values[:, images - len(found.index) :] = [getattr(found, norm).numpy() for norm in NORMS]
+    ends = np.full((2, len(NORMS)), math.inf)
+    if images:
+        drawn = (torch.randint(images, (images,), generator=generator).numpy() for _ in range(resamples))
+        middles = np.array([np.median(values[:, each], axis=1) for each in drawn])
+        # An order statistic, for no interpolation between infinities.
+        ends = np.quantile(middles, [0.025, 0.975], axis=0, method="inverted_cdf")
+    return {
+        f"median_{norm}_{end}": float(value) if math.isfinite(value) else None
+        for end, row in zip(("low", "high"), ends, strict=True)
+        for norm, value in zip(NORMS, row, strict=True)
+    }
+
+
 def _median(values: Tensor, *, zeros: int) -> float:
     counted = np.concatenate([np.zeros(zeros), values.numpy()])
     return float(np.median(counted)) if len(counted) else math.inf

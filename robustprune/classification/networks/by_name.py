@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from robustprune.classification.networks import cifar
+from robustprune.classification.networks import cifar, preactivation
 from robustprune.classification.networks import torchvision_networks as torchvision
 from robustprune.core.errors import InputError
 from robustprune.plugins import TaskEntry, task_registry
@@ -32,9 +32,21 @@ def _resnet(depth: int) -> NetworkBuilder:
     return NetworkBuilder(lambda *, classes, image_size: cifar.resnet(depth, classes=classes), least=4)
 
 
-def _wide_resnet(depth: int, widen_factor: int) -> NetworkBuilder:
+def _wide_resnet(depth: int, widen_factor: int, *, silu: bool = False) -> NetworkBuilder:
+    if silu:
+        return NetworkBuilder(
+            lambda *, classes, image_size: preactivation.wide_resnet_silu(depth, widen_factor, classes=classes),
+            least=4,
+            multiple=4,
+        )
     return NetworkBuilder(
         lambda *, classes, image_size: cifar.wide_resnet(depth, widen_factor, classes=classes), least=4
+    )
+
+
+def _preact_resnet(*, batch_norm: bool) -> NetworkBuilder:
+    return NetworkBuilder(
+        lambda *, classes, image_size: preactivation.PreActResNet18(classes=classes, batch_norm=batch_norm), least=8
     )
 
 
@@ -48,6 +60,12 @@ _BUNDLED = {
     # Examples of two families without end.
     **{f"resnet{depth}": _resnet(depth) for depth in (20, 56, 110)},
     **{f"wrn-{depth}-10": _wide_resnet(depth, 10) for depth in (28, 34)},
+    "wrn-28-10-silu": _wide_resnet(28, 10, silu=True),
+    "preact_resnet18": _preact_resnet(batch_norm=False),
+    "preact_resnet18-bn": _preact_resnet(batch_norm=True),
+    "preact_resnet18-silu": NetworkBuilder(
+        lambda *, classes, image_size: preactivation.PreActSiluResNet18(classes=classes), least=8, multiple=8
+    ),
 }
 
 
@@ -67,7 +85,9 @@ def build(name: str, *, classes: int, image_size: int) -> nn.Module:
 
     Args:
         name: torchvision's `resnet18`, `resnet50`, `vgg19` (with batch norm), `mobilenet_v2` and `swin_t`; any other
-            `resnetD` of 6n + 2 layers, such as `resnet20`, is CIFAR's; `wrn-D-K` is a wide ResNet of 6n + 4 layers.
+            `resnetD` of 6n + 2 layers, such as `resnet20`, is CIFAR's; `wrn-D-K` is a wide ResNet of 6n + 4 layers,
+            `wrn-D-K-silu` one of `preactivation`, as are `preact_resnet18`, `preact_resnet18-bn` and
+            `preact_resnet18-silu`.
         classes: how many logits, at least 1.
         image_size: side of the images in pixels.
 
@@ -109,10 +129,10 @@ def _find(name: str) -> NetworkBuilder:
                 "or torchvision's resnet18 and resnet50"
             )
         return _resnet(depth)
-    if match := re.fullmatch(r"wrn-([1-9]\d*)-([1-9]\d*)", name):
+    if match := re.fullmatch(r"wrn-([1-9]\d*)-([1-9]\d*)(-silu)?", name):
         depth, widen_factor = int(match[1]), int(match[2])
         if depth < 10 or (depth - 4) % 6:
             raise InputError(f"model {name} has {depth} layers, expected 6n + 4 such as 16, 28, 34 or 70")
-        return _wide_resnet(depth, widen_factor)
+        return _wide_resnet(depth, widen_factor, silu=match[3] is not None)
     builder = NETWORKS.lookup(name).provides
     return builder

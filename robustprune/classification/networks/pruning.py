@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from robustprune.attacks import frozen
 from robustprune.classification.networks.cifar import ChannelShortcut
 from robustprune.structures import CoupledGroup
 from robustprune.structures.dependency_graph import dependency_groups
+from robustprune.structures.trial import removable
 
 
 def channel_groups(network: nn.Module, example: Tensor) -> list[CoupledGroup]:
-    """Return the groups of channels that can be removed; see `structures.dependency_graph`.
+    """Return the groups of channels that can be removed; see `structures.dependency_graph` and `structures.trial`.
 
     Args:
         network: keeps its mode; its parameters come out requiring gradients.
@@ -24,9 +26,23 @@ def channel_groups(network: nn.Module, example: Tensor) -> list[CoupledGroup]:
 
     from robustprune.classification.networks.shortcut_pruning import ChannelShortcutPruner
 
-    return dependency_groups(
-        network, example, pruners={ChannelShortcut: ChannelShortcutPruner()}, passed=(ShiftedWindowAttention,)
+    find = partial(
+        dependency_groups, pruners={ChannelShortcut: ChannelShortcutPruner()}, passed=(ShiftedWindowAttention,)
     )
+    return removable(network, find(network, example), find=find, example=example)
+
+
+def kept_whole(network: nn.Module, example: Tensor) -> list[str]:
+    """Return the names of the layers no filter of which can be pruned with all that depends on it, but for the logits'.
+
+    Args:
+        network: see `channel_groups`.
+        example: an image, (1, 3, S, S).
+    """
+    groups = channel_groups(network, example)
+    decided = {name for group in groups for name in group.filters} | {output_layer(network, example)}
+    layers = (name for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear))
+    return [name for name in layers if name not in decided]
 
 
 @torch.no_grad()

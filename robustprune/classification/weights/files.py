@@ -1,7 +1,7 @@
 """The state dicts in a file of weights, read without running anything that the file says.
 
 Formats by ending: safetensors, NumPy's npz without objects, and PyTorch's with `weights_only`. What the tensors are to
-a classifier is in `checkpoints`.
+a classifier is in `fitting`.
 """
 
 from __future__ import annotations
@@ -121,5 +121,5 @@ def _read_pytorch(path: Path) -> Any:
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".safetensors": load_file,
     ".npz": _read_npz,
-    **dict.fromkeys((".pt", ".pth", ".tar", ".ckpt"), _read_pytorch),
+    **dict.fromkeys((".pt", ".pth", ".th", ".tar", ".ckpt", ".bin"), _read_pytorch),
 }

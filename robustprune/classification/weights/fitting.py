@@ -1,6 +1,6 @@
 """Weights given by the user, laid over a classifier: names as the model zoos spell them, and their normalisation.
 
-Reading the file is in `checkpoint_files`.
+Reading the file is in `files`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from robustprune.classification.classifier import Classifier
@@ -31,11 +33,28 @@ _SPELLINGS = (
 # A stage that TRADES's wide ResNets have and never run.
 _NEVER_RUN = re.compile(r"\bsub_block1\.")
 
+# HYDRA's importance of each weight, beside it.
+_SCORES = re.compile(r"\.popup_scores$")
+
 _MEANS, _STDS = {"mean", "mu", "new_mean"}, {"std", "sigma", "new_std"}
 _OPTIONAL = "num_batches_tracked"  # files older than PyTorch 0.4.1 lack them, and no inference reads them
 
 
-def load_weights(classifier: Classifier, path: str | os.PathLike[str]) -> None:
+class Loaded(NamedTuple):
+    """What a file brought besides weights.
+
+    Attributes:
+        normalised: its own normalisation was taken.
+        scored: it holds HYDRA's scores of weights, which were left out: what these would prune is not pruned.
+    """
+
+    normalised: bool
+    scored: bool
+
+
+def load_weights(
+    classifier: Classifier, path: str | os.PathLike[str], *, part: str | None = None, normalise: bool = True
+) -> Loaded:
     """Fill the classifier's network from a file, and its normalisation where the file has one.
 
     A normalisation lies among the weights or in a dictionary around them, as tensors or lists of three numbers.
@@ -45,23 +64,55 @@ def load_weights(classifier: Classifier, path: str | os.PathLike[str]) -> None:
 
     Args:
         classifier: on any device.
-        path: .safetensors, .npz, or .pt, .pth, .tar, .ckpt of PyTorch.
+        path: .safetensors, .npz, or .pt, .pth, .th, .tar, .ckpt, .bin of PyTorch.
+        part: keys, joined by dots, that lead to the weights to take, where the file has several that fit.
+        normalise: take the file's normalisation, if it has one.
 
     Raises:
-        InputError: the file cannot be read, or a tensor is missing, unknown, of another shape or
-            not finite, or a variance is negative.
+        InputError: the file cannot be read, several of its dictionaries fit alike and differ, or a tensor is missing,
+            unknown, of another shape or not finite, or a variance is negative.
     """
     path = Path(path)
     own = classifier.network.state_dict()
     fits = [fit for state_dict in read_state_dicts(path) for fit in _fits(state_dict, own)]
     if not fits:
         raise InputError(f"{path}: found no tensors, expected a state dict")
-    best = max(fits, key=lambda fit: (fit.fitting(own), fit.is_average))
+    best = _best(fits, own, path, part)
     best.check(own, path)
     classifier.network.load_state_dict(own | {name: best.tensors[theirs] for name, theirs in best.names.items()})
-    if best.normalisation:
+    if best.normalisation and normalise:
         for buffer, values in zip((classifier.mean, classifier.std), best.normalisation.values(), strict=True):
             buffer.copy_(values.view_as(buffer))
+    return Loaded(bool(best.normalisation), any(_SCORES.search(name) for name in best.tensors))
+
+
+def _best(fits: Sequence[_Fit], own: Mapping[str, Tensor], path: Path, part: str | None) -> _Fit:
+    """Return the fit to take.
+
+    Raises:
+        InputError: several are as good and differ, or there is no such part.
+    """
+    if part is not None:
+        chosen = [fit for fit in fits if f"{fit.location}.".startswith(f"{part}.")]
+        if not chosen:
+            places = ", ".join(dict.fromkeys(repr(fit.location) for fit in fits))
+            raise InputError(f"{path}: found no part {part!r}, expected one of {places}")
+        fits = chosen
+    most = max((fit.fitting(own), fit.is_average) for fit in fits)
+    best, *others = [fit for fit in fits if (fit.fitting(own), fit.is_average) == most]
+    for other in others:
+        if most[0] and not _same(best, other):
+            raise InputError(
+                f"{path}: found weights in {best.location!r} and others in {other.location!r} that fit as well, "
+                f"expected a choice: {{file: {path.name}, part: {best.location}}}"
+            )
+    return best
+
+
+def _same(one: _Fit, other: _Fit) -> bool:
+    return one.names.keys() == other.names.keys() and all(
+        torch.equal(one.tensors[one.names[name]], other.tensors[other.names[name]]) for name in one.names
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +120,7 @@ class _Fit:
     """One way to lay one of the file's state dicts over a network.
 
     Attributes:
+        location: the keys that lead to it in the file, and the prefix of its names, joined by dots.
         tensors: of the file.
         names: the file's, by the network's.
         unknown: names of the file that are nothing to the network.
@@ -76,6 +128,7 @@ class _Fit:
         is_average: a moving average of weights, by its name.
     """
 
+    location: str
     tensors: dict[str, Tensor]
     names: dict[str, str]
     unknown: Sequence[str]
@@ -127,7 +180,7 @@ def _fits(state_dict: StateDict, own: Mapping[str, Tensor]) -> list[_Fit]:
     """Return a fit for each prefix under which the state dict has the most of the network's names."""
     tensors, names = state_dict.tensors, {_spelt(name): name for name in own}
     assert len(names) == len(own)
-    run = [name for name in tensors if not _NEVER_RUN.search(name)]
+    run = [name for name in tensors if not _NEVER_RUN.search(name) and not _SCORES.search(name)]
     theirs = {_spelt(name): name for name in run}
     found = Counter(prefix for name in theirs for prefix, rest in _splits(name) if rest in names)
     most = max(found.values(), default=0)
@@ -139,6 +192,7 @@ def _fits(state_dict: StateDict, own: Mapping[str, Tensor]) -> list[_Fit]:
         rest = [name for name in rest if _last(name) not in _MEANS | _STDS]
     return [
         _Fit(
+            location=".".join(filter(None, (state_dict.location, prefix.removesuffix(".")))),
             tensors=tensors,
             names={name: theirs[prefix + spelt] for spelt, name in names.items() if prefix + spelt in theirs},
             unknown=rest,

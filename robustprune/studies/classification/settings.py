@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field
 
 from robustprune.attacks import ATTACKS, AttackSettings, PgdSettings
+from robustprune.classification.classifier import NORMALISATIONS, Normalisation
 from robustprune.classification.data.datasets import DATASETS, Dataset
 from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure.evaluation import Evaluation
@@ -15,11 +16,13 @@ from robustprune.core.settings import Settings
 from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.studies.classification.training import Retraining, SgdTraining
+from robustprune.studies.seed_draws import SeedDraw, drawn_inputs, seed_draws_field
 from robustprune.training import Renewal
 
 TRAININGS = ("standard", "adversarial")
 
-NormalisationName = Literal["cifar10", "imagenet", "none"]
+FROM_SCRATCH = "cifar10"
+"""Of models that are trained here, where the study names none: these learn from whatever it is."""
 
 if TYPE_CHECKING:
     InitializerSettings = BaseModel
@@ -29,12 +32,53 @@ else:
     LossName = any_name(LOSSES)
 
 
+Shade = Annotated[float, Field(ge=0, le=1)]
+Spread = Annotated[float, Field(gt=0, le=1)]
+
+
+class Statistics(Settings):
+    """A normalisation: of red, green and blue in [0, 1]."""
+
+    mean: list[Shade] = Field(min_length=3, max_length=3)
+    std: list[Spread] = Field(min_length=3, max_length=3)
+
+    @property
+    def numbers(self) -> Normalisation:
+        """What is subtracted and divided by."""
+        mean, std = ((values[0], values[1], values[2]) for values in (self.mean, self.std))
+        return Normalisation(mean, std)
+
+    @property
+    def identity(self) -> str | dict[str, Any]:
+        """What it is in keys: its name, if it has one."""
+        named = (name for name, numbers in NORMALISATIONS.items() if numbers == self.numbers)
+        return next(named, None) or self.model_dump(mode="json")
+
+
+def _by_name(given: Any) -> Any:
+    if given is None or isinstance(given, dict | Statistics):
+        return given
+    if not isinstance(given, str) or given not in NORMALISATIONS:
+        names = ", ".join(map(repr, NORMALISATIONS))
+        raise ValueError(f"found {given!r}, expected {names} or {{mean: [r, g, b], std: [r, g, b]}}")
+    mean, std = NORMALISATIONS[given]
+    return {"mean": list(mean), "std": list(std)}
+
+
+NormalisationSettings = Annotated[Statistics | None, BeforeValidator(_by_name)]
+"""By name, or in numbers; None where nothing was chosen."""
+
+
 class Weights(Settings):
     """A file of weights, and the normalisation they were trained with."""
 
     file: str
-    normalisation: NormalisationName | None = Field(
+    normalisation: NormalisationSettings = Field(
         default=None, description="null: what the file brings, or else that of the study"
+    )
+    part: str | None = Field(
+        default=None,
+        description="keys, joined by dots, of the weights in a file that has several, such as best or last",
     )
 
 
@@ -60,8 +104,10 @@ class ClassificationSettings(Settings):
     """The fields of a spec that are this study's own."""
 
     dataset: Dataset
-    normalisation: NormalisationName = Field(
-        default="cifar10", description="of models whose weights bring none of their own"
+    normalisation: NormalisationSettings = Field(
+        default=None,
+        description="of models whose weights bring none: none, cifar10, imagenet, or {mean: […], std: […]}; null: such "
+        "files are refused, and what is trained here has cifar10",
     )
     weights: dict[str, Given] = Field(default={}, description="per model, files of weights")
     loss: LossName = "cross-entropy"
@@ -79,6 +125,7 @@ class ClassificationSettings(Settings):
     )
     initializers: InitializerSettings = InitializerSettings()
     evaluation: Evaluation
+    seed_draws: list[SeedDraw] = seed_draws_field()
     threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")
 
     def given(self, model: str, training: str) -> Weights | None:
@@ -98,7 +145,9 @@ def pretrain_inputs(settings: ClassificationSettings, *, model: str, training: s
         InputError: a file that is part of it cannot be read.
     """
     network = {"classes": list(settings.dataset.classes), "image_size": settings.dataset.image_size}
-    network |= {"normalisation": settings.normalisation, **identities((DATASETS, settings.dataset.name))}
+    chosen = settings.normalisation
+    network |= {"normalisation": FROM_SCRATCH if chosen is None else chosen.identity}
+    network |= identities((DATASETS, settings.dataset.name))
     given, initial = settings.given(model, training), settings.initial(model)
     if given is not None:
         return network | {"weights": identified(given, f"weights.{model}.{training}")}
@@ -148,7 +197,9 @@ def identified(weights: Weights, field: str) -> dict[str, Any]:
     Raises:
         InputError: it cannot be read.
     """
-    return {"sha256": file_sha256(weights.file, field), "normalisation": weights.normalisation}
+    normalisation = None if weights.normalisation is None else weights.normalisation.identity
+    own = {} if weights.part is None else {"part": weights.part}
+    return {"sha256": file_sha256(weights.file, field), "normalisation": normalisation, **own}
 
 
 def _trained(settings: ClassificationSettings, own: dict[str, Any], *, attacked: bool) -> dict[str, Any]:
@@ -157,6 +208,7 @@ def _trained(settings: ClassificationSettings, own: dict[str, Any], *, attacked:
     return {
         "settings": {name: value for name, value in own.items() if name != "decay" or falls},
         "train": settings.dataset.fingerprint("train"),
+        **drawn_inputs(settings.seed_draws),
         "holdout": settings.holdout,
         "threads": settings.threads,
         "loss": settings.loss,

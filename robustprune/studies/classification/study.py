@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,20 +18,20 @@ from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure.cost import measure_cost
 from robustprune.classification.measure.evaluation import PERTURBATIONS, ROBUSTNESS
 from robustprune.classification.networks.by_name import NETWORKS
-from robustprune.classification.task import ClassificationTask, held_out_of
-from robustprune.classification.weights.fitting import load_weights
+from robustprune.classification.task import CPU, ClassificationTask
+from robustprune.classification.weights.fitting import Loaded
 from robustprune.core.arrays import Arrays, to_arrays
 from robustprune.core.devices import in_full_precision
-from robustprune.core.errors import InputError
 from robustprune.core.memory import frees_device_memory
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
 from robustprune.core.timing import DOUBTS, TIME_COLUMNS
-from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.structures.removal import channel_counts
 from robustprune.studies.caveats import seeds_vary, short_retraining
+from robustprune.studies.classification import checks
 from robustprune.studies.classification.settings import (
+    FROM_SCRATCH,
     TRAININGS,
     ClassificationSettings,
     pretrain_inputs,
@@ -50,7 +51,7 @@ TRAINING = Axis("training", str, choices=TRAININGS)
 PRETRAIN_VERSION, ROW_VERSION = 2, 2
 """Raised when the same settings give other checkpoints or rows; CHANGELOG.md says how."""
 
-_DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary")
+_DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary", "seed_draws")
 
 
 class ClassificationStudy(PruningStudy):
@@ -112,7 +113,7 @@ class ClassificationStudy(PruningStudy):
     # What the engine asks before anything runs
 
     def check(self, cells: Sequence[Cell]) -> list[str]:
-        """Read the data and every file of weights; return what plug-ins were left out.
+        """Read the data and every file of weights; return what plug-ins were left out, and how good the weights are.
 
         Raises:
             InputError: something in them is wrong, a model does not exist or take such images, a method does not fit,
@@ -124,9 +125,9 @@ class ClassificationStudy(PruningStudy):
             attacks.check(attack, classes=classes)
         for model in dict.fromkeys(str(cell["model"]) for cell in cells):
             networks.check_image_size(model, self.settings.dataset.image_size)
-        self._check_images()
-        self._check_weights(cells)
-        return remarks
+        checks.check_images(self.settings)
+        remarks += checks.check_channels(self.settings, cells)
+        return remarks + checks.check_weights(self.settings, cells, functools.partial(self._task, device=CPU))
 
     def replication(self, cells: Sequence[Cell]) -> str | None:
         """Return what seeds vary: of models whose weights are given, their training is no part of that."""
@@ -210,8 +211,8 @@ class ClassificationStudy(PruningStudy):
         task = self.task(cell)
         if self.settings.given(model, training) is not None:
             return to_arrays(task.fresh(0).state_dict())
-        classifier = task.fresh(int(cell["seed"]))
-        settings, generator = self.settings.pretrain, generator_for(int(cell["seed"]), "pretrain")
+        classifier = task.fresh(self.seed_of(cell, "training"))
+        settings, generator = self.settings.pretrain, generator_for(self.seed_of(cell, "training"), "pretrain")
         objective = self.objective(task, generator, attacked=self.is_attacked(cell))
         train(
             classifier,
@@ -238,7 +239,7 @@ class ClassificationStudy(PruningStudy):
         )
         task.placed(classifier)  # what is left of a weight has a memory format of its own
         if not self.is_baseline(cell):
-            generator = generator_for(int(cell["seed"]), "retrain")
+            generator = generator_for(self.seed_of(cell, "training"), "retrain")
             attacked = retrained_under_attack(settings, str(cell["training"]))
             objective = self.objective(task, generator, attacked=attacked)
             best_epoch, renew_s = self.retrain(
@@ -277,7 +278,8 @@ class ClassificationStudy(PruningStudy):
 
     def task(self, cell: Mapping[str, Any]) -> ClassificationTask:
         """Return classification by the cell's model."""
-        return self._task(str(cell["model"]), str(cell["training"]), self.device())
+        task = self._task(str(cell["model"]), str(cell["training"]), self.device())
+        return replace(task, data_seed=self.data_seed(cell))
 
     def is_attacked(self, cell: Mapping[str, Any]) -> bool:
         """Say whether the cell's model is trained under attack."""
@@ -292,18 +294,17 @@ class ClassificationStudy(PruningStudy):
     def _task(self, model: str, training: str, device: torch.device) -> ClassificationTask:
         settings, dataset = self.settings, self.settings.dataset
         weights = settings.given(model, training) or settings.initial(model)
-        normalisation = (weights.normalisation if weights is not None else None) or settings.normalisation
+        own = weights.normalisation if weights is not None else None
+        chosen = own or settings.normalisation
+        normalisation = NORMALISATIONS[FROM_SCRATCH] if chosen is None else chosen.numbers
 
         def build() -> Classifier:
             network = networks.build(model, classes=len(dataset.classes), image_size=dataset.image_size)
-            return Classifier(network, NORMALISATIONS[normalisation], classes=dataset.classes)
+            return Classifier(network, normalisation, classes=dataset.classes)
 
-        def fill(classifier: Classifier) -> None:
+        def fill(classifier: Classifier) -> Loaded:
             assert weights is not None
-            try:
-                load_weights(classifier, weights.file)
-            except InputError as error:
-                raise InputError(f"weights.{model}: {error}") from error
+            return checks.filled(classifier, weights, f"weights.{model}", study=settings.normalisation)
 
         return ClassificationTask(
             build=build,
@@ -322,39 +323,6 @@ class ClassificationStudy(PruningStudy):
         for model, training in models:
             parts[self.settings.given(model, training) is None].append(f"{model} ({training})")
         return parts
-
-    def _check_weights(self, cells: Sequence[Cell]) -> None:
-        """Load every file of weights, and see that each is of use and can be scored."""
-        asked: dict[tuple[str, str], set[str]] = {}
-        for cell in cells:
-            asked.setdefault((str(cell["model"]), str(cell["training"])), set()).add(str(cell["initializer"]))
-        for model, files in self.settings.weights.items():
-            trainings = [training for name, training in asked if name == model]
-            trained_here = any(self.settings.given(model, training) is None for training in trainings)
-            for use, weights in files:
-                if weights is not None and (use not in trainings if use in TRAININGS else not trained_here):
-                    raise InputError(f"weights.{model}.{use}: found {weights.file}, which no cell of the grid needs")
-        for (model, training), initializers in asked.items():
-            task = self._task(model, training, torch.device("cpu"))
-            classifier = task.fresh(0)
-            for initializer in sorted(initializers):
-                check = INITIALIZERS.lookup(initializer).check
-                if check is not None:
-                    check(task, classifier)
-
-    def _check_images(self) -> None:
-        """Read the images, and see that there are enough of them."""
-        settings = self.settings
-        settings.dataset.load("test")
-        count = len(settings.dataset.load("train"))
-        left = count - held_out_of(count, settings.holdout)
-        if left < 2:
-            raise InputError(
-                f"holdout: found {settings.holdout:g}, which leaves {left} of {count} images to train on, "
-                "expected at least 2"
-            )
-        if settings.initializers.hydra.batch_size < 2:  # type: ignore[attr-defined]
-            raise InputError("initializers.hydra.batch_size: found 1, expected at least 2, for batch norm")
 
 
 def _network_identity(model: str) -> dict[str, Any]:

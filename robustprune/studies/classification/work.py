@@ -10,6 +10,7 @@ import torch
 from robustprune.attacks import attack_work
 from robustprune.classification import networks
 from robustprune.classification.classifier import NORMALISATIONS, Classifier
+from robustprune.classification.measure.attacks import members
 from robustprune.classification.task import held_out_of
 from robustprune.core.operations import FORWARD, Work, counted, training_passes
 from robustprune.inference.cost import size
@@ -82,7 +83,9 @@ def _measuring(model: str, settings: ClassificationSettings, forward: float, den
     distant = min(evaluation.images or images, images)
     works = [attack_work(attack) for attack in evaluation.distances]
     steps = sum(int(_steps(attack)) for attack in evaluation.distances)
-    passes = images * (2 * FORWARD + attack_work(evaluation.attack).passes)
+    # Every attack of the ball ends in a forward pass; which images are blind, and go to Square, nobody knows before.
+    balls = members(evaluation.attack, len(settings.dataset.classes)).values()
+    passes = images * ((1 + len(balls)) * FORWARD + sum(attack_work(each).passes for each in balls))
     passes += distant * sum(work.passes for work in works)
     timed = (evaluation.timing_repeats + evaluation.timing_warm_up) * (forward + 2 * dense)
     return Work(

@@ -118,3 +118,25 @@ def test_each_image_keeps_its_worst_restart(restarts: int, shape: tuple[int, ...
     assert len(losses.argmax(dim=0).unique()) > 1
     for image, winner in enumerate(losses.argmax(dim=0)):
         assert torch.equal(attacked[image], alone[winner][image])
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan"), float("inf")])
+@pytest.mark.parametrize("random_start", [False, True])
+def test_images_out_of_range_are_refused(value: float, random_start: bool) -> None:
+    images = pixels(0)
+    images[0, 0, 0, 0] = value
+    with pytest.raises(ValueError, match=r"^found images from .*, expected pixel values in \[0, 1\]$"):
+        pgd(
+            linear(slopes(0)),
+            images,
+            epsilon=0.1,
+            step_size=0.1,
+            steps=1,
+            generator=seeded(0) if random_start else None,
+        )
+
+
+def test_a_grey_that_rounds_above_white_is_white_under_attack() -> None:
+    images = torch.full((1, 1, 1, 1), 1 + 1e-7)
+    assert images > 1
+    assert pgd(linear(torch.ones(1, 1, 1, 1)), images, epsilon=0.1, step_size=0.1, steps=1) == 1

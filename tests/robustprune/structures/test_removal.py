@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from robustprune.classification.classifier import CIFAR10, Classifier
-from robustprune.classification.networks import cifar, torchvision_networks
+from robustprune.classification.networks import cifar, preactivation, torchvision_networks
 from robustprune.core.errors import InputError
 from robustprune.structures import SCOPES, draw_masks
 from robustprune.structures.groups import decided_layers
@@ -35,12 +35,16 @@ from tests.robustprune.structures.networks import given as given_scores
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "resnet20": lambda: cifar.resnet(20, classes=10),
     "wrn-10-2": lambda: cifar.wide_resnet(10, 2, classes=10),
+    "wrn-10-1-silu": lambda: preactivation.wide_resnet_silu(10, 1, classes=10),
+    "preact_resnet18": lambda: preactivation.PreActResNet18(classes=10, batch_norm=False),
+    "preact_resnet18-bn": lambda: preactivation.PreActResNet18(classes=10, batch_norm=True),
+    "preact_resnet18-silu": lambda: preactivation.PreActSiluResNet18(classes=10),
     **{
         name: partial(getattr(torchvision_networks, name), classes=10, image_size=32)
         for name in ("resnet18", "resnet50", "vgg19", "mobilenet_v2", "swin_t")
     },
 }
-SMALL = ("resnet20", "wrn-10-2", "mobilenet_v2")
+SMALL = ("resnet20", "wrn-10-2", "wrn-10-1-silu", "mobilenet_v2")
 LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if name not in SMALL]
 RATIOS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 

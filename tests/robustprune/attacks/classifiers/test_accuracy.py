@@ -7,17 +7,14 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from robustprune.attacks import Attack, BallSettings
+from robustprune.attacks import BallSettings
 from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.measure.accuracy import accuracy, attacked_accuracy, correct
-from robustprune.classification.measure.attacks import Attacked, BallAttack, ball_attack
-from robustprune.training import Objective
+from robustprune.classification.measure.attacks import BallAttack, ball_attacks
 from tests.robustprune.attacks.classifiers.linear import Linear, linear, optimum
-from tests.robustprune.classification.small import task_on
 
 CPU = torch.device("cpu")
 SETTINGS: TypeAdapter[Any] = TypeAdapter(BallSettings)
-TASK = task_on(linear(saturated=False).images)
 
 ATTACKS = [
     ("linf", {"name": "pgd", "steps": 4}),
@@ -26,19 +23,18 @@ ATTACKS = [
     ("linf", {"name": "apgd", "norm": "linf"}),
     ("l2", {"name": "apgd", "norm": "l2"}),
     ("l2", {"name": "apgd", "norm": "l2", "restarts": 2}),
+    ("linf", {"name": "fab", "steps": 20}),
+    ("linf", {"name": "square", "queries": 1000}),
 ]
 
 every_attack = pytest.mark.parametrize(("norm", "settings"), ATTACKS)
 
 
 def attack(settings: dict[str, Any], epsilon: float, *, seed: int = 0) -> BallAttack:
-    steps = {"step_size": epsilon} if settings["name"] != "apgd" else {}
+    steps = {"step_size": epsilon} if settings["name"] in ("pgd", "fgsm") else {}
     validated = SETTINGS.validate_python(settings | steps | {"epsilon": epsilon})
-    return ball_attack(validated, torch.Generator().manual_seed(seed), on_cross_entropy)
-
-
-def on_cross_entropy(ascending: Attack) -> Attacked:
-    return Objective(task=TASK, attack=ascending).attacked
+    made = ball_attacks(validated, torch.Generator().manual_seed(seed), classes=5 if settings.get("loss") else 2)
+    return made[settings.get("loss", next(iter(made)))]
 
 
 def within(problem: Linear, norm: str) -> tuple[float, float]:

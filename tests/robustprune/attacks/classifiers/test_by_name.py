@@ -12,8 +12,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 from robustprune.attacks import ATTACKS, BallSettings, LeastSettings, PgdSettings, attack_work, check, configured
 from robustprune.attacks.adversarial_library.apgd import ApgdSettings
 from robustprune.attacks.adversarial_library.ddn import DdnSettings
+from robustprune.attacks.adversarial_library.fab import FabSettings
 from robustprune.attacks.adversarial_library.fmn import FmnSettings
-from robustprune.classification.measure.attacks import ball_attack, label
+from robustprune.attacks.adversarial_library.standard import StandardSettings
+from robustprune.attacks.square import SquareSettings
+from robustprune.classification.measure.attacks import ball_attacks, label
 from robustprune.classification.measure.passes import Passes
 from robustprune.core.errors import InputError
 from robustprune.core.settings import Settings
@@ -76,18 +79,13 @@ def test_names_choose_settings() -> None:
     assert LEAST.validate_python({"name": "fmn", "norm": "l1"}) == FmnSettings(norm="l1")
     apgd = BALL.validate_python({"name": "apgd", "epsilon": 0.5, "norm": "l2"})
     assert apgd == ApgdSettings(epsilon=0.5, norm="l2")
-    attack = ball_attack(apgd, torch.Generator(), unasked)
-    assert (attack.norm, attack.epsilon) == ("l2", 0.5)
-    pgd = ball_attack(BALL.validate_python({"name": "pgd", "epsilon": 0.25}), torch.Generator(), attacked)
+    for classes, losses in ((2, ["ce"]), (3, ["ce", "dlr"])):
+        attacks = ball_attacks(apgd, torch.Generator(), classes=classes)
+        assert [(name, each.norm, each.epsilon) for name, each in attacks.items()] == [(n, "l2", 0.5) for n in losses]
+    pgd = ball_attacks(BALL.validate_python({"name": "pgd", "epsilon": 0.25}), torch.Generator(), classes=2)["ce"]
     assert (pgd.norm, pgd.epsilon) == ("linf", 0.25)
-
-
-def unasked(attack: object) -> Any:
-    raise AssertionError("what sees logits is called with the network itself")
-
-
-def attacked(attack: object) -> Any:
-    return lambda network, images, labels: images
+    standard = ball_attacks(StandardSettings(epsilon=0.5), torch.Generator(), classes=10)
+    assert {name: each.norm for name, each in standard.items()} == dict.fromkeys(("ce", "dlr", "fab", "square"), "linf")
 
 
 def test_every_attack_is_of_one_sort_and_its_settings_are_its_own() -> None:
@@ -109,6 +107,8 @@ def test_every_attack_is_of_one_sort_and_its_settings_are_its_own() -> None:
         ApgdSettings(epsilon=0.001, steps=7),
         DdnSettings(steps=5),
         FmnSettings(norm="linf", steps=6),
+        FabSettings(epsilon=0.001, steps=4, targets=1),
+        SquareSettings(epsilon=0.001, queries=7),
     ],
     ids=label,
 )
@@ -135,7 +135,9 @@ def test_dlr_needs_three_classes() -> None:
 
 def test_a_missing_package_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    for settings in (DdnSettings(), FmnSettings(norm="l0"), ApgdSettings(epsilon=0.1)):
+    library: list[Any] = [DdnSettings(), FmnSettings(norm="l0")]
+    library += [ApgdSettings(epsilon=0.1), FabSettings(epsilon=0.1), StandardSettings(epsilon=0.1)]
+    for settings in library:
         with pytest.raises(InputError, match=r"found no package adv-lib.*PIP_CONSTRAINT=constraints.txt pip install"):
             check(settings, classes=10)
     check(BALL.validate_python({"name": "pgd"}), classes=2)

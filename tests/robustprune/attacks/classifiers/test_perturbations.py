@@ -9,7 +9,13 @@ import torch
 from robustprune.attacks.norms import distances
 from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.measure.minimum_norm import minimum_norm
-from robustprune.classification.measure.perturbations import Perturbations, medians, smallest, success_rate
+from robustprune.classification.measure.perturbations import (
+    Perturbations,
+    median_intervals,
+    medians,
+    smallest,
+    success_rate,
+)
 from tests.robustprune.attacks.classifiers.linear import linear
 
 INF = math.inf
@@ -52,6 +58,30 @@ def test_medians_count_failures_and_what_is_wrong_already(
     expected = dict.fromkeys(("median_l0", "median_l1", "median_l2", "median_linf"), median)
     assert medians(found(l2), images=len(l2) + wrong) == expected
     assert success_rate([found(l2), found([0.5] * len(l2))]) == (None if rate is None else pytest.approx(rate))
+
+
+def interval(l2: list[float], *, wrong: int = 0, seed: int = 0) -> tuple[float | None, float | None]:
+    generator = torch.Generator().manual_seed(seed)
+    ends = median_intervals(found(l2), images=len(l2) + wrong, generator=generator)
+    return ends["median_l2_low"], ends["median_l2_high"]
+
+
+def test_intervals_of_medians_are_those_of_the_order_statistics() -> None:
+    # Of a sample's median, the bootstrap ends at the order statistics that binomial counts single out: of 101 values,
+    # P(the median of a drawing is at most the 41st) = P(at least 51 of 101 draws are among 41) = .026.
+    low, high = interval([float(value) for value in range(1, 102)])
+    assert low is not None
+    assert high is not None
+    assert abs(low - 41) <= 1
+    assert abs(high - 61) <= 1
+    assert interval([3.0] * 9) == (3.0, 3.0)
+    assert interval([1.0, 2.0, 5.0], seed=1) == interval([1.0, 2.0, 5.0], seed=1)
+
+
+def test_what_withstood_has_no_upper_end_and_what_is_wrong_counts_as_zero() -> None:
+    assert interval([1.0] * 11 + [INF] * 10) == (1.0, None)
+    assert interval([2.0] * 11, wrong=10) == (0.0, 2.0)
+    assert interval([]) == (None, None)
 
 
 def test_several_attacks_complete_each_other_image_by_image_and_norm_by_norm() -> None:

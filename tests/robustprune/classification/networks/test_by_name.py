@@ -7,6 +7,8 @@ from torch import nn
 from robustprune.classification.networks import build, check_image_size
 from robustprune.core.errors import InputError
 
+PREACTIVATION = ("wrn-10-1-silu", "preact_resnet18", "preact_resnet18-bn", "preact_resnet18-silu")
+
 
 def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
@@ -23,6 +25,9 @@ def parameters(network: nn.Module) -> int:
         ("resnet56", 853_018),
         ("resnet110", 1_727_962),
         ("wrn-28-10", 36_479_194),
+        ("wrn-28-10-silu", 36_479_194),
+        ("preact_resnet18", 11_172_170 - 1024),
+        ("preact_resnet18-bn", 11_172_170),
     ],
 )
 def test_networks_have_the_size_published_for_cifar10(name: str, expected: int) -> None:
@@ -31,7 +36,9 @@ def test_networks_have_the_size_published_for_cifar10(name: str, expected: int) 
 
 
 @pytest.mark.parametrize("image_size", [32, 64])
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg19", "mobilenet_v2", "swin_t", "resnet32", "wrn-16-2"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet50", "vgg19", "mobilenet_v2", "swin_t", "resnet32", "wrn-16-2", *PREACTIVATION]
+)
 def test_images_give_logits(name: str, image_size: int) -> None:
     with torch.device("meta"):
         network = build(name, classes=7, image_size=image_size)
@@ -39,7 +46,8 @@ def test_images_give_logits(name: str, image_size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("resnet18", 8), ("vgg19", 32), ("mobilenet_v2", 8), ("swin_t", 16), ("resnet8", 4)]
+    ("name", "least"),
+    [("resnet18", 8), ("vgg19", 32), ("mobilenet_v2", 8), ("swin_t", 16), ("resnet8", 4), ("preact_resnet18", 8)],
 )
 def test_the_smallest_images_are_told_apart(name: str, least: int) -> None:
     torch.manual_seed(0)
@@ -84,6 +92,7 @@ def test_depth_50_is_torchvisions() -> None:
         ("resnt18", "unknown model 'resnt18': .*did you mean 'resnet18'"),
         ("vgg", "unknown model 'vgg': expected one of .*did you mean 'vgg19'"),
         ("wrn-28", "unknown model 'wrn-28': .*did you mean 'wrn-28-10'"),
+        ("wrn-30-10-silu", "model wrn-30-10-silu has 30 layers, expected 6n \\+ 4 such as 16, 28"),
         ("wrn-30-10", "model wrn-30-10 has 30 layers, expected 6n \\+ 4 such as 16, 28"),
         ("wrn-4-10", "model wrn-4-10 has 4 layers, expected 6n \\+ 4"),
         ("wrn-28-0", "unknown model 'wrn-28-0'"),

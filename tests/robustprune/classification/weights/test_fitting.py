@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from robustprune.classification.classifier import CIFAR10, Classifier
+from robustprune.classification.classifier import CIFAR10, NORMALISATIONS, Classifier
 from robustprune.classification.networks import build
 from robustprune.classification.weights.fitting import load_weights
 from robustprune.core.errors import InputError
@@ -71,6 +71,8 @@ WRITERS: dict[str, Callable[[State, Path], None]] = {
     "resnet.pt": torch.save,
     "RESNET.PTH": torch.save,
     "resnet.pth.tar": save_legacy,
+    "resnet20-12fca82f.th": torch.save,
+    "pytorch_model.bin": torch.save,
     "epoch=3.ckpt": torch.save,
 }
 
@@ -130,6 +132,17 @@ ZOOS: dict[str, tuple[str, Callable[[State], Any], bool]] = {
         lambda own: {"mu": [0.5] * 3, "sigma": [0.5] * 3, "model": {"net": own | OTHER}},
         True,
     ),
+    "hydra": (
+        "wrn-10-1",
+        lambda own: {
+            "epoch": 100,
+            "arch": "wrn_28_4",
+            "state_dict": trades(own)
+            | {name.replace(".weight", ".popup_scores"): each for name, each in own.items() if ".conv" in name},
+            "best_prec1": torch.tensor(88.9),
+        },
+        False,
+    ),
     "robustness": ("resnet18", lambda own: robustness(kuangliu(own)), True),
 }
 
@@ -152,6 +165,53 @@ def test_a_classifier_that_was_loaded_computes_the_same(tmp_path: Path) -> None:
     mean, std = (value.view(3, 1, 1) for value in OTHER.values())
     with torch.no_grad():
         assert torch.equal(found(images), expected.network((images - mean) / std))
+
+
+def best_and_last(tmp_path: Path) -> Path:
+    last, best = state(), classifier(seed=5).network.state_dict()
+    torch.save({"last": {"net": last}, "best": {"net": best, "acc": 0.9}}, tmp_path / "two.pt")
+    return tmp_path / "two.pt"
+
+
+def test_of_several_that_fit_one_is_to_be_chosen(tmp_path: Path) -> None:
+    path = best_and_last(tmp_path)
+    message = (
+        "found weights in 'last.net' and others in 'best.net' that fit as well, expected a choice: {file: two.pt, "
+    )
+    assert_refused(path, re.escape(message + "part: last.net}"))
+    for part, seed in (("best", 5), ("best.net", 5), ("last", 0)):
+        made = classifier(seed=1)
+        load_weights(made, path, part=part)
+        assert_same(made.network, classifier(seed=seed).network.state_dict())
+    with pytest.raises(InputError, match="found no part 'bes', expected one of 'last.net', 'best.net'"):
+        load_weights(made, path, part="bes")
+
+
+def test_weights_twice_in_a_file_are_no_choice(tmp_path: Path) -> None:
+    torch.save({"last": state(), "best": state()}, tmp_path / "same.pt")
+    assert_same(loaded(tmp_path / "same.pt").network, state())
+
+
+def test_what_a_file_brings_besides_weights_is_told(tmp_path: Path) -> None:
+    scores = {"conv1.popup_scores": torch.zeros(16, 3, 3, 3)}
+    for content, expected in (
+        (state(), (False, False)),
+        (state() | OTHER, (True, False)),
+        (state() | scores, (False, True)),
+    ):
+        torch.save(content, tmp_path / "file.pt")
+        assert load_weights(classifier(seed=1), tmp_path / "file.pt") == expected
+    torch.save(state() | OTHER, tmp_path / "file.pt")
+    made = classifier(seed=1)
+    load_weights(made, tmp_path / "file.pt", normalise=False)
+    assert torch.equal(made.mean.flatten(), torch.tensor(CIFAR10.mean))
+
+
+def test_statistics_of_none_are_floats(tmp_path: Path) -> None:
+    made = Classifier(build("resnet8", classes=4, image_size=32), NORMALISATIONS["none"], classes=list("abcd"))
+    torch.save(state() | OTHER, tmp_path / "file.pt")
+    load_weights(made, tmp_path / "file.pt")
+    assert torch.equal(made.mean.flatten(), OTHER["mean"])  # integers would be cut to 0
 
 
 components = st.lists(st.sampled_from(["module", "model", "0", "conv1", "layer1", "a b", "fc"]), max_size=3)

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
+from pydantic import ValidationError
 
 from robustprune.core.errors import InputError
 from robustprune.methods import INITIALIZERS
@@ -114,7 +116,83 @@ def test_baselines_are_the_models_before_they_are_pruned() -> None:
 
 
 def test_a_sound_study_passes_the_check(weights: str) -> None:
-    assert study(weights={"resnet8": {"adversarial": weights}}).check([cell(), cell(training="adversarial")]) == []
+    own = study(weights={"resnet8": {"adversarial": weights}})
+    (told,) = own.check([cell(), cell(training="adversarial")])
+    assert told.startswith(
+        f"weights.resnet8.adversarial: {weights}, normalised by mean (0.4914, 0.4822, 0.4465) and std (0.247, 0.2435, "
+        "0.2616): right about "
+    )
+    assert "% of 12 test images" in told
+    assert study().check([cell()]) == []
+
+
+def test_a_file_without_normalisation_is_never_given_one_silently(weights: str) -> None:
+    def checked(own: Any = None, of_study: Any = None) -> list[str]:
+        given = {"file": weights} if own is None else {"file": weights, "normalisation": own}
+        return study(normalisation=of_study, weights={"resnet8": {"standard": given}}).check([cell()])
+
+    with pytest.raises(InputError, match=r"^weights.resnet8: found no normalisation in .*, expected .*none, cifar10, "):
+        checked()
+    for told in (checked(own="none"), checked(of_study="none"), checked(own="none", of_study="imagenet")):
+        assert "mean (0, 0, 0) and std (1, 1, 1)" in told[0]
+    numbers = {"mean": [0.5, 0.25, 0.125], "std": [0.1, 0.2, 0.3]}
+    assert "mean (0.5, 0.25, 0.125) and std (0.1, 0.2, 0.3)" in checked(own=numbers)[0]
+    assert study(normalisation=None).check([cell()]) == []  # what is trained here learns from any
+
+
+def test_scores_of_hydra_that_are_left_out_are_told(weights: str, tmp_path: Path) -> None:
+    arrays: dict[str, Any] = safetensors.numpy.load_file(weights)
+    arrays["conv1.popup_scores"] = np.zeros((16, 3, 3, 3), np.float32)
+    np.savez(tmp_path / "hydra.npz", **arrays)
+    for path, told in ((weights, False), (str(tmp_path / "hydra.npz"), True)):
+        (remark,) = study(weights={"resnet8": {"standard": path}}).check([cell()])
+        assert remark.endswith("HYDRA's scores in it are left out, and no weight is pruned by them") == told
+
+
+def test_layers_whose_channels_stay_are_named() -> None:
+    larger = study(dataset={**SPEC["dataset"], "image_size": 32})
+    swin = cell(model="swin_t")
+    (told,) = larger.check([swin])
+    assert told.startswith("swin_t: channels of features.0.0, features.1.0.attn.qkv, features.1.0.attn.proj and 37 ")
+    assert larger.check([{**swin, "structure": "unstructured"}]) == []
+
+
+def test_a_normalisation_that_is_chosen_goes_before_the_files_own(weights: str, tmp_path: Path) -> None:
+    arrays: dict[str, Any] = safetensors.numpy.load_file(weights)
+    path = tmp_path / "normalised.npz"
+    own: dict[str, Any] = {"mean": np.full(3, 0.5, np.float32), "std": np.full(3, 0.25, np.float32)}
+    np.savez(path, **arrays, **own)
+
+    def mean(**given: Any) -> float:
+        checkpoint = study(weights={"resnet8": {"standard": {"file": str(path), **given}}}).pretrain(cell())
+        return float(checkpoint["mean"].flatten()[0])
+
+    assert mean() == 0.5
+    assert mean(normalisation="none") == 0
+
+
+def test_the_choices_of_normalisation_are_part_of_keys(weights: str) -> None:
+    def stage(**given: Any) -> Any:
+        return study(weights={"resnet8": {"standard": {"file": weights, **given}}}).stage("pretrain", cell())
+
+    numbers = {"mean": [0.5] * 3, "std": [0.1] * 3}
+    stages = [stage(), stage(normalisation="none"), stage(normalisation=numbers), stage(part="best")]
+    assert not any(one == other for i, one in enumerate(stages) for other in stages[:i])
+    # What is trained from scratch has CIFAR-10's unless the study says otherwise.
+    assert study(normalisation=None).stage("pretrain", cell()) == study().stage("pretrain", cell())
+
+
+@pytest.mark.parametrize(
+    ("normalisation", "sentence"),
+    [
+        ({"mean": [0.5] * 3, "std": [0, 1, 1]}, "greater than 0"),
+        ({"mean": [125.0] * 3, "std": [0.1] * 3}, "less than or equal to 1"),
+        ("cifar", "found 'cifar', expected 'cifar10', 'imagenet', 'none' or {mean: "),
+    ],
+)
+def test_a_wrong_normalisation_is_refused(normalisation: Any, sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        study(normalisation=normalisation)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +246,7 @@ def test_each_stage_tells_its_own_work(weights: str) -> None:
     # What is masked is computed with as before.
     for structure in ("unstructured", "structured"):
         assert sum(part.operations for part in own.workloads("evaluate_row", cell(structure=structure))) == row
-    assert own.workloads("evaluate_row", baseline) == own.workloads("evaluate_row", cell(ratio=0.0))[1:]
+    assert own.workloads("evaluate_row", baseline) == own.workloads("evaluate_row", cell(ratio=0.0))[-1:]
     assert [part.description for part in own.workloads("pretrain", cell(training="adversarial"))] == [
         "resnet8: adversarial training: 1 epoch of 32 images, under attack"
     ]
@@ -176,6 +254,22 @@ def test_each_stage_tells_its_own_work(weights: str) -> None:
     assert [part.operations for part in given.workloads("pretrain", cell())] == [0]
     for initializer in INITIALIZERS:
         assert own.workloads("score", cell(initializer=initializer))
+
+
+def test_the_work_of_measuring_counts_each_attack_of_the_ball() -> None:
+    def operations(**attack: Any) -> float:
+        evaluation = {**SPEC["evaluation"], "attack": {"epsilon": 0.1, **attack}}
+        (baseline,) = study(evaluation=evaluation).baselines([cell()])
+        return sum(part.operations for part in study(evaluation=evaluation).workloads("evaluate_row", baseline))
+
+    clean_pass = operations(name="square", queries=2) - operations(name="square", queries=1)
+    assert clean_pass > 0
+    # A step is a forward and a backward pass, on the cross-entropy and on the logits ratio.
+    assert operations(name="pgd", steps=6) - operations(name="pgd", steps=5) == pytest.approx(4 * clean_pass)
+    aimed = operations(name="apgd", steps=6, targets=3) - operations(name="apgd", steps=5, targets=3)
+    assert aimed == pytest.approx((1 + 3) * 2 * clean_pass)
+    standard = operations(name="standard", queries=20) - operations(name="standard", queries=10)
+    assert standard == pytest.approx(10 * clean_pass)
 
 
 def test_scores_depend_on_images_and_attacks_only_where_they_see_them() -> None:

@@ -12,6 +12,7 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 TRAINING = {"epochs": 1, "learning_rate": 0.05, "batch_size": 16, "schedule": "one-cycle"}
 SPEC: dict[str, Any] = {
     "dataset": {"name": "emblems", "train_images": 36, "test_images": 12, "image_size": 16},
+    "normalisation": "cifar10",
     "pretrain": TRAINING,
     "adversary": {"steps": 1, "random_start": True},
     "retrain": TRAINING,
@@ -20,6 +21,7 @@ SPEC: dict[str, Any] = {
         "attack": {"name": "fgsm"},
         "distances": [{"name": "ddn", "steps": 4}, {"name": "fmn", "norm": "linf", "steps": 5}],
         "images": 8,
+        "blind_queries": 20,
         "timing_repeats": 2,
         "timing_warm_up": 1,
     },

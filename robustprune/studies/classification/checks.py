@@ -1,0 +1,120 @@
+"""What a classification study reads and tries before anything runs, and what it tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from robustprune.classification import networks
+from robustprune.classification.classifier import Classifier
+from robustprune.classification.measure.given import given_weights
+from robustprune.classification.networks.pruning import kept_whole
+from robustprune.classification.task import ClassificationTask, held_out_of
+from robustprune.classification.weights.fitting import Loaded, load_weights
+from robustprune.core.errors import InputError
+from robustprune.methods import INITIALIZERS
+from robustprune.structures import STRUCTURES
+from robustprune.studies.classification.settings import TRAININGS, ClassificationSettings, Statistics, Weights
+from sweeps.study import Cell
+
+
+def check_images(settings: ClassificationSettings) -> None:
+    """Read the images, and see that there are enough of them.
+
+    Raises:
+        InputError: there are too few, or they cannot be read.
+    """
+    settings.dataset.load("test")
+    count = len(settings.dataset.load("train"))
+    left = count - held_out_of(count, settings.holdout)
+    if left < 2:
+        raise InputError(
+            f"holdout: found {settings.holdout:g}, which leaves {left} of {count} images to train on, "
+            "expected at least 2"
+        )
+    if settings.initializers.hydra.batch_size < 2:  # type: ignore[attr-defined]
+        raise InputError("initializers.hydra.batch_size: found 1, expected at least 2, for batch norm")
+
+
+def check_channels(settings: ClassificationSettings, cells: Sequence[Cell]) -> list[str]:
+    """Try whether channels can be removed; return a sentence on each model some of whose layers stay whole."""
+    told, size = [], settings.dataset.image_size
+    pairs = dict.fromkeys((str(cell["model"]), str(cell["structure"])) for cell in cells)
+    for model in dict.fromkeys(model for model, structure in pairs if STRUCTURES.lookup(structure).coupled):
+        with torch.random.fork_rng(devices=[]):
+            network = networks.build(model, classes=len(settings.dataset.classes), image_size=size)
+        if whole := kept_whole(network.eval(), torch.zeros(1, 3, size, size)):
+            names = ", ".join(whole[:3]) + (f" and {len(whole) - 3} others" if len(whole) > 3 else "")
+            told.append(f"{model}: channels of {names} cannot be pruned with all that depends on them, and stay")
+    return told
+
+
+def check_weights(
+    settings: ClassificationSettings, cells: Sequence[Cell], task_of: Callable[[str, str], ClassificationTask]
+) -> list[str]:
+    """Load every file of weights, and see that each is of use and can be scored; return a sentence on each.
+
+    Args:
+        settings: of the study.
+        cells: of the grid.
+        task_of: from a model and a training to its task, on the CPU.
+
+    Raises:
+        InputError: a file is of no use, does not fit, or brings no normalisation where none is chosen.
+    """
+    told: dict[str, str] = {}
+    asked: dict[tuple[str, str], set[str]] = {}
+    for cell in cells:
+        asked.setdefault((str(cell["model"]), str(cell["training"])), set()).add(str(cell["initializer"]))
+    for model, files in settings.weights.items():
+        trainings = [training for name, training in asked if name == model]
+        trained_here = any(settings.given(model, training) is None for training in trainings)
+        for use, weights in files:
+            if weights is not None and (use not in trainings if use in TRAININGS else not trained_here):
+                raise InputError(f"weights.{model}.{use}: found {weights.file}, which no cell of the grid needs")
+    for (model, training), initializers in asked.items():
+        task = task_of(model, training)
+        with torch.random.fork_rng(devices=[]):
+            classifier = task.build()
+        found = None if task.weights is None else task.weights(classifier)
+        classifier = task.placed(classifier)
+        use, given = training, settings.given(model, training)
+        if given is None:
+            use, given = "initial", settings.initial(model)
+        field = f"weights.{model}.{use}"
+        if given is not None and field not in told:
+            told[field] = f"{field}: {given.file}, {given_weights(classifier, settings.dataset.load('test'))}"
+            if isinstance(found, Loaded) and found.scored:
+                told[field] += "; HYDRA's scores in it are left out, and no weight is pruned by them"
+        for initializer in sorted(initializers):
+            check = INITIALIZERS.lookup(initializer).check
+            if check is not None:
+                check(task, classifier)
+    return list(told.values())
+
+
+def filled(classifier: Classifier, weights: Weights, field: str, *, study: Statistics | None) -> Loaded:
+    """Fill a classifier with weights that are given.
+
+    Args:
+        classifier: with the normalisation of the weights, or else of the study, which the file's own replaces unless
+            the weights name theirs.
+        weights: to load.
+        field: of the spec, for messages.
+        study: the study's normalisation, if it names one.
+
+    Raises:
+        InputError: they do not fit, or nothing says what they were normalised by.
+    """
+    own = weights.normalisation
+    try:
+        found = load_weights(classifier, weights.file, part=weights.part, normalise=own is None)
+    except InputError as error:
+        raise InputError(f"{field}: {error}") from error
+    if not found.normalised and own is None and study is None:
+        raise InputError(
+            f"{field}: found no normalisation in {weights.file}, expected the one that it was trained with as "
+            "normalisation: none, cifar10, imagenet, or {mean: [r, g, b], std: [r, g, b]}"
+        )
+    return found
