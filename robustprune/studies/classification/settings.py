@@ -164,7 +164,7 @@ def score_inputs(settings: ClassificationSettings, *, initializer: str, training
     if method.settings.model_fields:
         own = getattr(settings.initializers, initializer).model_dump(mode="json")
     if not method.sees_images:
-        return {"settings": own}
+        return {"settings": own, **drawn_inputs(settings.seed_draws)}
     return _trained(settings, own, attacked=method.attacks and training == "adversarial")
 
 
