@@ -147,6 +147,7 @@ def _measured(asked: Asked, checkpoint: Arrays) -> Found:
         pruned,
         objective=study.objective(task, generator, attacked=True),
         settings=settings.finetune,
+        renewal=settings.renewal,
         generator=generator,
     )
     return Found(before, task.measure(detector, seed=asked.seed)["map50_adv"])

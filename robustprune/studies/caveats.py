@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from robustprune.structures import STRUCTURES
+from robustprune.studies.seed_draws import DRAWN, SeedDraw
 
 SHORT = 0.25
 """Share of the epochs of pretraining below which training a pruned network again is called short.
@@ -15,16 +16,22 @@ half with an AP50 under attack of .11, and eight with .39.
 """
 
 
-def seeds_vary(trained: Mapping[str, int], same: Sequence[str]) -> str:
+def seeds_vary(trained: Mapping[str, int], same: Sequence[str], *, draws: Sequence[SeedDraw] = DRAWN) -> str:
     """Return a sentence on what makes rows of different seeds differ.
 
     Args:
-        trained: epochs of each training that draws from the seed, in words, such as `fine-tuning`.
-        same: what all seeds share, in words.
+        trained: epochs of each training after the first thing that all seeds share, in words, such as `fine-tuning`.
+        same: what all seeds share besides the data, in words.
+        draws: what a seed draws.
     """
-    done = [name for name, epochs in trained.items() if epochs]
-    drawn = f"{' and '.join(done)} (order of images, augmentation), and" if done else "no training, only"
-    return f"seeds vary {drawn} what scoring and attacks draw; the same for all: {', '.join(same)}"
+    done = " and ".join(name for name, epochs in trained.items() if epochs)
+    drawn = f"{done} (order of images, augmentation), and" if done and "training" in draws else "no training, only"
+    if done and "data" in draws:
+        images = f"the images of {done}"
+        drawn = f"{images}, {drawn}" if "training" in draws else f"{images}, and"
+    others = "what scoring and attacks draw" if "scores" in draws else "what attacks draw"
+    data = "the images to measure on" if done and "data" in draws else "the data"
+    return f"seeds vary {drawn} {others}; the same for all: {', '.join([data, *same])}"
 
 
 def short_retraining(

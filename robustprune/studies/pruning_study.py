@@ -22,9 +22,9 @@ from robustprune.structures import SCOPES, STRUCTURES, Masks, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
 from robustprune.structures.removal import ChannelCounts, channel_counts, departing, kept_decisions, remove
-from robustprune.studies.seed_draws import SeedDraw
+from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
-from robustprune.training import Objective, Training, train
+from robustprune.training import Objective, Renewal, Training, train
 from robustprune.training.renewal import is_due, renew
 from sweeps.study import NONE, Axis, Cell, Stage, Study
 
@@ -244,6 +244,7 @@ class PruningStudy(Study):
         *,
         objective: Objective,
         settings: Training,
+        renewal: Renewal | None,
         generator: torch.Generator,
         chosen_by: Callable[[nn.Module], float] | None = None,
         progress: Progress = NOWHERE,
@@ -260,6 +261,7 @@ class PruningStudy(Study):
             pruned: what pruning left.
             objective: see `training.train`, as for the rest.
             settings: of the training.
+            renewal: how statistics are renewed; None: never.
             generator: of the training.
             chosen_by: see `training.train`.
             progress: see `training.train`.
@@ -268,14 +270,14 @@ class PruningStudy(Study):
 
         def renewed() -> float:
             """Renew statistics, and return the seconds that took."""
+            assert renewal is not None
             start = time.perf_counter()
-            if self.settings.renewal is not None:
-                own = generator_for(self.seed_of(cell, "training"), "renew")
-                under_attack = self.objective(objective.task, own, attacked=objective.attack is not None)
-                renew(network.eval(), objective=under_attack, settings=self.settings.renewal, generator=own)
+            own = generator_for(self.seed_of(cell, "training"), "renew")
+            under_attack = self.objective(objective.task, own, attacked=objective.attack is not None)
+            renew(network.eval(), objective=under_attack, settings=renewal, generator=own)
             return time.perf_counter() - start
 
-        if chosen_by is not None:
+        if renewal is not None and chosen_by is not None:
             seconds += renewed()
         epoch = train(
             network,
@@ -288,7 +290,7 @@ class PruningStudy(Study):
         )
         steps = epoch * objective.task.steps(objective.task.images, settings.batch_size)
         done_already = chosen_by is not None and epoch == 0
-        if is_due(network, steps=steps) and not done_already:
+        if renewal is not None and is_due(network, steps=steps) and not done_already:
             seconds += renewed()
         return Retrained(epoch, seconds)
 
@@ -296,11 +298,18 @@ class PruningStudy(Study):
 
     def seed_of(self, cell: Mapping[str, Any], drawn: SeedDraw) -> int:
         """Return the seed of what is drawn for a cell: its own, or one for all where seeds do not draw that."""
-        return int(cell["seed"]) if drawn in self.settings.seed_draws else 0
+        return int(cell["seed"]) if drawn in self._seed_draws() else 0
 
     def data_seed(self, cell: Mapping[str, Any]) -> int | None:
         """Return the seed of the images that a cell is trained on; None where they are all that there are."""
-        return int(cell["seed"]) if "data" in self.settings.seed_draws and not self.is_baseline(cell) else None
+        return int(cell["seed"]) if "data" in self._seed_draws() and not self.is_baseline(cell) else None
+
+    def _seed_draws(self) -> Sequence[SeedDraw]:
+        """Return what seeds draw, of settings that may have no field for it."""
+        found: Sequence[SeedDraw] = DRAWN
+        if "seed_draws" in type(self.settings).model_fields:
+            found = self.settings.seed_draws
+        return found
 
     def device(self) -> torch.device:
         """Return where stages compute. Only stages ask: planning changes nothing of the process and opens no GPU."""

@@ -150,10 +150,10 @@ def test_taylor_is_what_setting_a_weight_to_zero_adds_but_for_the_curvature() ->
 def test_deeplift_is_the_weight_times_the_input() -> None:
     task = regression()
     network = task.fresh(0)
-    found = score("deeplift", network, problem(task), images=EXAMPLES, batch_size=EXAMPLES)
+    found = score("deeplift", network, problem(task), images=EXAMPLES, batch_size=EXAMPLES, reference="zeros")
     expected = (weight(network) * task.inputs.sum(dim=0)).abs()
     torch.testing.assert_close(found["0"], expected, rtol=1e-5, atol=1e-6)
-    beside_the_mean = score("deeplift", network, problem(task), batch_size=EXAMPLES, reference="mean")
+    beside_the_mean = score("deeplift", network, problem(task), batch_size=EXAMPLES)
     assert beside_the_mean["0"].abs().max() < 1e-4  # differences from the mean add up to nothing
 
 

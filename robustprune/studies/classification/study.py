@@ -133,13 +133,14 @@ class ClassificationStudy(PruningStudy):
         """Return what seeds vary: of models whose weights are given, their training is no part of that."""
         if len({cell["seed"] for cell in cells}) < 2:
             return None
+        draws = self.settings.seed_draws
         given, trained = self._by_origin(cells)
         retraining, said = {"retraining": self.settings.retrain.epochs}, []
         if given:
-            said.append((given, seeds_vary(retraining, ["the data", "the weights that are given"])))
+            said.append((given, seeds_vary(retraining, ["the weights that are given"], draws=draws)))
         if trained:
             pretraining = {"training": self.settings.pretrain.epochs}
-            said.append((trained, seeds_vary(pretraining | retraining, ["the data"])))
+            said.append((trained, seeds_vary(pretraining | retraining, [], draws=draws)))
         return "; ".join(f"{', '.join(names)}: {sentence}" for names, sentence in said) if len(said) > 1 else said[0][1]
 
     def remarks(self, cells: Sequence[Cell]) -> list[str]:
@@ -248,6 +249,7 @@ class ClassificationStudy(PruningStudy):
                 pruned,
                 objective=objective,
                 settings=settings.retrain,
+                renewal=settings.renewal,
                 generator=generator,
                 chosen_by=task.chosen_by(objective.attack, settings.retrain.batch_size),
                 progress=progress,

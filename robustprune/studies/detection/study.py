@@ -128,13 +128,13 @@ class DetectionStudy(PruningStudy):
         return [*remarks, *(split.remark for split in splits if split.remark is not None)]
 
     def replication(self, cells: Sequence[Cell]) -> str | None:
-        """Return what seeds vary: trainings, and never the data or the detector before pretraining."""
+        """Return what seeds vary: trainings, and never the detector before pretraining."""
         settings = self.settings
         if len({cell["seed"] for cell in cells}) < 2:
             return None
         start = "given" if settings.detector.weights is not None else "trained once"
         trained = {"pretraining": settings.pretrain.epochs, "fine-tuning": settings.finetune.epochs}
-        return seeds_vary(trained, ["the data", f"the detector before pretraining ({start})"])
+        return seeds_vary(trained, [f"the detector before pretraining ({start})"], draws=settings.seed_draws)
 
     def remarks(self, cells: Sequence[Cell]) -> list[str]:
         """Return a sentence where fine-tuning is short."""
@@ -260,6 +260,7 @@ class DetectionStudy(PruningStudy):
                 pruned,
                 objective=self.objective(task, generator, attacked=True),
                 settings=settings.finetune,
+                renewal=settings.renewal,
                 generator=generator,
                 progress=progress,
             ).renew_s

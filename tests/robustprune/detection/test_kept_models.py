@@ -149,7 +149,7 @@ def test_nothing_is_kept_unless_asked_for() -> None:
 def test_a_study_keeps_what_it_has_finetuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     own = study(keep_models=True)
-    checkpoint = own.base({})
+    checkpoint = own.base({"colour": "rgb"})
     layers = Detector.from_cfg("yolov3-nano").prunable_layers()
     scores = {name: np.abs(checkpoint[f"{name}.weight"]) for name in layers}
     row = own.evaluate_row(CELL, checkpoint, scores)

@@ -36,6 +36,23 @@ def test_detectors_seeds_vary_trainings_but_never_where_they_start() -> None:
     )
 
 
+def test_seeds_that_draw_data_vary_it() -> None:
+    said = detection(seed_draws=["data", "training"])
+    assert said == (
+        "seeds vary the images of pretraining and fine-tuning, pretraining and fine-tuning (order of images, "
+        "augmentation), and what attacks draw; the same for all: the images to measure on, the detector before "
+        "pretraining (trained once)"
+    )
+    assert detection(seed_draws=["data"]) == (
+        "seeds vary the images of pretraining and fine-tuning, and what attacks draw; the same for all: the images to "
+        "measure on, the detector before pretraining (trained once)"
+    )
+    assert detection(seed_draws=["scores"]) == (
+        "seeds vary no training, only what scoring and attacks draw; the same for all: the data, the detector before "
+        "pretraining (trained once)"
+    )
+
+
 def test_of_one_seed_there_is_nothing_to_say() -> None:
     assert detection(1) is None
 
