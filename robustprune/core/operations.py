@@ -38,19 +38,29 @@ class AttackWork(NamedTuple):
     steps: str
 
 
-def training_passes(attack: AttackWork | None, *, clean_too: bool = True) -> int:
+def training_passes(attack: AttackWork | None, *, clean_too: bool = True, in_training: bool = True) -> int:
     """Return the forward passes' worth of work that training on one image takes, adversarially where attacked.
 
     Args:
         attack: that images are under; None where they are not.
         clean_too: the attacked image is trained on beside the clean one, not in its place.
+        in_training: the network is in training, so that an attack needs the batch's statistics first.
     """
     own = FORWARD + INPUT_GRADIENT + WEIGHT_GRADIENT
-    return own if attack is None else attack.passes + STATISTICS + (1 + clean_too) * own
+    if attack is None:
+        return own
+    return attack.passes + (STATISTICS if in_training else 0) + (1 + clean_too) * own
 
 
 def training(
-    kind: str, *, forward: float, images: int, epochs: int, attack: AttackWork | None, clean_too: bool = True
+    kind: str,
+    *,
+    forward: float,
+    images: int,
+    epochs: int,
+    attack: AttackWork | None,
+    clean_too: bool = True,
+    in_training: bool = True,
 ) -> Work:
     """Return the work of a training.
 
@@ -61,11 +71,12 @@ def training(
         epochs: how often each image is trained on.
         attack: see `training_passes`.
         clean_too: see `training_passes`.
+        in_training: see `training_passes`.
     """
     attacked = f", {attack.steps}" if attack is not None else ""
     return Work(
         f"{kind}: {counted(epochs, 'epoch')} of {counted(images, 'image')}{attacked}",
-        float(epochs) * images * training_passes(attack, clean_too=clean_too) * forward,
+        float(epochs) * images * training_passes(attack, clean_too=clean_too, in_training=in_training) * forward,
     )
 
 

@@ -58,7 +58,15 @@ def _work(
     settings: TaylorSettings, *, forward: float, images: int, attack: AttackWork | None, clean_too: bool = True
 ) -> Work:
     used = min(settings.images or images, images)
-    return training("taylor's scores", forward=forward, images=used, epochs=1, attack=attack, clean_too=clean_too)
+    return training(
+        "taylor's scores",
+        forward=forward,
+        images=used,
+        epochs=1,
+        attack=attack,
+        clean_too=clean_too,
+        in_training=False,
+    )
 
 
 TAYLOR = InitializerEntry(score=taylor, settings=TaylorSettings, comparable=True, work=_work)

@@ -49,7 +49,7 @@ def test_passes_by_hand() -> None:
         "hydra": [16 * adversarial],
         "deeplift": [16 * 5],
         "magnitude": [0],
-        "taylor": [16 * adversarial],
+        "taylor": [16 * (5 * 2 + 6)],  # of a network in eval mode
         "random": [0],
         "evaluate_row": [16 * adversarial, 16 * (1 + 5 * 2 + 2), measuring],
         "baseline": [measuring],
