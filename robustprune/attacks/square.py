@@ -64,6 +64,8 @@ def square(
         ValueError: an image is not in [0, 1].
     """
     check_range(images)
+    # One number is drawn from it whatever happens here: how soon a batch is fooled changes nothing for the next.
+    generator = torch.Generator().manual_seed(int(torch.randint(2**63 - 1, (), generator=generator)))
     lower, upper = (images - epsilon).clamp_(0, 1), (images + epsilon).clamp_(0, 1)
     channels, height, width = images.shape[1:]
 

@@ -18,7 +18,14 @@ from robustprune.core.memory import reuse_freed_memory
 from robustprune.core.timing import take_turns
 from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
-from robustprune.detection.measure.evaluation import Evaluation, MarginSettings, Measured, evaluate, margin_attack
+from robustprune.detection.measure.evaluation import (
+    Evaluation,
+    MarginSettings,
+    Measured,
+    evaluate,
+    is_linf,
+    margin_attack,
+)
 from robustprune.detection.task import DetectionTask
 from robustprune.inference.cost import size
 from robustprune.training import Objective
@@ -123,7 +130,7 @@ def evaluate_(
         generator = torch.Generator().manual_seed(seed)
         under_attack = zeros.watch(configured(settings, generator))
         more = MarginSettings().steps if margin_steps is None else margin_steps
-        if more:
+        if more and is_linf(settings):
             margin = configured(margin_attack(settings, steps=more), generator)
     task = DetectionTask.of(detector, image_size=size)
     precision = evaluate(

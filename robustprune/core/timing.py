@@ -58,6 +58,7 @@ class TimingSettings(Settings):
     timing_precision: float = Field(
         default=0.05,
         gt=0,
+        lt=0.5,
         description="share of a speed-up that half of its 95% interval may be; else turns are added",
     )
     timing_most: int = Field(default=4, ge=1, description="so many times as many turns are taken at most")
@@ -73,7 +74,7 @@ class Timing(NamedTuple):
 
 class Interval(NamedTuple):
     """A median, and the ends of an interval that covers that of the population in 95 of 100 cases at least; None where
-    the values are too few for one."""
+    the values are too few for one. Where values were added until it was narrow, as `compare` does, in 90 at least."""
 
     median: float
     low: float | None

@@ -27,7 +27,7 @@ from robustprune.detection.explained import AssignedLogits, explainable
 from robustprune.detection.heads import Head
 from robustprune.detection.losses import LOSSES
 from robustprune.detection.losses.assignment import Assignment, assign
-from robustprune.detection.measure.evaluation import Evaluation, Measured, evaluate, margin_attack
+from robustprune.detection.measure.evaluation import Evaluation, Measured, evaluate, is_linf, margin_attack
 from robustprune.structures import CoupledGroup, Layer
 from robustprune.structures.dependency_graph import dependency_groups
 from robustprune.task import Batch, Explained
@@ -236,7 +236,7 @@ class DetectionTask:
         if self.attack_settings is not None:
             generator = generator_for(seed, "evaluate")
             attack = configured(self.attack_settings, generator)
-            if self.evaluation.margin is not None:
+            if self.evaluation.margin is not None and is_linf(self.attack_settings):
                 margin = configured(margin_attack(self.attack_settings, steps=self.evaluation.margin.steps), generator)
         objective = Objective(task=self._exact, attack=attack, clean_too=True)
         return evaluate(network, self.val, objective=objective, settings=self.evaluation, margin=margin)

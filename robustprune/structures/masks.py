@@ -6,7 +6,7 @@ parameter's name (`removal.departing`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +51,24 @@ def apply(masks: Mapping[str, Tensor], network: nn.Module) -> None:
         masks: of a layer's weights, by the layer's name; or of any parameter, by its own.
         network: changed in place.
     """
+    for parameter, mask in _masked(masks, network):
+        parameter.masked_fill_(~mask, 0.0)
+
+
+@torch.no_grad()
+def apply_to_gradients(masks: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Set the gradients of what is pruned to exactly zero; arguments are those of `apply`.
+
+    They say nothing of the network that is trained, and can be huge: batch norm blows up those of an empty filter.
+    """
+    for parameter, mask in _masked(masks, network):
+        if parameter.grad is not None:
+            parameter.grad.masked_fill_(~mask, 0.0)
+
+
+def _masked(masks: Mapping[str, Tensor], network: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
     modules, parameters = dict(network.named_modules()), dict(network.named_parameters())
     for name, mask in masks.items():
         found = parameters[name] if name in parameters else modules[name].weight
         assert isinstance(found, Tensor)
-        found.masked_fill_(~mask, 0.0)
+        yield found, mask

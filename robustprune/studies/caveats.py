@@ -11,8 +11,8 @@ from robustprune.studies.seed_draws import DRAWN, SeedDraw
 SHORT = 0.25
 """Share of the epochs of pretraining below which training a pruned network again is called short.
 
-Measured on the bundled demo's detector, which is pretrained for 12 epochs: one of fine-tuning left filters pruned to
-half with an AP50 under attack of .11, and eight with .39.
+Measured on the bundled demo's detector of version 0.1, pretrained for 12 epochs: one of fine-tuning left filters pruned
+to half with an AP50 under attack of .11, and eight with .39.
 """
 
 

@@ -302,7 +302,7 @@ class PruningStudy(Study):
 
     def data_seed(self, cell: Mapping[str, Any]) -> int | None:
         """Return the seed of the images that a cell is trained on; None where they are all that there are."""
-        return int(cell["seed"]) if "data" in self._seed_draws() and not self.is_baseline(cell) else None
+        return int(cell["seed"]) if "data" in self._seed_draws() else None
 
     def _seed_draws(self) -> Sequence[SeedDraw]:
         """Return what seeds draw, of settings that may have no field for it."""

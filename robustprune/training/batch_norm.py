@@ -83,9 +83,13 @@ def average_statistics(network: nn.Module, task: Task, batches: Iterable[Tensor]
 
 
 def _remember(inputs: Tensor, network: nn.Module, task: Task, weights: Mapping[str, Tensor]) -> None:
-    """Set batch norm's running statistics to those of a batch; all else, such as dropout, is as in eval mode."""
-    norms = tracked(network)
+    """Set batch norm's running statistics to those of a batch; all else, such as dropout, is as in eval mode.
+
+    A batch norm that its network holds in eval mode in training too keeps its own.
+    """
     modes = {module: module.training for module in network.modules()}
+    network.train()
+    norms = [norm for norm in tracked(network) if norm.training]
     momenta = [norm.momentum for norm in norms]
     network.eval()
     for norm in norms:

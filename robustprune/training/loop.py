@@ -60,6 +60,7 @@ def train(
             if not loss.isfinite():
                 raise DivergedError(f"the loss became {loss.item()} in epoch {epoch} of {settings.epochs}")
             loss.backward()
+            masking.apply_to_gradients(masks or {}, network)
             if settings.largest_gradient is not None:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), settings.largest_gradient)
             optimizer.step()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,6 +71,11 @@ def renewal_work(
 
 def _drawn(task: Task, settings: Renewal, seed: int) -> Iterator[tuple[Tensor, Any]]:
     """Yield batches of unchanged images from all that there are to train on: the first ones may be of a kind."""
-    size = min(settings.batch_size, task.images)
-    batches = task.batches(size, generator=torch.Generator().manual_seed(seed), augmented=False)
-    yield from itertools.islice(batches, max(1, min(settings.images, task.images) // size))
+    left = min(settings.images, task.images)
+    size = min(settings.batch_size, left)
+    for inputs, targets in task.batches(size, generator=torch.Generator().manual_seed(seed), augmented=False):
+        # A batch is used as a whole, for its targets are: the last one may take the images to a few more than asked.
+        yield inputs, targets
+        left -= len(inputs)
+        if left <= 0:
+            return

@@ -43,6 +43,7 @@ def open_source(
     metric: str | None,
     design: Design | None,
     classical: bool | None = None,
+    against: str | None = None,
     given: Given = NOTHING,
 ) -> Source:
     """Read rows; by default a sweep's main metric is compared in blocks, a file's only one in independent groups.
@@ -55,13 +56,14 @@ def open_source(
         metric: the column to compare, if the user names one.
         design: as the user says, if at all.
         classical: the same.
+        against: another column that is looked at; values of it that are in doubt are counted too.
         given: what the user says of a file's columns.
 
     Raises:
         SweepError: there are no rows, it is not known which columns are axes or which is the metric, or the classical
             tests are asked for in blocks.
     """
-    found = _opened(location, metric=metric, design=design, given=given)
+    found = _opened(location, metric=metric, design=design, against=against, given=given)
     if found.design == "paired":
         if classical:
             raise SweepError(
@@ -77,7 +79,7 @@ def open_source(
     return replace(found, classical=True, remarks=(*found.remarks, said))
 
 
-def _opened(location: str, *, metric: str | None, design: Design | None, given: Given) -> Source:
+def _opened(location: str, *, metric: str | None, design: Design | None, against: str | None, given: Given) -> Source:
     storage, name = split_location(location)
     if not Path(location).is_file() and Store(storage).read_spec(name) is not None:
         sweep = open_rows(location)
@@ -85,14 +87,17 @@ def _opened(location: str, *, metric: str | None, design: Design | None, given: 
         if given != NOTHING:
             known = known_of(location, [*map(str, sweep.rows.columns)], None, given)
         main = metric or (sweep.metrics[0] if sweep.metrics else _only_metric(sweep.rows, location, known))
-        return _source(sweep.rows, known, metric=main, design=design or "paired", remark=sweep.remark)
+        return _source(sweep.rows, known, metric=main, design=design or "paired", against=against, remark=sweep.remark)
     rows, known = _read(location, given)
     main = metric or _only_metric(rows, location, known)
-    return _source(rows, known, metric=main, design=design or "independent", remark=known.remark)
+    return _source(rows, known, metric=main, design=design or "independent", against=against, remark=known.remark)
 
 
-def _source(rows: pd.DataFrame, known: Known, *, metric: str, design: Design, remark: str) -> Source:
-    remarks = tuple(filter(None, [remark, left_out(rows, metric, known.doubts)]))
+def _source(
+    rows: pd.DataFrame, known: Known, *, metric: str, design: Design, against: str | None, remark: str
+) -> Source:
+    doubted = [left_out(rows, column, known.doubts) for column in dict.fromkeys([metric, against]) if column]
+    remarks = tuple(filter(None, [remark, *doubted]))
     return Source(rows=trusted(rows, known.doubts), roles=known.roles, metric=metric, design=design, remarks=remarks)
 
 

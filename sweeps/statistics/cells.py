@@ -128,6 +128,8 @@ def _check_axis(rows: pd.DataFrame, axis: str, roles: Roles) -> None:
 def _check_numbers(values: "pd.Series[Any]", what: str) -> None:
     if not len(values):
         return
+    if pd.api.types.is_bool_dtype(values):
+        raise ValueError(f"{what} {values.name!r} holds true and false, expected numbers")
     if not pd.api.types.is_numeric_dtype(values):
         words = [value for value in values.dropna() if not isinstance(value, (int, float, np.number))]
         found = repr(words[0]) if words else "no value"

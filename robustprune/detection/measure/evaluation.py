@@ -37,8 +37,14 @@ class Evaluation(TimingSettings):
     confidence: float = Field(default=0.005, ge=0, lt=1)
     nms_iou: float = Field(default=0.45, gt=0, le=1)
     margin: MarginSettings | None = Field(
-        default=MarginSettings(), description="measure under the margin attack too; null does without"
+        default=MarginSettings(),
+        description="measure under the margin attack too, where the attack's ball is L∞; null does without",
     )
+
+
+def is_linf(attack: Settings) -> bool:
+    """Say whether an attack's ball is that of the margin attack: of a plug-in's in another norm there is none."""
+    return getattr(attack, "norm", "linf") == "linf"
 
 
 def margin_attack(attack: Settings, *, steps: int) -> PgdSettings:

@@ -209,9 +209,9 @@ class ClassificationStudy(PruningStudy):
     def pretrain(self, cell: Cell, progress: Progress = NOWHERE) -> Arrays:
         """Train from scratch, adversarially or not, or take the weights given."""
         model, training = str(cell["model"]), str(cell["training"])
-        task = self.task(cell)
         if self.settings.given(model, training) is not None:
-            return to_arrays(task.fresh(0).state_dict())
+            return to_arrays(self._task(model, training, self.device()).fresh(0).state_dict())
+        task = self.task(cell)
         classifier = task.fresh(self.seed_of(cell, "training"))
         settings, generator = self.settings.pretrain, generator_for(self.seed_of(cell, "training"), "pretrain")
         objective = self.objective(task, generator, attacked=self.is_attacked(cell))

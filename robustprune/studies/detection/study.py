@@ -159,7 +159,16 @@ class DetectionStudy(PruningStudy):
             base = () if self.settings.detector.weights is not None else ("colour",)
             return Stage(base, self._inputs["base"], fields=(*_DATA, "base"))
         if name == "evaluate_row":
-            fields = (*_PRUNED, "base", "finetune", "renewal", "evaluation", "detections", "keep_models")
+            fields = (
+                *_PRUNED,
+                "share_pretraining",
+                "base",
+                "finetune",
+                "renewal",
+                "evaluation",
+                "detections",
+                "keep_models",
+            )
             if self.is_baseline(cell):
                 inputs = self._inputs["baseline"]
                 return Stage((*trial, "ratio"), inputs, version=ROW_VERSION, fields=fields, reads=("base", "score"))
@@ -230,9 +239,7 @@ class DetectionStudy(PruningStudy):
         """Train adversarially, from the base detector."""
         task = replace(self._task(str(cell["colour"])), data_seed=self.data_seed(cell))
         detector = task.restored(base)
-        # A checkpoint of one trial alone is a training of its own.
-        trial = () if self.settings.share_pretraining else (cell["structure"], cell["initializer"], cell["colour"])
-        generator = generator_for(self.seed_of(cell, "training"), "/".join(("pretrain", *map(str, trial))))
+        generator = self._generator(cell, "pretrain")
         train(
             detector,
             objective=self.objective(task, generator, attacked=True),
@@ -253,7 +260,7 @@ class DetectionStudy(PruningStudy):
         start = time.perf_counter()
         pruned, renew_s = self.prune(detector, cell, scores, task=task), None
         if not self.is_baseline(cell):
-            generator = generator_for(self.seed_of(cell, "training"), "finetune")
+            generator = self._generator(cell, "finetune")
             renew_s = self.retrain(
                 detector,
                 cell,
@@ -279,7 +286,7 @@ class DetectionStudy(PruningStudy):
                 image_size=size,
                 timing=settings.evaluation,
             ),
-            "finetune_s": finetuned - start,
+            "finetune_s": None if self.is_baseline(cell) else finetuned - start,
             "renew_s": renew_s,
             "evaluate_s": time.perf_counter() - finetuned,
             "threads": torch.get_num_threads(),
@@ -327,6 +334,11 @@ class DetectionStudy(PruningStudy):
         if not attacked:
             return Objective(task=task)
         return self.robust(task, self.settings.attack, generator, clean_too=True)
+
+    def _generator(self, cell: Cell, purpose: str) -> torch.Generator:
+        """Return where a training's random numbers come from: of a trial that shares no checkpoint, from it alone."""
+        trial = () if self.settings.share_pretraining else (cell["structure"], cell["initializer"], cell["colour"])
+        return generator_for(self.seed_of(cell, "training"), "/".join((purpose, *map(str, trial))))
 
     def scope(self, cell: Mapping[str, Any]) -> str:
         """Return what competes for staying: a setting here."""

@@ -73,7 +73,7 @@ def show_analysis(
     if factors is not None or margin is not None or against is not None:
         # What is published of raw values is the p-value of each pair of levels.
         classical = bool(classical)
-    source = open_source(location, metric=metric, design=design, classical=classical, given=given)
+    source = open_source(location, metric=metric, design=design, classical=classical, against=against, given=given)
     asked: dict[str, Any] = {"metric": source.metric, "design": source.design, "roles": source.roles}
     asked["classical"] = source.classical
     lowest = FLOOR if floor is None else Floor(_amount("--floor", floor), in_percent=floor.endswith("%"))

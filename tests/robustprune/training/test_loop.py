@@ -66,6 +66,27 @@ def test_pruned_weights_stay_exactly_zero_and_the_others_train(
         assert (after[kept] != before[kept]).float().mean() > 0.99
 
 
+def test_gradients_are_cut_by_the_norm_of_what_is_trained(nano: Detector, samples: Samples) -> None:
+    masks = drawn_masks(nano, "unstructured", 0.99)  # which leaves filters without weights, whose gradients are huge
+    masking.apply(masks, nano)
+    norms: list[float] = []
+
+    def watched(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        gradients = [each.grad.flatten() for group in optimizer.param_groups for each in group["params"]]
+        norms.append(float(torch.cat(gradients).norm()))
+
+    handle = register_optimizer_step_pre_hook(watched)
+    try:
+        trained(nano, samples, masks=masks, objective=clean, epochs=1, clip_norm=None)
+        without = norms[0]
+        norms.clear()
+        trained(nano, samples, masks=masks, objective=clean, epochs=1, clip_norm=1.001 * without)
+    finally:
+        handle.remove()
+    # A limit just above it cuts nothing: what is pruned has no part in the norm.
+    assert norms[0] == pytest.approx(without, rel=1e-6)
+
+
 def test_the_same_seed_gives_the_same_bits(nano: Detector, samples: Samples) -> None:
     first = trained(nano, samples, seed=1)
     torch.manual_seed(99)  # torch's own generator plays no part

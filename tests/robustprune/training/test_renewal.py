@@ -132,3 +132,31 @@ def test_the_attack_raises_the_very_loss_that_is_lowered(
     assert found > old
     if ratio >= 0.75:
         assert old < 0.5 * found
+
+
+@pytest.mark.parametrize(("asked", "used"), [(4, 4), (5, 6), (6, 6), (512, 6)])
+def test_all_images_asked_for_are_seen(trained: Detector, samples: Samples, asked: int, used: int) -> None:
+    seen: list[int] = []
+
+    def attack(loss: object, images: Tensor) -> Tensor:
+        seen.append(len(images))
+        return images
+
+    renewed(trained, samples, under(attack, trained, samples), images=asked, batch_size=2)
+    assert sum(seen) == used
+
+
+def test_a_batch_norm_that_is_held_in_eval_mode_keeps_its_statistics(trained: Detector, samples: Samples) -> None:
+    class Held(torch.nn.BatchNorm2d):
+        def train(self, mode: bool = True) -> "Held":
+            return super().train(False)
+
+    detector = copy.deepcopy(trained)
+    old = tracked(detector)[0]
+    held = Held(old.num_features)
+    held.load_state_dict(old.state_dict())
+    detector.layers[0].batch_norm = held
+    after = renewed(detector, samples, Objective(task=task_of(detector, samples)))
+    first, second, *_ = tracked(after)
+    assert torch.equal(first.running_mean, held.running_mean)  # type: ignore[arg-type]
+    assert not torch.equal(second.running_mean, tracked(detector)[1].running_mean)  # type: ignore[arg-type]

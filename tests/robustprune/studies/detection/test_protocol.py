@@ -1,5 +1,7 @@
 """What makes rows comparable: statistics of their own, and independence where it is claimed."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,9 @@ from robustprune.core.randomness import generator_for
 from robustprune.core.timing import FEWEST
 from robustprune.detection.task import DetectionTask
 from robustprune.studies import pruning_study
+from robustprune.studies.detection.study import DetectionStudy
 from robustprune.training import Renewal
+from sweeps.engine.declared import DeclaredCell, only
 from tests.robustprune.studies.detection.small_study import TRAINING, Arrays, cell, equal, published, study, untimed
 
 TIMING = {"timing_repeats": FEWEST, "timing_warm_up": 0, "timing_most": 1, "margin": None}
@@ -113,3 +117,26 @@ def test_data_is_drawn_from_the_training_images_with_replacement() -> None:
     assert len(images) == len(whole) == 16
     assert all(torch.equal(image, whole[index]) for image, index in zip(images, drawn, strict=True))
     assert 4 < len(np.unique(drawn)) < 16
+
+
+def test_stages_that_draw_data_declare_all_that_they_look_at(base: Arrays) -> None:
+    draws = ["data", "scores", "training"]
+
+    def handed(name: str, asked: dict[str, Any]) -> tuple[DetectionStudy, DeclaredCell]:
+        """Return the study and the cell as the engine hands them to a stage."""
+        whole = study(seed_draws=draws, evaluation=TIMING)
+        stage = whole.stage(name, asked)
+        assert stage is not None
+        assert stage.fields is not None
+        return DetectionStudy(cast(Any, only(whole.settings, stage.fields))), DeclaredCell(asked, stage.axes)
+
+    asked = cell(initializer="deeplift", seed=2)
+    own, declared = handed("pretrain", asked)
+    checkpoint = published(own.pretrain(declared, base))
+    own, declared = handed("score", asked)
+    scores = published(own.score(declared, checkpoint))
+    own, declared = handed("evaluate_row", asked)
+    own.evaluate_row(declared, checkpoint, scores)
+    (baseline,) = study(seed_draws=draws).baselines([asked])
+    own, declared = handed("evaluate_row", baseline)
+    own.evaluate_row(declared, base, None)
