@@ -87,7 +87,7 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             wait_for(ports["s3.port"], server, folder / "log")
             endpoint = f"http://127.0.0.1:{ports['s3.port']}"
             admin = pyarrow.fs.S3FileSystem(endpoint_override=endpoint, allow_bucket_creation=True)
-            admin.create_dir("bucket")
+            make_bucket(admin, deadline=time.monotonic() + PATIENCE_S)
             yield endpoint
         finally:
             # A graceful end takes half a minute.
@@ -106,6 +106,18 @@ def s3(s3_endpoint: str) -> Uri:
         return f"s3://{bucket}/a%200/{uuid.uuid4().hex}?endpoint_override={endpoint}&scheme=http"
 
     return uri
+
+
+def make_bucket(admin: pyarrow.fs.S3FileSystem, *, deadline: float) -> None:
+    """Make the bucket, of a server whose parts may still be finding each other though its port is open."""
+    while True:
+        try:
+            admin.create_dir("bucket")
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def free_ports(count: int) -> list[int]:
