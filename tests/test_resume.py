@@ -34,7 +34,7 @@ initializers:
 evaluation: {timing_repeats: 3, timing_warm_up: 1}
 """
 TRIALS, RATIOS, BASELINES = 6, 3, 2
-PUBLISHED = {"base": 1, "pretrain": 2, "score": 2}
+PUBLISHED = {"base": 2, "pretrain": 2, "score": 2}
 
 METRICS = ["map_adv", "map50_adv", "map_clean", "map50_clean"]
 COSTS = ["params_total", "params_kept", "params_compact", "macs_dense", "macs", "macs_compact"]
