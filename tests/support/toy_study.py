@@ -40,7 +40,8 @@ class ToySettings(BaseModel):
 
     `seconds` is what a stage takes, pretraining that long per epoch; `raise_in`, `kill_in`, `nan_in` and `crowded_in`
     are beginnings of diary entries, at which a stage raises, kills its process (once), returns NaN, or lacks memory
-    where more than `room` stages run at that moment.
+    where more than `room` stages run at that moment. At `meet_in` a stage waits until two processes have come to such
+    an entry, a minute at most: what a test says of helpers does not depend on how fast a process starts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -54,6 +55,7 @@ class ToySettings(BaseModel):
     nan_in: str | None = None
     crowded_in: str | None = None
     room: int = 1
+    meet_in: str | None = None
     operations: float | None = None
     missing_data: bool = False
     odd_data: bool = False
@@ -191,6 +193,8 @@ class ToyStudy(Study):
             busy.touch()
         try:
             time.sleep(settings.seconds)
+            if diary is not None and settings.meet_in and name.startswith(settings.meet_in):
+                self._meet(diary.with_name(f"{diary.name} met"))
             if settings.raise_in and name.startswith(settings.raise_in):
                 raise ArithmeticError(f"the outcome of {name} is not a number")
             if diary is not None and settings.kill_in and name.startswith(settings.kill_in):
@@ -206,6 +210,13 @@ class ToyStudy(Study):
         finally:
             if diary is not None:
                 busy.unlink()
+
+    def _meet(self, place: Path) -> None:
+        place.mkdir(exist_ok=True)
+        (place / str(os.getpid())).touch()
+        deadline = time.monotonic() + 60
+        while len(list(place.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 class FaultyStudy(ToyStudy):

@@ -62,18 +62,18 @@ def test_a_trial_too_large_for_the_cluster_is_refused(tmp_path: Path) -> None:
 
 
 def test_idle_gpus_help_the_last_trial(tmp_path: Path) -> None:
-    execute(tmp_path, *ONE_TRIAL, SIX, "seconds=0.5", gpus=2)
+    execute(tmp_path, *ONE_TRIAL, SIX, "meet_in=evaluate_row round", gpus=2)
     assert len(rows(tmp_path)) == tries(tmp_path) == 6
     assert set(rows(tmp_path)["machine"]) == {"0", "1"}
 
 
 def test_the_place_of_a_trial_that_ended_helps_the_last_one(tmp_path: Path) -> None:
-    # Two trials side by side, then the third; Tune would hold the other place for a fourth. Rows take so long that the
-    # second trial ends well before the third, though its process may be seconds late.
-    execute(tmp_path, *ONE_TRIAL, "grid.seed=[0, 1, 2]", SIX, "seconds=1.2", gpus=2)
+    # Two trials side by side, then the third; Tune would hold the other place for a fourth.
+    last = "meet_in=evaluate_row round quick 2"
+    execute(tmp_path, *ONE_TRIAL, "grid.seed=[0, 1, 2]", SIX, last, gpus=2)
     found = rows(tmp_path)
     assert len(found) == tries(tmp_path) == 18
-    assert found.groupby("seed")["machine"].nunique().max() == 2
+    assert found.groupby("seed")["machine"].nunique()[2] == 2
 
 
 def test_nobody_helps_where_the_user_limits_the_trials_at_a_time(tmp_path: Path) -> None:
