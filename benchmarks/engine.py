@@ -3,7 +3,8 @@
 `makespan_over_ideal` compares the time from the first stage's start to the last one's end with the sum of all stages'
 time over the GPUs. `overhead_per_ratio_s` is the mean time between two rows of a trial, in which its GPU waits;
 `overhead_per_trial_s` is all other time that GPUs wait in that span, while it ramps up and runs out too, over the
-trials. How long Ray itself takes to start is not in it.
+trials. How long Ray itself takes to start is not in it. `stages_on_wrong_device` counts stages and rows in a process
+that saw another GPU first than the one Ray assigned: CUDA would have computed there.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ def measure(gpus: int, changes: list[str]) -> dict[str, Any]:
         "overhead_per_ratio_s": per_ratio.mean(),
         "trials": trials,
         "rows": rows,
+        "stages_on_wrong_device": int((stages.seen.map(tuple) != stages.assigned.map(tuple)).sum()),
         "pretrainings": int((stages.stage == "pretrain").sum()),
         "object_store_bytes": created,
         "workers_started": workers,

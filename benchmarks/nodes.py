@@ -71,7 +71,7 @@ class Nodes:
 
     def workers(self, node: Node | None = None) -> list[int]:
         """Return the processes that compute a stage or row at this moment, on one node or on all."""
-        return self._named("ray::compute_", node)
+        return self._named("ray::Worker.compute_", node)
 
     def _named(self, beginning: str, node: Node | None) -> list[int]:
         nodes = self.computing if node is None else [node]

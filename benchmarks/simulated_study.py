@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import ray
 from pydantic import BaseModel, ConfigDict
 
 from sweeps.study import Axis, Cell, Checkpoint, Progress, Stage, Study
@@ -29,6 +32,17 @@ grid:
     - {colour: greyscale, initializer: hydra}
 """
 """50 trials of 9 rows, from 20 pretrainings."""
+
+
+@functools.cache
+def _seen_first() -> list[str]:
+    """Return the GPUs that this process saw when it first looked: what CUDA would keep to."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+
+
+def devices() -> dict[str, list[str]]:
+    """Return the GPUs that CUDA would use in this process, and those that Ray assigned to what runs now."""
+    return {"seen": _seen_first(), "assigned": ray.get_runtime_context().get_accelerator_ids()["GPU"]}
 
 
 class SimulatedSettings(BaseModel):
@@ -97,5 +111,5 @@ class SimulatedStudy(Study):
     def _written(self, stage: str, cell: Cell) -> Iterator[None]:
         start = time.time()
         yield
-        entry = {"stage": stage, "cell": cell, "start": start, "end": time.time()}
+        entry = {"stage": stage, "cell": cell, "start": start, "end": time.time(), **devices()}
         Path(self.settings.diary, f"{uuid.uuid4().hex}.json").write_text(json.dumps(entry))

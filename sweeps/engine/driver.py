@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import tempfile
+import time
+from typing import Any
 
 import ray
 from ray import tune
 
-from sweeps.engine import cluster, tasks
-from sweeps.engine.idle_help import IdleHelp
+from sweeps.engine import cluster, nodes, tasks
 from sweeps.engine.job import Job
 from sweeps.engine.live import Live
-from sweeps.engine.queue import DEATHS, Queue
-from sweeps.engine.searcher import QueueSearcher, Search
-from sweeps.engine.stopping import Stopping
-from sweeps.engine.trial import Share, run_trial
+from sweeps.engine.saved import Saved
+from sweeps.engine.scheduling.health import Health
+from sweeps.engine.scheduling.idle_help import IdleHelp
+from sweeps.engine.scheduling.queue import DEATHS, Queue
+from sweeps.engine.scheduling.searcher import QueueSearcher, Search
+from sweeps.engine.scheduling.stopping import Stopping
+from sweeps.engine.trial import run_trial
+from sweeps.engine.worker import Share
 from sweeps.errors import ClusterError, StoppedError
 from sweeps.planning.plan import Plan, Trial
 from sweeps.spec import Resources
 from sweeps.storage.leases import Leases
+
+WAIT_FOR_OTHERS_S = 0.5
+"""Seconds between looks whether another run has finished what all trials wait for."""
+
+A_LITTLE = 0.001
+"""What a trial takes of the resource by which Ray marks the nodes of a kind of accelerator."""
 
 
 class TrialDiedError(Exception):
@@ -53,51 +64,61 @@ def execute(
         StoppedError: the storage failed, the study breaks what it declares, or too many rows failed.
     """
     held = _held(resources, may_grow=may_grow)
-    queue = Queue(job.sweep, plan.todo, plan.checkpoints, leases)
-    live.watch(queue, room_is_missing=cluster.slots(held) < 1)
-    stopping = Stopping(after_failures=stop_after_failures)
-    # Who limits the trials at a time wants to leave room for others: nobody helps when workers fall idle.
-    idle_help = None if max_concurrent is not None else IdleHelp(queue)
+    queue = Queue(job.sweep, plan.todo, plan.checkpoints, leases, limit=max_concurrent)
+    health, saved = Health(), Saved(job.store)
+    live.watch(queue, health, room_is_missing=cluster.slots(held) < 1)
+    stopping = Stopping(queue, after_failures=stop_after_failures)
     width = resources.workers_per_gpu if "GPU" in held else 1
-    share = Share(held, width, idle_help.signal_name if idle_help is not None else None)
 
     def give_up(trial: Trial) -> None:
         error = TrialDiedError(f"the trial's process died {DEATHS} times in a row with nothing finished in between")
-        settled = job.store.row_keys(job.sweep) | job.store.failure_keys(job.sweep)
+        settled = set().union(*job.store.settled(job.sweep, [str(row.key) for row in trial.rows]))
         for row in trial.rows:
             if str(row.key) not in settled:
-                tasks.record_failure(job, row, stage="trial", error=error)
+                tasks.record_failure(job, row, tasks.failure_of("trial", error))
                 live.tell_row(trial.number, str(row.key), tasks.cause(error))
 
-    searcher = QueueSearcher(queue, {"job": job, "share": share}, give_up)
-    with tempfile.TemporaryDirectory(prefix="sweeps-") as scratch:
-        tuner = tune.Tuner(
-            # The first bundle is the trial's own process, which only orchestrates; the second holds what computes.
-            tune.with_resources(run_trial, tune.PlacementGroupFactory([{}, held], strategy="STRICT_PACK")),
-            tune_config=tune.TuneConfig(
-                # Tune limits the trials of a plain searcher alone; there, its idle places are not wanted anyway.
-                search_alg=Search(searcher) if max_concurrent is None else searcher,
-                num_samples=-1,
-                max_concurrent_trials=max_concurrent,
+    def has_saved(trial: Trial) -> bool:
+        return saved.since_last(job.sweep, rows=trial.rows, stages=trial.shared)
+
+    def fit() -> None:
+        """Let Tune run trials until all have ended, or those that are left wait for another run."""
+        # Who limits the trials at a time wants to leave room for others: nobody helps when workers fall idle.
+        idle_help = None if max_concurrent is not None else IdleHelp(queue)
+        share = Share(held, width, idle_help.signal_name if idle_help is not None else None)
+        searcher = QueueSearcher(queue, {"job": job, "share": share}, give_up, health=health, saved=has_saved)
+        with tempfile.TemporaryDirectory(prefix="sweeps-") as scratch:
+            tuner = tune.Tuner(
+                tune.with_resources(run_trial, _places),
+                # The queue limits the trials, where they are limited: Tune would keep places that nobody uses.
                 # A trial starts in the process of one that ended: no interpreter start, no imports.
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(
-                name="sweep",
-                # Tune's own state; nothing rests on it, since what is finished is what is in the storage.
-                storage_path=scratch,
-                callbacks=[live, *([idle_help] if idle_help is not None else [])],
-                stop=stopping,
-                verbose=0,
-                # The queue decides what is started again.
-                failure_config=tune.FailureConfig(max_failures=0),
-            ),
-        )
-        try:
-            tuner.fit()
-        finally:
-            if idle_help is not None:
-                idle_help.close()
+                tune_config=tune.TuneConfig(search_alg=Search(searcher), num_samples=-1, reuse_actors=True),
+                run_config=tune.RunConfig(
+                    name="sweep",
+                    # Tune's own state; nothing rests on it, since what is finished is what is in the storage.
+                    storage_path=scratch,
+                    callbacks=[live, *([idle_help] if idle_help is not None else [])],
+                    stop=stopping,
+                    verbose=0,
+                    # The queue decides what is started again.
+                    failure_config=tune.FailureConfig(max_failures=0),
+                ),
+            )
+            try:
+                tuner.fit()
+            finally:
+                if idle_help is not None:
+                    idle_help.close()
+
+    try:
+        while not queue.over and not stopping.stop_all():
+            fit()
+            # What waits holds no place: the other run may need it to finish.
+            while queue.waits_for_others_only and not stopping.stop_all():
+                live.tick()
+                time.sleep(WAIT_FOR_OTHERS_S)
+    finally:
+        queue.close()
     if stopping.storage_failure is not None:
         raise StoppedError(
             f"{stopping.storage_failure}; the sweep was stopped, finished rows are published, "
@@ -115,10 +136,27 @@ def execute(
         )
 
 
+def _places(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """Return what a trial asks Ray for: its own process, which only orchestrates, and a place where things happen.
+
+    It is kept from nodes that are left out, and goes to another node than one where something of it failed, if it can.
+    """
+    held = dict(config["share"].resources)
+    options: dict[str, Any] = {}
+    if config["left_out"]:
+        options["bundle_label_selector"] = [{nodes.NODE_LABEL: f"!in({','.join(config['left_out'])})"}]
+    elif config["avoid"] is not None:
+        other = nodes.another(held, config["avoid"])
+        options = {} if other is None else {"_soft_target_node_id": other}
+    return tune.PlacementGroupFactory([{}, held], strategy="STRICT_PACK", **options)
+
+
 def _held(resources: Resources, *, may_grow: bool) -> dict[str, float]:
     """Return what a trial holds on this cluster."""
     gpus = int(cluster.has_gpus()) if resources.gpus is None else resources.gpus
     held: dict[str, float] = {"CPU": resources.cpus, **({"GPU": gpus} if gpus else {})}
+    if resources.accelerator is not None:
+        held[f"accelerator_type:{resources.accelerator}"] = A_LITTLE
     if cluster.slots(held) < 1 and not may_grow:
         raise ClusterError(
             f"resources: a trial holds {held}, but the whole cluster has {dict(ray.cluster_resources())}; "

@@ -7,45 +7,48 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
+from sweeps.engine import nodes
 from sweeps.engine.tasks import Outcome
+from sweeps.engine.worker import Place, Seat
 from sweeps.planning.plan import Row
 
 ATTEMPTS = 5
-"""How often a stage or row is tried when its worker process dies. Errors it raises itself are not tried again.
+"""How often in a row a stage or row is tried when its worker process dies with no progress saved in between.
 
 As patient as with a trial's own process: under a hundred kills, three were too few (`benchmarks.chaos`).
 """
 
 LOOK_FOR_HELP_S = 0.5
-"""Seconds between looks whether a place asked for has been granted."""
+"""Seconds between looks whether a place asked for has been granted, or is there to be asked for."""
+
+GRANTED_WITHIN_S = 5.0
+"""How long a place may take to be granted that was free when it was asked for. Where it was not, somebody else was
+faster, and a cluster that grows on demand would start a node for the wish."""
 
 
 class Try(NamedTuple):
-    """One attempt at a row; `alone` with its device to itself, in a process of its own."""
+    """One attempt at a row; `alone` with its device to itself, in a process of its own.
+
+    `deaths` are those of its workers since it last saved any progress; `afresh`: an earlier process had a device that
+    could not be used any more.
+    """
 
     row: Row
     attempt: int = 1
+    deaths: int = 0
     alone: bool = False
+    afresh: bool = False
 
 
-@dataclass(eq=False)
-class Place:
-    """Room for one trial's worker, or for several rows that share a GPU. `group` None is the trial's own."""
-
-    group: PlacementGroup | None
-    running: int = 0
-
-
-Submit = Callable[[Try, PlacementGroup | None], "ray.ObjectRef[Any]"]
-"""Starts a row in a place and returns what will hold its `Outcome`."""
+Submit = Callable[[Try, Seat], "ray.ObjectRef[Any]"]
+"""Starts a row in a worker and returns what will hold its `Outcome`."""
 
 
 class FanOut:
@@ -55,25 +58,27 @@ class FanOut:
         self,
         rows: Sequence[Row],
         submit: Submit,
+        own: Place,
         *,
-        width: int,
-        resources: Mapping[str, float],
-        idle: ray.ObjectRef[Any] | None,
+        idle: ray.ObjectRef[Any] | None = None,
+        saved: Callable[[Row], bool] = lambda row: False,
+        avoid: Sequence[str] = (),
     ) -> None:
         """Take the rows and how to start one.
 
         Args:
-            width: rows that run in one place at a time.
-            resources: what a place holds, to ask for more of them.
-            idle: becomes ready when idle workers of the cluster may be asked for; None if never.
+            own: the trial's own place.
+            idle: becomes ready when idle places of the cluster may be asked for; None if never.
+            saved: says whether a row whose worker died had saved any progress since it was asked last.
+            avoid: nodes where no help is wanted.
         """
-        self._submit, self._width, self._resources, self._idle = submit, width, dict(resources), idle
+        self._submit, self._own, self._idle, self._saved, self._avoid = submit, own, idle, saved, tuple(avoid)
         self._waiting = deque(Try(row) for row in rows)
-        self._running: dict[ray.ObjectRef[Any], tuple[Try, Place]] = {}
-        self._own = Place(None)
-        self._places = [self._own]
+        self._running: dict[ray.ObjectRef[Any], tuple[Try, Seat]] = {}
+        self._places = [own]
         self._may_ask = False
         self._asked: PlacementGroup | None = None
+        self._asked_at = 0.0
 
     def outcomes(self) -> Iterator[tuple[Row, Outcome | BaseException]]:
         """Yield each row with what became of it, or why its worker could not tell, as they finish."""
@@ -87,71 +92,86 @@ class FanOut:
                     if settled is not None:
                         yield settled
         finally:
-            for group in [place.group for place in self._places] + [self._asked]:
-                if group is not None:
-                    remove_placement_group(group)
+            for place in self._places[1:]:
+                remove_placement_group(place.group)
+            self._ask_no_more()
 
     def _fill(self) -> None:
         """Start as many rows as there is room for, and give back or ask for places."""
         for place in self._places:
-            while self._waiting and place.running < self._width and self._fits(self._waiting[0], place):
+            while self._waiting and (seat := self._seat(self._waiting[0], place)) is not None:
                 one = self._waiting.popleft()
-                self._running[self._submit(one, place.group)] = (one, place)
-                place.running += self._width if one.alone else 1
+                self._running[self._submit(one, seat)] = (one, seat)
         if not self._waiting:
-            for place in [place for place in self._places if place.group is not None and place.running == 0]:
+            for place in [place for place in self._places[1:] if place.idle]:
                 self._give_back(place)
-            if self._asked is not None:
-                remove_placement_group(self._asked)
-                self._asked = None
-        elif self._may_ask and self._asked is None:
-            self._asked = placement_group([self._resources])
+            self._ask_no_more()
+        elif self._may_ask and self._asked is None and nodes.room_now(self._own.share.resources, self._avoid):
+            avoided = [{nodes.NODE_LABEL: f"!in({','.join(self._avoid)})"}] if self._avoid else None
+            self._asked = placement_group([dict(self._own.share.resources)], bundle_label_selector=avoided)
+            self._asked_at = time.monotonic()
 
-    def _fits(self, one: Try, place: Place) -> bool:
-        """What needs room runs where the trial can be sure of it, and when nothing else does."""
-        return not one.alone or (place is self._own and place.running == 0)
+    def _seat(self, one: Try, place: Place) -> Seat | None:
+        """Return where a row can run. What needs room runs where the trial can be sure of it."""
+        return place.take(alone=one.alone) if place is self._own or not one.alone else None
 
     def _finished(self) -> list[ray.ObjectRef[Any]]:
         """Wait until a row is finished, or a place was granted, or help may be asked for."""
         pending = [*self._running, *([self._idle] if self._idle is not None else [])]
-        done, _ = ray.wait(pending, num_returns=1, timeout=LOOK_FOR_HELP_S if self._asked is not None else None)
+        looks = self._asked is not None or (self._may_ask and bool(self._waiting))
+        done, _ = ray.wait(pending, num_returns=1, timeout=LOOK_FOR_HELP_S if looks else None)
         if self._idle in done:
             done.remove(self._idle)
             self._may_ask, self._idle = _given(self._idle), None
             self._fill()
         if self._asked is not None and self._asked.wait(timeout_seconds=0):
-            self._places.append(Place(self._asked))
+            self._places.append(Place(self._asked, 0, self._own.share))
             self._asked = None
+            self._fill()
+        elif self._asked is not None and time.monotonic() - self._asked_at > GRANTED_WITHIN_S:
+            self._ask_no_more()
+        elif looks and self._asked is None:
             self._fill()
         return done
 
     def _settle(self, ref: ray.ObjectRef[Any]) -> tuple[Row, Outcome | BaseException] | None:
         """Return what became of a row, or None where it is tried again."""
-        one, place = self._running.pop(ref)
-        place.running -= self._width if one.alone else 1
+        one, seat = self._running.pop(ref)
         try:
             outcome: Outcome = ray.get(ref)
         except RayTaskError as error:
+            seat.place.give_back(seat)
             return one.row, error.cause
         except RayError as error:
-            if place.group is not None:
-                self._give_back(place)  # its node may be gone
-            if one.attempt == ATTEMPTS:
+            seat.place.give_back(seat, used_up=True)
+            if seat.place is not self._own:
+                self._give_back(seat.place)  # its node may be gone
+            deaths = 1 if self._saved(one.row) else one.deaths + 1
+            if deaths >= ATTEMPTS:
                 return one.row, error
             # Where a whole node goes down, this very process is about to: it shall not use up the attempts before.
-            time.sleep(one.attempt - 1)
-            self._waiting.appendleft(one._replace(attempt=one.attempt + 1))
+            time.sleep(deaths - 1)
+            self._waiting.appendleft(one._replace(attempt=one.attempt + 1, deaths=deaths))
             return None
+        seat.place.give_back(seat, used_up=outcome.device_is_broken)
         if outcome.needs_room:
             self._waiting.append(one._replace(alone=True))
+            return None
+        if outcome.device_is_broken and not one.afresh:
+            self._waiting.append(one._replace(attempt=one.attempt + 1, afresh=True))
             return None
         return one.row, outcome
 
     def _give_back(self, place: Place) -> None:
-        assert place.group is not None
+        # Others may still run there; what became of them is told by their own ends.
         if place in self._places:
             self._places.remove(place)
             remove_placement_group(place.group)
+
+    def _ask_no_more(self) -> None:
+        if self._asked is not None:
+            remove_placement_group(self._asked)
+            self._asked = None
 
 
 def _given(signal: ray.ObjectRef[Any]) -> bool:

@@ -18,7 +18,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.engine.queue import Queue
+from sweeps.engine.scheduling.health import Health
+from sweeps.engine.scheduling.queue import Queue
 from sweeps.engine.tasks import cause
 from sweeps.planning.plan import Plan
 
@@ -49,6 +50,7 @@ class Live(Callback):
         self._failed_before = len(plan.failed.difference(*self._open.values()))
         self._running: dict[str, str] = {}
         self._queue: Queue | None = None
+        self._health: Health | None = None
         self._room_is_missing = False
         self.deaths: Counter[str] = Counter()
         self._screen: RichLive | None = None
@@ -75,9 +77,15 @@ class Live(Callback):
         """Leave nothing to pickle: Tune keeps its callbacks for a restore that we do not use."""
         return {}
 
-    def watch(self, queue: Queue, *, room_is_missing: bool) -> None:
-        """Also show what the trials of a queue wait for: other runs, or a cluster that has to grow first."""
-        self._queue, self._room_is_missing = queue, room_is_missing
+    def watch(self, queue: Queue, health: Health, *, room_is_missing: bool) -> None:
+        """Also show what the trials of a queue wait for (other runs, or a cluster that has to grow first), and which
+        nodes are left out.
+        """
+        self._queue, self._health, self._room_is_missing = queue, health, room_is_missing
+
+    def tick(self) -> None:
+        """Show that time passes, also while nothing happens."""
+        self._line()
 
     @property
     def done(self) -> int:
@@ -132,8 +140,8 @@ class Live(Callback):
         self._line(force=True)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Show that time passes, also while nothing happens."""
-        self._line()
+        """Show that time passes."""
+        self.tick()
 
     # What a person sees
 
@@ -159,6 +167,7 @@ class Live(Callback):
         notes = [f"{count} × a trial's process died: {why}" for why, count in self.deaths.most_common(MOST_CAUSES)]
         if self._room_is_missing:
             notes.append("no node has room for a trial yet; waiting for the cluster to grow")
+        notes += self._health.remarks() if self._health is not None else []
         other = self._queue.waits_for() if self._queue is not None else None
         if other is not None:
             notes.append(f"some trials wait for another run of this storage, on {other.host}, process {other.pid}")

@@ -1,4 +1,4 @@
-"""What a worker process computes: one stage, or one row. Plain functions; where they run is told in `trial`."""
+"""What a worker process computes: one stage, or one row. Plain functions; where they run is told in `worker`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sweeps.planning.plan import Row
 from sweeps.storage import row_files, rows, tables
 from sweeps.storage.progress import KeptProgress
 from sweeps.storage.store import recorded_code
-from sweeps.study import Cell, Checkpoint, Progress, Study
+from sweeps.study import Cell, Checkpoint, Progress, Study, is_device_lost
 from sweeps.version import __version__
 
 _READ_ONLY = ("assignment destination is read-only", "output array is read-only")
@@ -29,14 +29,18 @@ _READ_ONLY = ("assignment destination is read-only", "output array is read-only"
 
 
 class Outcome(NamedTuple):
-    """What became of a row: published where `failure` is None, else recorded as failed for that cause.
+    """What became of a row: published where `failure` is None, else what is to be kept of its failure.
 
-    Where the device's memory was too small for the row beside others, nothing is recorded: it may be tried alone.
+    Nothing is recorded yet: where the device's memory was too small for the row beside others (`needs_room`) it may be
+    tried alone, where the device broke (`device_is_broken`) in another process, and else on another node.
     """
 
-    failure: str | None
+    failure: dict[str, Any] | None
     seconds: float
     needs_room: bool = False
+    device_is_broken: bool = False
+    node: str | None = None
+    host: str = ""
 
 
 def compute_stage(
@@ -96,7 +100,7 @@ def compute_row(
 ) -> Outcome:
     """Compute a row and publish it, after the files and tables that belong to it: where a row is, they are.
 
-    A failure is recorded in the storage with its traceback; it never ends the worker or its trial.
+    A failure is returned with its traceback; it never ends the worker or its trial.
 
     Args:
         metas: what was published with the shared results that the row goes through, such as `seconds`, by key.
@@ -162,28 +166,29 @@ def compute_row(
     except (StorageError, StudyError):
         raise
     except Exception as error:
-        needs_room = isinstance(error, MemoryError) and not alone
-        if not needs_room:
-            record_failure(job, row, stage=name, error=error)
-        return Outcome(cause(error), time.perf_counter() - begin, needs_room)
+        return Outcome(
+            failure_of(name, error),
+            time.perf_counter() - begin,
+            needs_room=isinstance(error, MemoryError) and not alone,
+            device_is_broken=is_device_lost(error),
+        )
     return Outcome(None, time.perf_counter() - begin)
 
 
-def record_failure(job: Job, row: Row, *, stage: str, error: BaseException) -> None:
+def failure_of(stage: str, error: BaseException) -> dict[str, Any]:
+    """Return what is kept of a failure, in plain values; which row it is of is added by `record_failure`."""
+    return {
+        "stage": stage,
+        "cause": cause(error),
+        "traceback": "".join(traceback.format_exception(error)),
+        "host": socket.gethostname(),
+        "failed_at": _now(),
+    }
+
+
+def record_failure(job: Job, row: Row, failure: Mapping[str, Any]) -> None:
     """Keep why a row could not be computed."""
-    job.store.record_failure(
-        job.sweep,
-        str(row.key),
-        {
-            "cell": row.cell,
-            "row_key": str(row.key),
-            "stage": stage,
-            "cause": cause(error),
-            "traceback": "".join(traceback.format_exception(error)),
-            "host": socket.gethostname(),
-            "failed_at": _now(),
-        },
-    )
+    job.store.record_failure(job.sweep, str(row.key), {"cell": row.cell, "row_key": str(row.key), **failure})
 
 
 def cause(error: BaseException) -> str:

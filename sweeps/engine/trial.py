@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import ray
 from ray import tune
 from ray.exceptions import RayError, RayTaskError
-from ray.util.placement_group import PlacementGroup
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from sweeps.engine import tasks
+from sweeps.engine import nodes, tasks
 from sweeps.engine.fan_out import ATTEMPTS, FanOut, Try
-from sweeps.engine.idle_help import signal
 from sweeps.engine.job import Job
+from sweeps.engine.saved import Saved
+from sweeps.engine.scheduling.idle_help import signal
+from sweeps.engine.scheduling.queue import Start
+from sweeps.engine.worker import Place, Seat
 from sweeps.errors import StorageError, StudyError
 from sweeps.planning.fingerprints import outdated, today
 from sweeps.planning.keys import StageKey
-from sweeps.planning.plan import Row, Trial
+from sweeps.planning.plan import Row
+from sweeps.study import is_device_lost
+
+PLACE_BUNDLE = 0
+"""Of a trial's placement group: Tune leaves out the empty bundle of the trial's own process."""
 
 VISIBLE_WITHIN_S = 30.0
 """How long a network file system may take to show a node what another node published."""
@@ -32,40 +37,32 @@ VISIBLE_WITHIN_S = 30.0
 Report = Callable[[dict[str, Any]], None]
 
 
-class Share(NamedTuple):
-    """What a trial holds: `resources` of a place, in which `width` rows run at a time; who tells of idle workers."""
-
-    resources: Mapping[str, float]
-    width: int = 1
-    signal: str | None = None
-
-    def options(self, width: int) -> dict[str, Any]:
-        """Return Ray's options for one of `width` tasks that share a place."""
-        # Retrying is ours: the attempt is recorded, and Ray's retries would multiply with it.
-        options: dict[str, Any] = {"max_retries": 0, "num_cpus": self.resources["CPU"] / width}
-        if "GPU" in self.resources:
-            # By default a process that used a GPU ends with its task: one start and one CUDA context per row.
-            options |= {"num_gpus": self.resources["GPU"] / width, "max_calls": 0}
-        return options
-
-
 class StageFailedError(Exception):
-    """A shared stage could not be computed; `__cause__` is why."""
+    """A shared stage could not be computed: `failure` is what is kept of it."""
 
-    def __init__(self, stage: StageKey) -> None:
+    def __init__(self, stage: StageKey, failure: Mapping[str, Any]) -> None:
         """Say which stage."""
         super().__init__(stage.key)
-        self.stage = stage
+        self.stage, self.failure = stage, failure
 
 
 class LostError(Exception):
     """A published result is gone or damaged, and it is not this trial that computes it again."""
 
 
+_places: dict[Any, Place] = {}
+"""The place of this process, by its placement group: Tune starts the next trial in the process and the place of one
+that ended, and the workers there stay, with their imports, their data and their device."""
+
+
 def run_trial(config: dict[str, Any]) -> None:
     """Run one trial of a sweep; the function that Tune calls."""
+    group = ray.util.get_current_placement_group()
+    assert group is not None
+    place = _places.setdefault(group.id, Place(group, PLACE_BUNDLE, config["share"]))
     try:
-        TrialRun(config["job"], config["trial"], config["computes"], config["share"], tune.report).run()
+        start = Start(*(config[name] for name in Start._fields))
+        TrialRun(config["job"], start, place, tune.report, config["left_out"]).run()
     except StorageError as error:
         # No fault of the trial, and every other one will meet it.
         tune.report({"storage": str(error)})
@@ -76,12 +73,14 @@ def run_trial(config: dict[str, Any]) -> None:
 class TrialRun:
     """The work of one trial, told to `report` step by step."""
 
-    def __init__(self, job: Job, trial: Trial, computes: frozenset[str], share: Share, report: Report) -> None:
-        """Take what to do; `computes` are the keys of shared results that this trial computes."""
-        self._job, self._trial, self._computes, self._share, self._report = job, trial, computes, share, report
-        self._compute_stage = ray.remote(**share.options(1))(tasks.compute_stage)
-        self._compute_row = ray.remote(**share.options(share.width))(tasks.compute_row)
+    def __init__(self, job: Job, start: Start, place: Place, report: Report, left_out: Sequence[str] = ()) -> None:
+        """Take what to do, and where; `left_out` are nodes that nothing is to run on."""
+        self._job, self._start, self._place, self._report, self._left_out = job, start, place, report, left_out
+        self._trial = start.trial
+        self._node, self._host = ray.get_runtime_context().get_node_id(), socket.gethostname()
         self._results: dict[str, ray.ObjectRef[Any]] = {}
+        self._failures = dict(start.failed)
+        self._saved = Saved(job.store)
 
     def run(self) -> None:
         """Compute every row of the trial that can be computed; record why the others could not.
@@ -92,43 +91,90 @@ class TrialRun:
         self._check_shared()
         rows = self._unfinished()
         try:
-            read = {key for row in rows for key in row.read}
-            refs = {stage.key: self._obtain(stage) for stage in self._trial.shared if stage.key in read}
+            refs = self._obtain_all(rows)
         except LostError as lost:
             self._report({"lost": str(lost)})
             return
         except StageFailedError as failed:
-            for row in rows:
-                self._failed(row, failed.stage.name, failed.__cause__ or failed)
+            # It is tried on another node, where this trial goes next.
+            self._report_try(self._node, self._host, failed.failure, again=failed.stage.key)
             return
+        for row in rows:
+            broken = [self._failures[key] for key in row.read if key in self._failures]
+            if broken:
+                self._record(row, broken[0])
+        rows = [row for row in rows if self._failures.keys().isdisjoint(row.read)]
         metas = {stage.key: self._job.store.checkpoint_meta(stage.key) or {} for stage in self._trial.shared}
-        # A row that shares its device and lacks room there has it alone next, in a process that starts empty.
-        compute_alone = ray.remote(**self._share.options(1) | {"max_calls": 1})(tasks.compute_row)
 
-        def submit(one: Try, group: PlacementGroup | None) -> ray.ObjectRef[Any]:
-            compute = compute_alone if one.alone else self._compute_row
-            if group is not None:
-                compute = compute.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group))
+        def submit(one: Try, seat: Seat) -> ray.ObjectRef[Any]:
             keys = [key for key in refs if key in one.row.read]
             known = {stage.key: metas[stage.key] for stage in one.row.stages if stage.shared}
             results = [refs[key] for key in keys]
-            ref: ray.ObjectRef[Any] = compute.remote(self._job, one.row, known, one.attempt, one.alone, keys, *results)
+            ref: ray.ObjectRef[Any] = seat.worker.compute_row.remote(
+                self._job, one.row, known, one.attempt, one.alone, keys, *results
+            )
             return ref
 
         fan_out = FanOut(
             rows,
             submit,
-            width=self._share.width,
-            resources=self._share.resources,
-            idle=signal(self._share.signal),
+            self._place,
+            idle=signal(self._place.share.signal),
+            saved=lambda row: self._saved.since_last(self._job.sweep, rows=[row]),
+            avoid=self._left_out,
         )
         for row, outcome in fan_out.outcomes():
-            if isinstance(outcome, (StorageError, StudyError)):
-                raise outcome
-            if isinstance(outcome, BaseException):
-                self._failed(row, self._job.study.stages[-1], outcome)
-            else:
-                self._report({"row": str(row.key), "failure": outcome.failure, "seconds": outcome.seconds})
+            self._settle(row, outcome)
+
+    def _settle(self, row: Row, outcome: tasks.Outcome | BaseException) -> None:
+        """Tell what became of a row."""
+        key = str(row.key)
+        if isinstance(outcome, (StorageError, StudyError)):
+            raise outcome
+        if isinstance(outcome, BaseException):
+            self._record(row, tasks.failure_of(self._job.study.stages[-1], outcome))
+        elif outcome.failure is None:
+            told = {"row": key, "failure": None, "seconds": outcome.seconds}
+            self._report({**told, "node": outcome.node, "host": outcome.host, "went_wrong": False})
+        elif self._may_try_elsewhere(key, outcome.node or self._node):
+            self._report_try(outcome.node or self._node, outcome.host, outcome.failure, again=key)
+        else:
+            self._report_try(outcome.node or self._node, outcome.host, outcome.failure)
+            self._record(row, outcome.failure)
+
+    def _may_try_elsewhere(self, key: str, node: str) -> bool:
+        """Say whether a row or stage that failed on a node is to be tried on another one."""
+        return key not in self._start.second and nodes.others_can_hold(self._place.share.resources, node)
+
+    def _report_try(self, node: str, host: str, failure: Mapping[str, Any], *, again: str | None = None) -> None:
+        told = {"node": node, "host": host, "went_wrong": True, "cause": failure["cause"]}
+        self._report({**told, "again": again} if again is not None else told)
+
+    def _obtain_all(self, rows: Sequence[Row]) -> dict[str, ray.ObjectRef[Any]]:
+        """Return the shared results that rows read; what could not be had is in `_failures` then.
+
+        Raises:
+            LostError: a result that another trial published is not there.
+            StageFailedError: a stage failed that can be tried on another node.
+        """
+        read = {key for row in rows for key in row.read}
+        refs = {}
+        for stage in self._trial.shared:
+            if stage.key in read:
+                try:
+                    refs[stage.key] = self._obtain(stage)
+                except StageFailedError as failed:
+                    if failed.stage.key not in self._failures and self._may_try_elsewhere(failed.stage.key, self._node):
+                        raise
+                    self._note_failed(failed)
+                    self._failures.setdefault(stage.key, failed.failure)
+        return refs
+
+    def _note_failed(self, failed: StageFailedError) -> None:
+        """Let the siblings know, once."""
+        if failed.stage.key not in self._failures:
+            self._failures[failed.stage.key] = failed.failure
+            self._report({"stage_failed": failed.stage.key, "record": failed.failure})
 
     def _check_shared(self) -> None:
         """Make sure that this node sees what the driver wrote."""
@@ -141,10 +187,11 @@ class TrialRun:
 
     def _unfinished(self) -> list[Row]:
         """Return the rows to compute; those an earlier start of this trial or another run finished are just told."""
-        published = self._job.store.row_keys(self._job.sweep)
+        keys = [str(row.key) for row in self._trial.rows]
+        published, failed = self._job.store.settled(self._job.sweep, keys)
         if self._job.recompute:
             published -= {str(row.key) for row in self._trial.rows if tasks.row_outdated(self._job, row)}
-        failed = self._job.store.failure_keys(self._job.sweep) - published
+            failed -= published
         unfinished = []
         for row in self._trial.rows:
             key = str(row.key)
@@ -158,14 +205,16 @@ class TrialRun:
 
     def _obtain(self, stage: StageKey) -> ray.ObjectRef[Any]:
         """Return a shared result: from the storage if it is published and sound, else computed from those before."""
+        if stage.key in self._failures:
+            raise StageFailedError(stage, self._failures[stage.key])
         if stage.key in self._results:
             return self._results[stage.key]
         stored = None if self._outdated(stage) else self._job.store.load_checkpoint(stage.key)
-        if stored is None and stage.key not in self._computes:
+        if stored is None and stage.key not in self._start.computes:
             stored = self._wait_to_see(stage)
         if stored is not None:
             self._results[stage.key] = ray.put(stored)
-            if stage.key in self._computes:
+            if stage.key in self._start.computes:
                 self._report({"published": stage.key, "stage": stage.name, "seconds": None})
             return self._results[stage.key]
         self._results[stage.key] = self._compute(stage)
@@ -173,7 +222,7 @@ class TrialRun:
 
     def _outdated(self, stage: StageKey) -> bool:
         """Say whether a result is there, and this trial is to make it again with today's code."""
-        if not self._job.recompute or stage.key not in self._computes:
+        if not self._job.recompute or stage.key not in self._start.computes:
             return False
         cell = self._trial.cell_of(stage)
         stages = next(row.stages for row in self._trial.rows if stage in row.stages)
@@ -185,23 +234,55 @@ class TrialRun:
         results = [self._obtain(shared[key]) if key is not None else None for key in stage.reads]
         self._report({"begun": stage.name})
         start = time.perf_counter()
-        for attempt in range(1, ATTEMPTS + 1):
-            cell = self._trial.cell_of(stage)
-            declared: dict[str, Any] = {"reads": stage.reads, "fields": stage.fields, "axes": stage.axes}
-            ref = self._compute_stage.remote(self._job, stage.name, stage.key, cell, *results, **declared)
+        ref = self._try(stage, results)
+        told = {"published": stage.key, "stage": stage.name, "seconds": time.perf_counter() - start}
+        self._report({**told, "node": self._node, "host": self._host, "went_wrong": False})
+        return ref
+
+    def _try(self, stage: StageKey, results: Sequence[Any]) -> ray.ObjectRef[Any]:
+        """Compute a stage, again where its worker dies, or in a process of its own where the device is at fault.
+
+        Raises:
+            StageFailedError: it failed by itself, or its workers died too often with no progress in between.
+        """
+        deaths, afresh, alone = 0, False, False
+        cell = self._trial.cell_of(stage)
+        while True:
+            seat = self._place.take(alone=alone)
+            assert seat is not None, "a place is free while its trial computes a stage"
+            ref: ray.ObjectRef[Any] = seat.worker.compute_stage.remote(
+                self._job,
+                stage.name,
+                stage.key,
+                cell,
+                *results,
+                reads=stage.reads,
+                fields=stage.fields,
+                axes=stage.axes,
+            )
             try:
                 ray.get(ref)
-                break
             except RayTaskError as error:
-                if isinstance(error.cause, (StorageError, StudyError)):
-                    raise error.cause from error
-                raise StageFailedError(stage) from error.cause
+                cause, broken = error.cause, is_device_lost(error.cause)
+                self._place.give_back(seat, used_up=broken)
+                if isinstance(cause, (StorageError, StudyError)):
+                    raise cause from error
+                if isinstance(cause, MemoryError) and not alone:
+                    alone = True
+                elif broken and not afresh:
+                    afresh = True
+                else:
+                    failure = {**tasks.failure_of(stage.name, cause), "traceback": error.traceback_str}
+                    raise StageFailedError(stage, failure) from cause
             except RayError as error:
-                if attempt == ATTEMPTS:
-                    raise StageFailedError(stage) from error
-                time.sleep(attempt - 1)
-        self._report({"published": stage.key, "stage": stage.name, "seconds": time.perf_counter() - start})
-        return ref
+                self._place.give_back(seat, used_up=True)
+                deaths = 1 if self._saved.since_last(self._job.sweep, stages=[stage]) else deaths + 1
+                if deaths >= ATTEMPTS:
+                    raise StageFailedError(stage, tasks.failure_of(stage.name, error)) from error
+                time.sleep(deaths - 1)
+            else:
+                self._place.give_back(seat)
+                return ref
 
     def _wait_to_see(self, stage: StageKey) -> Any:
         """Return a result that another trial published, once this node sees it.
@@ -215,9 +296,9 @@ class TrialRun:
             raise LostError(stage.key)
         return stored
 
-    def _failed(self, row: Row, stage: str, error: BaseException) -> None:
-        tasks.record_failure(self._job, row, stage=stage, error=error)
-        self._report({"row": str(row.key), "failure": tasks.cause(error), "seconds": None})
+    def _record(self, row: Row, failure: Mapping[str, Any]) -> None:
+        tasks.record_failure(self._job, row, failure)
+        self._report({"row": str(row.key), "failure": failure["cause"], "seconds": None})
 
 
 def _eventually(seen: Callable[[], bool]) -> bool:

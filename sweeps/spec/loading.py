@@ -38,6 +38,9 @@ class Resources(BaseModel):
         default=None, description="GPUs of a trial; by default 1 where the cluster has any when the sweep starts"
     )
     workers_per_gpu: int = Field(default=1, ge=1, description="rows of a trial that share its GPU at a time")
+    accelerator: str | None = Field(
+        default=None, description="keep to nodes with this accelerator, by Ray's name for it, such as H100"
+    )
 
 
 class Engine(BaseModel):

@@ -115,6 +115,12 @@ class Store:
         """Say whether a row is published."""
         return self.files.exists(f"{sweep}/results/{row_key}.parquet")
 
+    def settled(self, sweep: str, keys: Sequence[str]) -> tuple[set[str], set[str]]:
+        """Return which of some rows are published, and which of the others have a recorded failure."""
+        published = {key for key in keys if self.has_row(sweep, key)}
+        failed = {key for key in keys if key not in published and self.files.exists(f"{sweep}/failures/{key}.json")}
+        return published, failed
+
     def row_keys(self, sweep: str) -> set[str]:
         """Return the keys of all published rows."""
         return set(self.published_at(sweep))

@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import RayError
 from ray.tune import Callback
 
-from sweeps.engine.queue import Queue
+from sweeps.engine.scheduling.queue import Queue
 
 MOST_TRIALS = 100_000
 """Trials that may listen at a time."""

@@ -1,0 +1,1 @@
+"""Which trial starts next and where, and when the whole sweep stops; nothing here computes."""

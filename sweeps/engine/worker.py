@@ -1,0 +1,133 @@
+"""The process that computes. It belongs to one place for good: CUDA reads once which devices it may see.
+
+Ray would hand a kept process of tasks to any trial, with another GPU in its environment and the first one in CUDA. An
+actor keeps what it was given when it started.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import ray
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from sweeps.engine import tasks
+from sweeps.study import Checkpoint
+
+HOLDS_GPU = "SWEEPS_HOLDS_GPU"
+"""Environment variable of a worker: "1" where its place holds a GPU, so that no study computes without in silence."""
+
+ROWS_PER_DEVICE = "SWEEPS_ROWS_PER_DEVICE"
+"""Environment variable of a worker: how many rows share its GPU."""
+
+
+class Worker:
+    """An actor; see `sweeps.engine.tasks` for what it computes."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Let the study know where it runs, before it is made."""
+        os.environ.update(environment)
+
+    def compute_stage(self, *given: Any, **declared: Any) -> Checkpoint:
+        """Compute a shared stage."""
+        return tasks.compute_stage(*given, **declared)
+
+    def compute_row(self, *given: Any) -> tasks.Outcome:
+        """Compute a row."""
+        outcome = tasks.compute_row(*given)
+        return outcome._replace(node=ray.get_runtime_context().get_node_id(), host=socket.gethostname())
+
+
+class Share(NamedTuple):
+    """What a trial holds: `resources` of a place, in which `width` rows run at a time; who tells of idle workers."""
+
+    resources: Mapping[str, float]
+    width: int = 1
+    signal: str | None = None
+
+
+class Seat:
+    """One worker of a place, started when it is first asked for something."""
+
+    def __init__(self, place: Place, width: int) -> None:
+        """Take the place, and how many workers share it."""
+        self.place, self.width = place, width
+        self._worker: Any = None
+
+    @property
+    def worker(self) -> Any:
+        """The actor's handle."""
+        if self._worker is None:
+            resources = self.place.share.resources
+            gpus = resources.get("GPU", 0)
+            self._worker = (
+                ray.remote(Worker)
+                .options(
+                    num_cpus=_part(resources["CPU"], self.width),
+                    num_gpus=_part(gpus, self.width),
+                    # Retrying is ours: the attempt is recorded, and Ray's retries would multiply with it.
+                    max_restarts=0,
+                    max_task_retries=0,
+                    scheduling_strategy=PlacementGroupSchedulingStrategy(
+                        self.place.group, placement_group_bundle_index=self.place.bundle
+                    ),
+                )
+                .remote({HOLDS_GPU: "1" if gpus else "", ROWS_PER_DEVICE: str(self.width)})
+            )
+        return self._worker
+
+    def end(self) -> None:
+        """End the process, if there is one; the next who asks has another."""
+        if self._worker is not None:
+            ray.kill(self._worker)
+            self._worker = None
+
+
+class Place:
+    """Room for one trial's worker, or for several that share a GPU: a bundle of a placement group."""
+
+    def __init__(self, group: PlacementGroup, bundle: int, share: Share) -> None:
+        """Start no process yet."""
+        self.group, self.bundle, self.share = group, bundle, share
+        self._seats = [Seat(self, share.width) for _ in range(share.width)]
+        self._taken: list[Seat] = []
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs here."""
+        return not self._taken
+
+    def take(self, *, alone: bool = False) -> Seat | None:
+        """Return a worker that nobody else has; None where none is free. `alone` with the whole place to itself.
+
+        What needs that finds the device as a new process does: those that shared it have ended.
+        """
+        if alone:
+            if self._taken:
+                return None
+            for seat in self._seats:
+                seat.end()
+            self._taken.append(Seat(self, 1))
+            return self._taken[-1]
+        if any(seat not in self._seats for seat in self._taken):
+            return None
+        free = next((seat for seat in self._seats if seat not in self._taken), None)
+        if free is not None:
+            self._taken.append(free)
+        return free
+
+    def give_back(self, seat: Seat, *, used_up: bool = False) -> None:
+        """Return a worker. `used_up`: its process is gone, or not to be used again."""
+        self._taken.remove(seat)
+        if used_up or seat not in self._seats:
+            seat.end()
+
+
+def _part(amount: float, width: int) -> float:
+    """Return what one of `width` workers asks for; Ray takes fractions of one, and whole numbers beyond."""
+    part = amount / width
+    return part if part < 1 else int(part)
