@@ -139,15 +139,13 @@ def execute(
 def _places(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     """Return what a trial asks Ray for: its own process, which only orchestrates, and a place where things happen.
 
-    It is kept from nodes that are left out, and goes to another node than one where something of it failed, if it can.
+    It is kept from nodes that are left out, and from one where something of it failed, while there is another.
     """
     held = dict(config["share"].resources)
+    avoided = {*config["left_out"], *([config["avoid"]] if config["avoid"] is not None else [])}
     options: dict[str, Any] = {}
-    if config["left_out"]:
-        options["bundle_label_selector"] = [{nodes.NODE_LABEL: f"!in({','.join(config['left_out'])})"}]
-    elif config["avoid"] is not None:
-        other = nodes.another(held, config["avoid"])
-        options = {} if other is None else {"_soft_target_node_id": other}
+    if avoided and nodes.others_can_hold(held, avoided):
+        options["bundle_label_selector"] = [nodes.all_but(avoided)]
     return tune.PlacementGroupFactory([{}, held], strategy="STRICT_PACK", **options)
 
 

@@ -107,7 +107,7 @@ class FanOut:
                 self._give_back(place)
             self._ask_no_more()
         elif self._may_ask and self._asked is None and nodes.room_now(self._own.share.resources, self._avoid):
-            avoided = [{nodes.NODE_LABEL: f"!in({','.join(self._avoid)})"}] if self._avoid else None
+            avoided = [nodes.all_but(self._avoid)] if self._avoid else None
             self._asked = placement_group([dict(self._own.share.resources)], bundle_label_selector=avoided)
             self._asked_at = time.monotonic()
 

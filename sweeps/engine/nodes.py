@@ -12,20 +12,16 @@ NODE_LABEL = "ray.io/node-id"
 """The label by which Ray tells nodes apart."""
 
 
-def others_can_hold(resources: Mapping[str, float], node: str) -> bool:
-    """Say whether another node than `node` is large enough for these resources, busy or not."""
-    return another(resources, node) is not None
+def others_can_hold(resources: Mapping[str, float], avoided: Collection[str]) -> bool:
+    """Say whether a node that is not to be avoided is large enough for these resources, busy or not."""
+    return any(
+        each["NodeID"] not in avoided and _fits(resources, each["Resources"]) for each in ray.nodes() if each["Alive"]
+    )
 
 
-def another(resources: Mapping[str, float], node: str) -> str | None:
-    """Return a node other than `node` that can hold these resources, one with room now if there is any."""
-    fitting = [
-        each["NodeID"]
-        for each in ray.nodes()
-        if each["Alive"] and each["NodeID"] != node and _fits(resources, each["Resources"])
-    ]
-    free = state.available_resources_per_node()
-    return min(fitting, key=lambda other: not _fits(resources, free.get(other, {})), default=None)
+def all_but(avoided: Collection[str]) -> dict[str, str]:
+    """Return Ray's selector of the nodes that are not to be avoided."""
+    return {NODE_LABEL: f"!in({','.join(sorted(avoided))})"}
 
 
 def room_now(resources: Mapping[str, float], avoid: Collection[str] = ()) -> bool:

@@ -6,6 +6,7 @@ always finish; the checkpoint is put into the object store once and its rows rea
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -144,7 +145,7 @@ class TrialRun:
 
     def _may_try_elsewhere(self, key: str, node: str) -> bool:
         """Say whether a row or stage that failed on a node is to be tried on another one."""
-        return key not in self._start.second and nodes.others_can_hold(self._place.share.resources, node)
+        return key not in self._start.second and nodes.others_can_hold(self._place.share.resources, {node})
 
     def _report_try(self, node: str, host: str, failure: Mapping[str, Any], *, again: str | None = None) -> None:
         told = {"node": node, "host": host, "went_wrong": True, "cause": failure["cause"]}
@@ -174,7 +175,7 @@ class TrialRun:
         """Let the siblings know, once."""
         if failed.stage.key not in self._failures:
             self._failures[failed.stage.key] = failed.failure
-            self._report({"stage_failed": failed.stage.key, "record": failed.failure})
+            self._report({"stage_failed": failed.stage.key, "record": json.dumps(failed.failure)})
 
     def _check_shared(self) -> None:
         """Make sure that this node sees what the driver wrote."""
@@ -272,7 +273,7 @@ class TrialRun:
                 elif broken and not afresh:
                     afresh = True
                 else:
-                    failure = {**tasks.failure_of(stage.name, cause), "traceback": error.traceback_str}
+                    failure = {**tasks.failure_of(stage.name, cause), "traceback": str(error)}
                     raise StageFailedError(stage, failure) from cause
             except RayError as error:
                 self._place.give_back(seat, used_up=True)

@@ -40,8 +40,9 @@ class ToyRun:
         assert driver.poll() is None, driver.communicate()[0]
         return driver
 
-    def run(self, *changes: str, status: int = 0) -> str:
-        return processes.run(*self.arguments(*changes), status=status)
+    def run(self, *changes: str, status: int = 0, address: str | None = None) -> str:
+        joined = [] if address is None else ["--address", address]
+        return processes.run(*self.arguments(*changes), *joined, status=status)
 
     def run_here(self, *changes: str, status: int = 0, **options: Any) -> str:
         """Run in this process, on the Ray that it is connected to; return what was printed."""

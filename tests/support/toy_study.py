@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import ray
 from pydantic import BaseModel, ConfigDict
 
 from sweeps.study import Axis, Cell, Checkpoint, Gallery, Lines, Picture, Progress, Stage, Study, Workload
@@ -35,13 +36,19 @@ grid:
 ROWS, PRETRAININGS, SHARED_SCORES = 25, 2, 2
 
 
+_device_is_lost = False
+
+
 class ToySettings(BaseModel):
     """`offset` changes results; everything else changes only what happens on the way to them, or is said of it.
 
     `seconds` is what a stage takes, pretraining that long per epoch; `raise_in`, `kill_in`, `nan_in` and `crowded_in`
     are beginnings of diary entries, at which a stage raises, kills its process (once), returns NaN, or lacks memory
-    where more than `room` stages run at that moment. At `meet_in` a stage waits until two processes have come to such
-    an entry, a minute at most: what a test says of helpers does not depend on how fast a process starts.
+    where more than `room` stages run at that moment. `kill_each` kills at each such entry once, so that a stage of many
+    epochs loses many processes; in the process that comes to `device_lost_in` first every stage fails from then on, as
+    after an error of CUDA; and on the node `bad_node` every stage fails. At `meet_in` a stage waits until two processes
+    have come to such an entry, a minute at most: what a test says of helpers does not depend on how fast a process
+    starts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -52,6 +59,9 @@ class ToySettings(BaseModel):
     diary: str | None = None
     raise_in: str | None = None
     kill_in: str | None = None
+    kill_each: bool = False
+    device_lost_in: str | None = None
+    bad_node: str | None = None
     nan_in: str | None = None
     crowded_in: str | None = None
     room: int = 1
@@ -195,10 +205,13 @@ class ToyStudy(Study):
             time.sleep(settings.seconds)
             if diary is not None and settings.meet_in and name.startswith(settings.meet_in):
                 self._meet(diary.with_name(f"{diary.name} met"))
+            if settings.bad_node and ray.get_runtime_context().get_node_id() == settings.bad_node:
+                raise ModuleNotFoundError("No module named 'toys'")
+            self._lose_device(name)
             if settings.raise_in and name.startswith(settings.raise_in):
                 raise ArithmeticError(f"the outcome of {name} is not a number")
             if diary is not None and settings.kill_in and name.startswith(settings.kill_in):
-                once = diary / "killed once"
+                once = diary / (f"killed in {name}" if settings.kill_each else "killed once")
                 if not once.exists():
                     once.touch()
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -210,6 +223,15 @@ class ToyStudy(Study):
         finally:
             if diary is not None:
                 busy.unlink()
+
+    def _lose_device(self, name: str) -> None:
+        global _device_is_lost
+        if self.settings.device_lost_in and self.settings.diary and name.startswith(self.settings.device_lost_in):
+            once = Path(self.settings.diary, "lost once")
+            _device_is_lost = _device_is_lost or not once.exists()
+            once.touch()
+        if _device_is_lost:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     def _meet(self, place: Path) -> None:
         place.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -63,7 +64,7 @@ class QueueSearcher(Searcher):
         if "published" in result:
             self._queue.published(result["published"])
         if "stage_failed" in result:
-            self._queue.failed(result["stage_failed"], result["record"])
+            self._queue.failed(result["stage_failed"], json.loads(result["record"]))
         if "again" in result:
             self._queue.again(number, result["again"], result["node"])
         if "published" in result or "row" in result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,8 @@ from tests.support import processes, toy_study
 from tests.support.toy_run import ToyRun
 
 pytestmark = pytest.mark.slow
+
+ONE_TRIAL = ("grid.shape=[round]", "grid.method=[quick]", "grid.seed=[0]")
 
 
 @pytest.fixture
@@ -91,11 +94,47 @@ def test_a_study_at_fault_stops_the_sweep_with_one_sentence_and_fails_no_row(toy
     assert not (toy_here.storage / "toy" / "failures").exists()
 
 
-def test_a_failed_pretraining_fails_its_trial_and_a_sibling_takes_the_lead(toy_here: ToyRun) -> None:
-    toy_here.run_here("raise_in=pretrain round slow 1", status=1)
-    failed = {failure.name for failure in (toy_here.storage / "toy" / "failures").glob("*.json")}
-    assert len(failed) == 3, "the trial that led the pretraining fails; its siblings try for themselves"
-    assert len(toy_here.outcomes()) == toy_study.ROWS - 3
+def test_a_pretraining_that_fails_by_itself_is_computed_once_and_fails_all_who_need_it(toy_here: ToyRun) -> None:
+    output = toy_here.run_here("raise_in=pretrain", "grid.seed=[0]", status=1)
+    assert toy_here.stages()["pretrain"] == 1
+    assert toy_here.stages()["evaluate_row"] == 1, "the baseline, which needs no pretraining"
+    failures = [json.loads(file.read_text()) for file in (toy_here.storage / "toy" / "failures").glob("*.json")]
+    assert len(failures) == 12
+    assert {(each["stage"], each["cause"]) for each in failures} == {("pretrain", failures[0]["cause"])}
+    assert all("_entry" in each["traceback"] for each in failures), "the traceback is of the stage itself"
+    assert output.count("failed: ArithmeticError") == 1, "a cause is said once"
+
+
+def test_scores_that_fail_by_themselves_fail_only_the_rows_that_read_them(toy_here: ToyRun) -> None:
+    toy_here.run_here("raise_in=score", "grid.seed=[0]", "grid.method=[quick]", status=1)
+    assert sorted(toy_here.outcomes()["dose"]) == [0, 0, 0]
+
+
+def test_a_device_that_is_lost_takes_its_process_with_it_and_no_row(
+    toy_here: ToyRun, undisturbed: pd.DataFrame
+) -> None:
+    toy_here.run_here("device_lost_in=evaluate_row round quick 0 0.5")
+    pd.testing.assert_frame_equal(toy_here.outcomes(), undisturbed, check_exact=True)
+    assert toy_here.stages()["evaluate_row"] == toy_study.ROWS + 1
+
+
+def test_a_pretraining_that_gets_on_survives_any_number_of_deaths(toy_here: ToyRun) -> None:
+    toy_here.run_here(*ONE_TRIAL, "epochs=8", "kill_in=pretrain epoch", "kill_each=true")
+    assert len(toy_here.outcomes()) == 4
+    assert toy_here.stages()["pretrain"] == 8 + 8
+
+
+def test_a_trial_that_gets_on_survives_any_number_of_deaths(toy: ToyRun) -> None:
+    """Its node goes away in every epoch, as spot machines do."""
+    driver = toy.start(*ONE_TRIAL, "epochs=7", "seconds=0.3")
+    for epoch in range(2, 8):
+        processes.wait_until(lambda epoch=epoch: list(toy.diary.glob(f"pretrain epoch {epoch} *")), "the next epoch")
+        for pid in processes.descendants(driver.pid):
+            if processes.command(pid).startswith("ray::ImplicitFunc"):
+                os.kill(pid, signal.SIGKILL)
+    output, _ = driver.communicate(timeout=processes.PATIENCE_S)
+    assert driver.returncode == 0, output
+    assert len(toy.outcomes()) == 4
 
 
 def test_a_sweep_stops_after_as_many_failures_as_its_spec_allows(toy_here: ToyRun) -> None:

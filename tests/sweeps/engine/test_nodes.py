@@ -31,3 +31,14 @@ def test_a_sweep_finishes_on_the_nodes_that_are_left(toy: ToyRun, undisturbed: p
     assert finished.items() <= toy.snapshot().items(), "something finished was written again"
     pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
     assert (toy.stages()["base"], toy.claims()) == (1, [])
+
+
+def test_what_fails_on_one_node_is_tried_on_another_and_a_bad_node_is_left_out(
+    toy: ToyRun, undisturbed: pd.DataFrame
+) -> None:
+    with Nodes(2, slots=1) as nodes:
+        bad, _ = nodes.computing
+        output = toy.run(f"bad_node={bad.node_id}", address=nodes.address)
+    assert "is left out" in output
+    assert not (toy.storage / "toy" / "failures").exists()
+    pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)

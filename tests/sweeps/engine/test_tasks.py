@@ -136,9 +136,13 @@ def test_a_column_that_is_missing_is_named(store: Store, monkeypatch: pytest.Mon
 
 
 def test_nan_is_the_fault_of_its_row(store: Store) -> None:
-    _, key, outcome = compute(store, "nan_in=evaluate_row")
-    assert outcome.failure == "ValueError: stage 'evaluate_row': column outcome: found nan, expected a number"
-    assert store.failure_keys("toy") == {key}
+    _, _, outcome = compute(store, "nan_in=evaluate_row")
+    assert outcome.failure is not None
+    assert outcome.failure["stage"] == "evaluate_row"
+    assert outcome.failure["cause"] == (
+        "ValueError: stage 'evaluate_row': column outcome: found nan, expected a number"
+    )
+    assert not store.row_keys("toy")
 
 
 @pytest.mark.parametrize("write", [lambda array: array.__setitem__(0, 1.0), lambda array: np.add(array, 1, out=array)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from benchmarks.nodes import Nodes
 from tests.support import processes, toy_study
 from tests.support.toy_run import ToyRun
 
@@ -38,4 +39,16 @@ def test_a_run_takes_over_what_a_killed_one_held(toy: ToyRun, undisturbed: pd.Da
     epochs = [entry.name.split()[2] for entry in toy.diary.iterdir() if entry.name.startswith("pretrain")]
     assert epochs.count("1") == 1, "the second run goes on from the first one's last epoch"
     assert set(epochs) == {"1", "2", "3", "4", "5"}
+    assert toy.claims() == []
+
+
+def test_two_runs_on_a_cluster_with_one_place_never_wait_for_each_other(toy: ToyRun) -> None:
+    """Each has claimed what the other waits for, and one of them has the place."""
+    with Nodes(1, slots=1) as nodes:
+        arguments = [*toy.arguments("grid.seed=[0, 1, 2, 3]", "seconds=0.3"), "--address", nodes.address]
+        drivers = [processes.start(*arguments) for _ in range(2)]
+        for driver in drivers:
+            output, _ = driver.communicate(timeout=processes.PATIENCE_S)
+            assert driver.returncode == 0, output
+    assert toy.stages()["evaluate_row"] == toy.rows_there() == 2 * 2 * 4 * 3 + 1
     assert toy.claims() == []
