@@ -21,7 +21,7 @@ from sweeps.storage.backends.disk import Disk
 from sweeps.storage.backends.retry import RefusedError, cause, patiently
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+    from obstore.store import ClientConfig, GCSConfig, ObjectStore, RetryConfig, S3Config
 
     from sweeps.storage.backends.bucket import Bucket
 
@@ -125,7 +125,8 @@ def _bucket(location: str, file_system: pa.fs.FileSystem, root: str) -> Bucket |
         store = None if options else _s3(bucket, str(file_system.region), endpoint, client)
     elif file_system.type_name == "gcs":
         options.pop("retry_limit_seconds", None)
-        store = None if options else _gcs(bucket, endpoint, client, anonymous=parts.username == "anonymous")
+        # Its client asks for credentials before it puts, whether any are wanted or not.
+        store = None if options or parts.username == "anonymous" else google_store(bucket, endpoint, client)
     else:
         host = _AZURE_HOST.fullmatch(parts.hostname or "")
         store = None if options or host is None else _azure(bucket, host["account"], client)
@@ -145,19 +146,18 @@ def _s3(bucket: str, region: str, endpoint: str, client: ClientConfig) -> Object
     from obstore.store import S3Store
 
     # In the environment are a user's keys, a role, or where to ask for one.
-    given: dict[str, str] = {"region": region, **_profile_keys()}
+    given: S3Config = {"region": region, **_profile_keys()}
     if endpoint:
         given["endpoint"] = endpoint
-    return S3Store(bucket, config=given, client_options=client, retry_config=_NO_RETRIES)  # type: ignore[arg-type]
+    return S3Store(bucket, config=given, client_options=client, retry_config=_NO_RETRIES)
 
 
-def _gcs(bucket: str, endpoint: str, client: ClientConfig, *, anonymous: bool) -> ObjectStore:
+def google_store(bucket: str, endpoint: str, client: ClientConfig) -> ObjectStore:
+    """Return a client of a bucket of Google's."""
     from obstore.store import GCSStore
 
-    given: dict[str, str | bool] = {"base_url": endpoint} if endpoint else {}
-    if anonymous:
-        given["skip_signature"] = True
-    return GCSStore(bucket, config=given, client_options=client, retry_config=_NO_RETRIES)  # type: ignore[arg-type]
+    given: GCSConfig = {"base_url": endpoint} if endpoint else {}
+    return GCSStore(bucket, config=given, client_options=client, retry_config=_NO_RETRIES)
 
 
 def _azure(container: str, account: str, client: ClientConfig) -> ObjectStore:
@@ -166,7 +166,7 @@ def _azure(container: str, account: str, client: ClientConfig) -> ObjectStore:
     return AzureStore(container, account_name=account, client_options=client, retry_config=_NO_RETRIES)
 
 
-def _profile_keys() -> dict[str, str]:
+def _profile_keys() -> S3Config:
     """Return the keys of a profile in AWS's own file, which Arrow reads and the other client does not."""
     if "AWS_ACCESS_KEY_ID" in os.environ:
         return {}
@@ -177,5 +177,8 @@ def _profile_keys() -> dict[str, str]:
         profile = profiles[os.environ.get("AWS_PROFILE", "default")]
     except (OSError, configparser.Error, KeyError):
         return {}
-    names = {"access_key_id", "secret_access_key", "session_token"}
-    return {name: profile[f"aws_{name}"] for name in names if f"aws_{name}" in profile}
+    found: S3Config = {}
+    for name in ("access_key_id", "secret_access_key", "session_token"):
+        if f"aws_{name}" in profile:
+            found[name] = profile[f"aws_{name}"]
+    return found

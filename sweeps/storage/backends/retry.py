@@ -78,7 +78,11 @@ def patiently(place: str, action: Callable[[], Result]) -> Result:
             result = action()
         except OSError as error:
             waited = time.monotonic() - start
-            if not passes(error) or waited >= patience:
+            if not passes(error):
+                if said and _outages.end(place):
+                    notices.say(f"storage {place!r} answers again")
+                raise
+            if waited >= patience:
                 if not said:
                     raise
                 _outages.end(place)
