@@ -118,12 +118,14 @@ def compute_row(
     if replace and not row_outdated(job, row):
         return Outcome(None, 0.0)
     places = f"{job.sweep}/progress/{row.key}"
+    began: list[KeptProgress] = []
     try:
         results: dict[str | None, Checkpoint | None] = {None: None, **dict(zip(keys, shared, strict=True))}
         seconds = {stage.name: metas.get(stage.key, {}).get("seconds") for stage in row.stages if stage.shared}
         for stage in row.own:
             name, start = stage.name, time.perf_counter()
             progress = KeptProgress(job.store, f"{places}/{name}")
+            began.append(progress)
             read = [results[key] for key in stage.reads]
             results[stage.key] = call(
                 job.study_with(stage.fields), name, DeclaredCell(row.cell, stage.axes), read, progress
@@ -131,6 +133,7 @@ def compute_row(
             seconds[name] = progress.seconds_before + time.perf_counter() - start
         name = last
         progress = KeptProgress(job.store, f"{places}/{last}")
+        began.append(progress)
         study, read = job.study_with(row.fields), [results[key] for key in row.reads]
         values = call(study, last, row.cell, read, progress)
         rows.check_returned(values, job.study)
@@ -162,7 +165,8 @@ def compute_row(
         job.store.publish_attempt(
             job.sweep, str(row.key), finished, files_key=files_key, tables=lines, files=files, replace=replace
         )
-        job.store.forget_progress(places)
+        for progress in began:
+            progress.forget()
     except (StorageError, StudyError):
         raise
     except Exception as error:

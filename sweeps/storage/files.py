@@ -69,6 +69,12 @@ class Files:
         found = self._asked("listed", folder, lambda: self._backend.list(folder, recursive=recursive))
         return [file for file in found if hidden or not file.name.rpartition("/")[2].startswith(".")]
 
+    def few(self, folder: str, most: int) -> Sequence[File] | None:
+        """Return the files of a folder that has no folders in it; None where there are more than so many, which costs
+        no more than to see that many.
+        """
+        return self._asked("listed", folder, lambda: self._backend.few(folder, most))
+
     def folders(self, folder: str = "") -> Sequence[str]:
         """Return the names of the folders in a folder."""
         return self._asked("listed", folder, lambda: self._backend.folders(folder))

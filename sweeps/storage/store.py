@@ -25,6 +25,10 @@ FOLDERS = frozenset({"results", "failures", "progress", "report", "cache"})
 """What a sweep's folder has in it, besides one folder for each table and each sort of files of its study."""
 
 
+FEW = 999
+"""Failures that are listed rather than asked for one by one: an object store lists 1000 names at a time."""
+
+
 class RowFile(NamedTuple):
     """A file to publish beside a row: its folder, the ending of its name, and its bytes."""
 
@@ -177,12 +181,18 @@ class Store:
         return {key for key in row_keys if _row(sweep, key) in there}
 
     def settled(self, sweep: str, row_keys: Collection[str]) -> Settled:
-        """Return which of some rows are published, and of which others a failure is recorded: a request for each row,
-        and one more for each that is not published.
+        """Return which of some rows are published, and of which others a failure is recorded.
+
+        That takes a request for each row, many at a time, and one for the failures; where there are many of these, one
+        more for each row that is not published.
         """
         published = self.has_rows(sweep, row_keys)
         others = {key: _failure(sweep, key) for key in row_keys if key not in published}
-        recorded = self.files.existing([*others.values()])
+        few = self.files.few(f"{sweep}/failures", FEW) if len(others) > 1 else None
+        if few is None:
+            recorded = self.files.existing([*others.values()])
+        else:
+            recorded = {f"{sweep}/failures/{file.name}" for file in few}
         return Settled(published, {key for key, name in others.items() if name in recorded})
 
     def row_keys(self, sweep: str) -> set[str]:

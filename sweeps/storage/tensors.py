@@ -45,10 +45,13 @@ def publish(files: Files, folder: str, tensors: Checkpoint, meta: Mapping[str, A
 
 def replace(files: Files, folder: str, tensors: Checkpoint, meta: Mapping[str, Any]) -> None:
     """Publish tensors in place of what is there."""
-    before = files.list(folder)
+    before = read_meta(files, folder) or {}
     name, described = _write(files, folder, tensors, meta)
     files.publish(f"{folder}/{META}", described, replace=True)
-    files.delete(*(f"{folder}/{file.name}" for file in before if file.name not in (name, META)))
+    # No other: one that nothing describes may be what another writer is about to describe.
+    was = f"{before.get('sha256')}{ENDING}"
+    if before and was != name:
+        files.delete(f"{folder}/{was}")
 
 
 def load(files: Files, folder: str) -> Published | None:

@@ -42,6 +42,9 @@ class Backend(Protocol):
     def list(self, folder: str, *, recursive: bool) -> list[File]:
         """Return the files of a folder, hidden ones too; none where there is no such folder."""
 
+    def few(self, folder: str, most: int) -> Sequence[File] | None:
+        """Return the files of a folder that has no folders in it; None where there are more, which costs no more."""
+
     def folders(self, folder: str) -> Sequence[str]:
         """Return the names of the folders in a folder."""
 

@@ -81,6 +81,12 @@ class Bucket:
 
         return list(self._files(_told(objects), path))
 
+    def few(self, folder: str, most: int) -> Sequence[File] | None:
+        """Return the objects of a folder; None where there are more."""
+        path = self._path(folder)
+        first = _told(lambda: next(iter(obstore.list(self._store, path or None, chunk_size=most + 1)), []))
+        return list(self._files(first, path)) if len(first) <= most else None
+
     def folders(self, folder: str) -> Sequence[str]:
         """Return the names of the folders in a folder."""
         found = _told(lambda: obstore.list_with_delimiter(self._store, self._path(folder) or None))

@@ -41,6 +41,11 @@ class Disk:
         """Return the files of a folder."""
         return listed(self._fs, self._path(folder), recursive=recursive)
 
+    def few(self, folder: str, most: int) -> Sequence[File] | None:
+        """Return the files of a folder; None where there are more."""
+        found = self.list(folder, recursive=False)
+        return found if len(found) <= most else None
+
     def folders(self, folder: str) -> Sequence[str]:
         """Return the names of the folders in a folder."""
         return subfolders(self._fs, self._path(folder))

@@ -148,7 +148,8 @@ def _s3(bucket: str, region: str, endpoint: str, client: ClientConfig) -> Object
     # In the environment are a user's keys, a role, or where to ask for one.
     given: S3Config = {"region": region, **_profile_keys()}
     if endpoint:
-        given["endpoint"] = endpoint
+        # Not every store that speaks S3 removes many objects in one request.
+        given |= {"endpoint": endpoint, "disable_bulk_delete": True}
     return S3Store(bucket, config=given, client_options=client, retry_config=_NO_RETRIES)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 import pytest
 
 from sweeps import load_results
 from sweeps.planning import plan
 from sweeps.storage import Store, compaction
-from tests.support import toy_rows, toy_study
+from tests.support import counting_proxy, toy_rows, toy_study
+from tests.support.counting_proxy import Proxy
 from tests.sweeps.conftest import Uri
 
 AXES = [axis.name for axis in toy_study.ToyStudy.axes]
@@ -33,3 +36,39 @@ def test_a_sweep_is_planned_published_and_loaded(store: Store, monkeypatch: pyte
     pd.testing.assert_frame_equal(first, again)
     plain = pd.read_parquet(store.describe("toy/results")).sort_values(AXES, ignore_index=True)
     pd.testing.assert_frame_equal(first, plain)
+
+
+@pytest.fixture
+def counted(s3: Uri, s3_endpoint: str) -> Iterator[tuple[Store, Proxy]]:
+    """A storage, and what is asked of it."""
+    with counting_proxy.before(s3_endpoint) as proxy:
+        yield Store(s3(endpoint=f"http://127.0.0.1:{proxy.port}")), proxy
+
+
+def test_a_trial_looks_up_its_own_rows_however_many_there_are(counted: tuple[Store, Proxy]) -> None:
+    store, proxy = counted
+    loaded = toy_rows.load()
+    keys = [str(row.key) for row in toy_rows.all_rows(plan.make(loaded, store))[:9]]
+    toy_rows.fail(store, loaded, toy_rows.all_rows(plan.make(loaded, store))[8:9])
+    proxy.clear()
+    assert store.settled("toy", keys) == (set(), {keys[8]})
+    assert proxy.counts == {"HEAD": 9, "LIST": 1}
+
+
+def test_a_file_is_one_request(counted: tuple[Store, Proxy]) -> None:
+    store, proxy = counted
+    files = store.files
+    files.publish("a/first", b"")  # finds out what the store can do
+    proxy.clear()
+    assert files.publish("a/b", b"1" * 2**20)
+    assert [(each.kind, each.size) for each in proxy.asked] == [("PUT", 2**20)]
+    for action, kind in (
+        (lambda: files.publish("a/b", b"2", replace=True), "PUT"),
+        (lambda: files.read("a/b"), "GET"),
+        (lambda: files.exists("a/c"), "HEAD"),
+        (lambda: files.list("a"), "LIST"),
+        (lambda: files.delete("a/b"), "DELETE"),
+    ):
+        proxy.clear()
+        action()
+        assert proxy.counts == {kind: 1}

@@ -225,6 +225,8 @@ class TestContract:
         monkeypatch.setattr(store.files, "list", None)
         assert store.has_rows("toy", ["a-1", "c-1"]) == {"a-1"}
         assert store.settled("toy", ["a-1", "b-1", "c-1"]) == ({"a-1"}, {"b-1"})
+        monkeypatch.setattr("sweeps.storage.store.FEW", 1)
+        assert store.settled("toy", ["a-1", "b-1", "c-1"]) == ({"a-1"}, {"b-1"})
         assert store.settled("toy", []) == (set(), set())
 
     def test_what_a_sweep_refers_to_is_added_to(self, store: Store) -> None:
