@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ def publish(files: Files, folder: str, tensors: Checkpoint, meta: Mapping[str, A
     name, described = _write(files, folder, tensors, meta)
     if not files.publish(f"{folder}/{META}", described):
         if (found := load(files, folder)) is not None:
-            if found.meta["sha256"] + ENDING != name:
+            if _file(found.meta) != name:
                 files.delete(f"{folder}/{name}")
             return found
         files.publish(f"{folder}/{META}", described, replace=True)
@@ -45,13 +46,12 @@ def publish(files: Files, folder: str, tensors: Checkpoint, meta: Mapping[str, A
 
 def replace(files: Files, folder: str, tensors: Checkpoint, meta: Mapping[str, Any]) -> None:
     """Publish tensors in place of what is there."""
-    before = read_meta(files, folder) or {}
-    name, described = _write(files, folder, tensors, meta)
+    before = read_meta(files, folder)
+    # A name of its own, so that nobody who replaces it can remove what another is about to describe.
+    _, described = _write(files, folder, tensors, meta, mark=f"-{uuid.uuid4().hex[:8]}")
     files.publish(f"{folder}/{META}", described, replace=True)
-    # No other: one that nothing describes may be what another writer is about to describe.
-    was = f"{before.get('sha256')}{ENDING}"
-    if before and was != name:
-        files.delete(f"{folder}/{was}")
+    if before is not None:
+        files.delete(f"{folder}/{_file(before)}")
 
 
 def load(files: Files, folder: str) -> Published | None:
@@ -90,19 +90,27 @@ def to_json(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, indent=1).encode() + b"\n"
 
 
-def _write(files: Files, folder: str, tensors: Checkpoint, meta: Mapping[str, Any]) -> tuple[str, bytes]:
+def _write(
+    files: Files, folder: str, tensors: Checkpoint, meta: Mapping[str, Any], mark: str = ""
+) -> tuple[str, bytes]:
     """Publish the tensors alone; return their file's name, and the description that makes them count."""
     data = save_tensors(dict(tensors))
     checksum = hashlib.sha256(data).hexdigest()
     # Named by content, so that two writers of one key can never leave one's tensors with the other's checksum. Whatever
     # has that name already is the same, or damaged.
-    files.publish(f"{folder}/{checksum}{ENDING}", data, replace=True)
-    return f"{checksum}{ENDING}", to_json({**meta, "sha256": checksum, "bytes": len(data)})
+    name = f"{checksum}{mark}{ENDING}"
+    files.publish(f"{folder}/{name}", data, replace=True)
+    return name, to_json({**meta, "sha256": checksum, "bytes": len(data), "file": name})
+
+
+def _file(meta: Mapping[str, Any]) -> str:
+    """Return the name of the file that is described; versions before 0.2 did not say it."""
+    return str(meta.get("file") or f"{meta.get('sha256')}{ENDING}")
 
 
 def _tensors(files: Files, folder: str, meta: Mapping[str, Any]) -> Checkpoint | None:
     try:
-        data = files.read(f"{folder}/{meta['sha256']}{ENDING}")
+        data = files.read(f"{folder}/{_file(meta)}")
         if hashlib.sha256(data).hexdigest() != meta["sha256"]:
             return None
         tensors: Checkpoint = load_tensors(data)
