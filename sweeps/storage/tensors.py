@@ -37,7 +37,7 @@ def publish(files: Files, folder: str, tensors: Checkpoint, meta: Mapping[str, A
     name, described = _write(files, folder, tensors, meta)
     if not files.publish(f"{folder}/{META}", described):
         if (found := load(files, folder)) is not None:
-            if _file(found.meta) != name:
+            if file_of(found.meta) != name:
                 files.delete(f"{folder}/{name}")
             return found
         files.publish(f"{folder}/{META}", described, replace=True)
@@ -51,7 +51,7 @@ def replace(files: Files, folder: str, tensors: Checkpoint, meta: Mapping[str, A
     _, described = _write(files, folder, tensors, meta, mark=f"-{uuid.uuid4().hex[:8]}")
     files.publish(f"{folder}/{META}", described, replace=True)
     if before is not None:
-        files.delete(f"{folder}/{_file(before)}")
+        files.delete(f"{folder}/{file_of(before)}")
 
 
 def load(files: Files, folder: str) -> Published | None:
@@ -103,14 +103,14 @@ def _write(
     return name, to_json({**meta, "sha256": checksum, "bytes": len(data), "file": name})
 
 
-def _file(meta: Mapping[str, Any]) -> str:
+def file_of(meta: Mapping[str, Any]) -> str:
     """Return the name of the file that is described; versions before 0.2 did not say it."""
     return str(meta.get("file") or f"{meta.get('sha256')}{ENDING}")
 
 
 def _tensors(files: Files, folder: str, meta: Mapping[str, Any]) -> Checkpoint | None:
     try:
-        data = files.read(f"{folder}/{_file(meta)}")
+        data = files.read(f"{folder}/{file_of(meta)}")
         if hashlib.sha256(data).hexdigest() != meta["sha256"]:
             return None
         tensors: Checkpoint = load_tensors(data)

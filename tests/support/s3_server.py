@@ -35,6 +35,8 @@ def running(folder: Path) -> Iterator[str]:
     ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
     options = ["-s3", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-volume.max=50", f"-dir={folder}"]
     options += [f"-{name}={port}" for name, port in ports.items()]
+    # These have ports that are always the same, and would end a second server.
+    options += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     with open(folder / "log", "wb") as log:
         server = subprocess.Popen([PROGRAM, "server", *options], stdout=log, stderr=log)
     try:

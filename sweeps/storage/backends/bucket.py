@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 AT_A_TIME = 16
 """Requests that are under way together."""
 
-LARGEST_PUT = 64 * 2**20
-PART = 16 * 2**20
-"""Bytes: what is larger is sent in parts, so that one that is lost costs a part."""
+LARGEST_PUT = 512 * 2**20
+PART = 32 * 2**20
+"""Bytes: what is larger is sent in parts. A writer that dies between these leaves parts that no listing shows."""
 
 _UNKNOWN = re.compile(r"\b501\b|not.?implemented", re.IGNORECASE)
 """How a store answers that does not know the condition, and says so."""

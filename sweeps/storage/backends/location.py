@@ -39,9 +39,10 @@ _AZURE_HOST = re.compile(r"(?P<account>[a-z0-9]+)\.(?:blob|dfs)\.core\.windows\.
 
 _CLIENT: ClientConfig = {
     "connect_timeout": f"{CONNECT_TIMEOUT_S:.0f}s",
-    # Of the whole request: large checkpoints take their time. One that stands still is noticed by the second.
+    # Of the whole request: large checkpoints take their time. One that stands still is noticed by the second, which an
+    # upload of `bucket.LARGEST_PUT` has to keep, too.
     "timeout": "3h",
-    "read_timeout": "120s",
+    "read_timeout": "300s",
 }
 _NO_RETRIES: RetryConfig = {"max_retries": 0}
 """Trying again is done in one place, `retry`."""
