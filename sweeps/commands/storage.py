@@ -42,8 +42,8 @@ def storage(console: Console, storage: str, form: str, clean: bool, unused: bool
     remarks = [*found.remarks]
     if unused and (silent := cleaning.cannot_tell(store, found)):
         remarks.append(
-            f"--unused: found sweeps that do not say which checkpoints they refer to ({', '.join(silent)}), written by a "
-            "version before 0.2; `sweeps run` of their specs notes it, and until then no checkpoint counts as unused"
+            f"--unused: found sweeps that do not say which checkpoints they refer to ({', '.join(silent)}), of "
+            "versions before 0.2; `sweeps run` of their specs notes it, and until then no checkpoint counts as unused"
         )
     if form == "json":
         removed = clean and yes

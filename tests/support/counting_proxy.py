@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import struct
 import threading
 import time
 from collections import Counter
@@ -37,6 +38,7 @@ class Proxy:
         """Pass on to a port of this machine, each request after a delay."""
         self._target, self.delay_s = target, delay_s
         self._lock, self._asked, self.received = threading.Lock(), list[Asked](), 0
+        self._broken: list[str] = []
         self._server = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._server.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -56,6 +58,13 @@ class Proxy:
     def sent(self) -> int:
         """Return the bytes of all bodies."""
         return sum(each.size for each in self.asked)
+
+    def break_next(self, *ways: str) -> None:
+        """Let the next requests fail, one in each way: a number of HTTP's is answered; `reset`: the connection is, before
+        anything is passed on; `lost`: the request is passed on, and the connection ends before the answer.
+        """
+        with self._lock:
+            self._broken += ways
 
     def clear(self) -> None:
         """Begin to count anew."""
@@ -85,7 +94,20 @@ class Proxy:
                 size = int(length[1]) if length else 0
                 with self._lock:
                     self._asked.append(Asked(method.decode(), path.decode(), size))
+                    broken = self._broken.pop(0) if self._broken else ""
                 time.sleep(self.delay_s)
+                if broken.isdecimal():
+                    stream.read(size)
+                    client.sendall(f"HTTP/1.1 {broken} Injected\r\ncontent-length: 0\r\n\r\n".encode())
+                    continue
+                if broken == "reset":
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    client.close()
+                    break
+                if broken == "lost":
+                    # Another connection takes it there, and nobody hears what becomes of it.
+                    _deliver(self._target, head + stream.read(size))
+                    break
                 store.sendall(head)
                 if _CHUNKED.search(head):
                     for piece in _chunks(stream):
@@ -130,6 +152,12 @@ def _chunks(stream: BinaryIO) -> Iterator[bytes]:
         yield line + stream.read(size + 2)
         if not size:
             return
+
+
+def _deliver(port: int, request: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as store:
+        store.sendall(request)
+        store.recv(2**16)
 
 
 def _shut(*sockets: socket.socket) -> None:

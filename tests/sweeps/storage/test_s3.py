@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 
 from sweeps import load_results
+from sweeps.errors import StorageError
 from sweeps.planning import plan
 from sweeps.storage import Store, compaction
+from sweeps.storage.backends import notices
 from tests.support import counting_proxy, toy_rows, toy_study
 from tests.support.counting_proxy import Proxy
 from tests.sweeps.conftest import Uri
@@ -72,3 +74,37 @@ def test_a_file_is_one_request(counted: tuple[Store, Proxy]) -> None:
         proxy.clear()
         action()
         assert proxy.counts == {kind: 1}
+
+
+@pytest.mark.parametrize("way", ["503", "429", "500", "reset", "lost"])
+def test_what_a_store_does_wrong_for_a_moment_changes_nothing(
+    way: str, counted: tuple[Store, Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, proxy = counted
+    files, said = store.files, list[str]()
+    files.publish("a/first", b"")
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    for number, action in enumerate(
+        (
+            lambda: files.publish("a/b", b"ours"),
+            lambda: files.publish("a/b", b"ours again", replace=True),
+            lambda: files.read("a/b") == b"ours again",
+            lambda: files.exists("a/b"),
+            lambda: {file.name for file in files.list("a")} == {"b", "first"},
+            lambda: files.delete("a/b") is None and not files.exists("a/b"),
+        )
+    ):
+        proxy.break_next(way, way)
+        with notices.listen(said.append):
+            assert action(), number
+        assert len(said) == 2 * (number + 1)
+
+
+def test_a_request_that_is_refused_is_not_tried_again(counted: tuple[Store, Proxy]) -> None:
+    store, proxy = counted
+    for way in ("403", "400"):
+        proxy.clear()
+        proxy.break_next(way)
+        with pytest.raises(StorageError, match=f"cannot be written.*{way}"):
+            store.files.publish("a/b", b"")
+        assert len(proxy.asked) == 1
