@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sweeps.storage import tensors
+from sweeps.storage.backends import Upload
 from sweeps.storage.leases import ABANDONED_AFTER_S, Run, read_runs
 from sweeps.storage.leases import FOLDER as LEASES
 from sweeps.storage.store import Store
@@ -82,7 +83,9 @@ def cannot_tell(store: Store, usage: Usage) -> list[str]:
 
 def remove(store: Store, wanted: Sequence[Removal]) -> None:
     """Remove files. What makes a checkpoint count goes first, so that none is ever there in half."""
-    names = [item.name for removal in wanted for item in removal.items]
+    items = [item for removal in wanted for item in removal.items]
+    store.files.abort([Upload(item.name, item.upload_id, item.modified_ns) for item in items if item.upload_id])
+    names = [item.name for item in items if not item.upload_id]
     first = [name for name in names if name.endswith(f"/{tensors.META}")]
     store.files.delete(*first)
     store.files.delete(*(name for name in names if name not in set(first)))

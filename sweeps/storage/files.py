@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sweeps.errors import StorageError
-from sweeps.storage.backends import File, notices
+from sweeps.storage.backends import File, Upload, notices
 from sweeps.storage.backends.location import open_location
 from sweeps.storage.backends.retry import UnclearError, cause, passes, patiently
 
@@ -133,6 +133,15 @@ class Files:
     def delete_folder(self, name: str) -> None:
         """Remove a folder with all files in it; it is no error if it is gone already."""
         self._asked("removed", name, lambda: self._backend.delete_folder(name))
+
+    def unfinished(self) -> Sequence[Upload]:
+        """Return uploads that were begun and not finished, as far as this storage has such and tells."""
+        return self._asked("listed", "", self._backend.unfinished)
+
+    def abort(self, uploads: Sequence[Upload]) -> None:
+        """Remove what there is of unfinished uploads."""
+        if uploads:
+            self._asked("removed", uploads[0].name, lambda: self._backend.abort(uploads))
 
     def _create(self, name: str, data: bytes) -> bool:
         in_doubt = False

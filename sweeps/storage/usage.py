@@ -32,7 +32,8 @@ CHECKPOINTS = "checkpoints"
 class Item(NamedTuple):
     """A file: its name in the storage, what kind it is of, and what it belongs to.
 
-    `sweep` is empty for what all sweeps share; `of` is the key of a row or a checkpoint, or empty.
+    `sweep` is empty for what all sweeps share; `of` is the key of a row or a checkpoint, or empty. With an `upload_id`
+    it is no file yet: an upload that was begun, of a size that is not known.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Item(NamedTuple):
     kind: str
     sweep: str = ""
     of: str = ""
+    upload_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,7 @@ def survey(store: Store) -> Usage:
         for file in store.files.list("", hidden=True)
         if _is_unfinished(file.name)
     ]
+    items += _uploads(store, sweeps)
     items += _leases(store)
     items += _checkpoints(store)
     settled, referred, remarks = {}, set[str](), []
@@ -122,6 +125,14 @@ def survey(store: Store) -> Usage:
         referred=frozenset(referred),
         remarks=tuple(remarks),
     )
+
+
+def _uploads(store: Store, sweeps: Collection[str]) -> Iterator[Item]:
+    for upload in store.files.unfinished():
+        folder, _, rest = upload.name.partition("/")
+        if folder == CHECKPOINTS or folder in sweeps:
+            sweep, of = ("", rest.partition("/")[0]) if folder == CHECKPOINTS else (folder, "")
+            yield Item(upload.name, 0, upload.began_ns, "leftovers", sweep, of, upload.upload_id)
 
 
 def _leases(store: Store) -> Iterator[Item]:

@@ -60,8 +60,8 @@ class Proxy:
         return sum(each.size for each in self.asked)
 
     def break_next(self, *ways: str) -> None:
-        """Let the next requests fail, one in each way: a number of HTTP's is answered; `reset`: the connection is, before
-        anything is passed on; `lost`: the request is passed on, and the connection ends before the answer.
+        """Let the next requests fail, one in each way: a number of HTTP's is answered; `reset`: the connection is,
+        before anything is passed on; `lost`: the request is passed on, and the connection ends before the answer.
         """
         with self._lock:
             self._broken += ways

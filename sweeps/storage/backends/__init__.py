@@ -59,3 +59,9 @@ class Backend(Protocol):
 
     def delete_folder(self, folder: str) -> None:
         """Remove a folder with all files in it; it is no error if it is gone already."""
+
+    def unfinished(self) -> Sequence[Upload]:
+        """Return uploads that were begun and not finished, as far as this storage has such and tells."""
+
+    def abort(self, uploads: Sequence[Upload]) -> None:
+        """Remove what there is of unfinished uploads; those that are gone already are no error."""

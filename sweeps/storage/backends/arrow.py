@@ -8,7 +8,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.fs
 
-from sweeps.storage.backends import File
+from sweeps.storage.backends import File, Upload
 
 OBJECT_STORES = ("s3", "gcs", "abfs")
 """By Arrow's names: their folders are nothing but the beginnings of names."""
@@ -71,6 +71,13 @@ class ArrowFileSystem:
         """Remove a folder with all files in it."""
         with suppress(FileNotFoundError):
             self._fs.delete_dir(self._path(folder))
+
+    def unfinished(self) -> Sequence[Upload]:
+        """Return nothing: nobody tells."""
+        return ()
+
+    def abort(self, uploads: Sequence[Upload]) -> None:
+        """Remove nothing."""
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root

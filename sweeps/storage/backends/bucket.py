@@ -18,8 +18,9 @@ from obstore.exceptions import (
     UnauthenticatedError,
 )
 
-from sweeps.storage.backends import File
+from sweeps.storage.backends import File, Upload
 from sweeps.storage.backends.retry import RefusedError
+from sweeps.storage.backends.uploads import Uploads
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -41,7 +42,15 @@ Result = TypeVar("Result")
 class Bucket:
     """The objects below a prefix; a `Backend`."""
 
-    def __init__(self, store: ObjectStore, root: str, *, well_known: bool, deletes_many: bool) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        root: str,
+        *,
+        well_known: bool,
+        deletes_many: bool,
+        uploads: Uploads | None = None,
+    ) -> None:
         """Take a client of a bucket, whose own retries are off.
 
         Args:
@@ -49,7 +58,9 @@ class Bucket:
             root: the beginning of all names.
             well_known: the store is known to keep what is there where it is asked to; any other is tried first.
             deletes_many: it removes many objects in one request.
+            uploads: the unfinished ones of the whole bucket, where they can be asked for.
         """
+        self._uploads = uploads
         self._store, self._root, self._deletes_many = store, root.strip("/"), deletes_many
         self._keeps: bool | None = True if well_known else None
 
@@ -146,6 +157,20 @@ class Bucket:
         names = [f"{folder}/{file.name}" for file in self.list(folder, recursive=True)]
         if names:
             self.delete(names)
+
+    def unfinished(self) -> Sequence[Upload]:
+        """Return uploads in parts whose writers died."""
+        if self._uploads is None:
+            return ()
+        start = len(self._root) + 1 if self._root else 0
+        found = self._uploads.below(f"{self._root}/" if self._root else "")
+        return [each._replace(name=each.name[start:]) for each in found]
+
+    def abort(self, uploads: Sequence[Upload]) -> None:
+        """Remove what there is of unfinished uploads."""
+        for each in uploads:
+            assert self._uploads is not None, "it told of them"
+            self._uploads.abort(each._replace(name=self._path(each.name)))
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}".strip("/") if name else self._root

@@ -12,7 +12,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.fs
 
-from sweeps.storage.backends import File
+from sweeps.storage.backends import File, Upload
 from sweeps.storage.backends.arrow import listed, subfolders
 
 Result = TypeVar("Result")
@@ -77,6 +77,13 @@ class Disk:
         """Remove a folder with all files in it."""
         with suppress(FileNotFoundError):
             self._fs.delete_dir(self._path(folder))
+
+    def unfinished(self) -> Sequence[Upload]:
+        """Return nothing: nobody tells."""
+        return ()
+
+    def abort(self, uploads: Sequence[Upload]) -> None:
+        """Remove nothing."""
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root or "/"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, GCSConfig, ObjectStore, RetryConfig, S3Config
 
     from sweeps.storage.backends.bucket import Bucket
+    from sweeps.storage.backends.uploads import Uploads
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -133,7 +134,13 @@ def _bucket(location: str, file_system: pa.fs.FileSystem, root: str) -> Bucket |
         store = None if options or host is None else _azure(bucket, host["account"], client)
     if store is None:
         return None
-    found = Bucket(store, prefix, well_known=not endpoint, deletes_many=is_s3 and not endpoint)
+    found = Bucket(
+        store,
+        prefix,
+        well_known=not endpoint,
+        deletes_many=is_s3 and not endpoint,
+        uploads=_uploads(bucket, str(file_system.region), endpoint) if is_s3 else None,
+    )
     if is_s3 and "AWS_ACCESS_KEY_ID" in os.environ:
         return found
     try:
@@ -152,6 +159,17 @@ def _s3(bucket: str, region: str, endpoint: str, client: ClientConfig) -> Object
         # Not every store that speaks S3 removes many objects in one request.
         given |= {"endpoint": endpoint, "disable_bulk_delete": True}
     return S3Store(bucket, config=given, client_options=client, retry_config=_NO_RETRIES)
+
+
+def _uploads(bucket: str, region: str, endpoint: str) -> Uploads | None:
+    """Return the unfinished uploads of a bucket; None where keys are not given but handed out, as by a role."""
+    from sweeps.storage.backends.uploads import Keys, Uploads
+
+    profile = _profile_keys()
+    keys = Keys(*(str(profile.get(name) or os.environ.get(f"AWS_{name.upper()}", "")) for name in Keys._fields))
+    if not keys.access_key_id or not keys.secret_access_key:
+        return None
+    return Uploads(endpoint or f"https://s3.{region}.amazonaws.com", region, bucket, keys)
 
 
 def google_store(bucket: str, endpoint: str, client: ClientConfig) -> ObjectStore:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.fs
 import pytest
 
 from sweeps import load_results
@@ -130,6 +131,22 @@ def test_what_is_young_stays(disk: Store) -> None:
     disk.files.publish("toy/results/.a-1.parquet.0123.tmp", b"")
     assert clean(disk, now_s=time.time()) == set()
     assert clean(disk, now_s=time.time() + 61)
+
+
+def test_what_is_left_of_uploads_goes(s3: Callable[[], str]) -> None:
+    location = s3()
+    store = Store(location)
+    begin(store)
+    bucket, root = pyarrow.fs.FileSystem.from_uri(location)
+    # Arrow's client begins an upload in parts, and never ends it.
+    streams = [
+        bucket.open_output_stream(f"{root}/{name}") for name in ("checkpoints/a b/1.safetensors", "toy/report/é")
+    ]
+    for stream in streams:
+        stream.write(b"1" * 6 * 2**20)
+    assert len(store.files.unfinished()) == 2
+    assert {"checkpoints/a b/1.safetensors", "toy/report/é"} <= clean(store)
+    assert store.files.unfinished() == []
 
 
 @pytest.fixture
