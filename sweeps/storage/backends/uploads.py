@@ -87,13 +87,13 @@ class Uploads:
         names = ";".join(sorted(headers))
         lines = [f"{name}:{headers[name]}" for name in sorted(headers)]
         request = "\n".join([method, path, query, *lines, "", names, _NOTHING])
-        scope = f"{day}/{self._region}/s3/aws4_request"
-        text = "\n".join(["AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(request.encode()).hexdigest()])
+        realm = f"{day}/{self._region}/s3/aws4_request"
+        text = "\n".join(["AWS4-HMAC-SHA256", moment, realm, hashlib.sha256(request.encode()).hexdigest()])
         key = f"AWS4{self._keys.secret_access_key}".encode()
         for part in (day, self._region, "s3", "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
         signature = hmac.digest(key, text.encode(), "sha256").hex()
-        credential = f"Credential={self._keys.access_key_id}/{scope}"
+        credential = f"Credential={self._keys.access_key_id}/{realm}"
         signed = f"AWS4-HMAC-SHA256 {credential}, SignedHeaders={names}, Signature={signature}"
         return {**headers, "authorization": signed}
 
