@@ -118,7 +118,8 @@ class Leases:
     ) -> None:
         """Give everything back."""
         self._ended.set()
-        self._thread.join()
+        # A beat that hangs must not hold up the end; one that comes late is that of a dead run.
+        self._thread.join(HURRY_S)
         self.release(self._mine.copy())
         # A storage that fails now must not hide why the run ends; what stays behind counts as abandoned.
         with contextlib.suppress(StorageError), patience(HURRY_S):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -289,6 +290,31 @@ def test_threads_share_a_runs_claims(tmp_path: Path) -> None:
 
         assert all(pool.map(work, range(4)))
         assert names(files) == {"claims/base"}
+
+
+@pytest.mark.slow
+def test_a_process_that_was_stopped_by_a_signal_finds_out(tmp_path: Path) -> None:
+    program = (
+        "import sys; from sweeps.storage.files import Files; from sweeps.storage.leases import Leases\n"
+        "with Leases(Files(sys.argv[1]), 'toy', beat_every_s=0.2, abandoned_after_s=2) as leases:\n"
+        " leases._me = leases._me._replace(machine='another machine'); leases._beat()\n"
+        " print(leases.claim({'base'}), flush=True); sys.stdin.readline(); print(leases.check(), flush=True)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    stopped = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert stopped.stdin is not None
+    assert stopped.stdout is not None
+    with stopped, Leases(Files(str(tmp_path)), "toy", abandoned_after_s=2) as ours:
+        assert stopped.stdout.readline() == "True\n"
+        assert not ours.claim({"base"})
+        stopped.send_signal(signal.SIGSTOP)
+        processes.wait_until(lambda: ours.claim({"base"}), "the lease to run out")
+        stopped.send_signal(signal.SIGCONT)
+        stopped.stdin.write("\n")
+        stopped.stdin.flush()
+        assert "another run has taken over its work" in stopped.stdout.readline()
+        assert stopped.wait() == 0
+        assert names(ours._files) == {"claims/base"}
 
 
 @settings(max_examples=40, deadline=None)
