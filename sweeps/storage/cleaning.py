@@ -60,7 +60,10 @@ def removals(store: Store, usage: Usage, *, unused: bool = False, now_s: float |
     now = time.time() if now_s is None else now_s
     living = _living(store, usage, now)
     young_s = YOUNG_BESIDE_RUNS_S if living.ids else ABANDONED_AFTER_S
-    old = {item for item in usage.items if item.modified_ns / 1e9 < now - young_s}
+    recent = {item for item in usage.items if item.modified_ns / 1e9 >= now - young_s}
+    # What belongs together goes or stays together.
+    kept = {(item.sweep, item.of) for item in recent if item.of}
+    old = {item for item in usage.items if item not in recent and (item.sweep, item.of) not in kept}
     sorts = {
         "progress of rows that are finished or failed": _settled_progress(usage, living),
         "progress of checkpoints that are published": _published_progress(usage, living),

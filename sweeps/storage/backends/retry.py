@@ -33,13 +33,16 @@ _PASSING = {getattr(errno, name) for name in _NAMES if hasattr(errno, name)}
 
 # A number of HTTP counts only where it is said to be one: sizes and names have numbers, too.
 _PASSING_WORDS = re.compile(
-    r"(?:status(?: code)?:? ?|http(?: status)?[ :]*|\()(?:408|425|429|50[0234]|509|52\d)\b"
+    r"(?:status(?: code)?:? ?|http(?: status)?[ :]*)(?:408|425|429|50[0234]|509|52\d)\b"
     r"|slow.?down|throttl|too.?many.?requests|request.?limit|service.?unavailable|internal.?(?:server.?)?(?:error|failure)"
-    r"|request.?time.?out|timed? ?out|time.?out|network_connection|connection (?:reset|closed|refused|was|error)"
+    r"|request.?time.?out|timed ?out|(?<!retry_)time.?out|network_connection|connection (?:reset|closed|refused|was|error)"
     r"|error sending request|broken pipe|incomplete ?message|server ?busy|try again|temporarily|bad gateway"
     r"|error decoding response body|end of file before message|unexpected eof",
     re.IGNORECASE,
 )
+
+_ADDRESS = re.compile(r"\w+://\S*")
+"""Users name buckets and folders as they like."""
 
 _patience = contextvars.ContextVar("patience", default=PATIENCE_S)
 
@@ -59,7 +62,7 @@ def passes(error: BaseException) -> bool:
     if isinstance(error, RefusedError | FileNotFoundError | PermissionError) or not isinstance(error, OSError):
         return False
     # Errors of the clients of object stores have no number of the system.
-    return error.errno in _PASSING if error.errno else _PASSING_WORDS.search(str(error)) is not None
+    return error.errno in _PASSING if error.errno else _PASSING_WORDS.search(_ADDRESS.sub("", str(error))) is not None
 
 
 def patiently(place: str, action: Callable[[], Result]) -> Result:

@@ -202,6 +202,13 @@ class TestContract:
         np.testing.assert_array_equal(loaded["weights"], again["weights"])
         assert len(store.files.list("checkpoints/base-1")) == 2, "what was replaced is removed"
 
+    def test_a_checkpoint_of_version_0_1_is_read(self, store: Store) -> None:
+        store.publish_checkpoint("base-1", CHECKPOINT, {})
+        described = store.checkpoint_meta("base-1") or {}
+        del described["file"]
+        store.files.publish("checkpoints/base-1/meta.json", json.dumps(described).encode(), replace=True)
+        assert store.load_checkpoint("base-1") is not None
+
     def test_tensors_without_their_description_do_not_count(self, store: Store) -> None:
         store.publish_checkpoint("base-1", CHECKPOINT, {})
         store.files.delete("checkpoints/base-1/meta.json")

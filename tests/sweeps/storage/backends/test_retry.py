@@ -33,6 +33,10 @@ PASSING = [
 LASTING = [
     OSError("AWS Error ACCESS_DENIED during PutObject operation: 503 is part of a name"),
     OSError("Generic S3 error: Server returned non-2xx status code: 400 Bad Request: NoSuchBucket a-503-b"),
+    OSError(
+        "Generic S3 error: Error performing PUT http://h/throttled/status-503 in 1ms after 0 retries, max_retries: 0, "
+        "retry_timeout: 180s - Server returned non-2xx status code: 400 Bad Request"
+    ),
     retry.RefusedError("The operation lacked the necessary privileges to complete: Client error with status 403"),
     OSError(errno.ENOSPC, "No space left on device"),
     OSError(errno.EROFS, "Read-only file system"),
