@@ -35,7 +35,7 @@ _PASSING = {getattr(errno, name) for name in _NAMES if hasattr(errno, name)}
 _PASSING_WORDS = re.compile(
     r"(?:status(?: code)?:? ?|http(?: status)?[ :]*)(?:408|425|429|50[0234]|509|52\d)\b"
     r"|slow.?down|throttl|too.?many.?requests|request.?limit|service.?unavailable|internal.?(?:server.?)?(?:error|failure)"
-    r"|request.?time.?out|timed ?out|(?<!retry_)time.?out|network_connection|connection (?:reset|closed|refused|was|error)"
+    r"|timed ?out|(?<!retry_)time.?out|network_connection|connection (?:reset|closed|refused|was|error)"
     r"|error sending request|broken pipe|incomplete ?message|server ?busy|try again|temporarily|bad gateway"
     r"|error decoding response body|end of file before message|unexpected eof",
     re.IGNORECASE,
