@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import pandas as pd
 import pytest
 
+from benchmarks import storage as benchmark
 from sweeps import load_results
 from sweeps.errors import StorageError
 from sweeps.planning import plan
@@ -113,3 +115,18 @@ def test_a_request_that_is_refused_is_not_tried_again(counted: tuple[Store, Prox
         with pytest.raises(StorageError, match=f"cannot be written.*{way}"):
             store.files.publish("a/b", b"")
         assert len(proxy.asked) == 1
+
+
+@pytest.mark.slow
+def test_the_benchmark_finds_as_many_requests_however_many_rows_there_are(
+    s3_endpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["storage", "--rows", "1200", "--delay-ms", "0", "--format", "json"])
+    benchmark.main()
+    (figures,) = json.loads(capsys.readouterr().out)
+    assert figures["rows_before"] == 1200
+    assert figures["requests_per_trial_start"] <= 10
+    assert figures["requests_per_row"] == 2
+    assert figures["requests_per_checkpoint"] == 4
+    assert figures["requests_per_check_of_leases"] == 0
+    assert figures["requests_per_100_claims"] == 101
