@@ -36,6 +36,8 @@ PART = 32 * 2**20
 _UNKNOWN = re.compile(r"\b501\b|not.?implemented", re.IGNORECASE)
 """How a store answers that does not know the condition, and says so."""
 
+_REQUEST = re.compile(r"^Generic (\w+) error: .*? in [\d.]+\w+ (?:after [^-]*)?- ", re.DOTALL)
+
 Result = TypeVar("Result")
 
 
@@ -211,5 +213,6 @@ def _told(action: Callable[[], Result]) -> Result:
 
 
 def _first_part(error: BaseException) -> str:
-    """Return what an error says before its client's own notes for developers."""
-    return str(error).partition("Debug source")[0].strip()
+    """Return what an error says before its client's own notes for developers, without where and how long it asked."""
+    said = str(error).partition("Debug source")[0].strip(" \n:")
+    return _REQUEST.sub(r"\1: ", said)

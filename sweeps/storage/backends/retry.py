@@ -21,6 +21,9 @@ PATIENCE_S = 300.0
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 15.0
 
+SAID_AFTER_S = 2.0
+"""What passes sooner is not worth a word."""
+
 Result = TypeVar("Result")
 
 _NAMES = (
@@ -90,7 +93,7 @@ def patiently(place: str, action: Callable[[], Result]) -> Result:
                     raise
                 _outages.end(place)
                 raise RefusedError(f"{cause(error)}; tried again for {_in_words(waited)}") from error
-            if not said:
+            if not said and waited >= SAID_AFTER_S:
                 said = True
                 if _outages.begin(place):
                     told = _in_words(patience)

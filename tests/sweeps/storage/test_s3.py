@@ -13,7 +13,7 @@ from sweeps import load_results
 from sweeps.errors import StorageError
 from sweeps.planning import plan
 from sweeps.storage import Store, compaction
-from sweeps.storage.backends import notices
+from sweeps.storage.backends import notices, retry
 from tests.support import counting_proxy, toy_rows, toy_study
 from tests.support.counting_proxy import Proxy
 from tests.sweeps.conftest import Uri
@@ -87,6 +87,7 @@ def test_what_a_store_does_wrong_for_a_moment_changes_nothing(
     files, said = store.files, list[str]()
     files.publish("a/first", b"")
     monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(retry, "SAID_AFTER_S", 0.0)
 
     def gone() -> bool:
         files.delete("a/b")
@@ -105,6 +106,7 @@ def test_what_a_store_does_wrong_for_a_moment_changes_nothing(
         with notices.listen(said.append):
             assert action(), number
         assert len(said) == 2 * (number + 1)
+        assert "http://127.0.0.1" not in said[-2].partition("does not answer")[2]
 
 
 def test_a_request_that_is_refused_is_not_tried_again(counted: tuple[Store, Proxy]) -> None:

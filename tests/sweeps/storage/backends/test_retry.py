@@ -87,11 +87,11 @@ def failing(
 def test_what_passes_is_waited_for_and_said_once(
     error: OSError, files: Files, said: list[str], waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing(files, monkeypatch, "create", error, error, error)
+    failing(files, monkeypatch, "create", *[error] * 6)
     assert files.publish("a/b", b"1")
     assert files.read("a/b") == b"1"
-    assert len(waits) == 3
-    assert waits[0] < waits[2]
+    assert len(waits) == 6
+    assert waits[0] < waits[2] < waits[5]
     assert len(said) == 2
     assert "does not answer" in said[0]
     assert "trying again for 5 minutes" in said[0]
@@ -138,7 +138,7 @@ def test_what_never_passes_is_given_up_after_minutes(
     assert retry.PATIENCE_S <= sum(waits) <= retry.PATIENCE_S + 1
     assert 15 < len(calls) < 80
     assert len(said) == 1
-    failing(files, monkeypatch, "read", PASSING[0])
+    failing(files, monkeypatch, "read", *[PASSING[0]] * 6)
     with pytest.raises(FileNotFoundError):
         files.read("a")
     assert len(said) == 3, "another outage is said again, and its end"
@@ -179,7 +179,16 @@ def test_a_network_share_that_asked_twice_has_linked(files: Files, monkeypatch: 
     assert not files.publish("a", b"theirs")
 
 
+def test_what_passes_in_a_moment_is_not_worth_a_word(
+    files: Files, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(files, monkeypatch, "create", PASSING[0])
+    assert files.publish("a/b", b"1")
+    assert said == []
+
+
 def test_many_that_wait_say_it_once(files: Files, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "SAID_AFTER_S", 0.0)
     together = threading.Barrier(4)
 
     def wait(seconds: float) -> None:
