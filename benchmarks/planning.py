@@ -108,6 +108,8 @@ def _values(loaded: Spec, row: planning.Row) -> dict[str, Any]:
         "row_key": str(row.key),
         "spec_hash": "0123456789abcdef",
         "checkpoint_key": row.checkpoint and row.checkpoint.key,
+        "checkpoint_sha256": None,
+        "files_key": None,
         "host": f"node-{row.cell['seed']}",
         "attempt": 1,
         "started_at": "2026-01-01T00:00:00+00:00",

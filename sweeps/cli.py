@@ -16,6 +16,7 @@ from sweeps.commands.results import results
 from sweeps.commands.run import run
 from sweeps.commands.specs import specs
 from sweeps.commands.status import status
+from sweeps.commands.storage import storage
 from sweeps.errors import StoppedError, SweepError
 
 # Piped output has no width of its own; tables should not be folded at 80 columns then.
@@ -58,7 +59,7 @@ def cli() -> None:
     """
 
 
-for command in (run, plan, status, failures, results, analyze, power, report, specs):
+for command in (run, plan, status, failures, results, analyze, power, report, specs, storage):
     cli.add_command(command)
 
 if __name__ == "__main__":

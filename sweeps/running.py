@@ -61,6 +61,7 @@ def run(
     plan.check_unchanged(store.describe(spec.name))
     store.files.check_writable()
     store.write_spec(spec.name, spec.to_yaml())
+    store.note_checkpoints(spec.name, {stage.key for trial in plan.trials for stage in trial.shared})
     if not plan.todo:
         return plan
     # Ray takes seconds to import; what only reads the storage does without.
@@ -73,8 +74,8 @@ def run(
         f"computing {plan.missing} in {len(plan.todo)} trials"
     )
     with Leases(store.files, spec.name) as leases, cluster.connected(address), Live(plan, console) as live:
-        for row in (row for trial in plan.todo for row in trial.rows if str(row.key) in plan.failed):
-            store.forget_failure(spec.name, str(row.key))
+        again = [str(row.key) for trial in plan.todo for row in trial.rows if str(row.key) in plan.failed]
+        store.forget_failures(spec.name, again)
         driver.execute(
             job_of(spec, store, recompute=recompute),
             plan,

@@ -67,7 +67,7 @@ def execute(
     queue = Queue(job.sweep, plan.todo, plan.checkpoints, leases, limit=max_concurrent)
     health, saved = Health(), Saved(job.store)
     live.watch(queue, health, room_is_missing=cluster.slots(held) < 1)
-    stopping = Stopping(queue, after_failures=stop_after_failures)
+    stopping = Stopping(queue, leases.check, after_failures=stop_after_failures)
     width = resources.workers_per_gpu if "GPU" in held else 1
 
     def give_up(trial: Trial) -> None:
@@ -119,6 +119,8 @@ def execute(
                 time.sleep(WAIT_FOR_OTHERS_S)
     finally:
         queue.close()
+    if stopping.lost:
+        raise StoppedError(f"{stopping.lost}; the sweep was stopped here, and the same command joins in again")
     if stopping.storage_failure is not None:
         raise StoppedError(
             f"{stopping.storage_failure}; the sweep was stopped, finished rows are published, "

@@ -53,7 +53,7 @@ def compute_stage(
     fields: tuple[str, ...] | None = None,
     axes: Sequence[str] = (),
 ) -> Checkpoint:
-    """Compute a shared stage, publish it under its key, and return it.
+    """Compute a shared stage, publish it under its key, and return what is published there.
 
     Args:
         results: that the stage reads, in order.
@@ -67,9 +67,9 @@ def compute_stage(
     """
     code = merged(code_of(job.study, name, cell), [_code(job.store.checkpoint_meta(each)) for each in reads if each])
     # A worker of a run that died may have published it since.
-    published = job.store.load_checkpoint(key)
-    if published is not None and not outdated(_code(job.store.checkpoint_meta(key)), code, job.recompute):
-        return published
+    published = job.store.load_published(key)
+    if published is not None and not outdated(_code(published.meta), code, job.recompute):
+        return published.tensors
     start, started_at = time.perf_counter(), _now()
     progress = KeptProgress(job.store, f"checkpoints/{key}/progress")
     checkpoint = call(job.study_with(fields), name, DeclaredCell(cell, axes), results, progress)
@@ -84,9 +84,10 @@ def compute_stage(
         "git_commit": job.git_commit,
         "code": code,
     }
-    job.store.publish_checkpoint(key, checkpoint, meta)
+    winner = job.store.publish_checkpoint(key, checkpoint, meta, replace=published is not None)
     progress.forget()
-    return checkpoint
+    # Where another run published first, rows are made from what it published: there is one result of a key.
+    return checkpoint if winner is None else winner.tensors
 
 
 def compute_row(
@@ -121,12 +122,14 @@ def compute_row(
     if replace and not row_outdated(job, row):
         return Outcome(None, 0.0)
     places = f"{job.sweep}/progress/{row.key}"
+    began: list[KeptProgress] = []
     try:
         results: dict[str | None, Checkpoint | None] = {None: None, **dict(zip(keys, shared, strict=True))}
         seconds = {stage.name: metas.get(stage.key, {}).get("seconds") for stage in row.stages if stage.shared}
         for stage in row.own:
             name, start = stage.name, time.perf_counter()
             progress = KeptProgress(job.store, f"{places}/{name}")
+            began.append(progress)
             read = [results[key] for key in stage.reads]
             results[stage.key] = call(
                 job.study_with(stage.fields), name, DeclaredCell(row.cell, stage.axes), read, progress
@@ -134,14 +137,22 @@ def compute_row(
             seconds[name] = progress.seconds_before + time.perf_counter() - start
         name = last
         progress = KeptProgress(job.store, f"{places}/{last}")
+        began.append(progress)
         study, read = job.study_with(row.fields), [results[key] for key in row.reads]
         values = call(study, last, row.cell, read, progress)
+        rows.check_returned(values, job.study)
+        files_key = rows.files_key(str(row.key))
+        lines = tables.tables(values, str(row.key), files_key, job.study)
+        files = row_files.files(values, job.study)
+        checkpoint_key = row.checkpoint.key if row.checkpoint is not None else None
         provenance = {
             **{f"{stage}_s": seconds.get(stage) for stage in job.study.stages[:-1]},
             "sweep": job.sweep,
             "row_key": str(row.key),
             "spec_hash": job.spec_hash,
-            "checkpoint_key": row.checkpoint.key if row.checkpoint is not None else None,
+            "checkpoint_key": checkpoint_key,
+            "checkpoint_sha256": metas.get(checkpoint_key or "", {}).get("sha256"),
+            "files_key": files_key if lines or files else None,
             "host": socket.gethostname(),
             "attempt": attempt,
             "started_at": started_at,
@@ -152,17 +163,14 @@ def compute_row(
             "sweeps_version": __version__,
             "code": json.dumps(code, sort_keys=True),
         }
-        rows.check_returned(values, job.study)
         beside = job.study.tables.keys() | job.study.files.keys()
         columns = {column: value for column, value in values.items() if column not in beside}
         finished = rows.table({**row.cell, **columns, **provenance}, job.study)
-        files = row_files.files(values, job.study)
-        for table_name, table in tables.tables(values, str(row.key), job.study).items():
-            job.store.publish_table(job.sweep, table_name, str(row.key), table)
-        for folder, ending, data in files:
-            job.store.publish_file(job.sweep, folder, str(row.key), ending, data, replace=replace)
-        job.store.publish_row(job.sweep, str(row.key), finished, replace=replace)
-        job.store.forget_progress(places)
+        job.store.publish_attempt(
+            job.sweep, str(row.key), finished, files_key=files_key, tables=lines, files=files, replace=replace
+        )
+        for progress in began:
+            progress.forget()
     except (StorageError, StudyError):
         raise
     except Exception as error:

@@ -28,6 +28,8 @@ from sweeps.storage import Store
 from sweeps.storage.rows import stage_columns
 from sweeps.study import Gallery, Lines
 
+_KEYS = ["row_key", "files_key"]
+
 
 def show(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
     """Print the mean table, the tests and the places of the report; say what is missing and how to get it."""
@@ -156,11 +158,14 @@ def _say_left_out(sweep: Sweep, metric: str, console: Console) -> None:
 def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
     """Return the study's pictures, and why there are none where they cannot be made."""
 
+    rows = pa.Table.from_pandas(pd.concat([sweep.baseline, sweep.rows]), preserve_index=False)
+    # Rows of before say nothing: their tables are named by the row.
+    names = {row["row_key"]: row["files_key"] or row["row_key"] for row in rows.select(_KEYS).to_pylist()}
+
     def lines(table: str, row_key: str) -> Lines | None:
-        found = sweep.store.read_table(sweep.spec.name, table, row_key)
+        found = sweep.store.read_table(sweep.spec.name, table, names[row_key])
         return None if found is None else {column: found[column].to_numpy() for column in found.column_names}
 
-    rows = pa.Table.from_pandas(pd.concat([sweep.baseline, sweep.rows]), preserve_index=False)
     try:
         return sweep.spec.study.galleries(rows.to_pylist(), lines), ""
     except (ValueError, StorageError) as error:

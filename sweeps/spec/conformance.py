@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from sweeps.errors import SpecError
 from sweeps.storage.rows import PROVENANCE
 from sweeps.storage.store import FOLDERS
-from sweeps.storage.tables import ROW_KEY
+from sweeps.storage.tables import FILES_KEY, ROW_KEY
 from sweeps.study import Axis, Cell, Stage, Study, TradeOff
 
 _AXIS = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
@@ -159,8 +159,8 @@ def _of_tables(study: type[Study]) -> Iterator[tuple[str, str]]:
                 f"found {name!r}, expected a word that is neither one of its columns nor one of "
                 f"{', '.join(sorted(FOLDERS))}",
             )
-        if ROW_KEY in columns:
-            yield "tables", f"{name}: found a column {ROW_KEY!r}, which every table has"
+        for key in {ROW_KEY, FILES_KEY} & columns.keys():
+            yield "tables", f"{name}: found a column {key!r}, which every table has"
         for column, kind in columns.items():
             if not _is_kind(kind):
                 yield "tables", f"{name}.{column}: found the type {_shown(kind)}, expected str, bool or a type of numpy"

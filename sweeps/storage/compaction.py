@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.errors import StorageError
-from sweeps.storage.files import File, Files
-from sweeps.storage.location import cause
+from sweeps.storage.backends import File
+from sweeps.storage.backends.retry import cause
+from sweeps.storage.files import Files
 
 WORTH_KEEPING = 100
 """Rows read from their own files, at least, before the kept file is written again."""

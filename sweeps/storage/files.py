@@ -1,48 +1,46 @@
 """Whole files on a disk, a network share or an object store: they appear in one step, or not at all.
 
-On a disk, bytes are written under a temporary name, flushed, and then linked or renamed; an object store shows an
-object when its upload is complete. What the files mean is told in `store`.
+What the files mean is told in `store`; how each kind of storage does it, in `backends`.
 """
 
 from __future__ import annotations
 
-import os
+import contextvars
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
-
-import pyarrow as pa
-import pyarrow.fs
+from typing import TypeVar
 
 from sweeps.errors import StorageError
-from sweeps.storage.location import BUCKETS, cause, open_location
+from sweeps.storage.backends import File, Upload, notices
+from sweeps.storage.backends.location import open_location
+from sweeps.storage.backends.retry import UnclearError, cause, passes, patiently
 
-READERS = 16
-"""Files read at a time by `read_many`."""
+AT_A_TIME = 16
+"""Requests that are under way together: a far store answers late."""
 
-
-class File(NamedTuple):
-    """A published file. `name` is relative to the folder that was listed."""
-
-    name: str
-    size: int
-    modified_ns: int | None
+Result = TypeVar("Result")
 
 
 class Files:
-    """The files below one location. Names are relative to it, with `/` between folders."""
+    """The files below one location. Names are relative to it, with `/` between folders.
+
+    Errors that pass by themselves are waited for, for minutes, see `backends.retry`.
+    """
 
     def __init__(self, location: str) -> None:
         """Open a path or a `pyarrow.fs` URI such as `s3://bucket/prefix`.
 
         Raises:
-            StorageError: it cannot be opened, see `location`.
+            StorageError: it cannot be opened, see `backends.location`.
         """
         self.location = location
-        self._fs, self._root = open_location(location)
-        self._local = isinstance(self._fs, pa.fs.LocalFileSystem)
+        self._backend = open_location(location)
+
+    @property
+    def never_replaces(self) -> bool:
+        """Say whether of two writers of a name, at whatever moment they come, exactly one is told that it published."""
+        return self._backend.never_replaces
 
     def describe(self, name: str) -> str:
         """Return where a file lies, as a user would write it."""
@@ -52,7 +50,7 @@ class Files:
         return f"{address.rstrip('/')}/{name}{mark}{query}"
 
     def check_writable(self) -> None:
-        """Publish and remove an empty file.
+        """Publish and remove an empty file; tell the user where this storage cannot keep two writers apart.
 
         Raises:
             StorageError: that failed; the message has the cause.
@@ -60,20 +58,26 @@ class Files:
         name = f".write-test-{uuid.uuid4().hex}"
         self.publish(name, b"")
         self.delete(name)
+        if not self.never_replaces:
+            notices.say(
+                f"storage {self.location!r} cannot refuse to write over a file: where two runs finish the same row at "
+                "the same moment, the later one stays (leases keep runs from computing the same)"
+            )
 
-    def list(self, folder: str, *, recursive: bool = False) -> list[File]:
+    def list(self, folder: str, *, recursive: bool = False, hidden: bool = False) -> list[File]:
         """Return the files of a folder, none where there is no such folder. Hidden files are not published ones."""
-        selector = pa.fs.FileSelector(self._path(folder), allow_not_found=True, recursive=recursive)
-        prefix = len(self._path(folder)) + 1
-        try:
-            found = self._fs.get_file_info(selector)
-        except OSError as error:
-            raise StorageError(f"{self.describe(folder)}: cannot be listed ({cause(error)})") from error
-        return [
-            File(info.path[prefix:], info.size, info.mtime_ns)
-            for info in found
-            if info.is_file and not info.base_name.startswith(".")
-        ]
+        found = self._asked("listed", folder, lambda: self._backend.list(folder, recursive=recursive))
+        return [file for file in found if hidden or not file.name.rpartition("/")[2].startswith(".")]
+
+    def few(self, folder: str, most: int) -> Sequence[File] | None:
+        """Return the files of a folder that has no folders in it; None where there are more than so many, which costs
+        no more than to see that many.
+        """
+        return self._asked("listed", folder, lambda: self._backend.few(folder, most))
+
+    def folders(self, folder: str = "") -> Sequence[str]:
+        """Return the names of the folders in a folder."""
+        return self._asked("listed", folder, lambda: self._backend.folders(folder))
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes.
@@ -82,19 +86,20 @@ class Files:
             FileNotFoundError: there is none.
             StorageError: it cannot be read.
         """
-        try:
-            with self._fs.open_input_stream(self._path(name)) as stream:
-                data: bytes = stream.read()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise StorageError(f"{self.describe(name)}: cannot be read ({cause(error)})") from error
-        return data
+        return self._asked("read", name, lambda: self._backend.read(name))
 
     def read_many(self, names: Sequence[str]) -> tuple[bytes | None, ...]:
-        """Return the bytes of each file, None where there is none; many at a time, since a far store answers late."""
-        with ThreadPoolExecutor(READERS) as pool:
-            return tuple(pool.map(self._read_if_there, names))
+        """Return the bytes of each file, None where there is none; many at a time."""
+        return tuple(self._all(self._read_if_there, names))
+
+    def exists(self, name: str) -> bool:
+        """Say whether a file is published."""
+        return self._asked("read", name, lambda: self._backend.exists(name))
+
+    def existing(self, names: Sequence[str]) -> set[str]:
+        """Return those of some files that are published; a request for each, many at a time."""
+        found = self._all(self.exists, names)
+        return {name for name, there in zip(names, found, strict=True) if there}
 
     def publish(self, name: str, data: bytes, *, replace: bool = False) -> bool:
         """Make `data` appear as `name` in one step; return whether this call did. The first writer wins.
@@ -106,29 +111,66 @@ class Files:
             StorageError: it cannot be written; nothing has changed.
         """
         try:
-            return self._appear(name, data, replace=replace)
+            if replace:
+                patiently(self.location, lambda: self._backend.replace(name, data))
+                return True
+            return self._create(name, data)
         except OSError as error:
             raise StorageError(
                 f"storage {self.location!r}: cannot be written ({cause(error)}), expected a writable folder"
             ) from error
 
-    def delete(self, name: str) -> None:
-        """Remove a file; it is no error if it is gone already."""
-        self._remove(self._fs.delete_file, name)
+    def publish_many(self, names: Sequence[str], data: bytes = b"") -> None:
+        """Make the same bytes appear under several names that nobody else writes."""
+        for _ in self._all(lambda name: self.publish(name, data, replace=True), names):
+            pass
+
+    def delete(self, *names: str) -> None:
+        """Remove files; it is no error if they are gone already."""
+        if names:
+            self._asked("removed", names[0], lambda: self._backend.delete(names))
 
     def delete_folder(self, name: str) -> None:
         """Remove a folder with all files in it; it is no error if it is gone already."""
-        self._remove(self._fs.delete_dir, name)
+        self._asked("removed", name, lambda: self._backend.delete_folder(name))
 
-    def exists(self, name: str) -> bool:
-        """Say whether a file is published."""
+    def unfinished(self) -> Sequence[Upload]:
+        """Return uploads that were begun and not finished, as far as this storage has such and tells."""
+        return self._asked("listed", "", self._backend.unfinished)
+
+    def abort(self, uploads: Sequence[Upload]) -> None:
+        """Remove what there is of unfinished uploads."""
+        if uploads:
+            self._asked("removed", uploads[0].name, lambda: self._backend.abort(uploads))
+
+    def _create(self, name: str, data: bytes) -> bool:
+        in_doubt = False
+
+        def create() -> bool:
+            nonlocal in_doubt
+            try:
+                if self._backend.create(name, data):
+                    return True
+                found = self._backend.read(name) == data if in_doubt else self._backend.exists(name)
+            except FileNotFoundError:
+                found = False
+            except OSError as error:
+                # It may have been written all the same, and only the answer have been lost.
+                in_doubt = in_doubt or passes(error)
+                raise
+            if not found and not self._backend.exists(name):
+                raise UnclearError(f"{name} is there for those who write it, and not for those who read it")
+            return in_doubt and found
+
+        return patiently(self.location, create)
+
+    def _asked(self, what: str, name: str, action: Callable[[], Result]) -> Result:
         try:
-            return bool(self._fs.get_file_info(self._path(name)).is_file)
+            return patiently(self.location, action)
+        except FileNotFoundError:
+            raise
         except OSError as error:
-            raise StorageError(f"{self.describe(name)}: cannot be read ({cause(error)})") from error
-
-    def _path(self, name: str) -> str:
-        return f"{self._root}/{name}" if name else self._root
+            raise StorageError(f"{self.describe(name)}: cannot be {what} ({cause(error)})") from error
 
     def _read_if_there(self, name: str) -> bytes | None:
         try:
@@ -136,52 +178,11 @@ class Files:
         except FileNotFoundError:
             return None
 
-    def _remove(self, remove: Callable[[str], None], name: str) -> None:
-        try:
-            remove(self._path(name))
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise StorageError(f"{self.describe(name)}: cannot be removed ({cause(error)})") from error
-
-    def _appear(self, name: str, data: bytes, *, replace: bool) -> bool:
-        if not self._local:
-            # No system call ties the look to the upload: leases keep two writers of one name apart, see `leases`.
-            if not replace and self.exists(name):
-                return False
-            self._write(name, data)
-            return True
-        folder, _, base = name.rpartition("/")
-        temporary = f"{folder}/.{base}.{uuid.uuid4().hex}.tmp"
-        try:
-            self._write(temporary, data)
-            if replace:
-                os.replace(self._path(temporary), self._path(name))
-            else:
-                os.link(self._path(temporary), self._path(name))
-        except FileExistsError:
-            return False
-        finally:
-            Path(self._path(temporary)).unlink(missing_ok=True)
-        self._sync_folder(folder)
-        return True
-
-    def _write(self, name: str, data: bytes) -> None:
-        path = self._path(name)
-        if self._fs.type_name not in BUCKETS:
-            self._fs.create_dir(path.rpartition("/")[0], recursive=True)
-        if not self._local:
-            with self._fs.open_output_stream(path) as stream:
-                stream.write(data)
-            return
-        with open(path, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _sync_folder(self, folder: str) -> None:
-        descriptor = os.open(self._path(folder), os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def _all(self, action: Callable[[str], Result], names: Sequence[str]) -> Iterable[Result]:
+        """Do something for each name, many at a time."""
+        if len(names) < 2:
+            return [action(name) for name in names]
+        # Patience goes with the context of whoever asks.
+        contexts = [contextvars.copy_context() for _ in names]
+        with ThreadPoolExecutor(min(AT_A_TIME, len(names))) as pool:
+            return [*pool.map(lambda context, name: context.run(action, name), contexts, names)]

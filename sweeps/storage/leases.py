@@ -5,25 +5,27 @@ then looks: where another living run has claimed the same, it takes its file bac
 moment at least one sees the other, so they never both go on, and all this needs of a storage is that it lists what was
 written: no locks, no clocks that agree. An abandoned claim needs no handing over: it is one whose run is dead.
 
-A lease saves work; it does not guard data. A run that slept through its own death computes something a second time, and
-publishing keeps the first result.
+A lease saves work; it does not guard data: publishing keeps the first result. A run that slept through its own death
+finds out when it wakes, see `Leases.check`, and leaves what it has begun to whoever took it over.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
 from sweeps.errors import StorageError
+from sweeps.storage.backends.retry import patience
 from sweeps.storage.files import Files
 
 FOLDER = ".leases"
@@ -32,6 +34,21 @@ FOLDER = ".leases"
 BEAT_EVERY_S = 10.0
 ABANDONED_AFTER_S = 60.0
 """Seconds without a heartbeat, by the observer's own clock, after which a run counts as dead."""
+
+MISSED = 3
+"""So many heartbeats fail before a run counts as out of touch."""
+
+HURRY_S = 5.0
+"""How long giving back waits for a storage that does not answer: what stays is removed later, or by others."""
+
+
+def _since_boot() -> float:
+    """Return seconds by a clock that goes on while this machine sleeps, where there is one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+OWN_CLOCKS = (_since_boot, time.time)
+"""A machine that is paused from outside stands still, and so do its clocks, until someone sets the time."""
 
 
 class Run(NamedTuple):
@@ -49,7 +66,11 @@ class Run(NamedTuple):
 
 
 class Leases:
-    """The claims of one run, held from entering this context to leaving it."""
+    """The claims of one run, held from entering this context to leaving it. Any thread may call any method.
+
+    A run that was out of touch for so long that others may have taken it for dead (its process was stopped, its machine
+    paused, its mount hung) finds that out by itself: `check` then says why it has to end.
+    """
 
     def __init__(
         self,
@@ -59,15 +80,30 @@ class Leases:
         beat_every_s: float = BEAT_EVERY_S,
         abandoned_after_s: float = ABANDONED_AFTER_S,
         clock: Callable[[], float] = time.monotonic,
+        own_clocks: Sequence[Callable[[], float]] = OWN_CLOCKS,
     ) -> None:
-        """Take the storage, and the sweep that is run."""
-        self._files, self._clock = files, clock
+        """Take the storage, and the sweep that is run.
+
+        Args:
+            files: the storage.
+            sweep: that is run.
+            beat_every_s: between heartbeats.
+            abandoned_after_s: without a heartbeat, after which a run counts as dead.
+            clock: times the heartbeats of others.
+            own_clocks: time this run's own.
+        """
+        self._files, self._clock, self._own_clocks = files, clock, own_clocks
         self._beat_every_s, self._abandoned_after_s = beat_every_s, abandoned_after_s
         self._id = uuid.uuid4().hex[:12]
         self._me = Run(sweep, socket.gethostname(), os.getpid(), _machine(), _started(os.getpid()))
         self._mine: set[str] = set()
+        self._left_over: set[str] = set()
         self._runs: dict[str, Run] = {}
         self._heartbeats: dict[str, tuple[int | None, float]] = {}
+        self._in_touch_since = -math.inf
+        self._beaten: tuple[float, ...] | None = None
+        self._lost = ""
+        self._claiming, self._beating = threading.RLock(), threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True)
 
@@ -82,14 +118,89 @@ class Leases:
     ) -> None:
         """Give everything back."""
         self._ended.set()
-        self._thread.join()
+        # A beat that hangs must not hold up the end; one that comes late is that of a dead run.
+        self._thread.join(HURRY_S)
+        self.release(self._mine.copy())
         # A storage that fails now must not hide why the run ends; what stays behind counts as abandoned.
-        with contextlib.suppress(StorageError):
-            self.release(self._mine.copy())
-            self._files.delete(f"{FOLDER}/runs/{self._id}.json")
+        with contextlib.suppress(StorageError), patience(HURRY_S):
+            self._files.delete(self._file)
+
+    @property
+    def id(self) -> str:
+        """This run's name among the claims, for `still_claimed`."""
+        return self._id
+
+    @property
+    def lost(self) -> str:
+        """Why this run has to end, as far as is known; no text while its claims hold. Asks nobody."""
+        return self._lost
+
+    def check(self) -> str:
+        """Return why this run has to end, in a sentence; no text while its claims hold.
+
+        Costs nothing while the heart beats. Where it was silent for too long, this asks the storage first: before it
+        returns, nothing may be published.
+
+        Raises:
+            StorageError: the storage does not say.
+        """
+        if not self._lost and self._silent_s() >= self._abandoned_after_s:
+            self._beat()
+        return self._lost
 
     def taken(self) -> dict[str, Run]:
         """Return what other living runs have claimed, and by whom. Clears away what dead runs left."""
+        with self._claiming:
+            if self._silent_s() > MISSED * self._beat_every_s:
+                self._beat()
+            hearts, claims = self._listed()
+            living = {run for run, beat in hearts.items() if run != self._id and self._is_alive(run, beat)}
+            dead = [_claim(work, run) for work, run in claims if run != self._id and run not in living]
+            dead += [_run(run) for run in hearts.keys() - living - {self._id}]
+            # Whoever claims next will try again.
+            with contextlib.suppress(StorageError):
+                self._files.delete(*dead)
+            return {work: self._runs[run] for work, run in claims if run in living}
+
+    def claim(self, work: Collection[str]) -> bool:
+        """Claim pieces of work, all or none; return whether they are this run's now."""
+        return self.claim_each([work])[0]
+
+    def claim_each(self, wanted: Sequence[Collection[str]]) -> list[bool]:
+        """Claim several times, each all or none, with one look at what others have; return which are this run's now."""
+        with self._claiming:
+            if self._lost:
+                return [False] * len(wanted)
+            new = set().union(*wanted) - self._mine
+            self._left_over -= new
+            self._files.publish_many([_claim(each, self._id) for each in new])
+            taken = self.taken().keys() if new else set()
+            ours = [taken.isdisjoint(set(work) - self._mine) and not self._lost for work in wanted]
+            got = set().union(*(work for work, got in zip(wanted, ours, strict=True) if got)) - self._mine
+            self._withdraw(new - got)
+            self._mine |= got
+            return ours
+
+    def release(self, work: Iterable[str]) -> None:
+        """Give back what is finished, or not wanted any more. A storage that fails is asked again later."""
+        with self._claiming:
+            held = self._mine & set(work)
+            self._mine -= held
+            self._withdraw(held)
+
+    @property
+    def _file(self) -> str:
+        return _run(self._id)
+
+    def _withdraw(self, work: Collection[str]) -> None:
+        try:
+            with patience(HURRY_S):
+                self._files.delete(*(_claim(each, self._id) for each in work))
+        except StorageError:
+            self._left_over |= set(work)
+
+    def _listed(self) -> tuple[dict[str, int | None], list[tuple[str, str]]]:
+        """Return when each run's heart beat last, and all claims: of what, and whose."""
         hearts: dict[str, int | None] = {}
         claims: list[tuple[str, str]] = []
         for file in self._files.list(FOLDER, recursive=True):
@@ -99,39 +210,12 @@ class Leases:
             else:
                 work, _, run = name.rpartition("@")
                 claims.append((work, run))
-        living = {run for run, beat in hearts.items() if run != self._id and self._is_alive(run, beat)}
-        for work, run in claims:
-            if run != self._id and run not in living:
-                self._files.delete(_claim(work, run))
-        for run in hearts.keys() - living - {self._id}:
-            self._files.delete(f"{FOLDER}/runs/{run}.json")
-        return {work: self._runs[run] for work, run in claims if run in living}
-
-    def claim(self, work: Collection[str]) -> bool:
-        """Claim pieces of work, all or none; return whether they are this run's now."""
-        wanted = set(work) - self._mine
-        for each in wanted:
-            self._files.publish(_claim(each, self._id), b"")
-        if self.taken().keys() & wanted:
-            self._withdraw(wanted)
-            return False
-        self._mine |= wanted
-        return True
-
-    def release(self, work: Iterable[str]) -> None:
-        """Give back what is finished, or not wanted any more."""
-        held = self._mine & set(work)
-        self._withdraw(held)
-        self._mine -= held
-
-    def _withdraw(self, work: Iterable[str]) -> None:
-        for each in work:
-            self._files.delete(_claim(each, self._id))
+        return hearts, claims
 
     def _is_alive(self, run: str, beat: int | None) -> bool:
         if run not in self._runs:
             try:
-                self._runs[run] = _read_run(self._files, run)
+                self._runs[run] = _who(self._files.read(_run(run)))
             except FileNotFoundError:
                 return False
         if self._runs[run].is_gone():
@@ -141,17 +225,62 @@ class Leases:
         if beat != seen:
             since = now
         self._heartbeats[run] = (beat, since)
-        return now - since < self._abandoned_after_s
+        return now - max(since, self._in_touch_since) < self._abandoned_after_s
+
+    def _silent_s(self) -> float:
+        """Return how long ago the last heartbeat was that is known to have been written."""
+        if self._beaten is None:
+            return 0.0
+        return max(clock() - then for clock, then in zip(self._own_clocks, self._beaten, strict=True))
 
     def _beat(self) -> None:
-        said = json.dumps(self._me._asdict()).encode()
-        self._files.publish(f"{FOLDER}/runs/{self._id}.json", said, replace=True)
+        with self._beating:
+            silent_s, began = self._silent_s(), tuple(clock() for clock in self._own_clocks)
+            cleared = self._beaten is not None and not self._files.exists(self._file)
+            self._files.publish(self._file, json.dumps(self._me._asdict()).encode(), replace=True)
+            if silent_s > MISSED * self._beat_every_s:
+                # Who could not be heard could not hear, either: perhaps the storage did not answer, to anyone.
+                self._in_touch_since = self._clock()
+            if cleared or silent_s >= self._abandoned_after_s:
+                self._look_after_claims(silent_s)
+            self._beaten = began
+
+    def _look_after_claims(self, silent_s: float) -> None:
+        """See whether others took this run for dead. Its heart beats again, so that from here on nobody does; who did
+        before had claimed already, or cleared our claims away.
+        """
+        held = self._mine.copy()
+        _, claims = self._listed()
+        ours = {work for work, run in claims if run == self._id}
+        others = {work for work, run in claims if run != self._id}
+        if not held <= ours or not held.isdisjoint(others):
+            self._lost = (
+                f"storage {self._files.location!r} has not heard of this run for {silent_s:.0f} seconds (was it "
+                "stopped, or its machine paused?), and another run has taken over its work"
+            )
 
     def _keep_beating(self) -> None:
         while not self._ended.wait(self._beat_every_s):
             # Whoever writes results will say what is wrong with the storage; a beat may be late.
-            with contextlib.suppress(StorageError):
+            with contextlib.suppress(StorageError), patience(0.0):
                 self._beat()
+                self._clear_up()
+
+    def _clear_up(self) -> None:
+        """Remove claims that could not be removed when they were given back."""
+        if self._left_over and self._claiming.acquire(blocking=False):
+            try:
+                left, self._left_over = self._left_over, set()
+                self._withdraw(left)
+            finally:
+                self._claiming.release()
+
+
+def still_claimed(files: Files, work: str, run: str) -> bool:
+    """Say whether a run, known by `Leases.id`, still has its claim on a piece of work. One request; for a worker that
+    is about to publish.
+    """
+    return files.exists(_claim(work, run))
 
 
 def runs_at_work(files: Files, sweep: str) -> list[Run]:
@@ -159,21 +288,31 @@ def runs_at_work(files: Files, sweep: str) -> list[Run]:
 
     A run that was killed on another machine stays in the list until another run clears it away.
     """
-    found: list[Run] = []
-    for file in files.list(f"{FOLDER}/runs"):
-        with contextlib.suppress(FileNotFoundError):
-            run = _read_run(files, file.name.removesuffix(".json"))
-            if run.sweep == sweep and not run.is_gone():
-                found.append(run)
-    return found
+    runs = read_runs(files, [file.name.removesuffix(".json") for file in files.list(f"{FOLDER}/runs")])
+    return [run for run in runs.values() if run.sweep == sweep and not run.is_gone()]
+
+
+def read_runs(files: Files, ids: Sequence[str]) -> dict[str, Run]:
+    """Return who runs are, by `Leases.id`; those that have ended meanwhile are left out."""
+    found = zip(ids, files.read_many([_run(run) for run in ids]), strict=True)
+    return {run: _who(data) for run, data in found if data is not None}
 
 
 def _claim(work: str, run: str) -> str:
     return f"{FOLDER}/claims/{work}@{run}"
 
 
-def _read_run(files: Files, run: str) -> Run:
-    return Run(**json.loads(files.read(f"{FOLDER}/runs/{run}.json")))
+def _run(run: str) -> str:
+    return f"{FOLDER}/runs/{run}.json"
+
+
+def _who(data: bytes) -> Run:
+    """Return who a run is, by its file; one that cannot be told lives as long as its heart beats."""
+    try:
+        found = json.loads(data)
+        return Run(*(found[field] for field in Run._fields))
+    except (ValueError, TypeError, KeyError):
+        return Run("", "an unknown host", 0, None, None)
 
 
 def _machine() -> str | None:

@@ -22,10 +22,13 @@ class KeptProgress:
         self._began = self._saved = time.monotonic()
         self.seconds_before = 0.0
         """What earlier processes spent on the state that was loaded."""
+        self.kept = False
+        """There is something in the storage, as far as is known."""
 
     def load(self) -> Checkpoint | None:
         """Return the state last saved, by whichever process; None where there is none or it is damaged."""
         state, self.seconds_before = self._store.load_progress(self._place)
+        self.kept = self.kept or state is not None
         return state
 
     def save(self, state: Callable[[], Checkpoint]) -> None:
@@ -34,9 +37,11 @@ class KeptProgress:
         if start - self._saved < WORTH * self._last_save_s:
             return
         self._store.save_progress(self._place, state(), seconds=self.seconds_before + start - self._began)
+        self.kept = True
         self._saved = time.monotonic()
         self._last_save_s = self._saved - start
 
     def forget(self) -> None:
         """Remove what was kept."""
-        self._store.forget_progress(self._place)
+        if self.kept:
+            self._store.forget_progress(self._place)

@@ -5,19 +5,11 @@ publishing. What is in them is the study's business.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from sweeps.errors import SpecError, StudyError
-from sweeps.storage.store import FOLDERS, Store
+from sweeps.storage.store import FOLDERS, RowFile, Store
 from sweeps.study import Study
-
-
-class RowFile(NamedTuple):
-    """A file to publish: its folder, the ending of its name, and its bytes."""
-
-    folder: str
-    ending: str
-    data: bytes
 
 
 def check(study: Study) -> None:
@@ -55,7 +47,7 @@ def remarks(sweep: str, study: Study, store: Store, finished: Collection[str]) -
         finished: keys of rows.
     """
     for name, endings in study.files.items():
-        without = set(finished) - store.file_keys(sweep, name, endings[-1])
+        without = set(finished) - store.rows_with_files(sweep, name, endings[-1])
         if without:
             yield (
                 f"{name}: {len(without)} of the {len(finished)} finished rows have none and will get none, since "

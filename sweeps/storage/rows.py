@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import uuid
 from collections.abc import Mapping
 from numbers import Real
 from pathlib import PurePosixPath
@@ -34,6 +35,8 @@ PROVENANCE = {
     "row_key": str,
     "spec_hash": str,
     "checkpoint_key": str,
+    "checkpoint_sha256": str,
+    "files_key": str,
     "host": str,
     "attempt": int,
     "started_at": str,
@@ -44,7 +47,16 @@ PROVENANCE = {
     "sweeps_version": str,
     "code": str,
 }
-"""Columns that the engine adds; in later versions there may be more, which older rows lack."""
+"""Columns that the engine adds; in later versions there may be more, which older rows lack.
+
+`checkpoint_sha256` is the hash of what stood under `checkpoint_key` for this row. With `files_key` the names of the
+row's own tables and files begin; it is null where there are none, and in rows of versions that named them by `row_key`.
+"""
+
+
+def files_key(row_key: str) -> str:
+    """Return the beginning of names for tables and files of one attempt at a row: no two attempts share them."""
+    return f"{row_key}-{uuid.uuid4().hex[:8]}"
 
 
 def stage_columns(study: type[Study] | Study) -> dict[str, type]:

@@ -6,26 +6,42 @@ A thing is there when it is published; what is read is checked against the check
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from sweeps.errors import StorageError
-from sweeps.storage import compaction
+from sweeps.storage import compaction, tensors
+from sweeps.storage.backends.retry import cause
 from sweeps.storage.files import Files
-from sweeps.storage.location import cause
 from sweeps.storage.metadata import AXES
+from sweeps.storage.tensors import Published, from_json, to_json
 from sweeps.study import Checkpoint
 
 FOLDERS = frozenset({"results", "failures", "progress", "report", "cache"})
 """What a sweep's folder has in it, besides one folder for each table and each sort of files of its study."""
+
+
+FEW = 999
+"""Failures that are listed rather than asked for one by one: an object store lists 1000 names at a time."""
+
+
+class RowFile(NamedTuple):
+    """A file to publish beside a row: its folder, the ending of its name, and its bytes."""
+
+    folder: str
+    ending: str
+    data: bytes
+
+
+class Settled(NamedTuple):
+    """Of some rows those that are published, and those of which the last attempt failed."""
+
+    published: set[str]
+    failed: set[str]
 
 
 class Store:
@@ -55,44 +71,88 @@ class Store:
         names = (file.name.split("/") for file in self.files.list("checkpoints", recursive=True))
         return {name[0] for name in names if name[1:] == ["meta.json"]}
 
-    def publish_checkpoint(self, key: str, checkpoint: Checkpoint, meta: Mapping[str, Any]) -> None:
-        """Publish tensors and what is known about them, such as `seconds`."""
-        self._publish_tensors(f"checkpoints/{key}", checkpoint, meta)
+    def publish_checkpoint(
+        self, key: str, checkpoint: Checkpoint, meta: Mapping[str, Any], *, replace: bool = False
+    ) -> Published | None:
+        """Publish tensors and what is known about them, such as `seconds`. The first writer wins.
+
+        Args:
+            replace: let the last writer win instead.
+
+        Returns:
+            None where these were published, else what another published before: to be used in their stead.
+        """
+        if replace:
+            tensors.replace(self.files, f"checkpoints/{key}", checkpoint, meta)
+            return None
+        return tensors.publish(self.files, f"checkpoints/{key}", checkpoint, meta)
+
+    def load_published(self, key: str) -> Published | None:
+        """Return a published checkpoint and what was published with it; None where there is none or it is damaged."""
+        return tensors.load(self.files, f"checkpoints/{key}")
 
     def load_checkpoint(self, key: str) -> Checkpoint | None:
         """Return a published checkpoint; None where there is none or its bytes are not the published ones."""
-        return self._load_tensors(f"checkpoints/{key}")
+        found = self.load_published(key)
+        return None if found is None else found.tensors
 
     def checkpoint_metas(self, keys: Sequence[str]) -> list[dict[str, Any] | None]:
         """Return what was published with each checkpoint; many are read at a time."""
-        found = self.files.read_many([f"checkpoints/{key}/meta.json" for key in keys])
-        return [_from_json(data) for data in found]
+        return [*map(from_json, self.files.read_many([f"checkpoints/{key}/meta.json" for key in keys]))]
 
     def checkpoint_meta(self, key: str) -> dict[str, Any] | None:
         """Return what was published with a checkpoint, such as `seconds`."""
-        return self._read_meta(f"checkpoints/{key}")
+        return tensors.read_meta(self.files, f"checkpoints/{key}")
 
     # Progress of stages that are not finished
 
     def save_progress(self, place: str, state: Checkpoint, *, seconds: float) -> None:
         """Keep how far a stage is after `seconds`, in place of an earlier state. `place` is a folder of its own."""
-        before = self.files.list(place)
-        kept = self._publish_tensors(place, state, {"seconds": seconds})
-        for file in before:
-            if file.name not in (kept, "meta.json"):
-                self.files.delete(f"{place}/{file.name}")
+        tensors.replace(self.files, place, state, {"seconds": seconds})
 
     def load_progress(self, place: str) -> tuple[Checkpoint | None, float]:
         """Return the state last kept and its seconds; (None, 0) where there is none or it is damaged."""
-        state = self._load_tensors(place)
-        meta = self._read_meta(place)
-        return (state, meta["seconds"]) if state is not None and meta is not None else (None, 0.0)
+        found = tensors.load(self.files, place)
+        return (found.tensors, float(found.meta.get("seconds", 0.0))) if found is not None else (None, 0.0)
 
     def forget_progress(self, place: str) -> None:
         """Remove what was kept of a stage that is finished."""
         self.files.delete_folder(place)
 
     # Rows
+
+    def publish_attempt(
+        self,
+        sweep: str,
+        row_key: str,
+        row: pa.Table,
+        *,
+        files_key: str,
+        tables: Mapping[str, pa.Table],
+        files: Sequence[RowFile],
+        replace: bool = False,
+    ) -> bool:
+        """Publish a row after the tables and files that belong to it: where a row is, they are.
+
+        Args:
+            files_key: begins the names of the tables and files; the row says it.
+            replace: publish the row in place of one that is there.
+
+        Returns:
+            Whether this row was published. Where another was there, what belonged to this one is removed.
+        """
+        for name, lines in tables.items():
+            self.publish_table(sweep, name, files_key, lines)
+        for file in files:
+            self.publish_file(sweep, file.folder, files_key, file.ending, file.data)
+        before = self._files_key(sweep, row_key) if replace else None
+        published = self.publish_row(sweep, row_key, row, replace=replace)
+        idle = before if published else files_key
+        if idle is not None:
+            names = [f"{name}/{idle}.parquet" for name in tables]
+            names += [f"{file.folder}/{idle}{file.ending}" for file in files]
+            self.files.delete(*(f"{sweep}/{name}" for name in names))
+        return published
 
     def publish_row(self, sweep: str, row_key: str, row: pa.Table, *, replace: bool = False) -> bool:
         """Publish a row; return False, and change nothing, where it was there already, unless it is to be replaced."""
@@ -101,7 +161,7 @@ class Store:
         pq.write_table(
             row, sink, write_page_checksum=True, use_dictionary=False, write_statistics=False, compression="none"
         )
-        return self.files.publish(f"{sweep}/results/{row_key}.parquet", sink.getvalue().to_pybytes(), replace=replace)
+        return self.files.publish(_row(sweep, row_key), sink.getvalue().to_pybytes(), replace=replace)
 
     def read_row(self, sweep: str, row_key: str) -> pa.Table | None:
         """Return a row; None where there is none.
@@ -109,17 +169,31 @@ class Store:
         Raises:
             StorageError: it is damaged.
         """
-        return self._read_parquet(f"{sweep}/results/{row_key}.parquet", "row")
+        return self._read_parquet(_row(sweep, row_key), "row")
 
     def has_row(self, sweep: str, row_key: str) -> bool:
         """Say whether a row is published."""
-        return self.files.exists(f"{sweep}/results/{row_key}.parquet")
+        return self.files.exists(_row(sweep, row_key))
 
-    def settled(self, sweep: str, keys: Sequence[str]) -> tuple[set[str], set[str]]:
-        """Return which of some rows are published, and which of the others have a recorded failure."""
-        published = {key for key in keys if self.has_row(sweep, key)}
-        failed = {key for key in keys if key not in published and self.files.exists(f"{sweep}/failures/{key}.json")}
-        return published, failed
+    def has_rows(self, sweep: str, row_keys: Collection[str]) -> set[str]:
+        """Return those of some rows that are published: a request for each, many at a time, however many there are."""
+        there = self.files.existing([_row(sweep, key) for key in row_keys])
+        return {key for key in row_keys if _row(sweep, key) in there}
+
+    def settled(self, sweep: str, row_keys: Collection[str]) -> Settled:
+        """Return which of some rows are published, and of which others a failure is recorded.
+
+        That takes a request for each row, many at a time, and one for the failures; where there are many of these, one
+        more for each row that is not published.
+        """
+        published = self.has_rows(sweep, row_keys)
+        others = {key: _failure(sweep, key) for key in row_keys if key not in published}
+        few = self.files.few(f"{sweep}/failures", FEW) if len(others) > 1 else None
+        if few is None:
+            recorded = self.files.existing([*others.values()])
+        else:
+            recorded = {f"{sweep}/failures/{file.name}" for file in few}
+        return Settled(published, {key for key, name in others.items() if name in recorded})
 
     def row_keys(self, sweep: str) -> set[str]:
         """Return the keys of all published rows."""
@@ -177,8 +251,8 @@ class Store:
 
     # Tables of many lines that belong to a row
 
-    def publish_table(self, sweep: str, table: str, row_key: str, lines: pa.Table) -> None:
-        """Publish lines of `table` that belong to a row, in place of earlier ones. To be done before the row itself."""
+    def publish_table(self, sweep: str, table: str, files_key: str, lines: pa.Table) -> None:
+        """Publish lines of `table` that belong to an attempt at a row. To be done before the row itself."""
         numbers = [field.name for field in lines.schema if pa.types.is_floating(field.type)]
         sink = pa.BufferOutputStream()
         # Measured on a table of numbers: 17 bytes a line, where Parquet's defaults take 31.
@@ -190,15 +264,26 @@ class Store:
             use_byte_stream_split=numbers,
             use_dictionary=[name for name in lines.column_names if name not in numbers],
         )
-        self.files.publish(f"{sweep}/{table}/{row_key}.parquet", sink.getvalue().to_pybytes(), replace=True)
+        self.files.publish(f"{sweep}/{table}/{files_key}.parquet", sink.getvalue().to_pybytes())
 
-    def read_table(self, sweep: str, table: str, row_key: str) -> pa.Table | None:
+    def read_table(self, sweep: str, table: str, files_key: str) -> pa.Table | None:
         """Return the lines of `table` that belong to a row; None where none were published.
+
+        Args:
+            files_key: as the row says; of a row that says none, its key.
 
         Raises:
             StorageError: they are damaged.
         """
-        return self._read_parquet(f"{sweep}/{table}/{row_key}.parquet", "table")
+        return self._read_parquet(f"{sweep}/{table}/{files_key}.parquet", "table")
+
+    def _files_key(self, sweep: str, row_key: str) -> str | None:
+        """Return how names of a published row's tables and files begin; None where there is no row."""
+        row = self.read_row(sweep, row_key)
+        if row is None:
+            return None
+        said = row["files_key"][0].as_py() if "files_key" in row.column_names else None
+        return said or row_key
 
     def _read_parquet(self, name: str, what: str) -> pa.Table | None:
         try:
@@ -215,24 +300,20 @@ class Store:
 
     # Whole files that belong to a row
 
-    def publish_file(
-        self, sweep: str, folder: str, row_key: str, ending: str, data: bytes, *, replace: bool = False
-    ) -> bool:
-        """Publish a file that belongs to a row, before the row itself; return False, and change nothing, where it was
-        there already: whoever takes it away finds what belongs to it unchanged, unless its row is replaced too.
-        """
-        return self.files.publish(f"{sweep}/{folder}/{row_key}{ending}", data, replace=replace)
+    def publish_file(self, sweep: str, folder: str, files_key: str, ending: str, data: bytes) -> bool:
+        """Publish a file that belongs to an attempt at a row, before the row itself; the first writer wins."""
+        return self.files.publish(f"{sweep}/{folder}/{files_key}{ending}", data)
 
-    def file_keys(self, sweep: str, folder: str, ending: str) -> set[str]:
+    def rows_with_files(self, sweep: str, folder: str, ending: str) -> set[str]:
         """Return the keys of the rows for which such a file is published."""
         names = (file.name for file in self.files.list(f"{sweep}/{folder}"))
-        return {name.removesuffix(ending) for name in names if name.endswith(ending)}
+        return {row_of(name.removesuffix(ending)) for name in names if name.endswith(ending)}
 
     # Failures
 
     def record_failure(self, sweep: str, row_key: str, failure: Mapping[str, Any]) -> None:
         """Keep the cause of a row that could not be computed, in place of an earlier one."""
-        self.files.publish(f"{sweep}/failures/{row_key}.json", _to_json(failure), replace=True)
+        self.files.publish(_failure(sweep, row_key), to_json(failure), replace=True)
 
     def failure_keys(self, sweep: str) -> set[str]:
         """Return the keys of rows with a recorded failure."""
@@ -246,11 +327,28 @@ class Store:
             if data is not None:
                 yield json.loads(data)
 
-    def forget_failure(self, sweep: str, row_key: str) -> None:
-        """Remove a recorded failure."""
-        self.files.delete(f"{sweep}/failures/{row_key}.json")
+    def forget_failures(self, sweep: str, row_keys: Iterable[str]) -> None:
+        """Remove recorded failures, many at a time."""
+        self.files.delete(*(_failure(sweep, key) for key in row_keys))
 
-    # The spec
+    # The spec, and what the sweep refers to
+
+    def note_checkpoints(self, sweep: str, keys: Iterable[str]) -> None:
+        """Keep which checkpoints a sweep's rows are made from, beside those that were noted before: without its study,
+        nobody could tell which checkpoints no sweep refers to.
+        """
+        before = self.noted_checkpoints(sweep)
+        if before is None or not before.issuperset(keys):
+            noted = sorted((before or set()).union(keys))
+            self.files.publish(f"{sweep}/checkpoints.json", to_json({"keys": noted}), replace=True)
+
+    def noted_checkpoints(self, sweep: str) -> set[str] | None:
+        """Return the checkpoints that a sweep's rows are made from; None where that was not noted."""
+        try:
+            found = from_json(self.files.read(f"{sweep}/checkpoints.json"))
+        except FileNotFoundError:
+            return None
+        return None if found is None else set(found["keys"])
 
     def write_spec(self, sweep: str, text: str) -> None:
         """Keep the resolved spec beside the rows."""
@@ -263,36 +361,18 @@ class Store:
         except FileNotFoundError:
             return None
 
-    # Tensors: a file named by its content, then the description that makes it count
 
-    def _publish_tensors(self, folder: str, tensors: Checkpoint, meta: Mapping[str, Any]) -> str:
-        data = save_tensors(dict(tensors))
-        checksum = hashlib.sha256(data).hexdigest()
-        # Named by content, so that two writers of one key can never leave one's tensors with the other's checksum.
-        name = f"{checksum}.safetensors"
-        self.files.publish(f"{folder}/{name}", data, replace=True)
-        described = {**meta, "sha256": checksum, "bytes": len(data)}
-        self.files.publish(f"{folder}/meta.json", _to_json(described), replace=True)
-        return name
+def row_of(files_key: str) -> str:
+    """Return the row that a table or a file belongs to, by the beginning of its name; see `rows.files_key`."""
+    return "-".join(files_key.split("-")[:2])
 
-    def _load_tensors(self, folder: str) -> Checkpoint | None:
-        try:
-            meta = self._read_meta(folder)
-            if meta is None:
-                return None
-            data = self.files.read(f"{folder}/{meta['sha256']}.safetensors")
-            if hashlib.sha256(data).hexdigest() != meta["sha256"]:
-                return None
-            tensors: Checkpoint = load_tensors(data)
-        except (FileNotFoundError, SafetensorError, KeyError):
-            return None
-        return tensors
 
-    def _read_meta(self, folder: str) -> dict[str, Any] | None:
-        try:
-            return _from_json(self.files.read(f"{folder}/meta.json"))
-        except FileNotFoundError:
-            return None
+def _row(sweep: str, row_key: str) -> str:
+    return f"{sweep}/results/{row_key}.parquet"
+
+
+def _failure(sweep: str, row_key: str) -> str:
+    return f"{sweep}/failures/{row_key}.json"
 
 
 def recorded_code(text: str | None) -> dict[str, str] | None:
@@ -302,16 +382,3 @@ def recorded_code(text: str | None) -> dict[str, str] | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def _from_json(data: bytes | None) -> dict[str, Any] | None:
-    """Return what is in a file; None where there is none or it is damaged."""
-    try:
-        meta: dict[str, Any] | None = json.loads(data) if data is not None else None
-    except (UnicodeDecodeError, json.JSONDecodeError):
-        return None
-    return meta
-
-
-def _to_json(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, indent=1).encode() + b"\n"

@@ -15,8 +15,11 @@ from sweeps.study import Study
 ROW_KEY = "row_key"
 """The first column of every table: the row that a line belongs to."""
 
+FILES_KEY = "files_key"
+"""The second: the attempt that wrote it. The row names the one that counts in its column of this name."""
 
-def tables(values: Mapping[str, Any], row_key: str, study: Study) -> dict[str, pa.Table]:
+
+def tables(values: Mapping[str, Any], row_key: str, files_key: str, study: Study) -> dict[str, pa.Table]:
     """Return the tables among what `evaluate_row` returned, by name; none for one that is absent or None.
 
     Raises:
@@ -24,13 +27,13 @@ def tables(values: Mapping[str, Any], row_key: str, study: Study) -> dict[str, p
         ValueError: a column holds NaN or infinity.
     """
     return {
-        name: _table(name, values[name], row_key, columns)
+        name: _table(name, values[name], {ROW_KEY: row_key, FILES_KEY: files_key}, columns)
         for name, columns in study.tables.items()
         if values.get(name) is not None
     }
 
 
-def _table(name: str, lines: Mapping[str, Any], row_key: str, columns: Mapping[str, type]) -> pa.Table:
+def _table(name: str, lines: Mapping[str, Any], keys: Mapping[str, str], columns: Mapping[str, type]) -> pa.Table:
     if set(lines) != set(columns):
         missing, unknown = set(columns) - set(lines), set(lines) - set(columns)
         raise StudyError(f"table {name} lacks {sorted(missing)} and has unknown {sorted(unknown)}")
@@ -38,7 +41,8 @@ def _table(name: str, lines: Mapping[str, Any], row_key: str, columns: Mapping[s
     if len(set(lengths.values())) > 1:
         raise StudyError(f"table {name}: found columns of different lengths, {lengths}")
     length = next(iter(lengths.values()))
-    arrays = {ROW_KEY: pa.DictionaryArray.from_arrays(np.zeros(length, np.int32), [row_key])}
+    same = np.zeros(length, np.int32)
+    arrays = {column: pa.DictionaryArray.from_arrays(same, [key]) for column, key in keys.items()}
     arrays |= {column: _array(f"{name}.{column}", lines[column], kind) for column, kind in columns.items()}
     schema = pa.schema([pa.field(column, array.type, nullable=False) for column, array in arrays.items()])
     return pa.table(arrays, schema)

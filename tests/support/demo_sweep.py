@@ -43,8 +43,9 @@ def publish(store: Store) -> None:
         if place in FAILED:
             _fail(store, demo, row)
         elif place not in NOT_YET:
-            store.publish_table(demo.name, "detections", str(row.key), _detections(row, demo, split))
-            _publish(store, demo, row, gain=1.0)
+            files_key = f"{row.key}-{row.key.cell[:8]}"
+            store.publish_table(demo.name, "detections", files_key, _detections(row, files_key, demo, split))
+            _publish(store, demo, row, gain=1.0, files_key=files_key)
     for row in _begin(store, longer):
         _publish(store, longer, row, gain=1.1)
 
@@ -54,9 +55,9 @@ def _begin(store: Store, loaded: Spec) -> Iterator[Row]:
     return (row for trial in plan.make(loaded, store).trials for row in trial.rows)
 
 
-def _publish(store: Store, loaded: Spec, row: Row, *, gain: float) -> None:
+def _publish(store: Store, loaded: Spec, row: Row, *, gain: float, files_key: str | None = None) -> None:
     values: dict[str, Any] = dict.fromkeys(rows.schema(loaded.study).names)
-    values |= {**row.cell, **_measured(row.cell, gain), **_provenance(row, loaded)}
+    values |= {**row.cell, **_measured(row.cell, gain), **_provenance(row, loaded), "files_key": files_key}
     store.publish_row(loaded.name, str(row.key), rows.table(values, loaded.study))
 
 
@@ -135,8 +136,8 @@ def _provenance(row: Row, loaded: Spec) -> dict[str, Any]:
     }
 
 
-def _detections(row: Row, loaded: Spec, split: CocoSplit) -> Any:
-    found = tables.tables({"detections": _boxes(row.cell, split)}, str(row.key), loaded.study)
+def _detections(row: Row, files_key: str, loaded: Spec, split: CocoSplit) -> Any:
+    found = tables.tables({"detections": _boxes(row.cell, split)}, str(row.key), files_key, loaded.study)
     return found["detections"]
 
 

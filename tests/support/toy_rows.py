@@ -43,7 +43,7 @@ def values(row: Row, loaded: Spec, **changes: Any) -> dict[str, Any]:
         "score_s": None,
     }
     provenance: dict[str, Any] = {name: kind(0) for name, kind in rows.PROVENANCE.items()}
-    provenance |= {"code": None}
+    provenance |= {"code": None, "files_key": None}
     said = {"sweep": loaded.name, "row_key": str(row.key)}
     said |= {"started_at": "2026-01-01T00:00:00+00:00", "finished_at": "2026-01-01T00:00:02+00:00"}
     return {**row.cell, **measured, **provenance, **said, **changes}

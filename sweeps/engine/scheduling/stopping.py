@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Stopper
 
 from sweeps.engine.scheduling.queue import Queue
+from sweeps.errors import StorageError
 
 
 class Stopping(Stopper):
     """Listens to every result of every trial; Tune asks it whether to stop."""
 
-    def __init__(self, queue: Queue, *, after_failures: int | None) -> None:
-        """Take the number of failed rows at which to stop, if any."""
-        self._queue, self._after_failures = queue, after_failures
+    def __init__(self, queue: Queue, check: Callable[[], str], *, after_failures: int | None) -> None:
+        """Take what else can tell why to stop.
+
+        Args:
+            queue: whose claims may fail.
+            check: says why this run has to end, if its claims do not hold any more.
+            after_failures: the number of failed rows at which to stop, if any.
+        """
+        self._queue, self._check, self._after_failures = queue, check, after_failures
         self._failures = 0
         self.storage_failure: str | None = None
         """Why the storage could not be used, once it could not."""
+        self.lost = ""
+        """Why this run has to end: it was out of touch, and others may have taken over."""
         self.study_fault: str | None = None
         """How the study breaks what it declares, once it does."""
 
@@ -34,7 +44,13 @@ class Stopping(Stopper):
 
     def stop_all(self) -> bool:
         """Say whether to stop now."""
+        try:
+            self.lost = self.lost or self._check()
+        except StorageError as error:
+            self.storage_failure = self.storage_failure or str(error)
         self.storage_failure = self.storage_failure or self._queue.storage_failure
+        if self.lost:
+            return True
         return self.storage_failure is not None or self.study_fault is not None or self.too_many_failures
 
     @property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from sweeps.errors import StorageError, StudyError
 from sweeps.planning import plan
 from sweeps.storage import Store
 from tests.support import toy_rows
-from tests.support.toy_study import ToyStudy
+from tests.support.toy_study import ToyStudy, doses_seen
 
 FULL = StorageError("storage 'toy': cannot be written (No space left on device), expected a writable folder")
 
@@ -25,14 +26,16 @@ def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path))
 
 
-def compute(store: Store, *changes: str) -> tuple[Job, str, tasks.Outcome]:
+def compute(
+    store: Store, *changes: str, metas: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Job, str, tasks.Outcome]:
     """Compute the baseline row, which needs no scores."""
     loaded = toy_rows.load(*changes)
     job, row = job_of(loaded, store), toy_rows.all_rows(plan.make(loaded, store))[0]
     weights = np.arange(4.0)
     weights.flags.writeable = False
     (key,) = row.read
-    outcome = tasks.compute_row(job, row, {}, 1, True, [key], {"weights": weights})
+    outcome = tasks.compute_row(job, row, {key: metas}, 1, True, [key], {"weights": weights})
     return job, str(row.key), outcome
 
 
@@ -40,11 +43,17 @@ def failing(*_: Any, **__: Any) -> None:
     raise FULL
 
 
+def files_key(store: Store, key: str) -> str:
+    row = store.read_row("toy", key)
+    assert row is not None
+    return str(row["files_key"][0].as_py())
+
+
 def test_a_row_comes_with_its_table(store: Store) -> None:
     _, key, outcome = compute(store)
     assert outcome.failure is None
     assert store.row_keys("toy") == {key}
-    table = store.read_table("toy", "doses_seen", key)
+    table = store.read_table("toy", "doses_seen", files_key(store, key))
     assert table is not None
     assert table["row_key"].to_pylist() == [key, key]
 
@@ -52,58 +61,87 @@ def test_a_row_comes_with_its_table(store: Store) -> None:
 def test_no_table_is_no_failure(store: Store) -> None:
     _, key, outcome = compute(store, "keep=false")
     assert outcome.failure is None
-    assert store.row_keys("toy") == {key}
-    assert store.read_table("toy", "doses_seen", key) is None
+    row = store.read_row("toy", key)
+    assert row is not None
+    assert row["files_key"].to_pylist() == [None]
+    assert store.files.list("toy/doses_seen") == []
 
 
-def test_a_row_whose_table_cannot_be_written_is_not_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Store, "publish_table", failing)
-    with pytest.raises(StorageError, match="No space left"):
-        compute(store)
-    assert store.row_keys("toy") == store.failure_keys("toy") == set()
-
-
-def test_a_worker_that_dies_between_the_two_leaves_a_table_that_is_replaced(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", ["publish_table", "publish_file"])
+def test_a_row_whose_table_or_file_cannot_be_written_is_not_there(
+    method: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "publish_row", failing)
-        with pytest.raises(StorageError):
-            compute(store)
-    assert store.row_keys("toy") == set()
-    ((name, _, _),) = store.files.list("toy/doses_seen")
-    store.files.publish(f"toy/doses_seen/{name}", b"half a table", replace=True)
-    _, key, outcome = compute(store)
-    assert outcome.failure is None
-    assert name == f"{key}.parquet"
-    assert store.read_table("toy", "doses_seen", key) is not None
-
-
-def test_a_row_comes_with_its_files(store: Store) -> None:
-    _, key, outcome = compute(store, "souvenirs=true")
-    assert outcome.failure is None
-    assert {file.name for file in store.files.list("toy/souvenirs")} == {f"{key}.txt", f"{key}.bin"}
-    assert store.files.read(f"toy/souvenirs/{key}.txt") == b"0.0"
-
-
-def test_a_row_whose_files_cannot_be_written_is_not_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Store, "publish_file", failing)
+    monkeypatch.setattr(Store, method, failing)
     with pytest.raises(StorageError, match="No space left"):
         compute(store, "souvenirs=true")
     assert store.row_keys("toy") == store.failure_keys("toy") == set()
 
 
-def test_files_without_their_row_do_no_harm(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_worker_left_that_died_before_its_row_is_not_taken_for_the_rows(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate_row = ToyStudy.evaluate_row
+
+    def measure(attempt: int) -> Callable[..., dict[str, Any]]:
+        found = {"doses_seen": doses_seen(attempt), "souvenirs": {".txt": str(attempt).encode(), ".bin": b""}}
+        return lambda *given: {**evaluate_row(*given), **found}
+
     with monkeypatch.context() as patch:
         patch.setattr(Store, "publish_row", failing)
+        patch.setattr(ToyStudy, "evaluate_row", measure(0))
         with pytest.raises(StorageError):
             compute(store, "souvenirs=true")
-    before = store.files.list("toy/souvenirs")
-    assert len(before) == 2
+    monkeypatch.setattr(ToyStudy, "evaluate_row", measure(1))
+    _, key, _ = compute(store, "souvenirs=true")
+    table = store.read_table("toy", "doses_seen", files_key(store, key))
+    assert table is not None
+    assert table["dose"].to_pylist() == [1.0, 0.0]
+    assert store.files.read(f"toy/souvenirs/{files_key(store, key)}.txt") == b"1"
+    assert len(store.files.list("toy/souvenirs")) == 4
+
+
+def test_of_two_workers_on_one_row_the_slower_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate_row = ToyStudy.evaluate_row
+
+    def overtaken(*given: Any) -> dict[str, Any]:
+        with monkeypatch.context() as patch:
+            patch.setattr(ToyStudy, "evaluate_row", evaluate_row)
+            compute(store, "souvenirs=true")
+        return {**evaluate_row(*given), "outcome": -1.0}
+
+    monkeypatch.setattr(ToyStudy, "evaluate_row", overtaken)
     _, key, outcome = compute(store, "souvenirs=true")
     assert outcome.failure is None
-    assert store.row_keys("toy") == {key}
-    assert store.files.list("toy/souvenirs") == before
+    row = store.read_row("toy", key)
+    assert row is not None
+    assert row["outcome"].to_pylist() != [-1.0]
+    kept = files_key(store, key)
+    assert {file.name for file in store.files.list("toy/souvenirs")} == {f"{kept}.txt", f"{kept}.bin"}
+    assert [file.name for file in store.files.list("toy/doses_seen")] == [f"{kept}.parquet"]
+
+
+def test_of_two_workers_on_one_stage_the_slower_goes_on_with_what_was_published(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(toy_rows.load(), store)
+
+    def overtaken(*_: Any) -> dict[str, Any]:
+        store.publish_checkpoint("base-1", {"weights": np.ones(2)}, {"host": "the quicker"})
+        return {"weights": np.zeros(2)}
+
+    monkeypatch.setattr(ToyStudy, "base", overtaken)
+    found = tasks.compute_stage(job, "base", "base-1", {"seed": 0})
+    assert found["weights"].tolist() == [1.0, 1.0]
+    meta = store.checkpoint_meta("base-1")
+    assert meta is not None
+    assert meta["host"] == "the quicker"
+
+
+def test_a_row_says_which_checkpoint_it_was_made_from(store: Store) -> None:
+    _, key, _ = compute(store, metas={"sha256": "abc"})
+    row = store.read_row("toy", key)
+    assert row is not None
+    assert row["checkpoint_sha256"].to_pylist() == ["abc"]
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def test_a_study_as_it_should_be_is_none_the_worse_for_being_looked_at(monkeypat
         ("tables", {"results": {"a": int}}, "found 'results', expected a word that is neither one of its columns"),
         ("tables", {"gain": {"a": int}}, "found 'gain', expected a word that is neither one of its columns"),
         ("tables", {"boxes": {"row_key": str}}, "boxes: found a column 'row_key', which every table has"),
+        ("tables", {"boxes": {"files_key": str}}, "boxes: found a column 'files_key', which every table has"),
         ("tables", {"boxes": {"a": dict}}, "boxes.a: found the type dict, expected str, bool or a type of numpy"),
         *(
             ("tables", {name: {"a": int}}, f"found {name!r}, expected a word that is neither one of its columns")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -14,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweeps.errors import StorageError
 from sweeps.storage.files import Files
-from sweeps.storage.leases import ABANDONED_AFTER_S, FOLDER, Leases, runs_at_work
+from sweeps.storage.leases import ABANDONED_AFTER_S, FOLDER, Leases, runs_at_work, still_claimed
 from tests.support import processes
 
 
@@ -141,6 +143,178 @@ def test_at_the_same_moment_at_most_one_run_claims(tmp_path: Path) -> None:
                 return run.claim({work})
 
             assert sum(pool.map(claim, runs)) <= 1
+
+
+@pytest.fixture
+def own_clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sleeper(files: Files, own_clock: Clock) -> Iterator[Leases]:
+    """A run that can be stopped: its clock goes on, its heart does not beat."""
+    with Leases(files, "toy", beat_every_s=3600, own_clocks=[own_clock]) as leases:
+        leases._beat_every_s = 10
+        leases._me = leases._me._replace(machine="another machine")
+        leases._beat()
+        yield leases
+
+
+def test_a_run_that_was_stopped_while_another_took_over_finds_out(
+    sleeper: Leases, ours: Leases, clock: Clock, own_clock: Clock
+) -> None:
+    assert sleeper.claim({"base"})
+    assert not ours.claim({"base"})
+    clock.now += ABANDONED_AFTER_S
+    own_clock.now += ABANDONED_AFTER_S + 20
+    assert ours.claim({"base"})
+    assert not sleeper.lost, "so far nobody has looked"
+    assert "has not heard of this run for 80 seconds" in sleeper.check()
+    assert sleeper.lost
+    assert not sleeper.claim({"pretrain-1"})
+    assert ours.taken() == {}, "it stands back"
+    assert not ours.check()
+
+
+def test_a_run_whose_claims_were_cleared_away_finds_out(
+    sleeper: Leases, ours: Leases, clock: Clock, own_clock: Clock
+) -> None:
+    assert sleeper.claim({"base"})
+    ours.taken()
+    clock.now += ABANDONED_AFTER_S
+    own_clock.now += ABANDONED_AFTER_S
+    assert ours.taken() == {}
+    assert sleeper.check()
+
+
+def test_a_pause_that_no_clock_shows_is_noticed_by_the_next_beat(sleeper: Leases, ours: Leases, clock: Clock) -> None:
+    assert sleeper.claim({"base"})
+    ours.taken()
+    clock.now += ABANDONED_AFTER_S
+    assert ours.claim({"base"})
+    assert not sleeper.check()
+    sleeper._beat()
+    assert sleeper.check()
+
+
+def test_a_run_that_was_stopped_and_not_missed_goes_on(
+    sleeper: Leases, ours: Leases, clock: Clock, own_clock: Clock
+) -> None:
+    assert sleeper.claim({"base"})
+    own_clock.now += 1000
+    assert not sleeper.check()
+    assert sleeper.claim({"pretrain-1"})
+    clock.now += ABANDONED_AFTER_S - 1
+    assert ours.taken().keys() == {"base", "pretrain-1"}
+
+
+def test_while_the_heart_beats_nothing_is_asked(sleeper: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("exists", "list", "publish"):
+        monkeypatch.setattr(sleeper._files, name, None)
+    assert sleeper.check() == sleeper.lost == ""
+
+
+def test_runs_that_could_not_reach_the_storage_do_not_take_each_other_for_dead(files: Files) -> None:
+    clocks = [Clock(), Clock()]
+    runs = [Leases(files, "toy", clock=each, own_clocks=[each]) for each in clocks]
+    for number, run in enumerate(runs):
+        run._me = run._me._replace(machine=f"machine {number}")
+        run._beat()
+        assert run.claim({f"base-{number}"})
+    for run in runs:
+        run.taken()
+    for each in clocks:
+        each.now += 2 * ABANDONED_AFTER_S
+    assert runs[0].taken().keys() == {"base-1"}
+    assert runs[1].taken().keys() == {"base-0"}
+    assert [run.check() for run in runs] == ["", ""]
+
+
+def test_a_claim_that_cannot_be_removed_is_removed_later(
+    ours: Leases, theirs: Leases, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*names: str) -> None:
+        raise StorageError("the storage does not answer")
+
+    assert theirs.claim({"base", "pretrain-1"})
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "delete", fail)
+        theirs.release({"base"})
+        assert ours.taken().keys() == {"base", "pretrain-1"}
+    processes.wait_until(lambda: names(files) == {"claims/pretrain-1"}, "the next heartbeat")
+    assert ours.claim({"base"})
+
+
+def test_many_claims_take_one_look(ours: Leases, theirs: Leases, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert theirs.claim({"base", "b"})
+    look, looks = files.list, list[str]()
+
+    def count(folder: str, **options: bool) -> object:
+        looks.append(folder)
+        return look(folder, **options)
+
+    monkeypatch.setattr(files, "list", count)
+    assert ours.claim_each([{"a"}, {"b", "c"}, {"c", "d"}, {"a", "e"}, set()]) == [True, False, True, True, True]
+    assert len(looks) == 1
+    assert {*ours._mine} == {"a", "c", "d", "e"}
+    assert names(files) == {f"claims/{work}" for work in ("a", "b", "base", "c", "d", "e")}
+
+
+def test_a_worker_can_ask_whether_its_work_is_still_its_runs(ours: Leases, files: Files) -> None:
+    assert ours.claim({"base"})
+    assert still_claimed(files, "base", ours.id)
+    assert not still_claimed(files, "base", "another")
+    ours.release({"base"})
+    assert not still_claimed(files, "base", ours.id)
+
+
+def test_a_run_that_cannot_be_read_lives_as_long_as_its_heart_beats(
+    ours: Leases, theirs: Leases, files: Files, clock: Clock
+) -> None:
+    files.publish(f"{FOLDER}/runs/0123.json", b"{}")
+    files.publish(f"{FOLDER}/claims/base@0123", b"")
+    assert not ours.claim({"base"})
+    clock.now += ABANDONED_AFTER_S
+    assert ours.claim({"base"})
+
+
+def test_threads_share_a_runs_claims(tmp_path: Path) -> None:
+    files = Files(str(tmp_path))
+    with Leases(files, "toy", beat_every_s=0.001) as leases, ThreadPoolExecutor(4) as pool:
+
+        def work(thread: int) -> bool:
+            each = [f"{thread}-{number}" for number in range(10)]
+            claimed = all(leases.claim({name, "base"}) for name in each)
+            leases.release(each)
+            return claimed and not leases.check()
+
+        assert all(pool.map(work, range(4)))
+        assert names(files) == {"claims/base"}
+
+
+@pytest.mark.slow
+def test_a_process_that_was_stopped_by_a_signal_finds_out(tmp_path: Path) -> None:
+    program = (
+        "import sys; from sweeps.storage.files import Files; from sweeps.storage.leases import Leases\n"
+        "with Leases(Files(sys.argv[1]), 'toy', beat_every_s=0.2, abandoned_after_s=2) as leases:\n"
+        " leases._me = leases._me._replace(machine='another machine'); leases._beat()\n"
+        " print(leases.claim({'base'}), flush=True); sys.stdin.readline(); print(leases.check(), flush=True)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    stopped = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert stopped.stdin is not None
+    assert stopped.stdout is not None
+    with stopped, Leases(Files(str(tmp_path)), "toy", abandoned_after_s=2) as ours:
+        assert stopped.stdout.readline() == "True\n"
+        assert not ours.claim({"base"})
+        stopped.send_signal(signal.SIGSTOP)
+        processes.wait_until(lambda: ours.claim({"base"}), "the lease to run out")
+        stopped.send_signal(signal.SIGCONT)
+        stopped.stdin.write("\n")
+        stopped.stdin.flush()
+        assert "another run has taken over its work" in stopped.stdout.readline()
+        assert stopped.wait() == 0
+        assert names(ours._files) == {"claims/base"}
 
 
 @settings(max_examples=40, deadline=None)

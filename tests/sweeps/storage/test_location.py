@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import time
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 
 from sweeps.errors import StorageError
 from sweeps.storage import Store
+from sweeps.storage.backends import retry
+from sweeps.storage.backends.arrow import ArrowFileSystem
 from tests.sweeps.conftest import Uri
 
 
@@ -106,7 +109,8 @@ def test_a_server_that_goes_away_is_said(s3: Uri, monkeypatch: pytest.MonkeyPatc
         type_name = "s3"
         get_file_info = open_input_stream = open_output_stream = delete_file = delete_dir = staticmethod(fail)
 
-    monkeypatch.setattr(store.files, "_fs", Broken())
+    monkeypatch.setattr(store.files, "_backend", ArrowFileSystem(Broken(), "runs"))
+    monkeypatch.setattr(retry, "_patience", ContextVar("patience", default=0.0))
     for action in (
         lambda: store.row_keys("toy"),
         lambda: store.has_row("toy", "a-1"),

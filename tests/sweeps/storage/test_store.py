@@ -137,7 +137,7 @@ class TestContract:
         assert found is not None
         assert found["outcome"].to_pylist() == [0.1]
 
-    def test_the_last_writer_of_a_table_wins(self, store: Store) -> None:
+    def test_the_first_writer_of_a_table_wins(self, store: Store) -> None:
         keys = pa.array(["a-1", "a-1"]).dictionary_encode()
         tables = [pa.table({"row_key": keys, "x": np.array([value, 0.1], np.float32)}) for value in (0.2, 0.3)]
         assert store.read_table("toy", "boxes", "a-1") is None
@@ -145,22 +145,22 @@ class TestContract:
             store.publish_table("toy", "boxes", "a-1", table)
         found = store.read_table("toy", "boxes", "a-1")
         assert found is not None
-        assert found.equals(tables[1])
+        assert found.equals(tables[0])
         assert store.row_keys("toy") == set()
         assert store.read_table("toy", "boxes", "b-1") is None
 
     def test_the_first_writer_of_a_file_wins(self, store: Store) -> None:
-        assert store.file_keys("toy", "souvenirs", ".bin") == set()
+        assert store.rows_with_files("toy", "souvenirs", ".bin") == set()
         for key, ending, data, won in (
             ("a-1", ".txt", b"0", True),
             ("a-1", ".bin", b"1", True),
             ("a-1", ".bin", b"2", False),
         ):
             assert store.publish_file("toy", "souvenirs", key, ending, data) is won
-        assert store.publish_file("toy", "souvenirs", "b-1", ".txt", b"")
+        assert store.publish_file("toy", "souvenirs", "b-1-0123", ".txt", b"")
         assert store.files.read("toy/souvenirs/a-1.bin") == b"1"
-        assert store.file_keys("toy", "souvenirs", ".bin") == {"a-1"}
-        assert store.file_keys("toy", "souvenirs", ".txt") == {"a-1", "b-1"}
+        assert store.rows_with_files("toy", "souvenirs", ".bin") == {"a-1"}
+        assert store.rows_with_files("toy", "souvenirs", ".txt") == {"a-1", "b-1"}
 
     def test_sweeps_are_apart_and_share_checkpoints(self, store: Store) -> None:
         store.publish_row("one", "a-1", row(0.1))
@@ -182,13 +182,32 @@ class TestContract:
         assert meta is not None
         assert (meta["stage"], meta["seconds"]) == ("pretrain", 1.5)
 
-    def test_a_checkpoint_published_again_is_still_whole(self, store: Store) -> None:
+    def test_the_first_writer_of_a_checkpoint_wins_and_the_others_are_handed_what_it_published(
+        self, store: Store
+    ) -> None:
+        assert store.publish_checkpoint("base-1", CHECKPOINT, {"host": "one"}) is None
+        published = store.files.list("checkpoints/base-1")
+        winner = store.publish_checkpoint("base-1", {"weights": np.ones(3)}, {"host": "two"})
+        assert winner is not None
+        np.testing.assert_array_equal(winner.tensors["weights"], CHECKPOINT["weights"])
+        assert winner.meta["host"] == "one"
+        assert store.files.list("checkpoints/base-1") == published
+
+    def test_a_checkpoint_is_replaced_where_that_is_asked_for(self, store: Store) -> None:
         store.publish_checkpoint("base-1", CHECKPOINT, {})
         again = {"weights": np.ones(3)}
-        store.publish_checkpoint("base-1", again, {})
+        assert store.publish_checkpoint("base-1", again, {}, replace=True) is None
         loaded = store.load_checkpoint("base-1")
         assert loaded is not None
         np.testing.assert_array_equal(loaded["weights"], again["weights"])
+        assert len(store.files.list("checkpoints/base-1")) == 2, "what was replaced is removed"
+
+    def test_a_checkpoint_of_version_0_1_is_read(self, store: Store) -> None:
+        store.publish_checkpoint("base-1", CHECKPOINT, {})
+        described = store.checkpoint_meta("base-1") or {}
+        del described["file"]
+        store.files.publish("checkpoints/base-1/meta.json", json.dumps(described).encode(), replace=True)
+        assert store.load_checkpoint("base-1") is not None
 
     def test_tensors_without_their_description_do_not_count(self, store: Store) -> None:
         store.publish_checkpoint("base-1", CHECKPOINT, {})
@@ -202,9 +221,26 @@ class TestContract:
             store.record_failure("toy", key, {"row_key": key, "cause": cause})
         assert store.failure_keys("toy") == {"a-1", "b-1"}
         assert [failure["cause"] for failure in store.failures("toy")] == ["other", "second"]
-        store.forget_failure("toy", "a-1")
+        store.forget_failures("toy", ["a-1", "nothing"])
         assert store.failure_keys("toy") == {"b-1"}
         assert store.row_keys("toy") == set()
+
+    def test_a_few_rows_are_looked_up_without_a_listing(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        store.publish_row("toy", "a-1", row(0.1))
+        for key in ("a-1", "b-1"):
+            store.record_failure("toy", key, {})
+        monkeypatch.setattr(store.files, "list", None)
+        assert store.has_rows("toy", ["a-1", "c-1"]) == {"a-1"}
+        assert store.settled("toy", ["a-1", "b-1", "c-1"]) == ({"a-1"}, {"b-1"})
+        monkeypatch.setattr("sweeps.storage.store.FEW", 1)
+        assert store.settled("toy", ["a-1", "b-1", "c-1"]) == ({"a-1"}, {"b-1"})
+        assert store.settled("toy", []) == (set(), set())
+
+    def test_what_a_sweep_refers_to_is_added_to(self, store: Store) -> None:
+        assert store.noted_checkpoints("toy") is None
+        store.note_checkpoints("toy", ["base-1", "pretrain-1"])
+        store.note_checkpoints("toy", ["base-1", "pretrain-2"])
+        assert store.noted_checkpoints("toy") == {"base-1", "pretrain-1", "pretrain-2"}
 
     def test_the_spec_is_kept_and_replaced(self, store: Store) -> None:
         store.write_spec("toy", "name: toy\n")
@@ -213,88 +249,6 @@ class TestContract:
 
     def test_where_a_sweep_lies_can_be_said_and_taken_apart_again(self, store: Store, location: str) -> None:
         assert split_location(store.describe("toy")) == (location, "toy")
-
-
-class TestDamage:
-    """What was published and then damaged is not believed."""
-
-    @pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied", "removed"])
-    def test_damaged_tensors_are_no_checkpoint(self, local: Store, tmp_path: Path, damage: str) -> None:
-        local.publish_checkpoint("base-1", CHECKPOINT, {})
-        (file,) = (tmp_path / "checkpoints" / "base-1").glob("*.safetensors")
-        data = file.read_bytes()
-        if damage == "removed":
-            file.unlink()
-        else:
-            changed = {"truncated": data[:-1], "emptied": b"", "flipped": data[:-1] + bytes([data[-1] ^ 1])}
-            file.write_bytes(changed[damage])
-        assert local.load_checkpoint("base-1") is None
-
-    def test_a_description_with_any_bit_flipped_never_yields_wrong_tensors(self, local: Store, tmp_path: Path) -> None:
-        local.publish_checkpoint("base-1", CHECKPOINT, {})
-        file = tmp_path / "checkpoints" / "base-1" / "meta.json"
-        data = file.read_bytes()
-        for bit in range(8 * len(data)):
-            flipped = bytearray(data)
-            flipped[bit // 8] ^= 1 << bit % 8
-            file.write_bytes(flipped)
-            loaded = local.load_checkpoint("base-1")
-            assert loaded is None or (loaded["weights"] == CHECKPOINT["weights"]).all()
-
-    def test_a_damaged_checkpoint_can_be_published_again(self, local: Store, tmp_path: Path) -> None:
-        local.publish_checkpoint("base-1", CHECKPOINT, {})
-        for file in (tmp_path / "checkpoints" / "base-1").iterdir():
-            file.write_bytes(b"")
-        local.publish_checkpoint("base-1", CHECKPOINT, {})
-        assert local.load_checkpoint("base-1") is not None
-
-    @pytest.mark.parametrize("keep", [0, 4, 100, -1])
-    def test_a_truncated_row_is_named(self, local: Store, tmp_path: Path, keep: int) -> None:
-        local.publish_row("toy", "a-1", row(0.1))
-        local.publish_row("toy", "b-1", row(0.2))
-        file = tmp_path / "toy" / "results" / "b-1.parquet"
-        file.write_bytes(file.read_bytes()[:keep])
-        with pytest.raises(StorageError, match=r"toy/results/b-1.parquet: found a damaged row .* run again"):
-            local.read_rows("toy")
-
-    def test_a_damaged_table_is_named_or_shows_the_same_numbers(self, local: Store, tmp_path: Path) -> None:
-        table = pa.table({"x": np.array([0.1, 0.2], np.float32), "name": pa.array(["one", "two"]).dictionary_encode()})
-        local.publish_table("toy", "boxes", "a-1", table)
-        file = tmp_path / "toy" / "boxes" / "a-1.parquet"
-        data = file.read_bytes()
-        flipped = [bytes(byte ^ 4 * (at == place) for at, byte in enumerate(data)) for place in range(4, len(data), 5)]
-        refused = []
-        for damaged in (b"", data[:100], data[:-1], *flipped):
-            file.write_bytes(damaged)
-            try:
-                found = local.read_table("toy", "boxes", "a-1")
-            except StorageError as error:
-                refused.append(str(error))
-                continue
-            assert found is not None
-            if found.schema.equals(table.schema):
-                assert found.equals(table)
-        assert all("toy/boxes/a-1.parquet: found a damaged table" in message for message in refused)
-        assert len(refused) > len(flipped) / 4
-
-    def test_a_row_with_a_flipped_bit_never_shows_another_number(self, local: Store, tmp_path: Path) -> None:
-        local.publish_row("toy", "a-1", row(0.1))
-        file = tmp_path / "toy" / "results" / "a-1.parquet"
-        data = file.read_bytes()
-        refused = 0
-        for bit in range(0, 8 * len(data), 7):
-            flipped = bytearray(data)
-            flipped[bit // 8] ^= 1 << bit % 8
-            file.write_bytes(flipped)
-            try:
-                found = local.read_rows("toy")
-            except StorageError:
-                refused += 1
-                continue
-            assert found is not None
-            if "outcome" in found.column_names:
-                assert found["outcome"].to_pylist() == [0.1]
-        assert refused
 
 
 class TestLocal:
@@ -315,11 +269,12 @@ class TestLocal:
                 assert found is not None
                 assert found["outcome"].to_pylist()[attempt] == won.index(True)
 
-    def test_writers_of_one_checkpoint_never_mix_tensors_and_checksum(self, local: Store) -> None:
+    @pytest.mark.parametrize("replace", [False, True])
+    def test_writers_of_one_checkpoint_never_mix_tensors_and_checksum(self, local: Store, replace: bool) -> None:
         def publish(value: int) -> bool:
             checkpoint = {"weights": np.full(1000, value)}
             for _ in range(5):
-                local.publish_checkpoint("base-1", checkpoint, {})
+                local.publish_checkpoint("base-1", checkpoint, {}, replace=replace)
             return local.load_checkpoint("base-1") is not None
 
         with ThreadPoolExecutor(3) as pool:

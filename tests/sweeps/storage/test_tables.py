@@ -22,15 +22,17 @@ STUDY = ToyStudy(ToySettings())
 
 
 def table(**changes: Any) -> pa.Table:
-    return tables.tables({"outcome": 1.0, "doses_seen": {**doses_seen(0.5), **changes}}, "a-1", STUDY)["doses_seen"]
+    return tables.tables({"outcome": 1.0, "doses_seen": {**doses_seen(0.5), **changes}}, "a-1", "a-1-ef", STUDY)[
+        "doses_seen"
+    ]
 
 
 def test_a_table_has_its_columns_after_the_key_of_its_row() -> None:
     found = table()
-    assert found.column_names == ["row_key", "dose", "half", "step", "taste"]
+    assert found.column_names == ["row_key", "files_key", "dose", "half", "step", "taste"]
     assert found.to_pylist() == [
-        {"row_key": "a-1", "dose": 0.5, "half": True, "step": 1, "taste": "sweet"},
-        {"row_key": "a-1", "dose": 0.0, "half": False, "step": 2, "taste": "bitter"},
+        {"row_key": "a-1", "files_key": "a-1-ef", "dose": 0.5, "half": True, "step": 1, "taste": "sweet"},
+        {"row_key": "a-1", "files_key": "a-1-ef", "dose": 0.0, "half": False, "step": 2, "taste": "bitter"},
     ]
     assert [found.schema.field(name).type for name in ("dose", "half", "step")] == [
         pa.float64(),
@@ -41,7 +43,7 @@ def test_a_table_has_its_columns_after_the_key_of_its_row() -> None:
 
 @pytest.mark.parametrize("values", [{"outcome": 1.0}, {"outcome": 1.0, "doses_seen": None}])
 def test_nothing_is_kept_where_nothing_is_returned(values: dict[str, Any]) -> None:
-    assert tables.tables(values, "a-1", STUDY) == {}
+    assert tables.tables(values, "a-1", "a-1-ef", STUDY) == {}
 
 
 def test_a_table_without_lines_has_the_types_of_one_with_lines() -> None:
@@ -74,7 +76,7 @@ def test_a_table_without_a_column_is_refused() -> None:
     columns = dict(doses_seen(0.5))
     del columns["half"]
     with pytest.raises(StudyError, match=r"lacks \['half'\]"):
-        tables.tables({"doses_seen": columns}, "a-1", STUDY)
+        tables.tables({"doses_seen": columns}, "a-1", "a-1-ef", STUDY)
 
 
 @pytest.mark.parametrize("place", ["path", "S3"])
@@ -88,7 +90,7 @@ def test_pandas_reads_all_tables_of_a_sweep_and_merges_them_with_its_rows(
     for number, row in enumerate(toy_rows.all_rows(plan.make(loaded, store))):
         none = number % 3 == 0
         kept = {name: values[: 0 if none else 2] for name, values in doses_seen(float(row.cell["dose"])).items()}
-        (table,) = tables.tables({"doses_seen": kept}, str(row.key), loaded.study).values()
+        (table,) = tables.tables({"doses_seen": kept}, str(row.key), str(row.key), loaded.study).values()
         store.publish_table("toy", "doses_seen", str(row.key), table)
     rows = load_results(store.describe("toy"))
     merged = pd.read_parquet(store.describe("toy/doses_seen")).merge(rows, on="row_key", suffixes=("_seen", ""))

@@ -100,7 +100,7 @@ def report(store: Store) -> tuple[str, Page]:
 
 def keep(store: Store, row: plan.Row) -> str:
     loaded = toy_rows.load()
-    (table,) = tables.tables({"doses_seen": doses_seen(0.5)}, str(row.key), loaded.study).values()
+    (table,) = tables.tables({"doses_seen": doses_seen(0.5)}, str(row.key), str(row.key), loaded.study).values()
     store.publish_table("toy", "doses_seen", str(row.key), table)
     return str(row.key)
 

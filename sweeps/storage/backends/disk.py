@@ -1,0 +1,120 @@
+"""A folder of a disk or a network share: bytes go under a temporary name, are flushed, and then appear in one step."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.fs
+
+from sweeps.storage.backends import File, Upload
+from sweeps.storage.backends.arrow import listed, subfolders
+
+Result = TypeVar("Result")
+
+
+class Disk:
+    """The files below a folder; a `Backend`."""
+
+    never_replaces = True
+
+    def __init__(self, root: str) -> None:
+        """Take the folder, which need not be there yet."""
+        self._root = root.rstrip("/")
+        self._fs = pa.fs.LocalFileSystem()
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes."""
+        with open(self._path(name), "rb") as file:
+            return file.read()
+
+    def exists(self, name: str) -> bool:
+        """Say whether there is such a file."""
+        return bool(self._fs.get_file_info(self._path(name)).is_file)
+
+    def list(self, folder: str, *, recursive: bool) -> list[File]:
+        """Return the files of a folder."""
+        return listed(self._fs, self._path(folder), recursive=recursive)
+
+    def few(self, folder: str, most: int) -> Sequence[File] | None:
+        """Return the files of a folder; None where there are more."""
+        found = self.list(folder, recursive=False)
+        return found if len(found) <= most else None
+
+    def folders(self, folder: str) -> Sequence[str]:
+        """Return the names of the folders in a folder."""
+        return subfolders(self._fs, self._path(folder))
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Link what was written: the system refuses where the name is taken."""
+
+        def appear(temporary: str, final: str) -> bool:
+            try:
+                os.link(temporary, final)
+            except FileExistsError:
+                # A network share may have linked, lost its answer, and been asked again by its own client.
+                return os.stat(temporary).st_nlink > 1
+            return True
+
+        return self._written(name, data, appear)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Rename what was written."""
+        self._written(name, data, os.replace)
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Remove files."""
+        for name in names:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.unlink(self._path(name))
+
+    def delete_folder(self, folder: str) -> None:
+        """Remove a folder with all files in it."""
+        with suppress(FileNotFoundError):
+            self._fs.delete_dir(self._path(folder))
+
+    def unfinished(self) -> Sequence[Upload]:
+        """Return nothing: nobody tells."""
+        return ()
+
+    def abort(self, uploads: Sequence[Upload]) -> None:
+        """Remove nothing."""
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else self._root or "/"
+
+    def _written(self, name: str, data: bytes, appear: Callable[[str, str], Result]) -> Result:
+        """Write under a temporary name, then let that appear under its own; leave nothing else behind."""
+        path = Path(self._path(name))
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            self._write(temporary, data)
+            found = appear(str(temporary), str(path))
+        finally:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                temporary.unlink()
+        self._sync_folder(path.parent)
+        return found
+
+    def _write(self, path: Path, data: bytes) -> None:
+        try:
+            file = open(path, "wb")  # noqa: SIM115
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "wb")  # noqa: SIM115
+        with file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _sync_folder(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
