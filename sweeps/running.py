@@ -10,7 +10,7 @@ from rich.console import Console
 from sweeps.errors import SpecError
 from sweeps.planning import plan as planning
 from sweeps.planning.plan import Plan
-from sweeps.spec import Spec
+from sweeps.spec import Spec, recorded
 from sweeps.storage import Store, row_files
 from sweeps.storage.leases import Leases
 
@@ -61,6 +61,7 @@ def run(
     plan.check_unchanged(store.describe(spec.name))
     store.files.check_writable()
     store.write_spec(spec.name, spec.to_yaml())
+    recorded.write(spec, store)
     if not plan.todo:
         return plan
     # Ray takes seconds to import; what only reads the storage does without.
