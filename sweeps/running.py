@@ -10,7 +10,7 @@ from rich.console import Console
 from sweeps.errors import SpecError
 from sweeps.planning import plan as planning
 from sweeps.planning.plan import Plan
-from sweeps.spec import Spec
+from sweeps.spec import Spec, recorded
 from sweeps.storage import Store, row_files
 from sweeps.storage.leases import Leases
 
@@ -62,6 +62,7 @@ def run(
     store.files.check_writable()
     store.write_spec(spec.name, spec.to_yaml())
     store.note_checkpoints(spec.name, {stage.key for trial in plan.trials for stage in trial.shared})
+    recorded.write(spec, store)
     if not plan.todo:
         return plan
     # Ray takes seconds to import; what only reads the storage does without.

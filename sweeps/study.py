@@ -205,8 +205,9 @@ class Study:
     """Columns to draw and test, with their labels; the first is the study's main question."""
 
     doubts: ClassVar[Mapping[str, str]] = {}
-    """Columns of numbers that are not to be trusted in every row, and for each the column of bool that says in which:
-    where it is true, analyses and figures of the number leave the row out, and say so."""
+    """Columns of numbers that are not to be trusted in every row, and for each the column that says in which: where it
+    is true, if it is of bool, or has a text, which says why, analyses and figures of the number leave the row out, and
+    say so."""
 
     pruned: ClassVar[str | None] = None
     """What the row axis is the pruned fraction of, in the plural: `weights`, `channels`; None: of nothing."""

@@ -18,6 +18,7 @@ What the stages of a study are made of is told in `stage_work`, and the work of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -83,8 +84,11 @@ def training(
 def measuring(*, forward: float, images: int, timed: int, attacks: Sequence[AttackWork]) -> Work:
     """Return the work of measuring precision, clean and under attacks, and time, in `timed` forward passes."""
     passes = FORWARD + sum(FORWARD + attack.passes for attack in attacks)
+    # Two attacks of as many steps are told as such, and not in the same words twice.
+    times = Counter(attack.steps for attack in attacks)
+    said = [f"{count} times {steps}" if count > 1 else steps for steps, count in times.items()]
     return Work(
-        f"measuring: {counted(images, 'image')}, clean and in {' and in '.join(attack.steps for attack in attacks)}",
+        f"measuring: {counted(images, 'image')}, clean and in {' and in '.join(said)}",
         float(images) * passes * forward + timed * FORWARD * forward,
     )
 

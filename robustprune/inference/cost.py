@@ -30,9 +30,9 @@ class Cost(NamedTuple):
 
     Attributes:
         params_total: of the network as if it were not pruned.
-        params_kept: without the weights that a mask prunes.
+        params_kept: without the weights that a mask prunes, and what goes with them.
         macs_dense: as if it were not pruned.
-        macs: without the weights that a mask prunes.
+        macs: without the weights that a mask prunes, and what goes with them.
         weights_pruned: fraction of the weights of the layers with a mask, in [0, 1]; 0 without masks.
         filters_pruned: fraction of their filters of which every weight is pruned.
     """
@@ -45,16 +45,31 @@ class Cost(NamedTuple):
     filters_pruned: float
 
 
-def cost(network: nn.Module, masks: Mapping[str, Tensor], example: Tensor) -> Cost:
-    """Count what masks leave of a network; `example` is one input of it."""
+def cost(
+    network: nn.Module, masks: Mapping[str, Tensor], example: Tensor, *, gone: Mapping[str, Tensor] | None = None
+) -> Cost:
+    """Count what masks leave of a network.
+
+    Args:
+        network: pruned by the masks, its parameters of the shapes they had before.
+        masks: of layers' weights, by the layer's name.
+        example: one input of the network.
+        gone: masks of what a network without the pruned filters would lack too, by the parameter's name, `True` where
+            it stays; see `structures.removal`.
+    """
     dense = size(network, example)
     pruned = {name: ~mask for name, mask in masks.items()}
-    saved = {name: int(weights.sum()) for name, weights in pruned.items()}
+    left = {f"{name}.weight": mask for name, mask in masks.items()}
+    for name, mask in (gone or {}).items():
+        left[name] = left[name] & mask if name in left else mask
+    saved = {name: int((~mask).sum()) for name, mask in left.items()}
+    of_weights = {name: count for name in dense.layer_macs if (count := saved.get(f"{name}.weight"))}
     return Cost(
         params_total=dense.params,
         params_kept=dense.params - sum(saved.values()),
         macs_dense=dense.macs,
-        macs=dense.macs - sum(dense.layer_macs[name] // masks[name].numel() * count for name, count in saved.items()),
+        macs=dense.macs
+        - sum(dense.layer_macs[name] // left[f"{name}.weight"].numel() * count for name, count in of_weights.items()),
         weights_pruned=_share(pruned.values()),
         filters_pruned=_share(weights.flatten(1).all(dim=1) for weights in pruned.values()),
     )

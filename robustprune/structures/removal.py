@@ -51,7 +51,9 @@ def departing(network: nn.Module, groups: Sequence[CoupledGroup], kept: Sequence
     """Return masks of what leaves a network with its filters, by the parameter's name: scale and shift of batch norm,
     and biases, (channels,) each, `True` where they stay.
 
-    Without it a masked filter would go on emitting a constant, and a trainable one, as no smaller network could.
+    Without it a masked filter would go on emitting a constant, and a trainable one, as no smaller network could. A
+    channel of a batch norm that several groups go through leaves only with the last of its filters: the others still
+    need its scale and shift.
 
     Args:
         network: that the groups are of.
@@ -59,14 +61,50 @@ def departing(network: nn.Module, groups: Sequence[CoupledGroup], kept: Sequence
         kept: of every group (decisions,), boolean.
     """
     parameters = dict(network.named_parameters())
-    masks: dict[str, Tensor] = {}
+    needed: dict[str, Tensor] = {}
+    seen: dict[str, Tensor] = {}
     for group, stays in zip(groups, kept, strict=True):
         for layer, members in (*group.filters.items(), *group.norms.items()):
             for name in [f"{layer}.bias", *([f"{layer}.weight"] if layer in group.norms else [])]:
                 if name in parameters:
-                    mask = masks.setdefault(name, torch.ones(len(parameters[name]), dtype=torch.bool))
-                    mask[members.indices] = stays[members.decisions]
-    return {name: mask.to(parameters[name].device) for name, mask in masks.items()}
+                    kept_by = needed.setdefault(name, torch.zeros(len(parameters[name]), dtype=torch.bool))
+                    decided = seen.setdefault(name, torch.zeros_like(kept_by))
+                    kept_by[members.indices] |= stays[members.decisions]
+                    decided[members.indices] = True
+    return {name: (kept_by | ~seen[name]).to(parameters[name].device) for name, kept_by in needed.items()}
+
+
+def unread(
+    network: nn.Module, groups: Sequence[CoupledGroup], kept: Sequence[Tensor], departed: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return masks of the weights that read masked filters alone, by the parameter's name, in the shape of the weights,
+    `True` where they read another: a network without these filters would not have them either.
+
+    They are counted and not set to zero: whatever they are, they multiply a zero.
+
+    Args:
+        network: that the groups are of.
+        groups: whose filters are masked as such.
+        kept: of every group (decisions,), boolean.
+        departed: what `departing` returns for these. A filter whose channel of batch norm stays for others is read.
+    """
+    masks: dict[str, Tensor] = {}
+    for group, stays in zip(groups, kept, strict=True):
+        emits = stays.clone()
+        for layer, members in group.norms.items():
+            scales = departed.get(f"{layer}.weight")
+            if scales is not None:
+                # Members of one decision may lie in several places: one that stays is enough.
+                emits[members.decisions[scales.cpu()[members.indices]]] = True
+        for layer, members in group.readers.items():
+            module, inputs = network.get_submodule(layer), members.indices[~emits[members.decisions]]
+            weight = module.weight
+            assert isinstance(weight, Tensor)
+            name, width = f"{layer}.weight", weight.shape[1]
+            mask = masks.setdefault(name, torch.ones(weight.shape, dtype=torch.bool))
+            # Of a grouped convolution, each group of filters sees inputs of its own.
+            mask.unflatten(0, (getattr(module, "groups", 1), -1))[inputs // width, :, inputs % width] = False
+    return {name: mask.to(network.get_parameter(name).device) for name, mask in masks.items()}
 
 
 @torch.no_grad()

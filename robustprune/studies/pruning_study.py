@@ -19,7 +19,7 @@ from robustprune.plugins import Registry, identities
 from robustprune.structures import SCOPES, STRUCTURES, Masks, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
-from robustprune.structures.removal import ChannelCounts, channel_counts, departing, kept_decisions, remove
+from robustprune.structures.removal import ChannelCounts, channel_counts, departing, kept_decisions, remove, unread
 from robustprune.studies.on_device import held_device, on_device
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
@@ -52,16 +52,23 @@ class Pruned(NamedTuple):
         masks: of each pruned layer's weights, by the layer's name; none where channels left the network.
         channels: how many there are left, where whole ones were pruned.
         departed: masks of what left with filters that are masked as such, by the parameter's name.
+        unread: masks of the weights that read such filters alone, likewise.
     """
 
     masks: Masks
     channels: ChannelCounts | None
     departed: Masks = {}  # noqa: RUF012 (never changed)
+    unread: Masks = {}  # noqa: RUF012 (never changed)
 
     @property
     def held(self) -> Masks:
         """All that training holds at zero."""
         return self.masks | self.departed
+
+    @property
+    def gone(self) -> Masks:
+        """What a network without the masked filters would lack besides their weights, by the parameter's name."""
+        return self.departed | self.unread
 
 
 class Retrained(NamedTuple):
@@ -128,6 +135,13 @@ class PruningStudy(Study):
     def has_scores(self, cell: Mapping[str, Any]) -> bool:
         """Say whether a cell's weights are scored: an unpruned network does without."""
         return not self.is_baseline(cell) and cell["ratio"] != 0
+
+    def masks_filters(self, cell: Mapping[str, Any]) -> bool:
+        """Say whether whole filters of a cell's network are pruned and keep their place in it, as zeros."""
+        if not self.has_scores(cell):
+            return False
+        structure = STRUCTURES[str(cell["structure"])]
+        return structure.coupled and not structure.removes
 
     def scored(
         self,
@@ -227,10 +241,12 @@ class PruningStudy(Study):
         if structure.removes:
             remove(groups, kept)
             return Pruned({}, channel_counts(kept))
+        departed = departing(network, groups, kept)
         pruned = Pruned(
             {name: mask.to(task.device) for name, mask in masks.items()},
             channel_counts(kept) if kept else None,
-            departing(network, groups, kept),
+            departed,
+            unread(network, groups, kept, departed),
         )
         masking.apply(pruned.held, network)
         return pruned

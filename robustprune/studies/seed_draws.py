@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import difflib
+import typing
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 SeedDraw = Literal["data", "scores", "training"]
+
+
+def _checked(given: Any) -> Any:
+    known = typing.get_args(SeedDraw)
+    expected = f"expected a list of some of {', '.join(known)}, each once"
+    if not isinstance(given, list):
+        raise ValueError(f"found {given!r}, {expected}")
+    if not given:
+        raise ValueError(f"found an empty list, with which all seeds would give the same rows, {expected}")
+    for word in given:
+        if word not in known:
+            near = difflib.get_close_matches(str(word), known, n=1)
+            raise ValueError(f"found {word!r}, {expected}{f'; did you mean {near[0]!r}?' if near else ''}")
+        if given.count(word) > 1:
+            raise ValueError(f"found {word!r} {given.count(word)} times, {expected}")
+    return given
+
+
+SeedDraws = Annotated[list[SeedDraw], BeforeValidator(_checked)]
 
 DRAWN: list[SeedDraw] = ["scores", "training"]
 """What a seed draws unless a spec says otherwise; the images are then the same for all."""

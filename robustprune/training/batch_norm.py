@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from robustprune.core.errors import InputError
 from robustprune.task import Task
 
 
@@ -62,6 +63,9 @@ def average_statistics(network: nn.Module, task: Task, batches: Iterable[Tensor]
         network: in any mode, which it keeps.
         task: the network's.
         batches: of inputs, (N, …). Not to be attacked on the way by way of this same network: its statistics move.
+
+    Raises:
+        InputError: there is no batch; the statistics stay what they were.
     """
     norms = tracked(network)
     if not norms:
@@ -73,6 +77,8 @@ def average_statistics(network: nn.Module, task: Task, batches: Iterable[Tensor]
         for total, norm in zip(totals, norms, strict=True):
             total += len(inputs) * _running(norm).double().cpu()
         count += len(inputs)
+    if not count:
+        raise InputError("found no batch of images to average batch norm's statistics over, expected at least one")
     with torch.no_grad():
         for norm, total in zip(norms, totals, strict=True):
             assert norm.running_mean is not None

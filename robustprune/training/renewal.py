@@ -27,6 +27,19 @@ class Renewal(Settings):
     batch_size: int = Field(default=32, ge=2)
 
 
+def capped(settings: Renewal | None, *, images: int) -> list[str]:
+    """Return a sentence where fewer training images are there than a user asks for; else nothing.
+
+    The default is a limit, for data of any size.
+    """
+    if settings is None or settings.images <= images or settings.images == Renewal().images:
+        return []
+    return [
+        f"renewal.images is {settings.images:,}, more than the {counted(images, 'image')} to train on: statistics are "
+        "renewed on all of these"
+    ]
+
+
 def is_due(network: nn.Module, *, steps: int) -> bool:
     """Say whether so many training steps leave more than `FORGOTTEN` of the running averages before them."""
     return remembered(network, steps) > FORGOTTEN

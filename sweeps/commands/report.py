@@ -16,8 +16,16 @@ from rich.console import Console
     metavar="METRIC=NAME",
     help="A column of the sweep's rows, and what FILE.csv calls it. Repeatable.",
 )
+@click.option(
+    "--study",
+    metavar="MODULE:CLASS",
+    help="Import this study, for its pictures. One that an installed package registers needs no mention; no other is "
+    "imported because a stored spec names it.",
+)
 @click.pass_obj
-def report(console: Console, sweeps: tuple[str, ...], against: str | None, columns: tuple[str, ...]) -> None:
+def report(
+    console: Console, sweeps: tuple[str, ...], against: str | None, columns: tuple[str, ...], study: str | None
+) -> None:
     """Write figures and one self-contained HTML page into SWEEP/report.
 
     With OTHER sweeps of the same study, the page compares SWEEP with them instead: settings that differ, means and
@@ -37,11 +45,11 @@ def report(console: Console, sweeps: tuple[str, ...], against: str | None, colum
 
     first, *others = sweeps
     if not others:
-        reports.write_report(first, console, against=against, named=_named(columns, against))
+        reports.write_report(first, console, against=against, named=_named(columns, against), study=study)
     elif against or columns:
         raise click.UsageError(f"--against takes one sweep, found {len(sweeps)}")
     else:
-        comparing.write_comparison(sweeps, console)
+        comparing.write_comparison(sweeps, console, study=study)
 
 
 def _named(columns: tuple[str, ...], against: str | None) -> dict[str, str]:

@@ -6,7 +6,6 @@ import tempfile
 import time
 from typing import Any
 
-import ray
 from ray import tune
 
 from sweeps.engine import cluster, nodes, tasks
@@ -20,7 +19,7 @@ from sweeps.engine.scheduling.searcher import QueueSearcher, Search
 from sweeps.engine.scheduling.stopping import Stopping
 from sweeps.engine.trial import run_trial
 from sweeps.engine.worker import Share
-from sweeps.errors import ClusterError, StoppedError
+from sweeps.errors import StoppedError
 from sweeps.planning.plan import Plan, Trial
 from sweeps.spec import Resources
 from sweeps.storage.leases import Leases
@@ -63,10 +62,12 @@ def execute(
         ClusterError: no node can hold a single trial.
         StoppedError: the storage failed, the study breaks what it declares, or too many rows failed.
     """
-    held = _held(resources, may_grow=may_grow)
+    held = _held(resources)
+    no_room = cluster.check_fits(held, may_wait=may_grow)
+    cluster.let_pend(len(plan.todo))
     queue = Queue(job.sweep, plan.todo, plan.checkpoints, leases, limit=max_concurrent)
     health, saved = Health(), Saved(job.store)
-    live.watch(queue, health, room_is_missing=cluster.slots(held) < 1)
+    live.watch(queue, health, no_room=no_room)
     stopping = Stopping(queue, leases.check, after_failures=stop_after_failures)
     width = resources.workers_per_gpu if "GPU" in held else 1
 
@@ -151,15 +152,10 @@ def _places(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     return tune.PlacementGroupFactory([{}, held], strategy="STRICT_PACK", **options)
 
 
-def _held(resources: Resources, *, may_grow: bool) -> dict[str, float]:
+def _held(resources: Resources) -> dict[str, float]:
     """Return what a trial holds on this cluster."""
     gpus = int(cluster.has_gpus()) if resources.gpus is None else resources.gpus
     held: dict[str, float] = {"CPU": resources.cpus, **({"GPU": gpus} if gpus else {})}
     if resources.accelerator is not None:
         held[f"accelerator_type:{resources.accelerator}"] = A_LITTLE
-    if cluster.slots(held) < 1 and not may_grow:
-        raise ClusterError(
-            f"resources: a trial holds {held}, but the whole cluster has {dict(ray.cluster_resources())}; "
-            "where it grows on demand, say resources.gpus, and the sweep waits for it"
-        )
     return held

@@ -51,7 +51,7 @@ class Live(Callback):
         self._running: dict[str, str] = {}
         self._queue: Queue | None = None
         self._health: Health | None = None
-        self._room_is_missing = False
+        self._no_room = ""
         self.deaths: Counter[str] = Counter()
         self._screen: RichLive | None = None
 
@@ -77,11 +77,9 @@ class Live(Callback):
         """Leave nothing to pickle: Tune keeps its callbacks for a restore that we do not use."""
         return {}
 
-    def watch(self, queue: Queue, health: Health, *, room_is_missing: bool) -> None:
-        """Also show what the trials of a queue wait for (other runs, or a cluster that has to grow first), and which
-        nodes are left out.
-        """
-        self._queue, self._health, self._room_is_missing = queue, health, room_is_missing
+    def watch(self, queue: Queue, health: Health, *, no_room: str = "") -> None:
+        """Also show what the trials of a queue wait for, other runs or room, and which nodes are left out."""
+        self._queue, self._health, self._no_room = queue, health, no_room
 
     def tick(self) -> None:
         """Show that time passes, also while nothing happens."""
@@ -111,7 +109,7 @@ class Live(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Show the trial."""
-        self._room_is_missing = False
+        self._no_room = ""
         self._running[trial.trial_id] = f"{trial.config['trial'].label}: starting"
         self._line()
 
@@ -165,8 +163,8 @@ class Live(Callback):
     def _notes(self) -> list[str]:
         """What is neither progress nor failure, but explains them."""
         notes = [f"{count} × a trial's process died: {why}" for why, count in self.deaths.most_common(MOST_CAUSES)]
-        if self._room_is_missing:
-            notes.append("no node has room for a trial yet; waiting for the cluster to grow")
+        if self._no_room:
+            notes.append(self._no_room)
         notes += self._health.remarks() if self._health is not None else []
         other = self._queue.waits_for() if self._queue is not None else None
         if other is not None:

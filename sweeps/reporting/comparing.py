@@ -26,21 +26,26 @@ _SAID_ELSEWHERE = ("name", "description")
 """Fields of a spec of which nobody needs to be told that they differ."""
 
 
-def write_comparison(locations: Sequence[str], console: Console) -> None:
+def write_comparison(locations: Sequence[str], console: Console, *, study: str | None = None) -> None:
     """Write a page that compares the first sweep with the others into its report; print where it is.
+
+    Args:
+        locations: of the sweeps.
+        console: to print on.
+        study: see `reports.write_report`.
 
     Raises:
         SweepError: there is no such sweep, or they cannot be compared.
     """
-    sweeps = _opened(locations)
+    sweeps = _opened(locations, study)
     first, *others = sweeps
     stem = _stem(sweeps[first], [sweeps[name] for name in others])
     rows = {name: sweep.trusted.rows for name, sweep in sweeps.items()}
-    study, roles = sweeps[first].spec.study, sweeps[first].roles
+    metrics, roles = sweeps[first].metrics, sweeps[first].roles
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
         folder = Path(scratch)
         results, files = [], []
-        for metric, label in study.metrics.items():
+        for metric, label in metrics.items():
             html, drawn = comparison_html(folder, rows, stem=stem, metric=metric, label=label, roles=roles)
             results.append(html + _left_out(sweeps, metric))
             files += drawn
@@ -55,7 +60,7 @@ def write_comparison(locations: Sequence[str], console: Console) -> None:
         publish(sweeps[first], [*files, page], console)
 
 
-def _opened(locations: Sequence[str]) -> dict[str, Sweep]:
+def _opened(locations: Sequence[str], study: str | None) -> dict[str, Sweep]:
     """Return the sweeps by name, or by location where they share a name; the first comes first.
 
     Raises:
@@ -65,7 +70,7 @@ def _opened(locations: Sequence[str]) -> dict[str, Sweep]:
     for index, location in enumerate(locations):
         if places[index] in places[:index]:
             raise SweepError(f"{location}: found the same sweep twice, expected different ones to compare")
-    opened = [open_sweep(location) for location in locations]
+    opened = [open_sweep(location, study) for location in locations]
     first = opened[0]
     keys = [axis for axis in first.roles.axes if axis != first.roles.replicate]
     for other in opened[1:]:

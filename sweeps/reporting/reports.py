@@ -23,6 +23,7 @@ from sweeps.results.literature import load_published
 from sweeps.results.origins import origins_of, with_seconds
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.spec import Spec
+from sweeps.spec.recorded import RecordedStudy
 from sweeps.statistics.analysis import contrasts
 from sweeps.storage import Store
 from sweeps.storage.rows import stage_columns
@@ -65,7 +66,12 @@ def exit_status(plan: Plan) -> int:
 
 
 def write_report(
-    location: str, console: Console, *, against: str | None = None, named: Mapping[str, str] | None = None
+    location: str,
+    console: Console,
+    *,
+    against: str | None = None,
+    named: Mapping[str, str] | None = None,
+    study: str | None = None,
 ) -> None:
     """Write figures and page into `<sweep>/report`; print where they are, and what is not in them.
 
@@ -74,12 +80,13 @@ def write_report(
         console: to print on.
         against: published values to put beside the sweep's, see `results.literature`.
         named: columns of that file that have another name, by metric.
+        study: to import for its pictures, where no installed package registers the one that the stored spec names.
 
     Raises:
         SweepError: there is no such sweep, or the published values cannot be put beside it.
     """
-    sweep = open_sweep(location)
-    study, engine = sweep.spec.study, sweep.spec.engine
+    sweep = open_sweep(location, study)
+    declared, engine = sweep.spec.study, sweep.spec.engine
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
         folder = Path(scratch)
         sections, drawn = _published(folder, sweep, against, named or {}, console) if against else ([], [])
@@ -93,12 +100,12 @@ def write_report(
             baseline=sweep.baseline,
             failures=pd.DataFrame(_flat(sweep)),
             cells=sweep.spec.cells,
-            baselines=study.baselines(sweep.spec.cells),
+            baselines=declared.baselines(sweep.spec.cells),
             spec_text=sweep.spec.to_yaml(),
-            metrics=study.metrics,
-            doubts=study.doubts,
+            metrics=declared.metrics,
+            doubts=declared.doubts,
             description=engine.description,
-            trade_off=study.trade_off,
+            trade_off=declared.trade_off,
             galleries=galleries,
             no_galleries=why_none,
             costs=costs_of(sweep),
@@ -166,6 +173,9 @@ def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
         found = sweep.store.read_table(sweep.spec.name, table, names[row_key])
         return None if found is None else {column: found[column].to_numpy() for column in found.column_names}
 
+    if isinstance(sweep.spec.study, RecordedStudy):
+        name = sweep.spec.engine.study
+        return (), f"{name} is of no installed package, and is imported where --study {name} says so"
     try:
         return sweep.spec.study.galleries(rows.to_pylist(), lines), ""
     except (ValueError, StorageError) as error:

@@ -1,4 +1,6 @@
-"""Values that their own rows do not trust: where the column that doubts a metric is true, it counts as not measured."""
+"""Values that their own rows do not trust: where the column that doubts a metric is true, or says why, it counts as not
+measured.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ def trusted(rows: pd.DataFrame, doubts: Mapping[str, str]) -> pd.DataFrame:
 
     Args:
         rows: of a sweep. Those of before may lack the columns that doubt, or hold null there: these are not in doubt.
-        doubts: which column, of true and false, doubts which column of numbers; see `Study.doubts`.
+        doubts: which column, of true and false or of text, doubts which column of numbers; see `Study.doubts`.
     """
     columns = {metric: rows[metric].mask(_is_doubted(rows, mark)) for metric, mark in _there(rows, doubts)}
     return rows.assign(**columns)
@@ -32,5 +34,6 @@ def _there(rows: pd.DataFrame, doubts: Mapping[str, str]) -> Sequence[tuple[str,
 
 
 def _is_doubted(rows: pd.DataFrame, mark: str) -> pd.Series[bool]:
-    # In a table of text, such as CSV, truth is a word.
-    return rows[mark].map(lambda value: str(value).lower() == "true").astype(bool)
+    # In a table of text, such as CSV, truth is a word, and nothing an empty one.
+    said = rows[mark].map(lambda value: "" if pd.isna(value) else str(value).strip().lower())
+    return ~said.isin(["", "false"])

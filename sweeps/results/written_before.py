@@ -1,16 +1,20 @@
-"""Sweeps whose spec is none any more, such as one whose study has since renamed an axis: read from their rows alone."""
+"""Sweeps read from their rows alone: those whose rows say all there is to know, and those whose spec is none any more,
+such as one whose study has since renamed an axis.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from sweeps.results.roles import of_metadata
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
 from sweeps.storage.metadata import AXES
+from sweeps.storage.rows import load_results
 from sweeps.study import NONE
 
 VERSIONS = {1: "0.1.0"}
@@ -26,6 +30,33 @@ class Before(NamedTuple):
     metrics: tuple[str, ...]
     doubts: Mapping[str, str]
     remark: str
+
+
+class Told(NamedTuple):
+    """Rows that say all of themselves."""
+
+    rows: pd.DataFrame
+    baseline: pd.DataFrame
+    roles: Roles
+    metrics: tuple[str, ...]
+    doubts: Mapping[str, str]
+
+
+def read_told(store: Store, name: str) -> Told | None:
+    """Return the rows of a sweep by what they say of themselves; None where there are none, or they do not say it all.
+
+    Raises:
+        StorageError: a row is damaged, or two are of one cell.
+    """
+    found = store.read_rows(name)
+    known = of_metadata(found.schema.metadata) if found is not None else None
+    if known is None:
+        return None
+    frame = load_results(store.describe(name))
+    # Metrics that are younger than some rows may be younger than all.
+    frame = frame.assign(**{metric: np.nan for metric in known.metrics if metric not in frame})
+    is_baseline = (frame[list(known.roles.axes)] == NONE).any(axis=1)
+    return Told(frame[~is_baseline], frame[is_baseline], known.roles, known.metrics, known.doubts)
 
 
 def read_before(store: Store, name: str) -> Before | None:

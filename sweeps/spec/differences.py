@@ -23,9 +23,11 @@ def differences(texts: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def _completed(text: str) -> str:
-    """Return a stored spec with the fields that are younger than it, at their defaults; as it is if it is none now."""
+    """Return a stored spec with the fields that are younger than it, at their defaults; as it is if it is none now, or
+    of a study that is not here.
+    """
     try:
-        return parse(text, "spec.yaml").to_yaml()
+        return parse(text, "spec.yaml", importing=False).to_yaml()
     except SpecError:
         return text
 

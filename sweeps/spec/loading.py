@@ -113,7 +113,7 @@ def descriptions() -> dict[str, str]:
     found: dict[str, str] = {}
     for name, file in bundled().items():
         try:
-            found[name] = str(_mapping(file.read_text(encoding="utf-8"), name).get("description", ""))
+            found[name] = str(mapping_of(file.read_text(encoding="utf-8"), name).get("description", ""))
         except (SpecError, OSError, UnicodeDecodeError) as error:  # one of another package, which fells no other
             found[name] = f"cannot be read: {error}"
     return found
@@ -133,22 +133,33 @@ def load(name_or_path: str, changes: Sequence[str] = ()) -> Spec:
     return parse(text, source, changes)
 
 
-def parse(text: str, source: str, changes: Sequence[str] = ()) -> Spec:
-    """Validate the text of a spec; `source` names it in messages."""
-    raw = _mapping(text, source)
+def parse(text: str, source: str, changes: Sequence[str] = (), *, importing: bool = True) -> Spec:
+    """Validate the text of a spec.
+
+    Args:
+        text: YAML.
+        source: names it in messages.
+        changes: see `load`.
+        importing: import the study that it names, whatever that is. A spec from a storage is no user's word: see
+            `studies.find`.
+
+    Raises:
+        SpecError: anything in it is wrong.
+    """
+    raw = mapping_of(text, source)
     for change in changes:
         _apply(raw, change)
     try:
-        study_class = find(_study_name(raw))
+        study_class = find(_study_name(raw), importing=importing)
         check_study(study_class, Engine.model_fields)
         own = study_class.Settings.model_fields
         for key in raw:
             if key not in Engine.model_fields and key not in own:
                 raise SpecError(unknown_key(str(key), [*Engine.model_fields, *own]))
-        engine = _validated(Engine, {k: v for k, v in raw.items() if k not in own})
+        engine = validated(Engine, {k: v for k, v in raw.items() if k not in own})
         if engine.name == "checkpoints":
             raise SpecError("name: found 'checkpoints', which is the folder that sweeps share, expected another name")
-        settings = _validated(study_class.Settings, {k: v for k, v in raw.items() if k in own})
+        settings = validated(study_class.Settings, {k: v for k, v in raw.items() if k in own})
         cells = expand(engine.grid, study_class.axes)
         study = study_class(settings)
         row_files.check(study)
@@ -157,7 +168,12 @@ def parse(text: str, source: str, changes: Sequence[str] = ()) -> Spec:
     return Spec(engine=engine, study=study, settings=settings, cells=cells)
 
 
-def _validated(model: type[Fields], settings: dict[str, Any]) -> Fields:
+def validated(model: type[Fields], settings: dict[str, Any]) -> Fields:
+    """Return settings as their model has them.
+
+    Raises:
+        SpecError: anything in them is wrong.
+    """
     try:
         valid = model.model_validate(settings)
     except ValidationError as error:
@@ -187,7 +203,12 @@ def _read(name_or_path: str) -> tuple[str, str]:
         raise SpecError(f"spec {name_or_path!r}: found bytes that are no UTF-8 text, expected a YAML file") from error
 
 
-def _mapping(text: str, source: str) -> dict[str, Any]:
+def mapping_of(text: str, source: str) -> dict[str, Any]:
+    """Return the settings in a YAML text.
+
+    Raises:
+        SpecError: it is none, or holds something else.
+    """
     raw = _yaml(text, source)
     if not isinstance(raw, dict):
         raise SpecError(f"{source}: found {found(raw)}, expected a mapping of settings")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 
@@ -18,8 +19,13 @@ OURS = "robust-pruning-sweeps"
 """The distribution that `sweeps` belongs to; its version is no part of a key, since its stages have their own."""
 
 
-def find(name: str) -> type[Study]:
+def find(name: str, *, importing: bool = True) -> type[Study]:
     """Return the study class of that name.
+
+    Args:
+        name: of an entry point, or `module:Class`.
+        importing: import a module that is named so. Else it counts only if this process has imported it already: the
+            name may be from a storage that others write to.
 
     Raises:
         SpecError: there is no such study, or the package that has it is broken.
@@ -28,6 +34,14 @@ def find(name: str) -> type[Study]:
     points = registered()
     if name in points:
         return _loaded(points[name])
+    if attribute and not importing:
+        module = sys.modules.get(module_name)
+        if module is None or attribute not in vars(module):
+            raise SpecError(
+                f"study: found {name!r} in a storage, which is of no installed package, expected a registered study: "
+                "no other is imported because a file says so"
+            )
+        return _checked(vars(module)[attribute], name)
     if attribute:
         try:
             found = getattr(importlib.import_module(module_name), attribute)

@@ -77,6 +77,7 @@ def at_equal(
     check_measured(rows, against, roles, what="against")
     if against == metric:
         raise ValueError(f"against: found the metric {metric!r} itself, expected another column")
+    _check_varies(rows, against)
     families = _families(rows, metric=metric, against=against, roles=roles)
     lowest = floor.of(rows, metric=metric, roles=roles)
     beside = roles_at(against, roles)
@@ -84,6 +85,13 @@ def at_equal(
     nowhere = table[against].isna()
     table.loc[nowhere, "note"] = f"not tested: no value of {against} lies within the curves of both"
     return table
+
+
+def _check_varies(rows: pd.DataFrame, against: str) -> None:
+    values = finite(rows[against]).dropna().unique()
+    if len(values) < 2:
+        found = f"{values[0]:g} in every row that has one" if len(values) else "no number in any row"
+        raise ValueError(f"against {against!r}: found {found}, expected at least two values between which curves run")
 
 
 def roles_at(against: str, roles: Roles) -> Roles:

@@ -27,11 +27,12 @@ print(is_token_auth_enabled())
         ("192.0.2.1:6379", True, None, True),
         ("192.0.2.1:6379", False, None, False),
         ("192.0.2.1:6379", True, "disabled", False),
-        ("", True, None, False),
+        ("", False, None, True),
+        ("", True, "disabled", False),
     ],
-    ids=["auto", "address", "no token", "disabled by the user", "private"],
+    ids=["auto", "address", "no token", "disabled by the user", "private", "private, disabled by the user"],
 )
-def test_a_token_is_used_where_there_is_one_and_a_cluster_to_join(
+def test_a_token_is_used_where_there_is_a_cluster_to_join_that_has_one_and_by_a_private_ray(
     tmp_path: Path, address: str, has_token: bool, mode: str | None, used: bool
 ) -> None:
     if has_token:
@@ -42,3 +43,5 @@ def test_a_token_is_used_where_there_is_one_and_a_cluster_to_join(
     command = [sys.executable, "-c", SAY_MODE, address]
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert said.strip() == str(used)
+    # A private one keeps its own to itself.
+    assert (tmp_path / ".ray" / "auth_token").exists() == has_token

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import ray
 
 from sweeps.engine import cluster
@@ -15,14 +13,7 @@ def connect() -> None:
     """Connect this process, if it is not."""
     if not ray.is_initialized():
         cluster.set_environment(None)
-        ray.init(
-            address="local",
-            num_cpus=CPUS,
-            num_gpus=0,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        cluster.start_private(num_cpus=CPUS, num_gpus=0)
 
 
 def leave() -> None:

@@ -57,17 +57,15 @@ def test_after_these_the_process_is_as_good_as_before(text: str) -> None:
 
 def test_what_led_to_an_error_counts_and_what_a_study_says_itself() -> None:
     assert is_device_lost(DeviceError("the card is gone"))
-    try:
+    with pytest.raises(ValueError, match="tidying") as tidying:
         try:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         finally:
             raise ValueError("while tidying up")
-    except ValueError as error:
-        assert is_device_lost(error)
-    try:
+    assert is_device_lost(tidying.value)
+    with pytest.raises(MemoryError) as memory:
         try:
             raise RuntimeError("CUDA error: out of memory")
         except RuntimeError as error:
             raise MemoryError("score ran out of memory on the device") from error
-    except MemoryError as error:
-        assert not is_device_lost(error)
+    assert not is_device_lost(memory.value)

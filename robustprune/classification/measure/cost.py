@@ -23,6 +23,7 @@ def measure_cost(
     dense: Classifier,
     image_size: int,
     timing: TimingSettings,
+    gone: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Any]:
     """Return columns of a row: what is left of the unpruned classifier, and the time that one image takes either.
 
@@ -32,13 +33,14 @@ def measure_cost(
         dense: the classifier before it was pruned, in eval mode, on the same device.
         image_size: side of the square image, in pixels.
         timing: how often each is timed.
+        gone: see `cost`.
     """
     device = dense.mean.device
     image = torch.rand(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
     networks = pruned, dense, copy.deepcopy(dense)
     with torch.inference_mode():
         compared = compare(*(partial(network, image) for network in networks), settings=timing, device=device)
-    before, left = size(dense, image), cost(pruned, masks, image)
+    before, left = size(dense, image), cost(pruned, masks, image, gone=gone)
     return {
         "params_total": before.params,
         "params_kept": left.params_kept,

@@ -15,7 +15,7 @@ from robustprune.attacks.norms import NORMS
 from robustprune.classification.classifier import Classifier
 from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.measure.attacks import ball_attacks, label, least_attack
-from robustprune.classification.measure.flags import attacks_disagree, ddn_at_floor, least_norm
+from robustprune.classification.measure.flags import attacks_disagree, ddn_at_floor, is_floor, least_norm
 from robustprune.classification.measure.minimum_norm import minimum_norm
 from robustprune.classification.measure.perturbations import (
     Perturbations,
@@ -72,6 +72,7 @@ ROBUSTNESS: dict[str, type] = {
     "attacks_disagree": str,
     "attack_success": float,
     "ddn_at_floor": str,
+    "median_l2_at_floor": bool,
     **{f"median_{norm}": float for norm in NORMS},
     **{f"median_{norm}_{end}": float for norm in NORMS for end in ("low", "high")},
     **{f"median_{norm}_right": float for norm in NORMS},
@@ -85,12 +86,19 @@ ROBUSTNESS: dict[str, type] = {
 `accuracy_adv` is the worst of all attacks within the ball, image by image; `accuracy_adv_ce` and `accuracy_adv_dlr` are
 those on the cross-entropy and on the difference of logits ratio alone, None where there is none. `zero_gradients` is
 the share of pixels without one under the first of them. `attacks_disagree` and `ddn_at_floor` say in words why figures
-are doubtful; see `flags`. `median_l2_low` and `_high` are the ends of a 95% interval over images.
+are doubtful, `median_l2_at_floor` whether the median is; see `flags` and `DOUBTS`. `median_l2_low` and `_high` are the
+ends of a 95% interval over images.
 
 Of the images drawn for them they attack those that are classified rightly, `images_attacked` in number:
 `attack_success` is the share of these that the least successful attack fools, and `median_l2_right` the median of their
 distances; `median_l2` is over all images drawn. Passes are per attacked image.
 """
+
+DOUBTS = {
+    "accuracy_adv": "attacks_disagree",
+    **dict.fromkeys(("median_l2", "median_l2_low", "median_l2_high"), "median_l2_at_floor"),
+}
+"""Which column says that another one's value is not to be trusted, as that of timing in `core.timing`."""
 
 PERTURBATIONS: dict[str, type] = {
     "attack": str,
@@ -144,6 +152,8 @@ def evaluate(classifier: Classifier, images: LabelledImages, *, settings: Evalua
     )
     together = smallest(list(found.values()))
     worst = robust.stays.double().mean().item()
+    ddn = next((each for each in settings.distances if isinstance(each, DdnSettings)), None)
+    middles = medians(together, images=len(chosen))
     columns: dict[str, float | int | str | None] = {
         "accuracy_clean": robust.right.double().mean().item(),
         "accuracy_adv": worst,
@@ -152,10 +162,9 @@ def evaluate(classifier: Classifier, images: LabelledImages, *, settings: Evalua
         "zero_gradients": robust.zero_gradients,
         "attacks_disagree": attacks_disagree(robust.alone, worst, **_beyond(settings, found, robust.stays[chosen])),
         "attack_success": success_rate(list(found.values())),
-        "ddn_at_floor": next(
-            (ddn_at_floor(each, found["ddn"]) for each in settings.distances if isinstance(each, DdnSettings)), None
-        ),
-        **medians(together, images=len(chosen)),
+        "ddn_at_floor": None if ddn is None else ddn_at_floor(ddn, found["ddn"]),
+        "median_l2_at_floor": is_floor(middles["median_l2"], ddn),
+        **middles,
         **median_intervals(together, images=len(chosen), generator=generator_for(seed, "intervals")),
         **{f"{name}_right": value for name, value in medians(together, images=len(together.index)).items()},
         "images_attacked": len(together.index),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,17 +48,30 @@ def attacks_disagree(
 def ddn_at_floor(settings: DdnSettings, found: Perturbations) -> str | None:
     """Return how many images DDN fooled at the least norm that its steps can reach, if those are a tenth or more.
 
-    They may be nearer than it tells, and the median with them.
+    They may be nearer than it tells; where they are half of all, so is the median (`is_floor`).
 
     The norm starts at `init_norm`, grows by `gamma` after the image as it is, which does not fool, and shrinks by
     `gamma` with every step that does; the last is not looked at.
     """
-    least = settings.init_norm * (1 + settings.gamma) * (1 - settings.gamma) ** max(0, settings.steps - 2)
+    least = floor_of(settings)
     count = int((found.l2 <= least * (1 + 1e-3)).sum())
     if not count or count < FEWEST * len(found.l2):
         return None
     reach = f"{settings.steps} steps from {settings.init_norm:g} reach"
     return f"{count} of {len(found.l2)} at {least:.3g}, the least that {reach}"
+
+
+def floor_of(settings: DdnSettings) -> float:
+    """Return the least norm that DDN's steps can reach."""
+    return settings.init_norm * (1 + settings.gamma) * (1 - settings.gamma) ** max(0, settings.steps - 2)
+
+
+def is_floor(median: float | None, settings: DdnSettings | None) -> bool:
+    """Say whether a median of L2 distances is that norm: more steps would have found a smaller one.
+
+    With fewer than half of the images there, and `ddn_at_floor` to tell, the median is what it is.
+    """
+    return median is not None and settings is not None and math.isclose(median, floor_of(settings), rel_tol=1e-3)
 
 
 def least_norm(settings: Any) -> str | None:

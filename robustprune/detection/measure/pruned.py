@@ -26,6 +26,7 @@ def measure_pruned(
     dense: AnchorDetector,
     image_size: int,
     timing: TimingSettings,
+    gone: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Any]:
     """Return columns of a row; times are of the fastest engine, in turns with the unpruned detector in its own.
 
@@ -37,6 +38,7 @@ def measure_pruned(
         dense: the detector before it was pruned, on the same device.
         image_size: side of the square image, in pixels.
         timing: how often each is timed.
+        gone: see `cost`.
     """
     device = next(detector.parameters()).device
     image = torch.rand(1, detector.channels, image_size, image_size, generator=torch.Generator().manual_seed(0))
@@ -58,7 +60,7 @@ def measure_pruned(
         **compared.columns(),
         "engine": own.name,
         "device": device_name(device),
-        **cost(detector, masks, image)._asdict(),
+        **cost(detector, masks, image, gone=gone)._asdict(),
         "params_compact": smaller.params,
         "macs_compact": smaller.macs,
     }

@@ -16,11 +16,12 @@ from robustprune.core.errors import InputError
 from robustprune.methods import INITIALIZERS
 from robustprune.structures import STRUCTURES
 from robustprune.studies.classification.settings import TRAININGS, ClassificationSettings, Statistics, Weights
+from robustprune.training.renewal import capped
 from sweeps.study import Cell
 
 
-def check_images(settings: ClassificationSettings) -> None:
-    """Read the images, and see that there are enough of them.
+def check_images(settings: ClassificationSettings) -> list[str]:
+    """Read the images, and see that there are enough of them; return a sentence where a setting asks for more.
 
     Raises:
         InputError: there are too few, or they cannot be read.
@@ -35,6 +36,7 @@ def check_images(settings: ClassificationSettings) -> None:
         )
     if settings.initializers.hydra.batch_size < 2:  # type: ignore[attr-defined]
         raise InputError("initializers.hydra.batch_size: found 1, expected at least 2, for batch norm")
+    return capped(settings.renewal, images=left)
 
 
 def check_channels(settings: ClassificationSettings, cells: Sequence[Cell]) -> list[str]:

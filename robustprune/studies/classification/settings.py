@@ -16,7 +16,7 @@ from robustprune.core.settings import Settings
 from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.studies.classification.training import Retraining, SgdTraining
-from robustprune.studies.seed_draws import SeedDraw, drawn_inputs, seed_draws_field
+from robustprune.studies.seed_draws import SeedDraws, drawn_inputs, seed_draws_field
 from robustprune.training import Renewal
 
 TRAININGS = ("standard", "adversarial")
@@ -125,7 +125,7 @@ class ClassificationSettings(Settings):
     )
     initializers: InitializerSettings = InitializerSettings()
     evaluation: Evaluation
-    seed_draws: list[SeedDraw] = seed_draws_field()
+    seed_draws: SeedDraws = seed_draws_field()
     threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")
 
     def given(self, model: str, training: str) -> Weights | None:

@@ -15,16 +15,18 @@ from robustprune.classification import networks
 from robustprune.classification.classifier import NORMALISATIONS, Classifier
 from robustprune.classification.data import DATASETS
 from robustprune.classification.losses import LOSSES
+from robustprune.classification.measure import evaluation
 from robustprune.classification.measure.cost import measure_cost
 from robustprune.classification.measure.evaluation import PERTURBATIONS, ROBUSTNESS
 from robustprune.classification.networks.by_name import NETWORKS
 from robustprune.classification.task import CPU, ClassificationTask
 from robustprune.classification.weights.fitting import Loaded
+from robustprune.core import timing
 from robustprune.core.arrays import Arrays, to_arrays
 from robustprune.core.devices import in_full_precision
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
-from robustprune.core.timing import DOUBTS, TIME_COLUMNS
+from robustprune.core.timing import TIME_COLUMNS
 from robustprune.plugins import identities
 from robustprune.structures.removal import channel_counts
 from robustprune.studies.caveats import seeds_vary, short_retraining
@@ -48,8 +50,8 @@ from sweeps.study import NONE, Axis, Cell, Stage, TradeOff, Workload
 MODEL = Axis("model", str)
 TRAINING = Axis("training", str, choices=TRAININGS)
 
-PRETRAIN_VERSION, ROW_VERSION = 2, 2
-"""Raised when the same settings give other checkpoints or rows; CHANGELOG.md says how."""
+PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 3
+"""Raised when the same settings give other checkpoints, rows, or rows of masked filters; CHANGELOG.md says how."""
 
 _DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary", "seed_draws")
 
@@ -94,7 +96,7 @@ class ClassificationStudy(PruningStudy):
         "macs": "multiply–accumulates per image",
         "speedup": "speed-up over the unpruned classifier (×)",
     }
-    doubts: ClassVar = DOUBTS
+    doubts: ClassVar = timing.DOUBTS | evaluation.DOUBTS
     trade_off: ClassVar = TradeOff(
         title="Robustness against time",
         explanation=(
@@ -120,12 +122,12 @@ class ClassificationStudy(PruningStudy):
                 or a package is missing.
         """
         remarks = self.check_methods(cells, LOSSES, DATASETS, NETWORKS)
-        evaluation, classes = self.settings.evaluation, len(self.settings.dataset.classes)
-        for attack in (evaluation.attack, *evaluation.distances):
+        measuring, classes = self.settings.evaluation, len(self.settings.dataset.classes)
+        for attack in (measuring.attack, *measuring.distances):
             attacks.check(attack, classes=classes)
         for model in dict.fromkeys(str(cell["model"]) for cell in cells):
             networks.check_image_size(model, self.settings.dataset.image_size)
-        checks.check_images(self.settings)
+        remarks += checks.check_images(self.settings)
         remarks += checks.check_channels(self.settings, cells)
         return remarks + checks.check_weights(self.settings, cells, functools.partial(self._task, device=CPU))
 
@@ -174,7 +176,8 @@ class ClassificationStudy(PruningStudy):
             inputs = inputs | (identities(structure_entry(str(cell["structure"]))) if pruned else {})
             fields = (*_DATA, "retrain", "renewal", "evaluation")
             axes = tuple(axis.name for axis in self.axes)
-            return Stage(axes, inputs, version=ROW_VERSION, fields=fields, reads=("pretrain", "score"))
+            version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
+            return Stage(axes, inputs, version=version, fields=fields, reads=("pretrain", "score"))
         assert name == "score"
         return self.scored(
             cell,
@@ -263,6 +266,7 @@ class ClassificationStudy(PruningStudy):
             **measure_cost(
                 classifier,
                 pruned.masks,
+                gone=pruned.gone,
                 dense=task.restored(checkpoint),
                 image_size=settings.dataset.image_size,
                 timing=settings.evaluation,

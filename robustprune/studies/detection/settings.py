@@ -19,7 +19,7 @@ from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.structures import SCOPES
 from robustprune.studies.detection.training import AdamTraining
-from robustprune.studies.seed_draws import SeedDraw, drawn_inputs, seed_draws_field
+from robustprune.studies.seed_draws import SeedDraws, drawn_inputs, seed_draws_field
 from robustprune.training import Renewal
 
 MOST_IMAGES = 5000
@@ -96,9 +96,11 @@ class DetectionSettings(Settings):
     )
     prune_heads: bool = False
     share_pretraining: bool = Field(
-        default=True, description="one checkpoint per colour and seed; false trains one per trial"
+        default=True,
+        description="one checkpoint per colour and seed; false trains one per trial, all from the same base detector: "
+        "trials of one seed then are no pairs, and analyze wants --design independent",
     )
-    seed_draws: list[SeedDraw] = seed_draws_field()
+    seed_draws: SeedDraws = seed_draws_field()
     threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")
 
     @field_validator("base")

@@ -37,12 +37,14 @@ from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, PruningStudy, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
+from robustprune.training.renewal import capped
 from sweeps.study import NONE, Axis, Cell, Gallery, Lines, Stage, Workload
 
 COLOUR = Axis("colour", str, choices=("rgb", "greyscale"))
 
-PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION = 2, 3, 3
-"""Raised when the same settings give other checkpoints, scores under coupled masks, or rows; CHANGELOG.md says how."""
+PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 3, 3, 4
+"""Raised when the same settings give other checkpoints, scores under coupled masks, rows, or rows of masked filters;
+CHANGELOG.md says how."""
 
 _DATA = ("dataset", "detector", "compute", "loader", "threads")
 _ROBUST = (*_DATA, "attack")
@@ -125,6 +127,7 @@ class DetectionStudy(PruningStudy):
             if check is not None:
                 check(task, detector)
         chosen_images(splits[1], self.settings.detections.images or ())
+        remarks += capped(self.settings.renewal, images=len(splits[0]))
         return [*remarks, *(split.remark for split in splits if split.remark is not None)]
 
     def replication(self, cells: Sequence[Cell]) -> str | None:
@@ -173,7 +176,8 @@ class DetectionStudy(PruningStudy):
                 inputs = self._inputs["baseline"]
                 return Stage((*trial, "ratio"), inputs, version=ROW_VERSION, fields=fields, reads=("base", "score"))
             inputs = self._inputs["evaluate_row"] | identities(structure_entry(structure))
-            return Stage((*trial, "ratio"), inputs, version=ROW_VERSION, fields=fields, reads=("pretrain", "score"))
+            version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
+            return Stage((*trial, "ratio"), inputs, version=version, fields=fields, reads=("pretrain", "score"))
         if self.is_baseline(cell):
             return None
         if name == "pretrain":
@@ -282,6 +286,7 @@ class DetectionStudy(PruningStudy):
             **measure_pruned(
                 detector,
                 pruned.masks,
+                gone=pruned.gone,
                 dense=task.restored(checkpoint),
                 image_size=size,
                 timing=settings.evaluation,

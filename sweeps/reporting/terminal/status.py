@@ -23,8 +23,8 @@ def show(location: str, console: Console) -> int:
     """Print progress and failures of a sweep, running or not; return 0 if it is complete, else 1."""
     try:
         store, name, spec = find_sweep(location)
-    except SpecError:
-        return _show_before(location, console)
+    except SpecError as error:
+        return _show_before(location, console, why=str(error).splitlines()[0])
     cells = {cell_digest(cell) for cell in spec.study.baselines(spec.cells) + spec.cells}
     published = {key.split("-")[0]: at for key, at in store.published_at(name).items()}
     done = published.keys() & cells
@@ -43,14 +43,14 @@ def show(location: str, console: Console) -> int:
     return 0 if len(done) == len(cells) else 1
 
 
-def _show_before(location: str, console: Console) -> int:
-    """Print what there is of a sweep whose spec is none any more; return 1: nothing tells whether it is complete."""
+def _show_before(location: str, console: Console, *, why: str) -> int:
+    """Print what there is of a sweep of whose spec nothing is known; return 1: nothing tells whether it is complete."""
     sweep = open_rows(location)
     store, name = find_store(location)
     failures = list(store.failures(name))
     rows = len(sweep.rows) + len(sweep.baseline)
     console.print(f"{name}: {rows} rows finished, {len(failures)} failed", soft_wrap=True)
-    console.print(sweep.remark, markup=False, soft_wrap=True)
+    console.print(sweep.remark or why, markup=False, soft_wrap=True)
     show_causes(failures, console)
     return 1
 

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from robustprune.attacks import FgsmSettings, PgdSettings, attack_work, configured
-from robustprune.core.operations import Work, measuring, training
+from robustprune.core.operations import AttackWork, Work, measuring, training
 from robustprune.detection.darknet import Detector
 from robustprune.detection.data.samples import Samples
 from robustprune.detection.measure.evaluation import Evaluation, evaluate
@@ -159,3 +159,13 @@ def test_work_is_said_in_words(attack: Any, epochs: int, said: str) -> None:
     told = None if attack is None else attack_work(attack)
     work = training("pretraining", forward=1e9, images=50_000, epochs=epochs, attack=told)
     assert work.description == said
+
+
+def test_attacks_of_as_many_steps_are_told_once() -> None:
+    five, one = attack_work(PgdSettings()), attack_work(ATTACKS[2])
+
+    def said(*attacks: AttackWork) -> str:
+        return measuring(forward=1e9, images=8, timed=0, attacks=attacks).description
+
+    assert said(five, five) == "measuring: 8 images, clean and in 2 times 5 attack steps"
+    assert said(five, one) == "measuring: 8 images, clean and in 5 attack steps and in 1 attack step"

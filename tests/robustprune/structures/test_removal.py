@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from robustprune.classification.classifier import CIFAR10, Classifier
 from robustprune.classification.networks import cifar, preactivation, torchvision_networks
 from robustprune.core.errors import InputError
+from robustprune.inference.cost import cost, size
 from robustprune.structures import SCOPES, draw_masks
-from robustprune.structures.groups import decided_layers
+from robustprune.structures.groups import CoupledGroup, Members, decided_layers
 from robustprune.structures.masks import apply, keep_count
-from robustprune.structures.removal import ChannelCounts, channel_counts, departing, kept_decisions, remove
+from robustprune.structures.removal import ChannelCounts, channel_counts, departing, kept_decisions, remove, unread
 from tests.robustprune.structures.networks import (
     KINDS,
     classifier,
@@ -247,3 +248,54 @@ def test_masked_channels_are_as_good_as_removed_with_all_that_leaves_with_them(k
     # Weights alone would leave constants.
     apply(masks_of, network)
     assert not torch.allclose(network(images()), removed.eval()(images()), atol=1e-3)
+
+
+@pytest.mark.parametrize("kinds", [("plain",), ("depthwise",), ("projected",), ("option A",), KINDS])
+def test_of_masked_channels_as_many_parameters_are_counted_as_stay_when_they_are_removed(
+    kinds: tuple[str, ...],
+) -> None:
+    network = classifier([(kind, 2) for kind in kinds], hidden=6)
+    groups = groups_of(network)
+    masks_of = masks(network, groups, ratio=0.6, scope="layer", scores=drawn(), structure="structured")
+    kept = kept_decisions(groups, masks_of)
+    departed = departing(network, groups, kept)
+    gone = departed | unread(network, groups, kept, departed)
+    counted, removed = cost(network, masks_of, images(), gone=gone), copy.deepcopy(network)
+    remove(groups_of(removed), kept)
+    left = size(removed, images())
+    assert (counted.params_kept, counted.macs) == (left.params, left.macs)
+    assert counted.params_total == parameters(network)
+
+
+class Shared(nn.Module):
+    """Two convolutions that one batch norm normalises, channel by channel, and a reader of either."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 4, 1, bias=False), nn.Conv2d(3, 4, 1, bias=False)
+        self.norm = nn.BatchNorm2d(4)
+        self.read_one, self.read_other = nn.Conv2d(4, 2, 1, bias=False), nn.Conv2d(4, 2, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        read: Tensor = self.read_one(self.norm(self.one(x)))
+        other: Tensor = self.read_other(self.norm(self.other(x)))
+        return read + other
+
+
+def test_a_norm_of_two_groups_keeps_a_channel_for_the_one_that_still_needs_it() -> None:
+    network = Shared()
+    every = Members(torch.arange(4), torch.arange(4))
+    groups = [
+        CoupledGroup(decisions=4, filters={name: every}, readers={f"read_{name}": every}, norms={"norm": every})
+        for name in ("one", "other")
+    ]
+    kept = [torch.tensor([True, True, False, False]), torch.tensor([True, False, True, False])]
+    for order in (slice(None), slice(None, None, -1)):
+        departed = departing(network, groups[order], kept[order])
+        # The channel goes that neither has any more.
+        assert departed.keys() == {"norm.weight", "norm.bias"}
+        assert all(mask.tolist() == [True, True, True, False] for mask in departed.values())
+        # A filter whose channel stays in the norm still emits its constant, and somebody reads that.
+        masks_of = unread(network, groups[order], kept[order], departed)
+        for name in ("read_one.weight", "read_other.weight"):
+            assert masks_of[name][0, :, 0, 0].tolist() == [True, True, True, False]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from tests.robustprune.studies.classification import tiny_study
@@ -105,3 +106,33 @@ def test_a_study_says_so_of_what_it_trains_both_before_and_after(weights: str) -
 
 def test_no_training_at_all_is_said() -> None:
     assert "no training, only" in seeds_vary({"fine-tuning": 0}, ["the data"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "found an empty list, with which all seeds would give the same rows"),
+        (["data", "data"], "found 'data' 2 times"),
+        (["date"], "found 'date'"),
+        (["date"], "did you mean 'data'?"),
+        ("data", "found 'data', expected a list of some of data, scores, training, each once"),
+    ],
+)
+@pytest.mark.parametrize("tiny", [small_study, tiny_study])
+def test_what_seeds_draw_is_refused_where_it_says_nothing_or_something_twice(tiny: Any, given: Any, said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        tiny.study(seed_draws=given)
+    (problem,) = caught.value.errors()
+    assert problem["loc"] == ("seed_draws",)
+    assert said in problem["msg"]
+
+
+@pytest.mark.parametrize(("tiny", "images"), [(small_study, 16), (tiny_study, 32)])
+def test_more_images_to_renew_on_than_there_are_is_said(tiny: Any, images: int) -> None:
+    def said(**renewal: int) -> list[str]:
+        remarks: list[str] = tiny.study(renewal=renewal).check([tiny.cell()])
+        return [each for each in remarks if each.startswith("renewal.images")]
+
+    expected = f"renewal.images is 2,000, more than the {images} images to train on: statistics are renewed on all"
+    assert said(images=2000)[0].startswith(expected)
+    assert said() == said(images=8) == []

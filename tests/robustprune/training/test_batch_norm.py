@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustprune.core.errors import InputError
 from robustprune.training.batch_norm import average_statistics, remembered, statistics_of, tracked
 from tests.robustprune.classification.small import bright_or_dark, task_on
 from tests.robustprune.structures.networks import SIZE, classifier, images
@@ -90,3 +91,11 @@ def test_training_forgets_at_the_rate_of_momentum() -> None:
             slow.train()(torch.zeros(2, 3, 1, 1))
     assert slow.running_mean is not None
     torch.testing.assert_close(slow.running_mean, torch.full((3,), remembered(slow, steps=16)))
+
+
+def test_no_batch_to_average_over_is_said_and_changes_nothing() -> None:
+    network = classifier([("plain", 2)])
+    before = state(network)
+    with pytest.raises(InputError, match="found no batch of images to average batch norm's statistics over"):
+        average_statistics(network, TASK, [])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state(network).items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -126,9 +127,13 @@ def test_a_pretraining_that_gets_on_survives_any_number_of_deaths(toy_here: ToyR
 
 def test_a_trial_that_gets_on_survives_any_number_of_deaths(toy: ToyRun) -> None:
     """Its node goes away in every epoch, as spot machines do."""
+
+    def begun(toy: ToyRun, epoch: int) -> bool:
+        return any(toy.diary.glob(f"pretrain epoch {epoch} *"))
+
     driver = toy.start(*ONE_TRIAL, "epochs=7", "seconds=0.3")
     for epoch in range(2, 8):
-        processes.wait_until(lambda epoch=epoch: list(toy.diary.glob(f"pretrain epoch {epoch} *")), "the next epoch")
+        processes.wait_until(functools.partial(begun, toy, epoch), "the next epoch")
         for pid in processes.descendants(driver.pid):
             if processes.command(pid).startswith("ray::ImplicitFunc"):
                 os.kill(pid, signal.SIGKILL)

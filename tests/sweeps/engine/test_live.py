@@ -125,7 +125,7 @@ def test_a_row_counts_once_however_often_it_is_told(planned: Plan, piped: Consol
 
 def test_a_cluster_that_has_to_grow_is_waited_for_until_a_trial_starts(planned: Plan, piped: Console) -> None:
     sweep = Sweep(Live(planned, piped), planned)
-    sweep.view.watch(SimpleNamespace(waits_for=lambda: None), Health(), room_is_missing=True)  # type: ignore[arg-type]
+    sweep.view.watch(SimpleNamespace(waits_for=lambda: None), Health(), no_room="waiting for the cluster to grow")  # type: ignore[arg-type]
     with sweep.view:
         assert "waiting for the cluster to grow" in text(piped)
         sweep.begin(0)
@@ -135,7 +135,7 @@ def test_a_cluster_that_has_to_grow_is_waited_for_until_a_trial_starts(planned: 
 def test_whom_trials_wait_for_is_said(planned: Plan, piped: Console) -> None:
     view = Live(planned, piped)
     other = Run("toy", "node-7", 42, None, None)
-    view.watch(SimpleNamespace(waits_for=lambda: other), Health(), room_is_missing=False)  # type: ignore[arg-type]
+    view.watch(SimpleNamespace(waits_for=lambda: other), Health())  # type: ignore[arg-type]
     with view:
         pass
     assert text(piped).endswith("some trials wait for another run of this storage, on node-7, process 42\n")

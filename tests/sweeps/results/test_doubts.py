@@ -59,6 +59,12 @@ def test_values_in_doubt_count_as_not_measured_and_nothing_else_does() -> None:
     assert left_out(given, "size", DOUBTS) == ""
 
 
+def test_a_mark_may_be_text_that_says_why() -> None:
+    given = pd.DataFrame({"speed": [1.0, 9.0, 2.0, 3.0], "uneasy": [None, "the fan was loud", "", np.nan]})
+    np.testing.assert_array_equal(trusted(given, DOUBTS)["speed"], [1.0, np.nan, 2.0, 3.0])
+    assert left_out(given, "speed", DOUBTS) == "speed: 1 of 4 rows are left out, which are marked as uneasy"
+
+
 @pytest.mark.parametrize("marks", [{}, {"uneasy": [None, None]}, {"uneasy": [False, False]}])
 def test_rows_of_before_and_rows_without_a_mark_are_used(marks: dict[str, list[object]]) -> None:
     given = pd.DataFrame({"speed": [1.0, 2.0], **marks})

@@ -108,3 +108,16 @@ def test_the_order_of_rows_does_not_matter() -> None:
 def test_a_column_that_cannot_be_equal(against: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         at_equal(rows(LINEAR).assign(word="x"), metric="accuracy", against=against, roles=ROLES)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (3.0, r"against 'size': found 3 in every row that has one, expected at least two values"),
+        (np.nan, r"against 'size': found no number in any row, expected at least two values"),
+        (np.inf, r"against 'size': found no number in any row, expected at least two values"),
+    ],
+)
+def test_a_column_that_does_not_vary_is_refused(values: float, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        compare(rows(LINEAR).assign(size=values))

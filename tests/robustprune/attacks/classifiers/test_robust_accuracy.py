@@ -17,7 +17,7 @@ from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.losses import difference_of_logits_ratio
 from robustprune.classification.measure.attacks import BallAttack, ball_attacks, least_attack
 from robustprune.classification.measure.evaluation import Evaluation, evaluate
-from robustprune.classification.measure.flags import attacks_disagree, ddn_at_floor
+from robustprune.classification.measure.flags import attacks_disagree, ddn_at_floor, floor_of, is_floor
 from robustprune.classification.measure.minimum_norm import minimum_norm
 from robustprune.classification.measure.robust_accuracy import RobustAccuracy, robust_accuracy
 from robustprune.core.errors import DivergedError
@@ -225,3 +225,14 @@ def test_a_row_of_a_network_with_large_logits_carries_both_figures_and_why_they_
     assert float(columns["accuracy_adv_ce"] or 0) > float(columns["accuracy_adv"] or 0) + 0.2
     assert float(columns["accuracy_adv"] or 0) == pytest.approx(float(columns["accuracy_adv_dlr"] or 0), abs=0.05)
     assert "ce alone" in str(columns["attacks_disagree"])
+
+
+@pytest.mark.parametrize(("stuck", "is_doubted"), [(0, False), (8, False), (20, True)])
+def test_a_median_is_in_doubt_where_it_is_the_floor_itself(stuck: int, is_doubted: bool) -> None:
+    settings = DdnSettings(steps=10, init_norm=2.0)
+    least = floor_of(settings)
+    norms_found = torch.tensor([least] * stuck + [least * 3] * (20 - stuck), dtype=torch.float64)
+    assert is_floor(float(norms_found.median()), settings) == is_doubted
+    assert not is_floor(0.0, settings)
+    assert not is_floor(None, settings)
+    assert not is_floor(least, None)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.numpy
 from pydantic import ValidationError
@@ -12,6 +13,8 @@ from robustprune.core.errors import InputError
 from robustprune.methods import INITIALIZERS
 from robustprune.structures import STRUCTURES
 from robustprune.studies.classification.study import ClassificationStudy
+from sweeps.results.doubts import trusted
+from sweeps.spec.conformance import check_study
 from tests.robustprune.studies.classification.tiny_study import SPEC, TRAINING, cell, study
 
 ROW = ("model", "training", "structure", "initializer", "scope", "seed", "ratio")
@@ -294,3 +297,22 @@ def test_the_factor_of_a_schedule_counts_only_where_there_is_one() -> None:
             for decay in (0.5, 0.9)
         ]
         assert (stages[0] != stages[1]) == (schedule == "exponential")
+
+
+def test_doubtful_figures_of_a_row_are_left_out_of_tests() -> None:
+    doubts = ClassificationStudy.doubts
+    assert doubts["accuracy_adv"] == "attacks_disagree"
+    assert doubts["median_l2"] == doubts["median_l2_high"] == "median_l2_at_floor"
+    assert doubts["speedup"] == "timing_doubtful"
+    check_study(ClassificationStudy, ())
+    rows = pd.DataFrame(
+        {
+            "accuracy_adv": [0.5, 0.8],
+            "attacks_disagree": [None, "ce alone 0.825"],
+            "median_l2": [0.1, 0.2],
+            "median_l2_at_floor": [True, False],
+        }
+    )
+    found = trusted(rows, doubts)
+    assert found["accuracy_adv"].isna().tolist() == [False, True]
+    assert found["median_l2"].isna().tolist() == [True, False]

@@ -273,3 +273,20 @@ def test_the_science_knows_nothing_of_the_sweep_and_its_studies_only_what_a_stud
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_row_of_pruned_filters_counts_what_a_smaller_detector_has(checkpoint: Arrays) -> None:
+    own = cell(initializer="magnitude", structure="structured", ratio=0.9)
+    scores = published(study().score(own, checkpoint))
+    row = study().evaluate_row(own, checkpoint, scores)
+    detector = study().task(own).restored(checkpoint)
+    pruned = study().prune(detector, own, scores, task=study().task(own))
+    layers = dict(detector.named_modules())
+    normed = sum(
+        int(pruned.masks[name].flatten(1).any(dim=1).sum()) if name in pruned.masks else len(module.weight)
+        for name, module in detector.named_modules()
+        if isinstance(module, torch.nn.Conv2d) and f"{name.removesuffix('conv')}batch_norm" in layers
+    )
+    # Compaction folds scale and shift into one bias.
+    assert row["params_kept"] == row["params_compact"] + normed
+    assert row["macs"] == row["macs_compact"]

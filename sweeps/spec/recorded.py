@@ -1,0 +1,157 @@
+"""What a study declared when a sweep of it was run, kept beside the stored spec, so that readers need no study.
+
+A stored spec is data, and may name any module. To read it is no reason to import that: `find(…, importing=False)` takes
+what an installed package registers, or what the process has imported already. For all else there is a file `study.json`
+in the sweep's folder, from which `read` makes a study that answers as the sweep's own did, and computes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sweeps.errors import SpecError
+from sweeps.spec.grid import expand
+from sweeps.spec.loading import Engine, Spec, mapping_of, validated
+from sweeps.storage import Store
+from sweeps.study import NONE, Axis, Cell, Stage, Study, TradeOff
+
+_KINDS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+
+Kind = Literal["str", "int", "float", "bool"]
+
+
+class Declared(BaseModel):
+    """The content of `study.json`. What a later version adds is left alone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    axes: dict[str, Literal["str", "int", "float"]]
+    stages: tuple[str, ...]
+    row_axis: str
+    replicate_axis: str
+    panel_axis: str | None
+    pruned: str | None
+    columns: dict[str, Kind]
+    metrics: dict[str, str]
+    doubts: dict[str, str]
+    trade_off: tuple[str, str, str, str] | None
+    baselines: tuple[dict[str, str | int | float], ...]
+    replication: str | None
+    remarks: tuple[str, ...]
+
+
+class Kept(BaseModel):
+    """The settings of a study that is not here, as they are written."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class RecordedStudy(Study):
+    """A study by what it declared; it is asked for no stage."""
+
+    declared: Declared
+
+    def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Return those of the last run."""
+        return [dict(cell) for cell in self.declared.baselines]
+
+    def is_baseline(self, cell: Mapping[str, Any]) -> bool:
+        """Say whether a cell is one of the last run, or has no value of an axis."""
+        return dict(cell) in self.declared.baselines or NONE in cell.values()
+
+    def replication(self, cells: Sequence[Cell]) -> str | None:
+        """Return what was said at the last run."""
+        return self.declared.replication
+
+    def remarks(self, cells: Sequence[Cell]) -> Sequence[str]:
+        """Return what was said at the last run."""
+        return self.declared.remarks
+
+    def stage(self, name: str, cell: Cell) -> Stage | None:
+        """Refuse: keys are not known."""
+        raise ValueError("the study of this sweep is known by what it declared alone")
+
+    def galleries(self, *_: object) -> Any:
+        """Refuse: pictures are the study's own work."""
+        raise ValueError("the study of this sweep is not imported")
+
+
+def write(spec: Spec, store: Store) -> None:
+    """Keep what the study of a spec declares beside the stored spec, in place of what an earlier run kept."""
+    store.files.publish(_place(spec.name), declared(spec).model_dump_json(indent=1).encode() + b"\n", replace=True)
+
+
+def read(store: Store, name: str) -> Spec | None:
+    """Return a stored spec with what its study declared; None where that was not kept, or the two do not fit.
+
+    Nothing is imported.
+
+    Raises:
+        SpecError: the spec is none.
+    """
+    text = store.read_spec(name)
+    try:
+        kept = Declared.model_validate_json(store.files.read(_place(name)))
+    except (FileNotFoundError, ValidationError):
+        return None
+    if text is None:
+        return None
+    source = store.describe(f"{name}/spec.yaml")
+    raw = mapping_of(text, source)
+    try:
+        engine = validated(Engine, {key: value for key, value in raw.items() if key in Engine.model_fields})
+        settings = Kept.model_validate({str(key): raw[key] for key in raw if key not in Engine.model_fields})
+        study = _study(kept, settings)
+        cells = expand(engine.grid, study.axes)
+    except SpecError as error:
+        raise SpecError(f"{source}: {error}") from error
+    return Spec(engine=engine, study=study, settings=settings, cells=cells)
+
+
+def declared(spec: Spec) -> Declared:
+    """Return what the study of a spec declares."""
+    study, cells = spec.study, spec.cells
+    return Declared(
+        axes={axis.name: _name_of(axis.kind) for axis in study.axes},
+        stages=study.stages,
+        row_axis=study.row_axis,
+        replicate_axis=study.replicate_axis,
+        panel_axis=study.panel_axis,
+        pruned=study.pruned,
+        columns={name: _name_of(kind) for name, kind in study.columns.items()},
+        metrics=dict(study.metrics),
+        doubts=dict(study.doubts),
+        trade_off=None if study.trade_off is None else (*study.trade_off,),
+        baselines=tuple(study.baselines(cells)),
+        replication=study.replication(cells),
+        remarks=tuple(study.remarks(cells)),
+    )
+
+
+def _study(kept: Declared, settings: Kept) -> Study:
+    own = {
+        "declared": kept,
+        "axes": tuple(Axis(name, _KINDS[kind]) for name, kind in kept.axes.items()),
+        "stages": kept.stages,
+        "row_axis": kept.row_axis,
+        "replicate_axis": kept.replicate_axis,
+        "panel_axis": kept.panel_axis,
+        "pruned": kept.pruned,
+        "columns": {name: _KINDS[kind] for name, kind in kept.columns.items()},
+        "metrics": kept.metrics,
+        "doubts": kept.doubts,
+        "trade_off": None if kept.trade_off is None else TradeOff(*kept.trade_off),
+    }
+    made: type[Study] = type(RecordedStudy.__name__, (RecordedStudy,), own)
+    return made(settings)
+
+
+def _name_of(kind: type) -> Any:
+    return kind.__name__
+
+
+def _place(name: str) -> str:
+    return f"{name}/study.json"
