@@ -7,6 +7,7 @@ named in the spec as `module:Class`; how it is found is described in `sweeps.spe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -117,6 +118,44 @@ class Progress(Protocol):
         """
 
 
+class DeviceError(Exception):
+    """The device of this process cannot be used any more: the engine ends the process, and tries once elsewhere."""
+
+
+_DEVICE_ERROR = re.compile(r"\b(?:CUDA|CUDA driver|cuDNN|HIP) error: ([^\n]*)")
+_LEAVES_DEVICE_USABLE = re.compile(
+    r"out of memory|ALLOC|NOT_INITIALIZED|busy or unavailable"
+    r"|invalid (argument|configuration|value|resource handle)|INVALID_VALUE|BAD_PARAM|too many resources"
+    r"|operation not supported$|NOT_SUPPORTED|no kernel image|invalid device function|captur"
+)
+"""Of memory, and of calls that were refused before anything ran: these are worth no process. Any other that is told
+with such a prefix is taken to break the device, as do the errors of hardware and of kernels, of which each version of
+CUDA knows more: to start a process in vain costs seconds, and to go on in a broken one costs rows."""
+_BROKEN_DEVICE = re.compile(
+    r"illegal memory access|device-side assert triggered|misaligned address|unspecified launch failure"
+    r"|uncorrectable (ECC|NVLink)|GPU is lost|fallen off the bus|\bXid\b|longer usable"
+    r"|CUDA unknown error|CUDA driver initialization failed|No CUDA GPUs are available|from cudaGetDeviceCount"
+)
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Say whether an error, or one that led to it, means that every later use of this process's device will fail.
+
+    By the messages of CUDA and of PyTorch: the engine imports neither.
+    """
+    known: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in known:
+        known.add(id(link))
+        text = str(link)
+        if isinstance(link, DeviceError) or _BROKEN_DEVICE.search(text):
+            return True
+        if any(not _LEAVES_DEVICE_USABLE.search(what) for what in _DEVICE_ERROR.findall(text)):
+            return True
+        link = link.__cause__ if link.__suppress_context__ else link.__context__
+    return False
+
+
 class NoSettings(BaseModel):
     """A study that has nothing to set."""
 
@@ -136,8 +175,8 @@ class Study:
     `columns`, and under the name of one of `tables` its `Lines`, under that of each of `files` its `Files`.
 
     Stages run in worker processes; equal inputs must give equal results. Anything a user can mend is raised as
-    ValueError with one sentence, and a device whose memory is too small as MemoryError. A stage leaves no memory of its
-    device behind: the next one may run in the same process.
+    ValueError with one sentence, a device whose memory is too small as MemoryError, and one that this process cannot use
+    any more as DeviceError. A stage leaves no memory of its device behind: the next one may run in the same process.
     """
 
     Settings: ClassVar[type[BaseModel]] = NoSettings

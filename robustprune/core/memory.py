@@ -6,9 +6,11 @@ back to the system between pieces of work.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import platform
+import re
 import traceback
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -17,6 +19,20 @@ import torch
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_OUT_OF_MEMORY = re.compile(
+    r"""
+    CUDA\ out\ of\ memory                                     # PyTorch's own allocator
+    | (CUDA|CUDA\ driver|HIP)\ error:\ out\ of\ memory | cudaErrorMemoryAllocation
+    | (CUBLAS|CUDNN|CUSOLVER|CUSPARSE)_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)
+    | CUDNN_STATUS_INTERNAL_ERROR_(HOST|DEVICE)_ALLOCATION_FAILED | CUFFT_ALLOC_FAILED
+    | busy\ or\ unavailable                                   # a context cannot be created beside the others
+    | DefaultCPUAllocator:\ (can't\ allocate|not\ enough)\ memory
+    """,
+    re.VERBOSE,
+)
+"""What libraries say for want of memory. Those of CUDA take theirs when first used, so that one that cannot be
+initialised most often found the device full; should it be broken instead, the next attempt is told so."""
 
 # <malloc.h>
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -36,20 +52,37 @@ def frees_device_memory(work: Callable[P, R]) -> Callable[P, R]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return work(*args, **kwargs)
-        except torch.OutOfMemoryError as error:
-            # Without its traceback: whoever kept the error would keep all tensors of its frames.
-            raise MemoryError(f"{work.__name__} ran out of memory on the device") from error.with_traceback(None)
         except Exception as error:
             # Its lines are worth keeping, so the frames stay, emptied of their local variables. What a closure among
             # them refers to is freed only with the error.
-            traceback.clear_frames(error.__traceback__)
+            link: BaseException | None = error
+            while link is not None:
+                traceback.clear_frames(link.__traceback__)
+                link = link.__context__ if link.__cause__ is None else link.__cause__
+            if is_out_of_memory(error):
+                # Without its traceback: whoever kept the error would keep what those closures refer to.
+                raise MemoryError(f"{work.__name__} ran out of memory on the device") from error.with_traceback(None)
             raise
         finally:
-            if torch.cuda.is_initialized():
-                torch.cuda.empty_cache()
+            # After an error that breaks the device, this fails too, and would hide it.
+            with contextlib.suppress(RuntimeError):
+                if torch.cuda.is_initialized():
+                    torch.cuda.empty_cache()
             return_freed_memory()
 
     return wrapped
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that the device, which may be the CPU, had too little memory: for a tensor, a library
+    or a context; also where it is the cause of another, such as a compiler's.
+    """
+    while True:
+        if isinstance(error, torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(str(error)):
+            return True
+        if error.__cause__ is None:
+            return False
+        error = error.__cause__
 
 
 def reuse_freed_memory() -> None:

@@ -11,9 +11,7 @@ from torch import nn
 
 from robustprune.attacks import ATTACKS, configured
 from robustprune.core.arrays import Arrays, to_arrays
-from robustprune.core.devices import usable_device
 from robustprune.core.errors import InputError
-from robustprune.core.memory import frees_device_memory
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
 from robustprune.methods import INITIALIZERS, NoSettings, Problem, check_scores
@@ -22,6 +20,7 @@ from robustprune.structures import SCOPES, STRUCTURES, Masks, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
 from robustprune.structures.removal import ChannelCounts, channel_counts, departing, kept_decisions, remove
+from robustprune.studies.on_device import held_device, on_device
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
 from robustprune.training import Objective, Renewal, Training, train
@@ -179,7 +178,7 @@ class PruningStudy(Study):
 
     # Stages
 
-    @frees_device_memory
+    @on_device
     def score(self, cell: Cell, checkpoint: Arrays, progress: Progress = NOWHERE) -> Arrays:
         """Score the weights of the checkpoint."""
         name, task = str(cell["initializer"]), self.task(cell)
@@ -313,7 +312,7 @@ class PruningStudy(Study):
 
     def device(self) -> torch.device:
         """Return where stages compute. Only stages ask: planning changes nothing of the process and opens no GPU."""
-        return usable_device(threads=self.settings.threads)
+        return held_device(threads=self.settings.threads)
 
     def robust(self, task: Task, attack: Any, generator: torch.Generator, *, clean_too: bool) -> Objective:
         """Return the objective under an attack."""

@@ -22,7 +22,6 @@ from robustprune.classification.task import CPU, ClassificationTask
 from robustprune.classification.weights.fitting import Loaded
 from robustprune.core.arrays import Arrays, to_arrays
 from robustprune.core.devices import in_full_precision
-from robustprune.core.memory import frees_device_memory
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
 from robustprune.core.timing import DOUBTS, TIME_COLUMNS
@@ -40,6 +39,7 @@ from robustprune.studies.classification.settings import (
     score_inputs,
 )
 from robustprune.studies.classification.work import stage_work
+from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, PruningStudy, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
@@ -205,7 +205,7 @@ class ClassificationStudy(PruningStudy):
 
     # The stages. Each goes on from what its `progress` has, if anything
 
-    @frees_device_memory
+    @on_device
     def pretrain(self, cell: Cell, progress: Progress = NOWHERE) -> Arrays:
         """Train from scratch, adversarially or not, or take the weights given."""
         model, training = str(cell["model"]), str(cell["training"])
@@ -225,7 +225,7 @@ class ClassificationStudy(PruningStudy):
         )
         return to_arrays(classifier.state_dict())
 
-    @frees_device_memory
+    @on_device
     def evaluate_row(
         self, cell: Cell, checkpoint: Arrays, scores: Arrays | None, progress: Progress = NOWHERE
     ) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import torch
 from robustprune.core.arrays import Arrays, to_arrays
 from robustprune.core.devices import in_full_precision
 from robustprune.core.errors import InputError
-from robustprune.core.memory import frees_device_memory
 from robustprune.core.operations import Work
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
@@ -34,6 +33,7 @@ from robustprune.studies.detection.galleries import chosen_images, detection_gal
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
 from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
 from robustprune.studies.detection.work import Scale, scale, scoring_work, stage_work
+from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, PruningStudy, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
@@ -218,7 +218,7 @@ class DetectionStudy(PruningStudy):
 
     # The stages. Each goes on from what its `progress` has, if anything
 
-    @frees_device_memory
+    @on_device
     def base(self, cell: Cell, progress: Progress = NOWHERE) -> Arrays:
         """Train on clean images, or take the weights given."""
         task = self._task("rgb" if self.settings.detector.weights is not None else str(cell["colour"]))
@@ -234,7 +234,7 @@ class DetectionStudy(PruningStudy):
             )
         return to_arrays(detector.state_dict())
 
-    @frees_device_memory
+    @on_device
     def pretrain(self, cell: Cell, base: Arrays, progress: Progress = NOWHERE) -> Arrays:
         """Train adversarially, from the base detector."""
         task = replace(self._task(str(cell["colour"])), data_seed=self.data_seed(cell))
@@ -249,7 +249,7 @@ class DetectionStudy(PruningStudy):
         )
         return to_arrays(detector.state_dict())
 
-    @frees_device_memory
+    @on_device
     def evaluate_row(
         self, cell: Cell, checkpoint: Arrays, scores: Arrays | None, progress: Progress = NOWHERE
     ) -> dict[str, Any]:

@@ -72,6 +72,50 @@ def test_out_of_memory_is_said_in_a_sentence_and_leaves_nothing(device: Device) 
     assert "Tried to allocate 20.00 GiB" in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in https://docs.nvidia.com",
+        "CUDA error: all CUDA-capable devices are busy or unavailable",
+    ],
+)
+def test_libraries_and_contexts_without_memory_are_out_of_memory(device: Device, text: str) -> None:
+    with pytest.raises(MemoryError, match="^pretrain ran out of memory on the device$"):
+        work(device, RuntimeError(text))()
+    assert device.left_at_emptying == [0]
+
+
+def test_a_compiler_that_ran_out_of_memory_is_out_of_memory(device: Device) -> None:
+    error = RuntimeError("backend failed")
+    error.__cause__ = torch.OutOfMemoryError("CUDA out of memory.")
+    with pytest.raises(MemoryError):
+        work(device, error)()
+
+
+def test_the_cpu_can_be_too_small_too(device: Device) -> None:
+    @frees_device_memory
+    def score() -> None:
+        torch.empty(2**58, dtype=torch.uint8)
+
+    with pytest.raises(MemoryError, match="^score ran out"):
+        score()
+
+
+def test_a_broken_device_cannot_be_emptied_and_its_error_comes_through(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", fails)
+    with pytest.raises(ArithmeticError):
+        work(device, ArithmeticError("the first error"))()
+
+
 def test_another_error_comes_through_with_its_lines_but_without_what_they_held(device: Device) -> None:
     @frees_device_memory
     def score() -> None:
