@@ -53,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory(prefix="benchmark-data-") as folder:
         if arguments.coco is None:
-            _draw_coco(Path(folder), arguments.split, count=arguments.images)
+            draw_coco(Path(folder), arguments.split, count=arguments.images)
         figures = measure(
             load_split(arguments.coco or Path(folder), arguments.split),
             detector=arguments.detector,
@@ -132,7 +132,7 @@ def _train(detector: Detector, task: DetectionTask, stream: Iterable[Batch]) -> 
         yield len(images)
 
 
-def _draw_coco(root: Path, split: str, *, count: int) -> None:
+def draw_coco(root: Path, split: str, *, count: int) -> None:
     """Write JPEGs with the detail of photographs, about as large as COCO's, and annotations to them."""
     rng = np.random.default_rng(0)
     (root / split).mkdir()

@@ -11,7 +11,7 @@ from sweeps.results.roles import of_metadata
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
 from sweeps.storage.metadata import AXES
-from sweeps.study import NONE
+from sweeps.study import NONE, Doubts
 
 VERSIONS = {1: "0.1.0"}
 """Which version of the package wrote rows of a schema that do not say so themselves."""
@@ -24,7 +24,7 @@ class Before(NamedTuple):
     baseline: pd.DataFrame
     roles: Roles
     metrics: tuple[str, ...]
-    doubts: Mapping[str, str]
+    doubts: Doubts
     remark: str
 
 

@@ -21,7 +21,7 @@ from robustprune.classification.networks.by_name import NETWORKS
 from robustprune.classification.task import CPU, ClassificationTask
 from robustprune.classification.weights.fitting import Loaded
 from robustprune.core.arrays import Arrays, to_arrays
-from robustprune.core.devices import in_full_precision
+from robustprune.core.devices import PLACE_COLUMNS, in_full_precision
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
 from robustprune.core.timing import DOUBTS, TIME_COLUMNS
@@ -78,7 +78,7 @@ class ClassificationStudy(PruningStudy):
         "retrain_s": float,
         "renew_s": float,
         "evaluate_s": float,
-        "device": str,
+        **PLACE_COLUMNS,
         "threads": int,
         "torch_version": str,
     }
