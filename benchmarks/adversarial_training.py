@@ -19,7 +19,7 @@ import copy
 import sys
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +119,16 @@ def compared(
     }
 
 
+class Loop(Protocol):
+    """A way to train a detector adversarially, under so many steps of an attack."""
+
+    detector: Detector
+    attack_steps: int
+
+    def step(self, images: Tensor, targets: Tensor) -> None:
+        """Train once on a batch."""
+
+
 class Ours:
     """The step of `robustprune.training.loop`."""
 
@@ -136,7 +146,7 @@ class Ours:
         self._optimizer.zero_grad(set_to_none=True)
         images = images.contiguous(memory_format=self._memory_format)
         assignments = assign(targets, self.detector.heads, images.shape[-1])
-        self.objective_of(self.detector, images, assignments).backward()
+        self._objective(self.detector, images, assignments).backward()
         nn.utils.clip_grad_norm_(self.detector.parameters(), CLIP_NORM)
         self._optimizer.step()
 
@@ -201,7 +211,7 @@ def _copy(detector: Detector, memory_format: torch.memory_format) -> Detector:
     return copy.deepcopy(detector).to(memory_format=memory_format)
 
 
-def loss_after(loop: Ours | Textbook, images: Tensor, targets: Tensor, *, steps: int) -> float:
+def loss_after(loop: Loop, images: Tensor, targets: Tensor, *, steps: int) -> float:
     """Return the robust objective, in float32, after so many steps of training."""
     for _ in range(steps):
         loop.step(images, targets)

@@ -61,15 +61,22 @@ def main() -> None:
             batch_size=arguments.batch,
             workers=arguments.workers,
             seconds=arguments.seconds,
+            device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         )
     write(figures, arguments.format)
 
 
 def measure(
-    split: CocoSplit, *, detector: str, image_size: int, batch_size: int, workers: int, seconds: float
+    split: CocoSplit,
+    *,
+    detector: str,
+    image_size: int,
+    batch_size: int,
+    workers: int,
+    seconds: float,
+    device: torch.device,
 ) -> dict[str, Any]:
     """Return the figures: medians of rounds in which all take turns, as other work on the machine comes and goes."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = Samples(split, image_size=image_size, workers=workers)
     cached = Samples(split, image_size=image_size, workers=workers, cache_bytes=2**62)
     trained = Detector.from_cfg(detector, classes=len(split.categories)).train()

@@ -179,7 +179,7 @@ class Study:
 
     Stages run in worker processes; equal inputs must give equal results. Anything a user can mend is raised as
     ValueError with one sentence, a device whose memory is too small as MemoryError, and one that this process cannot
-    use any more as DeviceError. A stage leaves no memory of its device behind: the next one may run in the same process.
+    use any more as DeviceError. A stage leaves no memory of its device in use: the next may run in the same process.
     """
 
     Settings: ClassVar[type[BaseModel]] = NoSettings
