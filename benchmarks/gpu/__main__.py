@@ -22,19 +22,19 @@ from benchmarks.gpu.process import Worker
 from benchmarks.gpu.tables import as_json, as_markdown
 
 PARTS = (
-    Part("device", "about:run", least=0, most=30),
-    Part("parity", "parity:run", least=20, most=120),
-    Part("out of memory", "memory:survival", least=15, most=60),
-    Part("step", "steps:eager", least=30, most=120),
+    Part("device", "benchmarks.gpu.about:run", least=0, most=30),
+    Part("parity", "benchmarks.gpu.parity:run", least=20, most=120),
+    Part("out of memory", "benchmarks.gpu.memory:survival", least=15, most=60),
+    Part("step", "benchmarks.gpu.steps:eager", least=30, most=100),
     tiny_sweep.PART,
-    Part("memory", "memory:batches", least=20, most=60),
-    Part("teraflops", "pace:teraflops", least=15, most=60),
-    Part("timing null", "engines:null", least=15, most=45),
-    Part("determinism", "determinism:run", least=15, most=60),
-    Part("engines", "engines:speedups", least=15, most=60),
-    Part("loader", "pace:loader", least=20, most=45),
-    Part("CUDA graph", "steps:graphed", least=15, most=45),
-    Part("compiled step", "steps:compiled", least=60, most=240),
+    Part("memory", "benchmarks.gpu.memory:batches", least=20, most=60),
+    Part("teraflops", "benchmarks.gpu.pace:teraflops", least=15, most=60),
+    Part("timing null", "benchmarks.gpu.engines:null", least=10, most=40),
+    Part("CUDA graph", "benchmarks.gpu.steps:graphed", least=15, most=40),
+    Part("determinism", "benchmarks.gpu.determinism:run", least=15, most=45),
+    Part("engines", "benchmarks.gpu.engines:speedups", least=15, most=45),
+    Part("loader", "benchmarks.gpu.pace:loader", least=30, most=60),
+    Part("compiled step", "benchmarks.gpu.steps:compiled", least=45, most=240),
 )
 """In order of their worth, after what the device is."""
 
@@ -88,7 +88,7 @@ def run(
             if seconds <= 0 or seconds < spared * part.least:
                 cause = f"{max(0.0, seconds):.0f} s were left of {budget:.0f}, and it takes {part.least:.0f} at least"
                 results.append(Result(part.name, "not run", 0.0, cause=cause))
-            elif part is tiny_sweep.PART:
+            elif part.name == tiny_sweep.PART.name:
                 # Whatever memory this process has in use, the sweep's own processes have not.
                 worker.end()
                 results.append(tiny_sweep.run(device, seconds=seconds))

@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.gpu.figures import Bench, Figure
 from benchmarks.inference import difference, protocol, prune, random_detector
 from robustprune.core.devices import in_full_precision
-from robustprune.core.timing import compare, take_turns
+from robustprune.core.timing import TimingSettings, compare, take_turns
 from robustprune.detection.darknet.compact.compaction import compact
 from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
 from robustprune.inference.engine import Engine
@@ -25,14 +25,14 @@ def speedups(bench: Bench) -> Iterator[Figure]:
     """Yield every engine's speed-up over the unpruned detector, and how far its outputs are from the masked one's."""
     image = _image(bench)
     with in_full_precision():
-        dense = dense_engine(random_detector(bench.sizes.detector, image), image)
+        dense = dense_engine(random_detector(bench.sizes.small_detector, image), image)
         for structure in ("structured", "unstructured"):
             for ratio in RATIOS:
                 yield from _engines(bench, image, dense, structure, ratio)
 
 
 def _engines(bench: Bench, image: Tensor, dense: Engine, structure: str, ratio: float) -> Iterator[Figure]:
-    detector = random_detector(bench.sizes.detector, image)
+    detector = random_detector(bench.sizes.small_detector, image)
     prune(detector, structure, ratio)
     with torch.inference_mode():
         network = compact(detector)
@@ -59,9 +59,9 @@ def null(bench: Bench) -> Iterator[Figure]:
     dense = dense_engine(random_detector(config, image), image)
     with torch.inference_mode():
         networks = [dense._replace(network=copy.deepcopy(dense.network)).on(image) for _ in range(3)]
-        found = []
+        settings, found = TimingSettings(**bench.sizes.timing), []
         while len(found) < bench.sizes.comparisons and (bench.left > 0 or not found):
-            found.append(compare(*networks, settings=bench.sizes.timing, device=image.device))
+            found.append(compare(*networks, settings=settings, device=image.device))
     medians = [each.speedup.median for each in found]
     covered = sum((low or 0.0) <= 1 <= (high or 2.0) for _, low, high in (each.speedup for each in found))
     yield Figure("equal networks: comparisons", len(found))

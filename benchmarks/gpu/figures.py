@@ -1,13 +1,14 @@
-"""What a part of the benchmark is handed, and what it tells: plain values, which travel between processes."""
+"""What a part of the benchmark is handed, and what it tells: plain values, which travel between processes.
+
+PyTorch is imported where a part runs, and not here: it takes seconds.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
-
-from robustprune.core.timing import TimingSettings
+from typing import Any, Literal, NamedTuple
 
 Value = str | int | float | bool | None
 
@@ -37,7 +38,7 @@ class Sizes(NamedTuple):
     images: int
     seconds: float
     comparisons: int
-    timing: TimingSettings
+    timing: Mapping[str, Any]
 
 
 ON_GPU = Sizes(
@@ -54,7 +55,7 @@ ON_GPU = Sizes(
     images=128,
     seconds=1.0,
     comparisons=10,
-    timing=TimingSettings(),
+    timing={},
 )
 
 ON_CPU = Sizes(
@@ -71,7 +72,7 @@ ON_CPU = Sizes(
     images=8,
     seconds=0.1,
     comparisons=2,
-    timing=TimingSettings(timing_repeats=6, timing_warm_up=1, timing_most=1),
+    timing={"timing_repeats": 6, "timing_warm_up": 1, "timing_most": 1},
 )
 
 
@@ -104,7 +105,7 @@ class Part(NamedTuple):
 
     Attributes:
         name: of a user's.
-        run: `module:function` within this package, imported where it runs alone: parts break each by itself.
+        run: `module:function`, imported where it runs alone: each part breaks by itself.
         least: seconds on a GPU without which it is not begun.
         most: seconds after which it is cut short, so that later parts have their turn.
     """

@@ -19,6 +19,9 @@ GIB = 2**30
 IMPOSSIBLE = 2**58
 """Bytes that no machine has."""
 
+LEFT_OVER = 128 * 2**20
+"""Bytes that are too few for a step on 64 images."""
+
 
 def batches(bench: Bench) -> Iterator[Figure]:
     """Yield peaks of memory over the batch size, and the largest batch that can be trained on.
@@ -127,13 +130,15 @@ def _asking_too_much(problem: Problem) -> None:
 
 
 def _with_a_full_device(problem: Problem) -> None:
-    trainer = Trainer(problem)
+    trainer, batch = Trainer(problem), problem.batch(64)
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(problem.task.device)
-    # All but what a step of one image might do with.
-    filling = [torch.empty(max(0, free - 64 * 2**20), dtype=torch.uint8, device=problem.task.device)]
-    trainer.step(problem.batch(64))
+    try:
+        filling = torch.empty(max(0, free - LEFT_OVER), dtype=torch.uint8, device=problem.task.device)
+    except torch.OutOfMemoryError:
+        raise RuntimeError("the device could not be filled, so that nothing was shown") from None
+    trainer.step(batch)
     torch.cuda.synchronize()
     del filling
 
@@ -179,6 +184,7 @@ def _repeated(problem: Problem, count: int) -> Any:
 
 
 def _allocated(device: str) -> float:
+    gc.collect()
     return 0.0 if device == "cpu" else torch.cuda.memory_allocated(device) / GIB
 
 

@@ -14,8 +14,6 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-import torch
-
 from benchmarks.gpu.figures import Bench, Figure, Part, Result, Sizes
 
 GRACE = 15.0
@@ -90,8 +88,8 @@ def _serve(connection: Connection, device: str, sizes: Sizes) -> None:
     # Read when cuBLAS is first used; without it, its results may differ from run to run.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if device == "cpu":
-        # Small work is not worth more, and cores may be shared.
-        torch.set_num_threads(1)
+        # Small work is not worth more threads, and cores may be shared; PyTorch reads it when it is imported.
+        os.environ["OMP_NUM_THREADS"] = "1"
     while True:
         try:
             path, seconds = connection.recv()
@@ -103,7 +101,7 @@ def _serve(connection: Connection, device: str, sizes: Sizes) -> None:
 def _outcome(connection: Connection, path: str, bench: Bench) -> tuple[str, str]:
     module, _, function = path.partition(":")
     try:
-        run = getattr(importlib.import_module(f"benchmarks.gpu.{module}"), function)
+        run = getattr(importlib.import_module(module), function)
         for figure in run(bench):
             connection.send(("figure", tuple(figure)))
             if bench.left < 0:
