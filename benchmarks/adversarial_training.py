@@ -19,7 +19,7 @@ import copy
 import sys
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -51,22 +51,48 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     detector = Detector.from_cfg(arguments.detector).to(device)
-    images, targets = _batch(arguments.batch, arguments.image_size, detector.heads[0].classes, device)
-    textbook = _Textbook(detector, arguments.attack_steps)
-    textbook_loss = _loss_after(textbook, images, targets, steps=arguments.loss_steps)
+    images, targets = random_batch(arguments.batch, arguments.image_size, detector.heads[0].classes, device)
+    textbook = Textbook(detector, arguments.attack_steps)
+    textbook_loss = loss_after(textbook, images, targets, steps=arguments.loss_steps)
+    about = {"detector": arguments.detector, "image_size": arguments.image_size, "batch": arguments.batch}
     rows = []
     for compute in _settings(arguments.settings):
-        rows.append({**_measured(detector, images, targets, compute, arguments), "textbook_loss": textbook_loss})
+        row = compared(
+            detector,
+            images,
+            targets,
+            compute,
+            attack_steps=arguments.attack_steps,
+            repeats=arguments.repeats,
+            loss_steps=arguments.loss_steps,
+        )
+        rows.append({**about, **row, "threads": arguments.threads, "textbook_loss": textbook_loss})
         print(f"{rows[-1]['settings']}: done", file=sys.stderr)
     write(rows, arguments.format)
 
 
-def _measured(
-    detector: Detector, images: Tensor, targets: Tensor, compute: Compute, arguments: argparse.Namespace
+def compared(
+    detector: Detector,
+    images: Tensor,
+    targets: Tensor,
+    compute: Compute,
+    *,
+    attack_steps: int,
+    repeats: int,
+    loss_steps: int,
 ) -> dict[str, Any]:
-    """Return one row: a setting of ours against the textbook's loop and the floor."""
-    steps = arguments.attack_steps
-    ours, textbook = _Ours(detector, compute, steps), _Textbook(detector, steps)
+    """Return one row: a setting of ours against the textbook's loop and the floor.
+
+    Args:
+        detector: not changed.
+        images: (N, 3, S, S), on the detector's device.
+        targets: (M, 6), as `random_batch` returns them.
+        compute: the setting.
+        attack_steps: of PGD.
+        repeats: steps that are timed of each loop.
+        loss_steps: of training, before the loss is told.
+    """
+    ours, textbook = Ours(detector, compute, attack_steps), Textbook(detector, attack_steps)
     floor = _Floor(detector, compute, images)
     mine, theirs, attack_pass, full_pass = take_turns(
         [
@@ -75,39 +101,47 @@ def _measured(
             floor.attack_pass,
             floor.full_pass,
         ],
-        repeats=arguments.repeats,
+        repeats=repeats,
         warm_up=1,
         device=images.device,
     )
-    least = steps * attack_pass.p50 + full_pass.p50
+    least = attack_steps * attack_pass.p50 + full_pass.p50
     return {
-        "detector": arguments.detector,
-        "image_size": arguments.image_size,
-        "batch": arguments.batch,
-        "attack_steps": steps,
+        "attack_steps": attack_steps,
         "settings": _name(compute),
         "device": device_name(images.device),
-        "threads": arguments.threads,
-        "images_per_s": 1000 * arguments.batch / mine.p50,
-        "textbook_images_per_s": 1000 * arguments.batch / theirs.p50,
-        "floor_images_per_s": 1000 * arguments.batch / least,
+        "images_per_s": 1000 * len(images) / mine.p50,
+        "textbook_images_per_s": 1000 * len(images) / theirs.p50,
+        "floor_images_per_s": 1000 * len(images) / least,
         "speedup_over_textbook": theirs.p50 / mine.p50,
         "fraction_of_floor": least / mine.p50,
-        "loss": _loss_after(_Ours(detector, compute, steps), images, targets, steps=arguments.loss_steps),
+        "loss": loss_after(Ours(detector, compute, attack_steps), images, targets, steps=loss_steps),
     }
 
 
-class _Ours:
+class Loop(Protocol):
+    """A way to train a detector adversarially, under so many steps of an attack."""
+
+    detector: Detector
+    attack_steps: int
+
+    def step(self, images: Tensor, targets: Tensor) -> None:
+        """Train once on a batch."""
+
+
+class Ours:
     """The step of `robustprune.training.loop`."""
 
     def __init__(self, detector: Detector, compute: Compute, steps: int) -> None:
+        """Copy the detector, to train it under so many steps of an attack."""
         self.detector = _copy(detector, compute.memory_format)
         self._memory_format = compute.memory_format
         self.attack_steps = steps
-        self._objective = _objective(self.detector, compute, steps)
+        self._objective = objective_of(self.detector, compute, steps)
         self._optimizer = torch.optim.Adam(self.detector.parameters(), lr=1e-4, weight_decay=5e-4)
 
     def step(self, images: Tensor, targets: Tensor) -> None:
+        """Train once on a batch."""
         self.detector.train()
         self._optimizer.zero_grad(set_to_none=True)
         images = images.contiguous(memory_format=self._memory_format)
@@ -117,15 +151,17 @@ class _Ours:
         self._optimizer.step()
 
 
-class _Textbook:
+class Textbook:
     """Adversarial training as tutorials write it."""
 
     def __init__(self, detector: Detector, steps: int) -> None:
+        """Copy the detector, to train it under so many steps of an attack."""
         self.detector = _copy(detector, torch.contiguous_format)
         self.attack_steps = steps
         self._optimizer = torch.optim.Adam(self.detector.parameters(), lr=1e-4, weight_decay=5e-4)
 
     def step(self, images: Tensor, targets: Tensor) -> None:
+        """Train once on a batch."""
         images = images.contiguous()
         self.detector.eval()
         attacked = images.clone()
@@ -175,22 +211,22 @@ def _copy(detector: Detector, memory_format: torch.memory_format) -> Detector:
     return copy.deepcopy(detector).to(memory_format=memory_format)
 
 
-def _loss_after(loop: _Ours | _Textbook, images: Tensor, targets: Tensor, *, steps: int) -> float:
+def loss_after(loop: Loop, images: Tensor, targets: Tensor, *, steps: int) -> float:
     """Return the robust objective, in float32, after so many steps of training."""
     for _ in range(steps):
         loop.step(images, targets)
-    objective = _objective(loop.detector, Compute(), loop.attack_steps)
+    objective = objective_of(loop.detector, Compute(), loop.attack_steps)
     return float(objective(loop.detector, images, assign(targets, loop.detector.heads, images.shape[-1])).item())
 
 
-def _objective(detector: Detector, compute: Compute, steps: int) -> Objective:
+def objective_of(detector: Detector, compute: Compute, steps: int) -> Objective:
     """Return loss(clean) + loss(attacked)."""
     task = DetectionTask.of(detector, image_size=detector.image_size[0], compute=compute)
     attack = partial(pgd, epsilon=EPSILON, step_size=STEP_SIZE, steps=steps)
     return Objective(task=task, attack=attack, clean_too=True)
 
 
-def _batch(count: int, image_size: int, classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def random_batch(count: int, image_size: int, classes: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return random images (N, 3, S, S) and targets (N · OBJECTS, 6)."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(count, 3, image_size, image_size, generator=generator)

@@ -53,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory(prefix="benchmark-data-") as folder:
         if arguments.coco is None:
-            _draw_coco(Path(folder), arguments.split, count=arguments.images)
+            draw_coco(Path(folder), arguments.split, count=arguments.images)
         figures = measure(
             load_split(arguments.coco or Path(folder), arguments.split),
             detector=arguments.detector,
@@ -61,15 +61,22 @@ def main() -> None:
             batch_size=arguments.batch,
             workers=arguments.workers,
             seconds=arguments.seconds,
+            device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         )
     write(figures, arguments.format)
 
 
 def measure(
-    split: CocoSplit, *, detector: str, image_size: int, batch_size: int, workers: int, seconds: float
+    split: CocoSplit,
+    *,
+    detector: str,
+    image_size: int,
+    batch_size: int,
+    workers: int,
+    seconds: float,
+    device: torch.device,
 ) -> dict[str, Any]:
     """Return the figures: medians of rounds in which all take turns, as other work on the machine comes and goes."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = Samples(split, image_size=image_size, workers=workers)
     cached = Samples(split, image_size=image_size, workers=workers, cache_bytes=2**62)
     trained = Detector.from_cfg(detector, classes=len(split.categories)).train()
@@ -132,7 +139,7 @@ def _train(detector: Detector, task: DetectionTask, stream: Iterable[Batch]) -> 
         yield len(images)
 
 
-def _draw_coco(root: Path, split: str, *, count: int) -> None:
+def draw_coco(root: Path, split: str, *, count: int) -> None:
     """Write JPEGs with the detail of photographs, about as large as COCO's, and annotations to them."""
     rng = np.random.default_rng(0)
     (root / split).mkdir()

@@ -21,7 +21,8 @@ from __future__ import annotations
 import argparse
 import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -55,21 +56,44 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     image = torch.rand(1, 3, arguments.image_size, arguments.image_size, generator=torch.Generator().manual_seed(0))
     image = image.to(device)
-    rows = _protocol(arguments, image) if arguments.protocol else _speedups(arguments, image)
-    write(list(rows), arguments.format)
+    asked = {"repeats": arguments.repeats, "structures": arguments.structures, "ratios": arguments.ratios}
+    asked["round_to"] = arguments.round_to
+    if arguments.protocol:
+        rows = protocol(arguments.detector, image, times=arguments.protocol, repeats=arguments.repeats)
+    else:
+        rows = speedups(arguments.detector, image, **asked)
+    write([{**row, "threads": arguments.threads} for row in rows], arguments.format)
 
 
-def _speedups(arguments: argparse.Namespace, image: Tensor) -> Iterator[dict[str, Any]]:
-    dense = dense_engine(_detector(arguments.detector, image), image)
-    for structure in arguments.structures:
-        for ratio in arguments.ratios:
-            detector = _detector(arguments.detector, image)
-            _prune(detector, structure, ratio)
-            engine = fastest_engine(detector, image, dense=dense, round_to=arguments.round_to)
+def speedups(
+    config: str,
+    image: Tensor,
+    *,
+    structures: Sequence[str],
+    ratios: Sequence[float],
+    repeats: int,
+    round_to: Sequence[int] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield a row per structure and ratio: the fastest engine of a pruned detector against the unpruned one's.
+
+    Args:
+        config: a Darknet .cfg, or the name of a bundled one.
+        image: (1, 3, S, S), on the device.
+        structures: of what is pruned.
+        ratios: how much of it.
+        repeats: turns of each.
+        round_to: see `inference.engine.fastest_engine`.
+    """
+    dense = dense_engine(random_detector(config, image), image)
+    for structure in structures:
+        for ratio in ratios:
+            detector = random_detector(config, image)
+            prune(detector, structure, ratio)
+            engine = fastest_engine(detector, image, dense=dense, round_to=round_to)
             with torch.inference_mode():
                 twin = dense._replace(network=copy.deepcopy(dense.network))
                 runs = (each.on(image) for each in (engine, dense, twin))
-                settings = TimingSettings(timing_repeats=arguments.repeats, timing_warm_up=3)
+                settings = TimingSettings(timing_repeats=repeats, timing_warm_up=3)
                 compared = compare(*runs, settings=settings, device=image.device)
             yield {
                 "structure": structure,
@@ -83,39 +107,38 @@ def _speedups(arguments: argparse.Namespace, image: Tensor) -> Iterator[dict[str
                 "speedup_control": compared.control.median,
                 "timing_doubtful": compared.is_doubtful,
                 "reference_speedup": REFERENCE[structure].get(ratio),
-                "max_abs_difference": _difference(detector, engine, image),
+                "max_abs_difference": difference(detector, engine, image),
                 "device": device_name(image.device),
-                "threads": arguments.threads,
             }
             print(f"{structure} {ratio}: done", file=sys.stderr)
 
 
-def _protocol(arguments: argparse.Namespace, image: Tensor) -> Iterator[dict[str, Any]]:
-    detector = _detector(arguments.detector, image)
+def protocol(config: str, image: Tensor, *, times: int, repeats: int) -> Iterator[dict[str, Any]]:
+    """Yield a row per way of timing the unpruned detector and itself so many `times`; arguments as for `speedups`."""
+    detector = random_detector(config, image)
     dense = dense_engine(detector, image)
     first, second = dense.on(image), fastest_engine(detector, image, dense=dense).on(image)
-    settings = {"repeats": arguments.repeats, "warm_up": 3, "device": image.device}
+    timed = partial(take_turns, repeats=repeats, warm_up=3, device=image.device)
     with torch.inference_mode():
-        pairs = [take_turns([first, second], **settings) for _ in range(arguments.protocol)]
-        groups = [[take_turns([run], **settings)[0] for _ in range(arguments.protocol)] for run in (first, second)]
-    for protocol, timings in {"in turns": zip(*pairs, strict=True), "one after the other": groups}.items():
+        pairs = [timed([first, second]) for _ in range(times)]
+        groups = [[timed([run])[0] for _ in range(times)] for run in (first, second)]
+    for way, timings in {"in turns": zip(*pairs, strict=True), "one after the other": groups}.items():
         one, other = (np.array([timing.p50 for timing in each]) for each in timings)
         yield {
-            "protocol": protocol,
-            "repeats": arguments.protocol,
+            "protocol": way,
+            "repeats": times,
             "inference_ms": one.mean(),
             "inference_ms_again": other.mean(),
             "mean_ratio": (other / one).mean(),
             "p_value": f_oneway(one, other).pvalue,
             "p_value_paired": ttest_rel(one, other).pvalue,
             "device": device_name(image.device),
-            "threads": arguments.threads,
         }
 
 
 @torch.no_grad()
-def _detector(config: str, image: Tensor) -> Detector:
-    """The same detector each time: random weights, and batch norms that have seen the image."""
+def random_detector(config: str, image: Tensor) -> Detector:
+    """Return the same detector each time: random weights, and batch norms that have seen the image."""
     torch.manual_seed(0)
     detector = Detector.from_cfg(config)
     for layer in detector.modules():
@@ -127,7 +150,8 @@ def _detector(config: str, image: Tensor) -> Detector:
     return detector.eval()
 
 
-def _prune(detector: Detector, structure: str, ratio: float) -> None:
+def prune(detector: Detector, structure: str, ratio: float) -> None:
+    """Mask a detector in place by random scores."""
     layers = detector.prunable_layers()
     importance = {name: torch.rand_like(layer.weight) for name, layer in layers.items()}
     groups = couplings(detector, importance)
@@ -135,7 +159,8 @@ def _prune(detector: Detector, structure: str, ratio: float) -> None:
 
 
 @torch.inference_mode()
-def _difference(detector: Detector, engine: Engine, image: Tensor) -> float:
+def difference(detector: Detector, engine: Engine, image: Tensor) -> float:
+    """Return how far an engine's raw outputs are from the detector's at most."""
     outputs = zip(detector(image), engine.on(image)(), strict=True)
     return max(float((masked - pruned).abs().max()) for masked, pruned in outputs)
 

@@ -101,6 +101,9 @@ class TradeOff(NamedTuple):
 Lines = Mapping[str, np.ndarray[Any, Any]]
 """The columns of a row's table, each as long as the others."""
 
+Doubts = Mapping[str, str | Sequence[str]]
+"""What doubts columns of numbers: names of other columns; see `Study.doubts`."""
+
 Files = Mapping[str, bytes]
 """What a user can take away of a row: the contents of files, by the endings of their names, such as `.txt`."""
 
@@ -176,8 +179,7 @@ class Study:
 
     Stages run in worker processes; equal inputs must give equal results. Anything a user can mend is raised as
     ValueError with one sentence, a device whose memory is too small as MemoryError, and one that this process cannot
-    use any more as DeviceError. A stage leaves no memory of its device behind: the next one may run in the same
-    process.
+    use any more as DeviceError. A stage leaves no memory of its device in use: the next may run in the same process.
     """
 
     Settings: ClassVar[type[BaseModel]] = NoSettings
@@ -204,10 +206,12 @@ class Study:
     metrics: ClassVar[Mapping[str, str]]
     """Columns to draw and test, with their labels; the first is the study's main question."""
 
-    doubts: ClassVar[Mapping[str, str]] = {}
-    """Columns of numbers that are not to be trusted in every row, and for each the column that says in which: where it
-    is true, if it is of bool, or has a text, which says why, analyses and figures of the number leave the row out, and
-    say so."""
+    doubts: ClassVar[Doubts] = {}
+    """Columns of numbers that are not to be trusted everywhere, and for each the column, or columns, that say where.
+
+    Where one of bool is true, analyses and figures of the number leave the row out, and say so. One of str tells of
+    circumstances, such as a machine: where rows that are compared differ in it, they say that.
+    """
 
     pruned: ClassVar[str | None] = None
     """What the row axis is the pruned fraction of, in the plural: `weights`, `channels`; None: of nothing."""

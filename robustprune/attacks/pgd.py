@@ -74,7 +74,7 @@ def pgd(
         for _ in range(steps):
             attacked.requires_grad_()
             (gradient,) = torch.autograd.grad(loss(attacked), attacked)
-            attacked = torch.addcmul(attacked.detach(), gradient.sign(), gradient.new_tensor(step_size))
+            attacked = torch.addcmul(attacked.detach(), gradient.sign(), gradient.new_full((), step_size))
             attacked = attacked.clamp_(lower, upper)
         return attacked.detach()
 

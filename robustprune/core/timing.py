@@ -43,9 +43,10 @@ TIME_COLUMNS: dict[str, type] = {
 
 DOUBTS = dict.fromkeys(
     (name for name in TIME_COLUMNS if name.startswith(("inference", "speedup")) and "control" not in name),
-    "timing_doubtful",
+    ("timing_doubtful", "accelerator"),
 )
-"""Which column says that another one's value is not to be trusted."""
+"""Which columns say that another one's value is not to be trusted, or not to be compared with that of another machine;
+see `sweeps.study.Study.doubts`."""
 
 
 class TimingSettings(Settings):
@@ -105,12 +106,16 @@ class Comparison(NamedTuple):
     turns: int
     is_doubtful: bool | None
 
-    def columns(self) -> dict[str, Any]:
-        """Return the values of `TIME_COLUMNS`."""
+    def columns(self, *, alone: bool = True) -> dict[str, Any]:
+        """Return the values of `TIME_COLUMNS`.
+
+        Args:
+            alone: nothing else was computed on the device meanwhile. Otherwise times are in doubt whatever the control
+                says: what others do slows large kernels more than small ones, and so one network more than another.
+        """
         times = (*self.pruned, self.dense.mean, self.dense.p50)
-        return dict(
-            zip(TIME_COLUMNS, (*times, *self.speedup, *self.control, self.turns, self.is_doubtful), strict=True)
-        )
+        doubtful = self.is_doubtful if alone else True
+        return dict(zip(TIME_COLUMNS, (*times, *self.speedup, *self.control, self.turns, doubtful), strict=True))
 
 
 def compare(

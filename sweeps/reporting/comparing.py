@@ -6,18 +6,20 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from sweeps.errors import SweepError
 from sweeps.reporting.page.file_names import file_stem
 from sweeps.reporting.page.report import page_html
 from sweeps.reporting.page.section import Section
-from sweeps.reporting.page.sections.comparison import comparison_html, costs_html, origins_html, settings_html
+from sweeps.reporting.page.sections.comparison import SWEEP, comparison_html, costs_html, origins_html, settings_html
 from sweeps.reporting.reports import costs_of, publish
-from sweeps.results.doubts import left_out
+from sweeps.results.doubts import left_out, mixed
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.spec.differences import differences
 from sweeps.storage.rows import split_location
@@ -47,7 +49,7 @@ def write_comparison(locations: Sequence[str], console: Console, *, study: str |
         results, files = [], []
         for metric, label in metrics.items():
             html, drawn = comparison_html(folder, rows, stem=stem, metric=metric, label=label, roles=roles)
-            results.append(html + _left_out(sweeps, metric))
+            results.append(html + _caveats(sweeps, metric))
             files += drawn
         sections = [
             Section("settings", "What differs", _settings(sweeps) + origins_html(rows)),
@@ -105,10 +107,15 @@ def _settings(sweeps: dict[str, Sweep]) -> str:
     return settings_html({field: differ[field] for field in differ if field not in _SAID_ELSEWHERE}, list(sweeps))
 
 
-def _left_out(sweeps: dict[str, Sweep], metric: str) -> str:
-    """Say how many values are in doubt, sweep by sweep."""
-    said = {name: left_out(sweep.rows, metric, sweep.spec.study.doubts) for name, sweep in sweeps.items()}
-    return "".join(f'<p class="quiet">{escape(f"{name}: {each}")}.</p>' for name, each in said.items() if each)
+def _caveats(sweeps: dict[str, Sweep], metric: str) -> str:
+    """Say how many values are in doubt, sweep by sweep, and what differs where they were measured."""
+    first = next(iter(sweeps.values()))
+    out = {name: left_out(sweep.rows, metric, sweep.spec.study.doubts) for name, sweep in sweeps.items()}
+    together = pd.concat([sweep.rows.assign(**{SWEEP: name}) for name, sweep in sweeps.items()])
+    roles = replace(first.roles, axes=(SWEEP, *first.roles.axes))
+    said = [f"{name}: {each}" for name, each in out.items() if each]
+    said += filter(None, [mixed(together, metric, first.spec.study.doubts, roles=roles)])
+    return "".join(f'<p class="quiet">{escape(each)}.</p>' for each in said)
 
 
 def _lead(sweeps: dict[str, Sweep]) -> str:

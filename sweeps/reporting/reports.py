@@ -18,7 +18,7 @@ from sweeps.reporting.page.section import Section
 from sweeps.reporting.page.sections.against import BesideError, against_section, unmatched
 from sweeps.reporting.page.sections.cost import cost
 from sweeps.reporting.summary import contrast_views, mean_table, mean_view
-from sweeps.results.doubts import left_out
+from sweeps.results.doubts import caveats
 from sweeps.results.literature import load_published
 from sweeps.results.origins import origins_of, with_seconds
 from sweeps.results.sweep import Sweep, open_sweep
@@ -40,7 +40,7 @@ def show(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
         metric, label = next(iter(spec.study.metrics.items()))
         means = mean_table(sweep.rows, sweep.baseline, metric=metric, roles=sweep.roles)
         console.print(mean_view(means, title=label, along=spec.study.row_axis))
-        _say_left_out(sweep, metric, console)
+        _say_caveats(sweep, metric, console)
         tests = contrasts(sweep.rows, metric=metric, roles=sweep.roles)
         for view in contrast_views(tests, roles=sweep.roles):
             console.print(view)
@@ -148,7 +148,7 @@ def _published(
     except BesideError as error:
         raise SweepError(f"{against}: {error}") from error
     for metric in published.metrics:
-        _say_left_out(sweep, metric, console)
+        _say_caveats(sweep, metric, console)
     not_ours = unmatched(sweep.rows, sweep.baseline, published, roles=sweep.roles)
     if not_ours:
         said = f"{against}: {not_ours} of {len(published.values)} lines are of no configuration of {sweep.spec.name}"
@@ -156,9 +156,9 @@ def _published(
     return [section], files
 
 
-def _say_left_out(sweep: Sweep, metric: str, console: Console) -> None:
-    said = left_out(pd.concat([sweep.baseline, sweep.rows]), metric, sweep.spec.study.doubts)
-    if said:
+def _say_caveats(sweep: Sweep, metric: str, console: Console) -> None:
+    doubts = sweep.spec.study.doubts
+    for said in caveats(sweep.rows, metric, doubts, roles=sweep.roles, baseline=sweep.baseline):
         console.print(said, soft_wrap=True, markup=False)
 
 

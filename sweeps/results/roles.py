@@ -11,19 +11,19 @@ from sweeps.errors import SpecError, SweepError
 from sweeps.spec.studies import find, registered
 from sweeps.statistics.roles import Roles
 from sweeps.storage.metadata import AXES, ROLES
-from sweeps.study import Study
+from sweeps.study import Doubts, Study
 
 
 class Known(NamedTuple):
     """The parts that columns play; `metrics` with the main one first, if any are known; `remark` on how it is known.
 
-    `doubts` as `Study.doubts`: which column of true and false doubts which of numbers.
+    `doubts` as `Study.doubts`: which columns doubt which column of numbers.
     """
 
     roles: Roles
     metrics: tuple[str, ...] = ()
     remark: str = ""
-    doubts: Mapping[str, str] = MappingProxyType({})
+    doubts: Doubts = MappingProxyType({})
 
 
 class Given(NamedTuple):

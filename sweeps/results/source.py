@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.errors import SweepError
-from sweeps.results.doubts import left_out, trusted
+from sweeps.results.doubts import caveats, trusted
 from sweeps.results.reproduced import reproduced
 from sweeps.results.roles import NOTHING, Given, Known, known_of
 from sweeps.results.sweep import open_rows
@@ -96,8 +96,9 @@ def _opened(location: str, *, metric: str | None, design: Design | None, against
 def _source(
     rows: pd.DataFrame, known: Known, *, metric: str, design: Design, against: str | None, remark: str
 ) -> Source:
-    doubted = [left_out(rows, column, known.doubts) for column in dict.fromkeys([metric, against]) if column]
-    remarks = tuple(filter(None, [remark, *doubted]))
+    looked_at = [column for column in dict.fromkeys([metric, against]) if column]
+    doubted = [each for column in looked_at for each in caveats(rows, column, known.doubts, roles=known.roles)]
+    remarks = (*filter(None, [remark]), *doubted)
     return Source(rows=trusted(rows, known.doubts), roles=known.roles, metric=metric, design=design, remarks=remarks)
 
 

@@ -19,6 +19,7 @@ from sweeps.spec import Spec, recorded, studies
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
 from sweeps.storage.rows import completed, load_results, schema, split_location
+from sweeps.study import Doubts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class Rows(NamedTuple):
     baseline: pd.DataFrame
     roles: Roles
     metrics: tuple[str, ...]
-    doubts: Mapping[str, str]
+    doubts: Doubts
     remark: str = ""
 
 

@@ -15,7 +15,7 @@ from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
 from sweeps.storage.metadata import AXES
 from sweeps.storage.rows import load_results
-from sweeps.study import NONE
+from sweeps.study import NONE, Doubts
 
 VERSIONS = {1: "0.1.0"}
 """Which version of the package wrote rows of a schema that do not say so themselves."""
@@ -28,7 +28,7 @@ class Before(NamedTuple):
     baseline: pd.DataFrame
     roles: Roles
     metrics: tuple[str, ...]
-    doubts: Mapping[str, str]
+    doubts: Doubts
     remark: str
 
 
@@ -39,7 +39,7 @@ class Told(NamedTuple):
     baseline: pd.DataFrame
     roles: Roles
     metrics: tuple[str, ...]
-    doubts: Mapping[str, str]
+    doubts: Doubts
 
 
 def read_told(store: Store, name: str) -> Told | None:

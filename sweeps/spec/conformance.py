@@ -137,12 +137,17 @@ def _of_columns(study: type[Study]) -> Iterator[tuple[str, str]]:
     for name in study.metrics:
         if study.columns.get(name) not in (int, float):
             yield "metrics", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"
-    for name, mark in study.doubts.items():
+    for name, marks in study.doubts.items():
         if study.columns.get(name) not in (int, float):
             yield "doubts", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"
-        elif study.columns.get(mark) not in (bool, str):
-            expected = f"a column of bool, true where {name} is not to be trusted, or of text, which says why not"
-            yield "doubts", f"{name}: found {mark!r}, expected {expected}"
+            continue
+        for mark in [marks] if isinstance(marks, str) else marks:
+            if study.columns.get(mark) not in (bool, str):
+                yield (
+                    "doubts",
+                    f"{name}: found {mark!r}, expected a column of bool, true where {name} is not to be trusted, or of "
+                    "str, which rows that are compared should agree in",
+                )
     if study.trade_off is not None:
         if not isinstance(study.trade_off, TradeOff):
             yield "trade_off", f"found a {type(study.trade_off).__name__}, expected a TradeOff"

@@ -16,7 +16,7 @@ from sweeps.errors import SpecError
 from sweeps.spec.grid import expand
 from sweeps.spec.loading import Engine, Spec, mapping_of, validated
 from sweeps.storage import Store
-from sweeps.study import NONE, Axis, Cell, Stage, Study, TradeOff
+from sweeps.study import NONE, Axis, Cell, Doubts, Stage, Study, TradeOff
 
 _KINDS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
@@ -36,7 +36,7 @@ class Declared(BaseModel):
     pruned: str | None
     columns: dict[str, Kind]
     metrics: dict[str, str]
-    doubts: dict[str, str]
+    doubts: Doubts
     trade_off: tuple[str, str, str, str] | None
     baselines: tuple[dict[str, str | int | float], ...]
     replication: str | None

@@ -57,15 +57,11 @@ def test_after_these_the_process_is_as_good_as_before(text: str) -> None:
 
 def test_what_led_to_an_error_counts_and_what_a_study_says_itself() -> None:
     assert is_device_lost(DeviceError("the card is gone"))
-    with pytest.raises(ValueError, match="tidying") as tidying:
-        try:
-            raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        finally:
-            raise ValueError("while tidying up")
-    assert is_device_lost(tidying.value)
-    with pytest.raises(MemoryError) as memory:
-        try:
-            raise RuntimeError("CUDA error: out of memory")
-        except RuntimeError as error:
-            raise MemoryError("score ran out of memory on the device") from error
-    assert not is_device_lost(memory.value)
+    while_tidying_up = ValueError("expected a file")
+    while_tidying_up.__context__ = RuntimeError("CUDA error: an illegal memory access was encountered")
+    assert is_device_lost(while_tidying_up)
+    because = MemoryError("score ran out of memory on the device")
+    because.__cause__ = RuntimeError("CUDA error: out of memory")
+    assert not is_device_lost(because)
+    because.__cause__ = RuntimeError("CUDA error: misaligned address")
+    assert is_device_lost(because)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustprune.classification.classifier import Classifier
-from robustprune.core.devices import device_name
+from robustprune.core.devices import place
 from robustprune.core.timing import TimingSettings, compare
 from robustprune.inference.cost import cost, size
 
@@ -40,12 +40,13 @@ def measure_cost(
     networks = pruned, dense, copy.deepcopy(dense)
     with torch.inference_mode():
         compared = compare(*(partial(network, image) for network in networks), settings=timing, device=device)
+    where = place(device)
     before, left = size(dense, image), cost(pruned, masks, image, gone=gone)
     return {
         "params_total": before.params,
         "params_kept": left.params_kept,
         "macs_dense": before.macs,
         "macs": left.macs,
-        **compared.columns(),
-        "device": device_name(device),
+        **compared.columns(alone=where["device_shared_by"] == 1),
+        **where,
     }

@@ -70,6 +70,7 @@ ROBUSTNESS: dict[str, type] = {
     "accuracy_adv_dlr": float,
     "zero_gradients": float,
     "attacks_disagree": str,
+    "accuracy_adv_doubtful": bool,
     "attack_success": float,
     "ddn_at_floor": str,
     "median_l2_at_floor": bool,
@@ -86,8 +87,8 @@ ROBUSTNESS: dict[str, type] = {
 `accuracy_adv` is the worst of all attacks within the ball, image by image; `accuracy_adv_ce` and `accuracy_adv_dlr` are
 those on the cross-entropy and on the difference of logits ratio alone, None where there is none. `zero_gradients` is
 the share of pixels without one under the first of them. `attacks_disagree` and `ddn_at_floor` say in words why figures
-are doubtful, `median_l2_at_floor` whether the median is; see `flags` and `DOUBTS`. `median_l2_low` and `_high` are the
-ends of a 95% interval over images.
+are doubtful, `accuracy_adv_doubtful` and `median_l2_at_floor` whether they are; see `flags` and `DOUBTS`.
+`median_l2_low` and `_high` are the ends of a 95% interval over images.
 
 Of the images drawn for them they attack those that are classified rightly, `images_attacked` in number:
 `attack_success` is the share of these that the least successful attack fools, and `median_l2_right` the median of their
@@ -95,7 +96,7 @@ distances; `median_l2` is over all images drawn. Passes are per attacked image.
 """
 
 DOUBTS = {
-    "accuracy_adv": "attacks_disagree",
+    "accuracy_adv": "accuracy_adv_doubtful",
     **dict.fromkeys(("median_l2", "median_l2_low", "median_l2_high"), "median_l2_at_floor"),
 }
 """Which column says that another one's value is not to be trusted, as that of timing in `core.timing`."""
@@ -154,13 +155,15 @@ def evaluate(classifier: Classifier, images: LabelledImages, *, settings: Evalua
     worst = robust.stays.double().mean().item()
     ddn = next((each for each in settings.distances if isinstance(each, DdnSettings)), None)
     middles = medians(together, images=len(chosen))
+    disagree = attacks_disagree(robust.alone, worst, **_beyond(settings, found, robust.stays[chosen]))
     columns: dict[str, float | int | str | None] = {
         "accuracy_clean": robust.right.double().mean().item(),
         "accuracy_adv": worst,
         "accuracy_adv_ce": robust.alone.get("ce"),
         "accuracy_adv_dlr": robust.alone.get("dlr"),
         "zero_gradients": robust.zero_gradients,
-        "attacks_disagree": attacks_disagree(robust.alone, worst, **_beyond(settings, found, robust.stays[chosen])),
+        "attacks_disagree": disagree,
+        "accuracy_adv_doubtful": disagree is not None,
         "attack_success": success_rate(list(found.values())),
         "ddn_at_floor": None if ddn is None else ddn_at_floor(ddn, found["ddn"]),
         "median_l2_at_floor": is_floor(middles["median_l2"], ddn),

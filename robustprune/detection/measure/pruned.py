@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustprune.core.devices import device_name
+from robustprune.core.devices import place
 from robustprune.core.timing import TimingSettings, compare
 from robustprune.detection import darknet
 from robustprune.detection.darknet.compact.compaction import compact
@@ -56,10 +56,11 @@ def measure_pruned(
         # Copied in this mode, as engines are made: ordinary tensors take 3% longer in it, and twins would differ.
         twin = unpruned._replace(network=copy.deepcopy(unpruned.network))
         compared = compare(own.on(image), unpruned.on(image), twin.on(image), settings=timing, device=device)
+    where = place(device)
     return {
-        **compared.columns(),
+        **compared.columns(alone=where["device_shared_by"] == 1),
         "engine": own.name,
-        "device": device_name(device),
+        **where,
         **cost(detector, masks, image, gone=gone)._asdict(),
         "params_compact": smaller.params,
         "macs_compact": smaller.macs,

@@ -23,7 +23,7 @@ from robustprune.classification.task import CPU, ClassificationTask
 from robustprune.classification.weights.fitting import Loaded
 from robustprune.core import timing
 from robustprune.core.arrays import Arrays, to_arrays
-from robustprune.core.devices import in_full_precision
+from robustprune.core.devices import PLACE_COLUMNS, in_full_precision
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
 from robustprune.core.timing import TIME_COLUMNS
@@ -80,7 +80,7 @@ class ClassificationStudy(PruningStudy):
         "retrain_s": float,
         "renew_s": float,
         "evaluate_s": float,
-        "device": str,
+        **PLACE_COLUMNS,
         "threads": int,
         "torch_version": str,
     }
@@ -96,7 +96,7 @@ class ClassificationStudy(PruningStudy):
         "macs": "multiply–accumulates per image",
         "speedup": "speed-up over the unpruned classifier (×)",
     }
-    doubts: ClassVar = timing.DOUBTS | evaluation.DOUBTS
+    doubts: ClassVar = {**timing.DOUBTS, **evaluation.DOUBTS}
     trade_off: ClassVar = TradeOff(
         title="Robustness against time",
         explanation=(

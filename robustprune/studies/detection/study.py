@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 
 from robustprune.core.arrays import Arrays, to_arrays
-from robustprune.core.devices import in_full_precision
+from robustprune.core.devices import PLACE_COLUMNS, in_full_precision
 from robustprune.core.errors import InputError
 from robustprune.core.operations import Work
 from robustprune.core.progress import NOWHERE, Progress
@@ -84,7 +84,7 @@ class DetectionStudy(PruningStudy):
         "finetune_s": float,
         "renew_s": float,
         "evaluate_s": float,
-        "device": str,
+        **PLACE_COLUMNS,
         "threads": int,
         "torch_version": str,
     }

@@ -26,10 +26,10 @@ from sweeps.reporting.page.sections.pareto_front import front_html
 from sweeps.reporting.page.sections.progress import progress_html, progress_of
 from sweeps.reporting.page.sections.provenance import provenance_html
 from sweeps.reporting.page.sections.significance import significance_html
-from sweeps.results.doubts import left_out, trusted
+from sweeps.results.doubts import caveats, trusted
 from sweeps.results.origins import Origins
 from sweeps.statistics.roles import Roles
-from sweeps.study import Gallery, TradeOff
+from sweeps.study import Doubts, Gallery, TradeOff
 
 _NOTHING = "<p>No model has finished.</p>"
 
@@ -45,7 +45,7 @@ def write_report(
     baselines: Sequence[Mapping[str, Any]],
     spec_text: str,
     metrics: Mapping[str, str],
-    doubts: Mapping[str, str] = MappingProxyType({}),
+    doubts: Doubts = MappingProxyType({}),
     description: str = "",
     trade_off: TradeOff | None = None,
     galleries: Sequence[Gallery] = (),
@@ -70,7 +70,7 @@ def write_report(
         spec_text: the resolved spec.
         metrics: columns to draw and their labels with units; the first is the primary one, which is tested
             in the paired design.
-        doubts: as `Study.doubts`; figures and tests are without what is in doubt, the table of all rows has it.
+        doubts: as `Study.doubts`; figures and tests leave out what is in doubt and say so, the table of rows has it.
         description: what the sweep is for.
         trade_off: two of the metrics to draw against each other.
         galleries: pictures beside the figures.
@@ -89,6 +89,10 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     every = pd.concat([part for part in (baseline, rows) if len(part)] or [rows])
+    said = {
+        metric: "".join(map(_quiet, caveats(rows, metric, doubts, roles=roles, baseline=baseline)))
+        for metric in metrics
+    }
     rows, baseline = trusted(rows, doubts), trusted(baseline, doubts)
     progress = progress_of([*baselines, *cells], rows=every, failures=failures, roles=roles)
     written: list[Path] = []
@@ -100,19 +104,19 @@ def write_report(
     curves = []
     for metric, label in metrics.items() if len(rows) else ():
         html, files = curves_html(folder, rows, baseline, metric=metric, label=label, roles=roles)
-        curves += [html, _quiet(left_out(every, metric, doubts))]
+        curves += [html, said[metric]]
         written += files
     add("results", "Results", "".join(curves) or _NOTHING)
     if trade_off is not None and len(rows):
         against, metric = trade_off.against, trade_off.metric
         labels = (metrics[against], metrics[metric])
         html, files = front_html(folder, rows, baseline, against=against, metric=metric, labels=labels, roles=roles)
-        without = "".join(_quiet(left_out(every, name, doubts)) for name in (against, metric))
-        add("trade-off", trade_off.title, f"<p>{escape(trade_off.explanation)}</p>{html}{without}")
+        explained = f"<p>{escape(trade_off.explanation)}</p>"
+        add("trade-off", trade_off.title, explained + html + said[against] + said[metric])
         written += files
     primary = next(iter(metrics), "")
     tests = significance_html(rows, metric=primary, label=metrics[primary], roles=roles) if len(rows) else _NOTHING
-    add("tests", "Tests", tests)
+    add("tests", "Tests", tests + said.get(primary, ""))
     shown += sections
     if galleries or no_galleries:
         add("pictures", "Pictures", "".join(map(gallery_html, galleries)) or f"<p>None: {escape(no_galleries)}.</p>")

@@ -32,9 +32,7 @@ def test_a_lost_device_is_told_with_the_first_line_of_its_error() -> None:
 
 
 def test_a_library_without_memory_is_no_lost_device() -> None:
-    found = raised_by_a_stage(
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
-    )
+    found = raised_by_a_stage(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"))
     assert isinstance(found, MemoryError)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,9 +15,10 @@ from rich.console import Console
 from sweeps import load_results, spec
 from sweeps.planning import plan
 from sweeps.reporting.reports import write_report
-from sweeps.results.doubts import left_out, trusted
+from sweeps.results.doubts import left_out, mixed, trusted
 from sweeps.results.source import open_source
 from sweeps.results.sweep import open_sweep
+from sweeps.statistics.roles import Roles
 from sweeps.storage import Store, rows
 from tests.support import toy_rows, toy_study
 from tests.support.toy_study import ToyStudy
@@ -28,8 +30,8 @@ DOUBTS = {"speed": "uneasy"}
 class Uneasy(ToyStudy):
     """The toy study, of whose outcomes some are in doubt."""
 
-    columns: ClassVar = {**ToyStudy.columns, "uneasy": bool}
-    doubts: ClassVar = {"outcome": "uneasy"}
+    columns: ClassVar = {**ToyStudy.columns, "uneasy": bool, "machine": str}
+    doubts: ClassVar = {"outcome": ("uneasy", "machine")}
 
 
 SPEC = toy_study.SPEC.replace("tests.toy_study:ToyStudy", f"{__name__}:Uneasy")
@@ -44,7 +46,8 @@ def sweep(store: Store) -> str:
     for place, row in enumerate(toy_rows.all_rows(plan.make(loaded, store))):
         marked = place in (4, 9)
         own = {"outcome": OUTLIER} if marked else {}
-        values = toy_rows.values(row, loaded, **own, uneasy=None if place == 5 else marked)
+        where = {"uneasy": None if place == 5 else marked, "machine": "old" if row.cell["seed"] == 0 else "new"}
+        values = toy_rows.values(row, loaded, **own, **where)
         store.publish_row("toy", str(row.key), rows.table(values, loaded.study))
     return store.describe("toy")
 
@@ -59,17 +62,53 @@ def test_values_in_doubt_count_as_not_measured_and_nothing_else_does() -> None:
     assert left_out(given, "size", DOUBTS) == ""
 
 
-def test_a_mark_may_be_text_that_says_why() -> None:
-    given = pd.DataFrame({"speed": [1.0, 9.0, 2.0, 3.0], "uneasy": [None, "the fan was loud", "", np.nan]})
-    np.testing.assert_array_equal(trusted(given, DOUBTS)["speed"], [1.0, np.nan, 2.0, 3.0])
-    assert left_out(given, "speed", DOUBTS) == "speed: 1 of 4 rows are left out, which are marked as uneasy"
-
-
 @pytest.mark.parametrize("marks", [{}, {"uneasy": [None, None]}, {"uneasy": [False, False]}])
 def test_rows_of_before_and_rows_without_a_mark_are_used(marks: dict[str, list[object]]) -> None:
     given = pd.DataFrame({"speed": [1.0, 2.0], **marks})
     assert trusted(given, DOUBTS)["speed"].tolist() == [1.0, 2.0]
     assert left_out(given, "speed", DOUBTS) == ""
+
+
+ROLES = Roles(("colour", "size", "seed", "ratio"), replicate="seed", along="ratio")
+
+
+def placed(machines: Sequence[str | None]) -> pd.DataFrame:
+    """Return rows of two colours, two sizes and two seeds, in this order, on machines; the first one is in doubt."""
+    cells = pd.MultiIndex.from_product([["blue", "red"], ["large", "small"], [0, 1]], names=["colour", "size", "seed"])
+    frame = cells.to_frame(index=False).assign(ratio=0.5, speed=np.arange(8.0), machine=list(machines))
+    return frame.assign(uneasy=[True, *[False] * 7])
+
+
+ON = {"speed": ("uneasy", "machine")}
+
+
+@pytest.mark.parametrize(
+    ("machines", "named"),
+    [
+        (["A"] * 8, None),
+        ([None] * 8, None),
+        (["A", None] * 4, None),
+        (["A"] * 4 + ["B"] * 4, "colour"),
+        (["A", "A", "B", "B"] * 2, "size"),
+        (["A", "B"] * 4, "colour and size"),
+        # What is left out is compared with nothing.
+        (["B", *["A"] * 7], None),
+    ],
+)
+def test_contrasts_between_machines_are_named_and_no_others(machines: list[str | None], named: str | None) -> None:
+    rows = placed(machines)
+    said = mixed(rows, "speed", ON, roles=ROLES)
+    counts = rows[1:]["machine"].value_counts().sort_index()
+    found = ", ".join(f"{machine} ({count})" for machine, count in counts.items())
+    assert said == ("" if named is None else f"speed: contrasts of {named} mix rows that differ in machine, {found}")
+    assert mixed(rows, "seed", ON, roles=ROLES) == ""
+    assert trusted(rows, ON)["speed"].isna().sum() == 1
+
+
+def test_nothing_is_said_of_rows_without_the_columns() -> None:
+    rows = placed(["A", "B"] * 4)
+    for column in ("machine", "speed", "size"):
+        assert mixed(rows.drop(columns=column), "speed", ON, roles=ROLES) == ""
 
 
 def test_marks_are_read_back_from_storage_and_from_csv(sweep: str, tmp_path: Path) -> None:
@@ -86,7 +125,10 @@ def test_an_analysis_leaves_them_out_and_says_how_many(sweep: str, store: Store)
         source = open_source(location, metric="outcome", design=None)
         assert source.rows["outcome"].isna().sum() == 2
         assert source.rows["outcome"].max() < 1
-        assert source.remarks[-1].endswith("rows are left out, which are marked as uneasy")
+        out, differ = source.remarks
+        assert out.endswith("rows are left out, which are marked as uneasy")
+        assert differ.startswith("outcome: contrasts of ")
+        assert "mix rows that differ in machine, new (" in differ
         # Of another metric they are as good as any.
         other = open_source(location, metric="effort_s", design=None)
         assert other.rows["effort_s"].notna().all()
@@ -104,6 +146,7 @@ def test_a_report_is_without_them_but_its_table_of_rows(sweep: str, console: Con
     write_report(sweep, console)
     page = Path(sweep, "report", "report.html").read_text()
     assert "outcome: 2 of 25 rows are left out, which are marked as uneasy." in page
+    assert page.count(" mix rows that differ in machine, ") >= 2, "once beside the figure, once beside the tests"
     means, _, table = page[page.index("mean ± standard deviation") :].partition("Every column of every row")
     assert f'data-value="{OUTLIER}"' in table
     told = re.findall(r'<td class="number">(-?[\d.]+)', means[: means.index("</table>")])
@@ -116,7 +159,7 @@ def test_a_report_of_nothing_but_doubt_is_a_report(store: Store, console: Consol
     loaded = spec.parse(SPEC, "toy.yaml")
     store.write_spec("toy", loaded.to_yaml())
     for row in toy_rows.all_rows(plan.make(loaded, store)):
-        table = rows.table(toy_rows.values(row, loaded, uneasy=True), loaded.study)
+        table = rows.table(toy_rows.values(row, loaded, uneasy=True, machine=None), loaded.study)
         store.publish_row("toy", str(row.key), table)
     write_report(store.describe("toy"), console)
     assert "report.html" in text(console)

@@ -48,12 +48,21 @@ def test_a_row_tells_the_pruned_detectors_time_and_the_dense_ones(monkeypatch: p
     monkeypatch.setattr(pruned, "compare", compare)
     monkeypatch.setattr(pruned, "fastest_engine", lambda detector, image, dense: compacted(detector, image))
     monkeypatch.setattr(pruned, "dense_engine", compacted)
+    monkeypatch.delenv("SWEEPS_ROWS_PER_DEVICE", raising=False)
     row = measure_pruned(detector, masks, dense=dense, image_size=64, timing=settings)
     assert compacted.made_of == [dense, detector]
     whole = size(compact(dense), torch.zeros(1, 3, 64, 64)).params
     assert timed == [row["params_compact"], whole, whole]
     assert row["params_compact"] < 0.1 * row["params_total"]
     assert COMPARED.columns().items() <= row.items()
+    assert row["device"] == "cpu"
+    assert len(row["accelerator"]) > 2
+    assert (row["device_shared_by"], row["timing_doubtful"]) == (1, False)
+    # Beside another row on the same device, no clock tells the time of this one.
+    monkeypatch.setenv("SWEEPS_ROWS_PER_DEVICE", "2")
+    timed.clear()
+    packed = measure_pruned(detector, masks, dense=dense, image_size=64, timing=settings)
+    assert (packed["device_shared_by"], packed["timing_doubtful"]) == (2, True)
 
 
 class Compacted:

@@ -301,14 +301,14 @@ def test_the_factor_of_a_schedule_counts_only_where_there_is_one() -> None:
 
 def test_doubtful_figures_of_a_row_are_left_out_of_tests() -> None:
     doubts = ClassificationStudy.doubts
-    assert doubts["accuracy_adv"] == "attacks_disagree"
+    assert doubts["accuracy_adv"] == "accuracy_adv_doubtful"
     assert doubts["median_l2"] == doubts["median_l2_high"] == "median_l2_at_floor"
     assert doubts["speedup"] == "timing_doubtful"
     check_study(ClassificationStudy, ())
     rows = pd.DataFrame(
         {
             "accuracy_adv": [0.5, 0.8],
-            "attacks_disagree": [None, "ce alone 0.825"],
+            "accuracy_adv_doubtful": [False, True],
             "median_l2": [0.1, 0.2],
             "median_l2_at_floor": [True, False],
         }
