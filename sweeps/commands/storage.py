@@ -60,7 +60,8 @@ def storage(console: Console, storage: str, form: str, clean: bool, unused: bool
             console.print("nothing to remove")
         return
     for removal in wanted:
-        console.print(f"{_size(removal.size)} in {len(removal.items)} files: {removal.why}", soft_wrap=True)
+        files = "1 file" if len(removal.items) == 1 else f"{len(removal.items)} files"
+        console.print(f"{_size(removal.size)} in {files}: {removal.why}", soft_wrap=True)
     if not clean:
         console.print("`sweeps storage --clean` removes this")
     elif yes or (sys.stdin.isatty() and click.confirm("Remove this?")):

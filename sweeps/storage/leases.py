@@ -121,6 +121,7 @@ class Leases:
         # A beat that hangs must not hold up the end; one that comes late is that of a dead run.
         self._thread.join(HURRY_S)
         self.release(self._mine.copy())
+        self._clear_up()
         # A storage that fails now must not hide why the run ends; what stays behind counts as abandoned.
         with contextlib.suppress(StorageError), patience(HURRY_S):
             self._files.delete(self._file)
@@ -173,8 +174,13 @@ class Leases:
                 return [False] * len(wanted)
             new = set().union(*wanted) - self._mine
             self._left_over -= new
-            self._files.publish_many([_claim(each, self._id) for each in new])
-            taken = self.taken().keys() if new else set()
+            try:
+                self._files.publish_many([_claim(each, self._id) for each in new])
+                taken = self.taken().keys() if new else set()
+            except StorageError:
+                # Some may be there: as long as this run lives, others would take them for its own.
+                self._left_over |= new
+                raise
             ours = [taken.isdisjoint(set(work) - self._mine) and not self._lost for work in wanted]
             got = set().union(*(work for work, got in zip(wanted, ours, strict=True) if got)) - self._mine
             self._withdraw(new - got)

@@ -29,7 +29,7 @@ def test_it_says_what_takes_how_much_and_removes_nothing(sweeps: Sweeps, store: 
     assert ran.status == 0
     assert "(shared by all)" in ran.output
     assert "leftovers" in ran.output
-    assert "5.0 kB in 1 files: what writers left that died half way" in ran.output
+    assert "5.0 kB in 1 file: what writers left that died half way" in ran.output
     assert left.exists()
 
 

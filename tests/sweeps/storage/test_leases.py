@@ -245,6 +245,20 @@ def test_a_claim_that_cannot_be_removed_is_removed_later(
     assert ours.claim({"base"})
 
 
+def test_a_claim_that_fails_half_way_is_taken_back(
+    ours: Leases, theirs: Leases, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*names: str, **options: bool) -> None:
+        raise StorageError("the storage does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(theirs, "taken", fail)
+        with pytest.raises(StorageError):
+            theirs.claim({"base"})
+    processes.wait_until(lambda: names(files) == set(), "the next heartbeat")
+    assert ours.claim({"base"})
+
+
 def test_many_claims_take_one_look(ours: Leases, theirs: Leases, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     assert theirs.claim({"base", "b"})
     look, looks = files.list, list[str]()
