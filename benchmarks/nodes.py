@@ -9,6 +9,7 @@ import tempfile
 from types import TracebackType
 
 from ray._private.node import Node
+from ray._private.services import node_ip_address_from_perspective
 from ray.cluster_utils import Cluster
 
 from sweeps.engine.cluster import set_environment
@@ -30,7 +31,10 @@ class Nodes:
         set_environment(None)
         # Ray's sockets lie in it, and the path of a socket has at most 107 characters.
         self._folder = tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)
+        # This process may be connected to a private Ray, whose address nobody else reaches.
+        self._address = node_ip_address_from_perspective()
         head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": self._folder.name}
+        head["node_ip_address"] = self._address
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(self._count):
             self.add()
@@ -57,7 +61,7 @@ class Nodes:
 
     def add(self) -> None:
         """Add a node."""
-        self._cluster.add_node(num_cpus=self._slots, num_gpus=self._slots)
+        self._cluster.add_node(num_cpus=self._slots, num_gpus=self._slots, node_ip_address=self._address)
 
     def remove(self, node: Node) -> None:
         """End a node as when its machine loses power: all its processes at once, and none has time for a last word."""

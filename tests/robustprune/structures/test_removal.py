@@ -277,9 +277,8 @@ class Shared(nn.Module):
         self.read_one, self.read_other = nn.Conv2d(4, 2, 1, bias=False), nn.Conv2d(4, 2, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        read: Tensor = self.read_one(self.norm(self.one(x)))
-        other: Tensor = self.read_other(self.norm(self.other(x)))
-        return read + other
+        read: Tensor = self.read_one(self.norm(self.one(x))) + self.read_other(self.norm(self.other(x)))
+        return read
 
 
 def test_a_norm_of_two_groups_keeps_a_channel_for_the_one_that_still_needs_it() -> None:

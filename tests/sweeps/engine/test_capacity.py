@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import ray
+from ray._private import worker
 
 from sweeps.engine import cluster
 from sweeps.errors import ClusterError
@@ -96,7 +97,7 @@ class Joined:
 def test_a_cluster_can_grow_whose_nodes_have_types(
     monkeypatch: pytest.MonkeyPatch, told: dict[str, Any] | None, grows: bool
 ) -> None:
-    monkeypatch.setattr("sweeps.engine.cluster.worker._global_node", Joined())
+    monkeypatch.setattr(worker, "_global_node", Joined())
     monkeypatch.setattr(cluster, "is_autoscaler_v2", lambda **_: False)
     monkeypatch.setattr(cluster, "GROWTH_TOLD_S", 0.0)
     monkeypatch.setattr(cluster, "_internal_kv_get", lambda _: None if told is None else json.dumps(told).encode())
