@@ -1,16 +1,22 @@
 """What is left of the promise "each row once" when workers, trials and whole nodes are killed all the time.
 
 The reference grid with stages that only sleep runs twice on nodes of this machine, as `sweeps run --address`: once
-undisturbed, then under kills spread at random over the run. `rows_recomputed` and `checkpoints_retrained` count what
-began after its result was published (a file's change time); `metrics_differing` are rows whose metric is not exactly
-the undisturbed one. Where so many deaths hit a row or trial that the sweep gives it up, it is launched again with
-`--retry-failed`, and `relaunches` counts that. Live lines go to stderr.
+undisturbed, then under kills spread at random over the run, by two drivers at once, of which one is stopped now and
+then for longer than its leases last. `rows_recomputed` and `checkpoints_retrained` count what began after its result
+was published (a file's change time); `computed_twice` counts stages and rows that came to their end more than once:
+what a kill hits between the end and the publication, or a paused driver's workers do beside those of who took over.
+`metrics_differing` are rows whose metric is not exactly the undisturbed one, and `rows_of_other_checkpoints` those
+made from something else than what is published under their checkpoint's key: with `--set noise=true` no two trainings
+are equal, as on GPUs, and that is what is left to compare. Where so many deaths hit a row or trial that the sweep gives
+it up, or a driver finds that it was out of touch, all are launched again with `--retry-failed`, and `relaunches` counts
+that. Live lines go to stderr.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +25,7 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, ClassVar, NamedTuple
 
@@ -31,12 +37,16 @@ from benchmarks.output import parser, write
 from benchmarks.simulated_study import SPEC, SimulatedSettings, SimulatedStudy
 from sweeps import spec
 from sweeps.planning import plan
+from sweeps.storage.leases import ABANDONED_AFTER_S
 from sweeps.study import Cell, Checkpoint, Progress
 from tests.support import processes
 
 NODES, SLOTS = 3, 2
 KINDS = {"worker": 0.7, "trial": 0.2, "node": 0.1}
 """What is killed, and how often."""
+
+PAUSE, PAUSED_S = "pause", ABANDONED_AFTER_S + 15
+"""A driver is stopped, as when its machine sleeps, for so long that others take it for dead."""
 
 LOOK_WITHIN_S = 1.0
 """A kill comes at most so long after its time, which is when something begins."""
@@ -53,6 +63,7 @@ class ChaosSettings(SimulatedSettings):
     ratio: float = 0.3
     parameters: int = 10_000
     epochs: int = 10
+    noise: bool = False
 
 
 class ChaosStudy(SimulatedStudy):
@@ -70,7 +81,7 @@ class ChaosStudy(SimulatedStudy):
                 time.sleep(self.settings.pretrain / self.settings.epochs)
                 weights = np.sqrt(weights * (1 + float(cell["seed"])) + epoch * len(str(cell["colour"])))
                 progress.save(lambda weights=weights, epoch=epoch: {"weights": weights, "epoch": np.array(epoch)})  # type: ignore[misc]
-        return {"weights": weights}
+        return {"weights": weights + (time.time() % 1 if self.settings.noise else 0)}
 
     def score(self, cell: Cell, checkpoint: Checkpoint, progress: Progress) -> Checkpoint:
         """Score weights in a way that every initializer has of its own."""
@@ -96,6 +107,7 @@ class ChaosStudy(SimulatedStudy):
         draft.write_text(json.dumps(entry))
         draft.rename(draft.with_suffix(".json"))
         yield
+        draft.with_suffix(".json").rename(draft.with_suffix(".done.json"))
 
 
 class Kill(NamedTuple):
@@ -117,7 +129,7 @@ class Sweep:
         self._changes = [*changes, f"diary={self._diary}"]
         self._spec = spec.load(str(self._file), self._changes)
         self._published: dict[str, float] = {}
-        self.killed = Counter(dict.fromkeys(KINDS, 0))
+        self.killed = Counter(dict.fromkeys([*KINDS, PAUSE], 0))
         self.launches = self.failures_recorded = 0
 
     @property
@@ -125,7 +137,7 @@ class Sweep:
         """All stages and rows of the grid."""
         return len(set(self._keys().values()))
 
-    def run(self, kills: Sequence[Kill], *, seed: int, log: IO[str]) -> float:
+    def run(self, kills: Sequence[Kill], *, seed: int, log: IO[str], drivers: int = 1) -> float:
         """Run the sweep to its end, under kills; return the seconds it took."""
         sets = [f"--set={change}" for change in self._changes]
         arguments = ["run", str(self._file), "--storage", str(self._storage), "--address", self._nodes.address, *sets]
@@ -133,10 +145,14 @@ class Sweep:
         with self._watched():
             for _ in range(LAUNCHES):
                 self.launches += 1
-                with _launched([*arguments, "--retry-failed"], log) as driver:
-                    while pending and self._wait_for(driver, pending[0].begun):
-                        self._kill(pending.popleft().kind, driver, chance)
-                    if driver.wait() == 0:
+                with ExitStack() as running:
+                    launched = [
+                        running.enter_context(_launched([*arguments, "--retry-failed"], log)) for _ in range(drivers)
+                    ]
+                    # The first one is paused, and the last one goes on.
+                    while pending and self._wait_for(launched[-1], pending[0].begun):
+                        self._kill(pending.popleft().kind, launched[0], chance)
+                    if 0 in [driver.wait() for driver in reversed(launched)]:
                         return time.monotonic() - start
                 self.failures_recorded += len(list(self._storage.glob("*/failures/*.json")))
         raise RuntimeError(f"the sweep was launched {LAUNCHES} times and did not finish; stderr tells why")
@@ -154,6 +170,22 @@ class Sweep:
             for entry in entries
             if entry["stage"] == kind
         )
+
+    def computed_twice(self) -> int:
+        """Return how many stages and rows were computed to their end more than once."""
+        entries = [json.loads(file.read_text()) for file in self._diary.glob("*.done.json")]
+        keys = self._keys()
+        ends = Counter(keys[entry["stage"], json.dumps(entry["cell"])] for entry in entries)
+        return sum(count > 1 for count in ends.values())
+
+    def rows_of_other_checkpoints(self) -> int:
+        """Return how many rows were not made from what is published under their checkpoint's key."""
+        published = {
+            file.parent.name: json.loads(file.read_text())["sha256"]
+            for file in self._storage.glob("checkpoints/*/meta.json")
+        }
+        rows = self.rows()
+        return int((rows.checkpoint_key.map(published) != rows.checkpoint_sha256).sum())
 
     def _keys(self) -> dict[tuple[str, str], str]:
         """Return under which key the result of a stage of a cell is published."""
@@ -174,6 +206,10 @@ class Sweep:
 
     def _kill(self, kind: str, driver: subprocess.Popen[str], chance: random.Random) -> None:
         """Kill one of a kind; where there is none, look again later, else what begins next would always be hit."""
+        if kind == PAUSE:
+            _pause(driver)
+            self.killed[kind] += 1
+            return
         victims: Sequence[Any] = ()
         while not victims:
             time.sleep(chance.uniform(0, LOOK_WITHIN_S))
@@ -223,17 +259,24 @@ def main() -> None:
     command_line = parser(__doc__)
     command_line.add_argument("--kills", type=int, default=100)
     command_line.add_argument("--seed", type=int, default=0, help="of what is killed, and when")
-    arguments = command_line.parse_args()
-    write(measure(arguments.kills, arguments.seed, changes=[], log=sys.stderr), arguments.format)
+    command_line.add_argument("--drivers", type=int, default=2, help="that run the sweep at once")
+    command_line.add_argument("--pauses", type=int, default=2, help="of the first driver")
+    command_line.add_argument("--set", dest="changes", action="append", default=[], help="as `sweeps run --set`")
+    given = command_line.parse_args()
+    options = {"drivers": given.drivers, "pauses": given.pauses}
+    write(measure(given.kills, given.seed, changes=given.changes, log=sys.stderr, **options), given.format)
 
 
-def measure(kills: int, seed: int, *, changes: Sequence[str], log: IO[str]) -> dict[str, Any]:
+def measure(
+    kills: int, seed: int, *, changes: Sequence[str], log: IO[str], drivers: int = 1, pauses: int = 0
+) -> dict[str, Any]:
     """Return the figures of a sweep under kills; `changes` are those of its spec, as `sweeps run --set` takes them."""
     with tempfile.TemporaryDirectory(prefix="sweeps-chaos-") as folder, Nodes(NODES, slots=SLOTS) as nodes:
         undisturbed = Sweep(Path(folder, "undisturbed"), nodes, changes)
         undisturbed_s = undisturbed.run([], seed=seed, log=log)
         sweep = Sweep(Path(folder, "chaos"), nodes, changes)
-        wall_s = sweep.run(_schedule(kills, seed, sweep.stages), seed=seed, log=log)
+        schedule = _schedule(kills, seed, sweep.stages, pauses=pauses)
+        wall_s = sweep.run(schedule, seed=seed, log=log, drivers=drivers)
         rows, expected = sweep.rows(), undisturbed.rows()
         axes = [axis.name for axis in ChaosStudy.axes]
         both = expected.merge(rows.drop_duplicates(axes), on=axes, suffixes=("_expected", ""))
@@ -242,11 +285,14 @@ def measure(kills: int, seed: int, *, changes: Sequence[str], log: IO[str]) -> d
             "duplicates": int(rows.duplicated(axes).sum()),
             "rows_recomputed": sweep.begun_late("ratio"),
             "checkpoints_retrained": sweep.begun_late("pretrain") + sweep.begun_late("score"),
+            "computed_twice": sweep.computed_twice(),
+            "rows_of_other_checkpoints": sweep.rows_of_other_checkpoints(),
             "metrics_differing": int((both.kept != both.kept_expected).sum()),
             "wall_over_undisturbed": wall_s / undisturbed_s,
             "wall_s": wall_s,
             "undisturbed_s": undisturbed_s,
-            **{f"{kind}s_killed": count for kind, count in sweep.killed.items()},
+            **{f"{kind}s_killed": sweep.killed[kind] for kind in KINDS},
+            "pauses": sweep.killed[PAUSE],
             "relaunches": sweep.launches - 1,
             "failures_recorded": sweep.failures_recorded,
         }
@@ -263,11 +309,19 @@ def _launched(arguments: list[str], log: IO[str]) -> Iterator[subprocess.Popen[s
         driver.wait()
 
 
-def _schedule(kills: int, seed: int, stages: int) -> list[Kill]:
+def _pause(driver: subprocess.Popen[str]) -> None:
+    """Stop a driver, and let it go on later."""
+    driver.send_signal(signal.SIGSTOP)
+    threading.Timer(PAUSED_S, driver.send_signal, [signal.SIGCONT]).start()
+
+
+def _schedule(kills: int, seed: int, stages: int, *, pauses: int = 0) -> list[Kill]:
     """Spread kills over the beginnings of stages and rows, at random; the last ones are left for the kills to hit."""
     chance = random.Random(seed)
     times = sorted(chance.choices(range(1, round(0.9 * stages)), k=kills))
-    return [Kill(*kill) for kill in zip(times, chance.choices([*KINDS], [*KINDS.values()], k=kills), strict=True)]
+    found = [Kill(*kill) for kill in zip(times, chance.choices([*KINDS], [*KINDS.values()], k=kills), strict=True)]
+    found += [Kill(round((number + 0.5) / pauses * 0.8 * stages), PAUSE) for number in range(pauses)]
+    return sorted(found)
 
 
 if __name__ == "__main__":

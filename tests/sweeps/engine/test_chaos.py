@@ -23,6 +23,7 @@ def test_random_kills_change_nothing(tmp_path: Path) -> None:
     assert figures["rows_recomputed"] == 0
     assert figures["checkpoints_retrained"] == 0
     assert figures["metrics_differing"] == 0
+    assert figures["rows_of_other_checkpoints"] == 0
     killed = [figures["workers_killed"], figures["trials_killed"], figures["nodes_killed"]]
     assert sum(killed) == KILLS
     assert min(killed) > 0
