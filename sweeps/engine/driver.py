@@ -17,6 +17,7 @@ from sweeps.engine.scheduling.idle_help import IdleHelp
 from sweeps.engine.scheduling.queue import DEATHS, Queue
 from sweeps.engine.scheduling.searcher import QueueSearcher, Search
 from sweeps.engine.scheduling.stopping import Stopping
+from sweeps.engine.shelf import Shelves
 from sweeps.engine.trial import run_trial
 from sweeps.engine.worker import Share
 from sweeps.errors import StoppedError
@@ -86,7 +87,8 @@ def execute(
         """Let Tune run trials until all have ended, or those that are left wait for another run."""
         # Who limits the trials at a time wants to leave room for others: nobody helps when workers fall idle.
         idle_help = None if max_concurrent is not None else IdleHelp(queue)
-        share = Share(held, width, idle_help.signal_name if idle_help is not None else None)
+        shelves = Shelves(job.storage)
+        share = Share(held, width, idle_help.signal_name if idle_help is not None else None, shelves.run)
         searcher = QueueSearcher(queue, {"job": job, "share": share}, give_up, health=health, saved=has_saved)
         with tempfile.TemporaryDirectory(prefix="sweeps-") as scratch:
             tuner = tune.Tuner(
@@ -98,7 +100,7 @@ def execute(
                     name="sweep",
                     # Tune's own state; nothing rests on it, since what is finished is what is in the storage.
                     storage_path=scratch,
-                    callbacks=[live, *([idle_help] if idle_help is not None else [])],
+                    callbacks=[live, shelves, *([idle_help] if idle_help is not None else [])],
                     stop=stopping,
                     verbose=0,
                     # The queue decides what is started again.
@@ -108,6 +110,7 @@ def execute(
             try:
                 tuner.fit()
             finally:
+                shelves.close()
                 if idle_help is not None:
                     idle_help.close()
 

@@ -10,7 +10,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray import tune
@@ -22,6 +22,7 @@ from sweeps.engine.job import Job
 from sweeps.engine.saved import Saved
 from sweeps.engine.scheduling.idle_help import signal
 from sweeps.engine.scheduling.queue import Start
+from sweeps.engine.shelf import shelf_of
 from sweeps.engine.worker import Place, Seat
 from sweeps.errors import StorageError, StudyError
 from sweeps.planning.fingerprints import outdated, today
@@ -82,6 +83,7 @@ class TrialRun:
         self._results: dict[str, ray.ObjectRef[Any]] = {}
         self._failures = dict(start.failed)
         self._saved = Saved(job.store)
+        self._shelf = shelf_of(place.share.run, self._node)
 
     def run(self) -> None:
         """Compute every row of the trial that can be computed; record why the others could not.
@@ -110,6 +112,8 @@ class TrialRun:
         def submit(one: Try, seat: Seat) -> ray.ObjectRef[Any]:
             keys = [key for key in refs if key in one.row.read]
             known = {stage.key: metas[stage.key] for stage in one.row.stages if stage.shared}
+            if one.deaths > 1:
+                self._no_shelf(refs)
             results = [refs[key] for key in keys]
             ref: ray.ObjectRef[Any] = seat.worker.compute_row.remote(
                 self._job, one.row, known, one.attempt, one.alone, keys, *results
@@ -210,16 +214,50 @@ class TrialRun:
             raise StageFailedError(stage, self._failures[stage.key])
         if stage.key in self._results:
             return self._results[stage.key]
-        stored = None if self._outdated(stage) else self._job.store.load_checkpoint(stage.key)
+        stored = None if self._outdated(stage) else self._published(stage.key)
         if stored is None and stage.key not in self._start.computes:
             stored = self._wait_to_see(stage)
-        if stored is not None:
-            self._results[stage.key] = ray.put(stored)
-            if stage.key in self._start.computes:
-                self._report({"published": stage.key, "stage": stage.name, "seconds": None})
-            return self._results[stage.key]
-        self._results[stage.key] = self._compute(stage)
-        return self._results[stage.key]
+        if stored is None:
+            stored = self._kept(stage.key, self._compute(stage))
+        elif stage.key in self._start.computes:
+            self._report({"published": stage.key, "stage": stage.name, "seconds": None})
+        self._results[stage.key] = stored
+        return stored
+
+    def _published(self, key: str) -> ray.ObjectRef[Any] | None:
+        """Return a published result: from the shelf of this node, which loads it once for all trials here."""
+        if self._shelf is not None:
+            try:
+                found = ray.get(self._shelf.take.remote(key))
+            except RayTaskError as error:
+                if isinstance(error.cause, StorageError):
+                    raise error.cause from error
+                raise
+            except RayError:
+                self._shelf = None
+            else:
+                return found[0] if found else None
+        stored = self._job.store.load_checkpoint(key)
+        return None if stored is None else ray.put(stored)
+
+    def _no_shelf(self, refs: dict[str, ray.ObjectRef[Any]]) -> None:
+        """Load results for this trial alone: what a shelf had is gone with its process."""
+        if self._shelf is not None:
+            self._shelf = None
+            for key in refs:
+                if (stored := self._published(key)) is not None:
+                    refs[key] = stored
+
+    def _kept(self, key: str, computed: ray.ObjectRef[Any]) -> ray.ObjectRef[Any]:
+        """Hand the shelf a result that was computed here; return where it lies then."""
+        if self._shelf is not None:
+            try:
+                (kept,) = ray.get(self._shelf.keep.remote(key, computed))
+            except RayError:
+                self._shelf = None
+            else:
+                return cast("ray.ObjectRef[Any]", kept)
+        return computed
 
     def _outdated(self, stage: StageKey) -> bool:
         """Say whether a result is there, and this trial is to make it again with today's code."""
@@ -285,14 +323,14 @@ class TrialRun:
                 self._place.give_back(seat)
                 return ref
 
-    def _wait_to_see(self, stage: StageKey) -> Any:
+    def _wait_to_see(self, stage: StageKey) -> ray.ObjectRef[Any]:
         """Return a result that another trial published, once this node sees it.
 
         Raises:
             LostError: it is there but damaged, or does not come into sight.
         """
         _eventually(lambda: self._job.store.checkpoint_meta(stage.key) is not None)
-        stored = self._job.store.load_checkpoint(stage.key)
+        stored = self._published(stage.key)
         if stored is None:
             raise LostError(stage.key)
         return stored

@@ -43,11 +43,15 @@ class Worker:
 
 
 class Share(NamedTuple):
-    """What a trial holds: `resources` of a place, in which `width` rows run at a time; who tells of idle workers."""
+    """What a trial holds: `resources` of a place, in which `width` rows run at a time.
+
+    `signal` names who tells of idle workers, and `run` the driver whose shelves it uses.
+    """
 
     resources: Mapping[str, float]
     width: int = 1
     signal: str | None = None
+    run: str = ""
 
 
 class Seat:
