@@ -8,8 +8,8 @@ import signal
 import tempfile
 from types import TracebackType
 
+from ray._common.network_utils import node_ip_address_from_perspective  # type: ignore[attr-defined]
 from ray._private.node import Node
-from ray._private.services import node_ip_address_from_perspective
 from ray.cluster_utils import Cluster
 
 from sweeps.engine.cluster import set_environment

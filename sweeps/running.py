@@ -12,6 +12,7 @@ from sweeps.planning import plan as planning
 from sweeps.planning.plan import Plan
 from sweeps.spec import Spec, recorded
 from sweeps.storage import Store, row_files
+from sweeps.storage.backends import notices
 from sweeps.storage.leases import Leases
 
 
@@ -74,7 +75,8 @@ def run(
         f"{spec.name}: {len(plan.finished)} of {plan.rows} rows are finished; "
         f"computing {plan.missing} in {len(plan.todo)} trials"
     )
-    with Leases(store.files, spec.name) as leases, cluster.connected(address), Live(plan, console) as live:
+    leases, live = Leases(store.files, spec.name), Live(plan, console)
+    with leases, cluster.connected(address), live, notices.listen(live.say):
         again = [str(row.key) for trial in plan.todo for row in trial.rows if str(row.key) in plan.failed]
         store.forget_failures(spec.name, again)
         driver.execute(

@@ -81,6 +81,10 @@ class Live(Callback):
         """Also show what the trials of a queue wait for, other runs or room, and which nodes are left out."""
         self._queue, self._health, self._no_room = queue, health, no_room
 
+    def say(self, sentence: str) -> None:
+        """Print a sentence, from whichever thread."""
+        self._console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+
     def tick(self) -> None:
         """Show that time passes, also while nothing happens."""
         self._line()
