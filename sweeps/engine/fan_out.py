@@ -17,7 +17,9 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from sweeps.engine import nodes
 from sweeps.engine.tasks import Outcome
 from sweeps.engine.worker import Place, Seat
+from sweeps.errors import StorageError
 from sweeps.planning.plan import Row
+from sweeps.storage.backends.retry import passes
 
 ATTEMPTS = 5
 """How often in a row a stage or row is tried when its worker process dies with no progress saved in between.
@@ -33,11 +35,15 @@ GRANTED_WITHIN_S = 5.0
 faster, and a cluster that grows on demand would start a node for the wish."""
 
 
+STORAGE_RESTS_S = 2.0
+"""Before a row is tried again that a storage failed, though each request had been tried again for minutes."""
+
+
 class Try(NamedTuple):
     """One attempt at a row; `alone` with its device to itself, in a process of its own.
 
     `deaths` are those of its workers since it last saved any progress; `afresh`: an earlier process had a device that
-    could not be used any more.
+    could not be used any more; `waited`: the storage failed in a way that may pass, and was given a moment.
     """
 
     row: Row
@@ -45,6 +51,7 @@ class Try(NamedTuple):
     deaths: int = 0
     alone: bool = False
     afresh: bool = False
+    waited: bool = False
 
 
 Submit = Callable[[Try, Seat], "ray.ObjectRef[Any]"]
@@ -141,6 +148,10 @@ class FanOut:
             outcome: Outcome = ray.get(ref)
         except RayTaskError as error:
             seat.place.give_back(seat)
+            if isinstance(error.cause, StorageError) and not one.waited and passes(OSError(str(error.cause))):
+                time.sleep(STORAGE_RESTS_S)
+                self._waiting.appendleft(one._replace(attempt=one.attempt + 1, waited=True))
+                return None
             return one.row, error.cause
         except RayError as error:
             seat.place.give_back(seat, used_up=True)

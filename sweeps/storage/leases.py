@@ -160,7 +160,8 @@ class Leases:
             dead += [_run(run) for run in hearts.keys() - living - {self._id}]
             # Whoever claims next will try again.
             with contextlib.suppress(StorageError):
-                self._files.delete(*dead)
+                if dead:
+                    self._files.delete(*dead)
             return {work: self._runs[run] for work, run in claims if run in living}
 
     def claim(self, work: Collection[str]) -> bool:
@@ -199,6 +200,8 @@ class Leases:
         return _run(self._id)
 
     def _withdraw(self, work: Collection[str]) -> None:
+        if not work:
+            return
         try:
             with patience(HURRY_S):
                 self._files.delete(*(_claim(each, self._id) for each in work))

@@ -31,6 +31,10 @@ LOOK_EVERY_S = 1.0
 CLAIMS_AT_A_TIME = 8
 """Claims made at a time, at most."""
 
+STORAGE_FAILURES = 3
+"""How often in a row claims fail before the storage counts as broken; each has been tried again for minutes already,
+where that could help."""
+
 RUNNING_PER_CLAIM = 8
 """Trials that run for each further one that is claimed ahead: what is claimed and not started keeps others away."""
 
@@ -104,6 +108,7 @@ class Queue:
         self._taken: Mapping[str, Run] = {}
         self._look_at = self._step_back_until = -math.inf
         self._none_is_free = False
+        self._storage_failures = 0
         self.storage_failure: str | None = None
         """Why a claim could not be made or given back, once one could not."""
         for trial in trials:
@@ -240,7 +245,7 @@ class Queue:
             try:
                 self._taken, self._none_is_free = looked.result(), False
             except StorageError as error:
-                self.storage_failure = str(error)
+                self._note_storage(error)
 
     def _ask(self) -> Future[Any] | None:
         """Claim one more trial, or return a claim under way where there are enough; None where nothing can start."""
@@ -277,14 +282,15 @@ class Queue:
         for done in [each for each in self._giving_back if each.done()]:
             del self._giving_back[done]
             self._none_is_free = False
-            if (error := done.exception()) is not None:
-                self.storage_failure = str(error)
+            if isinstance(error := done.exception(), StorageError):
+                self._note_storage(error)
         for number in [number for number, asked in self._asked.items() if asked.done()]:
             try:
                 granted, taken = self._asked.pop(number).result()
             except StorageError as error:
-                self.storage_failure = str(error)
+                self._note_storage(error)
                 continue
+            self._storage_failures = 0
             if granted:
                 self._granted.append(number)
                 continue
@@ -292,6 +298,13 @@ class Queue:
             if taken.keys().isdisjoint(self._work(number)):
                 # Another run wanted the same at this moment, and both stepped back; let it not be in step.
                 self._step_back_until = self._clock() + random.random()
+
+    def _note_storage(self, error: StorageError) -> None:
+        """Claim again a little later; a storage that fails several times in a row is broken."""
+        self._storage_failures += 1
+        self._step_back_until = self._clock() + LOOK_EVERY_S
+        if self._storage_failures >= STORAGE_FAILURES:
+            self.storage_failure = str(error)
 
     def _release(self, work: Iterable[str]) -> None:
         wanted = set(work)
