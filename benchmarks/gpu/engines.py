@@ -11,7 +11,7 @@ from torch import Tensor
 from benchmarks.gpu.figures import Bench, Figure
 from benchmarks.inference import difference, protocol, prune, random_detector
 from robustprune.core.devices import in_full_precision
-from robustprune.core.timing import TimingSettings, compare, take_turns
+from robustprune.core.timing import Comparison, TimingSettings, compare, take_turns
 from robustprune.detection.darknet.compact.compaction import compact
 from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
 from robustprune.inference.engine import Engine
@@ -59,7 +59,8 @@ def null(bench: Bench) -> Iterator[Figure]:
     dense = dense_engine(random_detector(config, image), image)
     with torch.inference_mode():
         networks = [dense._replace(network=copy.deepcopy(dense.network)).on(image) for _ in range(3)]
-        settings, found = TimingSettings(**bench.sizes.timing), []
+        settings = TimingSettings(**bench.sizes.timing)
+        found: list[Comparison] = []
         while len(found) < bench.sizes.comparisons and (bench.left > 0 or not found):
             found.append(compare(*networks, settings=settings, device=image.device))
     medians = [each.speedup.median for each in found]
@@ -81,7 +82,7 @@ def _image(bench: Bench) -> Tensor:
 
 
 def _channels_last(network: GraphNetwork) -> GraphNetwork:
-    converted: GraphNetwork = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    converted: GraphNetwork = copy.deepcopy(network).to(memory_format=torch.channels_last)
     return converted
 
 

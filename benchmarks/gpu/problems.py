@@ -117,7 +117,13 @@ def detection(config: str, image_size: int, sizes: Sizes, device: str) -> Proble
         }
     )
     study = DetectionStudy(settings)
-    cell = {"structure": "unstructured", "initializer": "hydra", "colour": "rgb", "seed": 0, "ratio": 0.5}
+    cell: dict[str, Any] = {
+        "structure": "unstructured",
+        "initializer": "hydra",
+        "colour": "rgb",
+        "seed": 0,
+        "ratio": 0.5,
+    }
     found = Problem(f"{config} {image_size}", study, cell, study.task(cell), image_size, clean_too=True)
     return found.on(device)
 
@@ -138,6 +144,6 @@ def classification(model: str, sizes: Sizes, device: str) -> Problem:
         }
     )
     study = ClassificationStudy(settings)
-    cell = {"model": model, "training": "adversarial", "structure": "channels", "initializer": "hydra"}
+    cell: dict[str, Any] = {"model": model, "training": "adversarial", "structure": "channels", "initializer": "hydra"}
     cell |= {"scope": "layer", "seed": 0, "ratio": 0.5}
     return Problem(f"{model} 32", study, cell, study.task(cell), 32, clean_too=False).on(device)

@@ -75,8 +75,8 @@ ROLES = Roles(("colour", "size", "seed", "ratio"), replicate="seed", along="rati
 def placed(machines: Sequence[str | None]) -> pd.DataFrame:
     """Return rows of two colours, two sizes and two seeds, in this order, on machines; the first one is in doubt."""
     cells = pd.MultiIndex.from_product([["blue", "red"], ["large", "small"], [0, 1]], names=["colour", "size", "seed"])
-    frame = cells.to_frame(index=False).assign(ratio=0.5, speed=np.arange(8.0), machine=pd.Series(machines))
-    return frame.assign(uneasy=[True, *[False] * 7])
+    frame = cells.to_frame(index=False).assign(ratio=0.5, speed=np.arange(8.0))
+    return frame.assign(machine=pd.Series(machines, dtype=object), uneasy=[True, *[False] * 7])
 
 
 ON = {"speed": ("uneasy", "machine")}
