@@ -57,7 +57,7 @@ def test_every_row_has_one_gpu_where_there_are_gpus(tmp_path: Path) -> None:
 
 
 def test_a_trial_too_large_for_the_cluster_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match=r"resources: a trial holds .*'CPU': 64"):
+    with pytest.raises(ClusterError, match=r"resources: a trial holds 64 CPU"):
         execute(tmp_path, "resources.cpus=64", gpus=0)
 
 
