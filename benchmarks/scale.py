@@ -110,7 +110,7 @@ def _simulate(plan: Plan, leases: Leases, gpus: int, sweep: str) -> tuple[float,
     """Run all trials on a simulated clock; return the seconds that GPUs worked, and those from start to end."""
     now, busy_s, chance = 0.0, 0.0, random.Random(0)
     events: list[Event] = []
-    queue = Queue(sweep, plan.todo, plan.checkpoints, leases, clock=lambda: now, threads=AtOnce())
+    queue = Queue(sweep, plan.todo, plan.checkpoints, leases, clock=lambda: now, executor=AtOnce())
     searcher = QueueSearcher(queue, {}, lambda trial: None)
     live = Live(plan, Console(file=io.StringIO(), width=120))
     live.watch(queue, Health())

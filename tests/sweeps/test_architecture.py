@@ -18,6 +18,7 @@ MOST_LINES = 400
 MOST_ENTRIES = 13
 
 OWN_WORDS = {
+    "accelerator": "a field of the spec's resources: which kind a trial asks Ray for",
     "device": "reports tell hours of each device, where rows have a column of that name",
     "engine": "fields of a spec that are the engine's, and this package's own folder",
     "model": "a pydantic model, and what a row is of",

@@ -79,16 +79,16 @@ class Queue:
         clock: Callable[[], float] = time.monotonic,
         *,
         limit: int | None = None,
-        threads: Executor | None = None,
+        executor: Executor | None = None,
     ) -> None:
         """Take the trials to run, and the keys of published checkpoints.
 
         Args:
             limit: trials that run at a time, at most.
-            threads: to make claims in; some of its own by default.
+            executor: to make claims in; threads of its own by default.
         """
         self._claims, self._clock, self._limit = claims, clock, limit
-        self._threads = threads or ThreadPoolExecutor(CLAIMS_AT_A_TIME, thread_name_prefix="claims")
+        self._executor = executor or ThreadPoolExecutor(CLAIMS_AT_A_TIME, thread_name_prefix="claims")
         self._published = set(published)
         self._waiting = {trial.number: trial for trial in trials}
         self._missing: dict[int, set[str]] = {}
@@ -116,7 +116,7 @@ class Queue:
 
     def close(self) -> None:
         """End the threads; what is still claimed is given back with everything else, when the leases end."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
     @property
     def nothing_waits(self) -> bool:
@@ -238,7 +238,7 @@ class Queue:
     def _look(self) -> None:
         """Take in what others have claimed, and look again where that was a while ago."""
         if self._looking is None and self._clock() >= self._look_at:
-            self._looking = self._threads.submit(self._claims.taken)
+            self._looking = self._executor.submit(self._claims.taken)
             self._look_at = self._clock() + LOOK_EVERY_S
         if self._looking is not None and (self._looking.done() or not self._running):
             looked, self._looking = self._looking, None
@@ -270,7 +270,7 @@ class Queue:
             self._none_is_free = True
             return None
         _, number = min(free)
-        self._asked[number] = self._threads.submit(self._claim, self._work(number))
+        self._asked[number] = self._executor.submit(self._claim, self._work(number))
         return self._asked[number]
 
     def _claim(self, work: set[str]) -> tuple[bool, Mapping[str, Run]]:
@@ -308,4 +308,4 @@ class Queue:
 
     def _release(self, work: Iterable[str]) -> None:
         wanted = set(work)
-        self._giving_back[self._threads.submit(self._claims.release, wanted)] = wanted
+        self._giving_back[self._executor.submit(self._claims.release, wanted)] = wanted

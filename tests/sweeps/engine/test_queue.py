@@ -79,7 +79,7 @@ def trial(number: int, *later: str) -> Trial:
 
 
 def queue(trials: Sequence[Trial], published: Collection[str] = (), claims: Claims | None = None) -> Queue:
-    return Queue("toy", trials, published, claims or Claims(), Clock(), threads=AtOnce())
+    return Queue("toy", trials, published, claims or Claims(), Clock(), executor=AtOnce())
 
 
 def start(waiting: Queue) -> int | None:
@@ -168,7 +168,7 @@ def test_what_another_run_works_on_is_left_to_it_and_taken_up_when_it_lets_go() 
     claims, clock = Claims(), Clock()
     other = Claims(claims.table)
     assert other.claim({"pretrain-0"})
-    ours = Queue("toy", [trial(0, "pretrain-0"), trial(1, "pretrain-1")], {"base-0"}, claims, clock, threads=AtOnce())
+    ours = Queue("toy", [trial(0, "pretrain-0"), trial(1, "pretrain-1")], {"base-0"}, claims, clock, executor=AtOnce())
     assert start(ours) == 1
     assert start(ours) is None
     assert ours.waits_for() == OTHER
@@ -181,7 +181,7 @@ def test_what_another_run_works_on_is_left_to_it_and_taken_up_when_it_lets_go() 
 def test_two_runs_of_one_sweep_share_its_trials() -> None:
     table: dict[str, Claims] = {}
     trials = [trial(number, f"pretrain-{number}") for number in range(4)]
-    runs = [Queue("toy", trials, {"base-0"}, Claims(table), Clock(), threads=AtOnce()) for _ in range(2)]
+    runs = [Queue("toy", trials, {"base-0"}, Claims(table), Clock(), executor=AtOnce()) for _ in range(2)]
     assert [start(run) for run in (*runs, *runs, *runs)] == [0, 1, 2, 3, None, None]
 
 
@@ -228,7 +228,7 @@ def simulate(trials: Sequence[Trial], published: set[str], random: Random) -> No
     """Let two runs work on trials, in a random order of events; some starts end before they have a result."""
     table: dict[str, Claims] = {}
     clock = Clock()
-    runs = [Queue("toy", trials, published, Claims(table), clock, threads=AtOnce()) for _ in range(2)]
+    runs = [Queue("toy", trials, published, Claims(table), clock, executor=AtOnce()) for _ in range(2)]
     published = set(published)
     to_make: dict[tuple[int, int], list[str]] = {}
     finished: Counter[int] = Counter()

@@ -303,7 +303,7 @@ def test_doubtful_figures_of_a_row_are_left_out_of_tests() -> None:
     doubts = ClassificationStudy.doubts
     assert doubts["accuracy_adv"] == "accuracy_adv_doubtful"
     assert doubts["median_l2"] == doubts["median_l2_high"] == "median_l2_at_floor"
-    assert doubts["speedup"] == "timing_doubtful"
+    assert doubts["speedup"] == ("timing_doubtful", "accelerator")
     check_study(ClassificationStudy, ())
     rows = pd.DataFrame(
         {
