@@ -111,6 +111,13 @@ Files = Mapping[str, bytes]
 class Progress(Protocol):
     """Where a long stage keeps how far it is, so that one whose process died goes on from there."""
 
+    @property
+    def is_due(self) -> bool:
+        """Whether a state is wanted now, within an epoch too: the last was saved `progress_every` ago, or earlier.
+
+        A stage may look at it after every step; one that only ever saves after its epochs need not.
+        """
+
     def load(self) -> Checkpoint | None:
         """Return the state last saved for this very stage and cell; None where there is none."""
 

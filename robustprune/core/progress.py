@@ -14,6 +14,10 @@ from robustprune.core.arrays import Arrays
 class Progress(Protocol):
     """Keeps the latest state of one piece of work."""
 
+    @property
+    def is_due(self) -> bool:
+        """Whether a state is wanted now, though no step of the work's own is finished: the last one was long ago."""
+
     def load(self) -> Arrays | None:
         """Return the state last saved for this very piece of work; None if there is none."""
 
@@ -26,6 +30,8 @@ class Progress(Protocol):
 
 class Nowhere:
     """Keeps nothing."""
+
+    is_due = False
 
     def load(self) -> None:
         """Return None."""

@@ -66,7 +66,7 @@ def hydra(network: nn.Module, problem: Problem, settings: HydraSettings) -> dict
         generator=problem.generator,
         progress=problem.progress,
     )
-    finished = state.resume()
+    finished, _ = state.resume()
     schedule.last_epoch = finished * steps_per_epoch
     for epoch in range(finished + 1, settings.epochs + 1):
         for inputs, targets in problem.task.batches(settings.batch_size, images=images, generator=problem.generator):

@@ -12,7 +12,7 @@ from robustprune.core.progress import NOWHERE, Progress
 from robustprune.structures import masks as masking
 from robustprune.training.objective import Objective
 from robustprune.training.settings import Training
-from robustprune.training.state import TrainingState
+from robustprune.training.state import Inside, TrainingState
 
 
 def train(
@@ -35,7 +35,8 @@ def train(
         masks: weights to hold at exactly zero, by layer.
         chosen_by: how well a network does; the epoch after which it does best is kept, the earliest among equals.
             Without it, the last.
-        progress: is offered the state after every epoch; training goes on from the one it has, to the same bits.
+        progress: is offered the state after every epoch, and within one where that is due; training goes on from the
+            one it has, to the same bits.
 
     Raises:
         DivergedError: the loss became NaN or infinite.
@@ -49,10 +50,16 @@ def train(
         progress=progress,
     )
     steps_per_epoch = objective.task.steps(objective.task.images, settings.batch_size)
-    for epoch in range(state.resume() + 1, settings.epochs + 1):
+    finished, inside = state.resume()
+    for epoch in range(finished + 1, settings.epochs + 1):
         network.train()
         batches = objective.task.batches(settings.batch_size, generator=generator, augmented=settings.augmented)
-        for step, (inputs, targets) in enumerate(batches, start=(epoch - 1) * steps_per_epoch):
+        began, taken = generator.get_state(), 0
+        if inside is not None:
+            inside.go_on(batches, generator)
+            began, taken, inside = inside.began, inside.steps, None
+        for inputs, targets in batches:
+            step = (epoch - 1) * steps_per_epoch + taken
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate_at(step, steps_per_epoch)
             optimizer.zero_grad(set_to_none=True)
@@ -65,6 +72,9 @@ def train(
                 torch.nn.utils.clip_grad_norm_(network.parameters(), settings.largest_gradient)
             optimizer.step()
             masking.apply(masks or {}, network)
+            taken += 1
+            if progress.is_due:
+                state.save(epoch - 1, Inside.after(taken, began))
         if best is not None and chosen_by is not None:
             best.offer(epoch, chosen_by(network.eval()))
         state.save(epoch)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,39 @@ from torch import Tensor
 
 from robustprune.core.arrays import to_arrays
 from robustprune.core.progress import Progress
+
+
+class Inside(NamedTuple):
+    """A place within an epoch: after so many of its steps.
+
+    Attributes:
+        steps: that were taken, at least one.
+        began: the state of the training's generator when the epoch began: it drew the order of the images then.
+        drawing: the state of torch's own generator now, which dropout draws from.
+    """
+
+    steps: int
+    began: Tensor
+    drawing: Tensor
+
+    @classmethod
+    def after(cls, steps: int, began: Tensor) -> Inside:
+        """Return where a training is now."""
+        return cls(steps, began, torch.get_rng_state())
+
+    def arrays(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return it as it is kept."""
+        tensors = to_arrays({"inside.began": self.began, "inside.drawing": self.drawing})
+        return {"inside.steps": np.array(self.steps), **tensors}
+
+    def go_on(self, batches: Iterator[Any], generator: torch.Generator) -> None:
+        """Bring an epoch's batches to this place: those before it are drawn again, and not looked at."""
+        now = generator.get_state()
+        generator.set_state(self.began)
+        for _ in range(self.steps):
+            next(batches)
+        generator.set_state(now)
+        torch.set_rng_state(self.drawing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +64,15 @@ class TrainingState:
     generator: torch.Generator
     progress: Progress
 
-    def save(self, epoch: int) -> None:
-        """Offer the state after `epoch`, counted from 1."""
-        self.progress.save(partial(self._arrays, epoch))
+    def save(self, epoch: int, inside: Inside | None = None) -> None:
+        """Offer the state after `epoch`, counted from 1, and some steps of the next one where there were any."""
+        self.progress.save(partial(self._arrays, epoch, inside))
 
-    def resume(self) -> int:
-        """Go back to the state that was kept, if any; return how many epochs it is after."""
+    def resume(self) -> tuple[int, Inside | None]:
+        """Go back to the state that was kept, if any; return how many epochs it is after, and where in the next."""
         arrays = self.progress.load()
         if arrays is None:
-            return 0
+            return 0, None
         with torch.no_grad():
             for name, tensor in self.tensors.items():
                 tensor.copy_(torch.tensor(arrays[f"tensors.{name}"]))
@@ -55,9 +88,13 @@ class TrainingState:
             }
         self.optimizer.load_state_dict(optimizer)
         self.generator.set_state(torch.tensor(arrays["generator"]))
-        return int(arrays["epoch"])
+        inside = None
+        if "inside.steps" in arrays:
+            began, drawing = (torch.tensor(arrays[f"inside.{name}"]) for name in ("began", "drawing"))
+            inside = Inside(int(arrays["inside.steps"]), began, drawing)
+        return int(arrays["epoch"]), inside
 
-    def _arrays(self, epoch: int) -> dict[str, np.ndarray[Any, Any]]:
+    def _arrays(self, epoch: int, inside: Inside | None) -> dict[str, np.ndarray[Any, Any]]:
         moments = {
             f"optimizer.{index}.{name}": tensor
             for index, state in self.optimizer.state_dict()["state"].items()
@@ -69,6 +106,7 @@ class TrainingState:
             **to_arrays({"generator": self.generator.get_state()}),
             **to_arrays({f"tensors.{name}": tensor for name, tensor in self.tensors.items()}),
             **to_arrays(moments),
+            **({} if inside is None else inside.arrays()),
         }
 
 

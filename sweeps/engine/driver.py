@@ -74,14 +74,17 @@ def execute(
 
     def give_up(trial: Trial) -> None:
         error = TrialDiedError(f"the trial's process died {DEATHS} times in a row with nothing finished in between")
-        settled = set().union(*job.store.settled(job.sweep, [str(row.key) for row in trial.rows]))
-        for row in trial.rows:
-            if str(row.key) not in settled:
-                tasks.record_failure(job, row, tasks.failure_of("trial", error))
-                live.tell_row(trial.number, str(row.key), tasks.cause(error))
+        with stopping.storage_may_fail():
+            settled = set().union(*job.store.settled(job.sweep, [str(row.key) for row in trial.rows]))
+            for row in trial.rows:
+                if str(row.key) not in settled:
+                    tasks.record_failure(job, row, tasks.failure_of("trial", error))
+                    live.tell_row(trial.number, str(row.key), tasks.cause(error))
 
     def has_saved(trial: Trial) -> bool:
-        return saved.since_last(job.sweep, rows=trial.rows, stages=trial.shared)
+        with stopping.storage_may_fail():
+            return saved.since_last(job.sweep, rows=trial.rows, stages=trial.shared)
+        return False
 
     def fit() -> None:
         """Let Tune run trials until all have ended, or those that are left wait for another run."""

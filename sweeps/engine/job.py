@@ -14,6 +14,7 @@ from sweeps.planning.keys import digest
 from sweeps.spec import Spec
 from sweeps.spec.studies import find
 from sweeps.storage import Store
+from sweeps.storage.progress import EVERY_S
 from sweeps.study import Study
 
 
@@ -30,6 +31,7 @@ class Job(NamedTuple):
     spec_hash: str
     git_commit: str | None
     recompute: frozenset[str] = frozenset()
+    progress_every_s: float = EVERY_S
 
     @property
     def study(self) -> Study:
@@ -57,6 +59,7 @@ def job_of(spec: Spec, store: Store, *, recompute: Collection[str] = ()) -> Job:
         spec_hash=digest(spec.to_yaml()),
         git_commit=_git_commit(),
         recompute=frozenset(recompute),
+        progress_every_s=spec.engine.progress_every_s,
     )
 
 

@@ -51,6 +51,7 @@ class Live(Callback):
         self._running: dict[str, str] = {}
         self._queue: Queue | None = None
         self._health: Health | None = None
+        self._said: set[str] = set()
         self._no_room = ""
         self.deaths: Counter[str] = Counter()
         self._screen: RichLive | None = None
@@ -84,6 +85,12 @@ class Live(Callback):
     def say(self, sentence: str) -> None:
         """Print a sentence, from whichever thread."""
         self._console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+
+    def _say_again(self, sentence: str) -> None:
+        """Say once what many rows may meet."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self.say(sentence)
 
     def tick(self) -> None:
         """Show that time passes, also while nothing happens."""
@@ -124,6 +131,8 @@ class Live(Callback):
         ours = trial.config["trial"]
         if "row" in result:
             self.tell_row(ours.number, result["row"], result["failure"], result["seconds"])
+        elif "again" in result:
+            self._say_again(f"{result['cause']} on node {result['host']}; tried again on another node")
         elif "published" in result:
             self._measured(result["stage"], result["seconds"])
         work = f"{len(ours.rows) - len(self._open[ours.number])} of {len(ours.rows)} rows"

@@ -71,7 +71,7 @@ def compute_stage(
     if published is not None and not outdated(_code(published.meta), code, job.recompute):
         return published.tensors
     start, started_at = time.perf_counter(), _now()
-    progress = KeptProgress(job.store, f"checkpoints/{key}/progress")
+    progress = KeptProgress(job.store, f"checkpoints/{key}/progress", every_s=job.progress_every_s)
     checkpoint = call(job.study_with(fields), name, DeclaredCell(cell, axes), results, progress)
     if not isinstance(checkpoint, Mapping) or not all(isinstance(array, np.ndarray) for array in checkpoint.values()):
         raise StudyError(f"stage {name!r}: found a {type(checkpoint).__name__}, expected named arrays")
@@ -128,7 +128,7 @@ def compute_row(
         seconds = {stage.name: metas.get(stage.key, {}).get("seconds") for stage in row.stages if stage.shared}
         for stage in row.own:
             name, start = stage.name, time.perf_counter()
-            progress = KeptProgress(job.store, f"{places}/{name}")
+            progress = KeptProgress(job.store, f"{places}/{name}", every_s=job.progress_every_s)
             began.append(progress)
             read = [results[key] for key in stage.reads]
             results[stage.key] = call(
@@ -136,7 +136,7 @@ def compute_row(
             )
             seconds[name] = progress.seconds_before + time.perf_counter() - start
         name = last
-        progress = KeptProgress(job.store, f"{places}/{last}")
+        progress = KeptProgress(job.store, f"{places}/{last}", every_s=job.progress_every_s)
         began.append(progress)
         study, read = job.study_with(row.fields), [results[key] for key in row.reads]
         values = call(study, last, row.cell, read, progress)

@@ -54,6 +54,17 @@ class Engine(BaseModel):
     grid: dict[str, Any] = Field(description="a list of values per axis, and `include` and `exclude` lists")
     resources: Resources = Resources()
     stop_after_failures: int | None = Field(default=None, ge=1, description="stop once that many rows of a run failed")
+    progress_every: str = Field(
+        default="10 min",
+        pattern=r"^\d+(\.\d+)? ?(s|min|h)$",
+        description="how long an epoch may last before the state within it is kept, such as 90 s or 10 min",
+    )
+
+    @property
+    def progress_every_s(self) -> float:
+        """`progress_every` in seconds."""
+        number = self.progress_every.rstrip("sminh ")
+        return float(number) * {"s": 1, "min": 60, "h": 3600}[self.progress_every.removeprefix(number).strip()]
 
 
 @dataclass(frozen=True, kw_only=True)

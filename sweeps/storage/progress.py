@@ -11,19 +11,29 @@ from sweeps.study import Checkpoint
 WORTH = 20
 """A state is saved when at least this many times what the last saving took has passed since: at most 5% of the time."""
 
+EVERY_S = 600.0
+"""Seconds after which a state is wanted within an epoch too."""
+
 
 class KeptProgress:
     """The progress of one stage of one cell; a `sweeps.study.Progress`."""
 
-    def __init__(self, store: Store, place: str) -> None:
-        """Keep states in the folder `place` of `store`."""
-        self._store, self._place = store, place
+    def __init__(self, store: Store, place: str, *, every_s: float = EVERY_S) -> None:
+        """Keep states in the folder `place` of `store`; `every_s` is how long a stage may work without being asked for
+        one.
+        """
+        self._store, self._place, self._every_s = store, place, every_s
         self._last_save_s = 0.0
         self._began = self._saved = time.monotonic()
         self.seconds_before = 0.0
         """What earlier processes spent on the state that was loaded."""
         self.kept = False
         """There is something in the storage, as far as is known."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether nothing was saved for `every_s`."""
+        return time.monotonic() - self._saved >= self._every_s
 
     def load(self) -> Checkpoint | None:
         """Return the state last saved, by whichever process; None where there is none or it is damaged."""

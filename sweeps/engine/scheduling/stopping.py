@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray.tune import Stopper
@@ -42,12 +43,18 @@ class Stopping(Stopper):
         self._failures += bool(result.get("failure"))
         return False
 
-    def stop_all(self) -> bool:
-        """Say whether to stop now."""
+    @contextmanager
+    def storage_may_fail(self) -> Iterator[None]:
+        """Stop the sweep where the storage fails in this context: Tune would print a traceback of what it raises."""
         try:
-            self.lost = self.lost or self._check()
+            yield
         except StorageError as error:
             self.storage_failure = self.storage_failure or str(error)
+
+    def stop_all(self) -> bool:
+        """Say whether to stop now."""
+        with self.storage_may_fail():
+            self.lost = self.lost or self._check()
         self.storage_failure = self.storage_failure or self._queue.storage_failure
         if self.lost:
             return True

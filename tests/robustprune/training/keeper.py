@@ -17,10 +17,13 @@ class KilledError(BaseException):
 
 
 class Keeper:
-    """Keeps the last state as a file of safetensors would; dies right after saving state number `last`."""
+    """Keeps the last state as a file of safetensors would; dies right after saving state number `last`.
 
-    def __init__(self, kept: bytes | None = None, *, last: int | None = None) -> None:
-        self.kept, self.last = kept, last
+    `is_due`: it asks for a state after every step, too.
+    """
+
+    def __init__(self, kept: bytes | None = None, *, last: int | None = None, is_due: bool = False) -> None:
+        self.kept, self.last, self.is_due = kept, last, is_due
         self.saved = 0
 
     def load(self) -> dict[str, np.ndarray[Any, Any]] | None:

@@ -17,7 +17,7 @@ from robustprune.structures import masks as masking
 from robustprune.studies.classification.training import SgdTraining
 from robustprune.training import Objective, train
 from tests.robustprune.classification.small import bright_or_dark, convolutional, task_on
-from tests.robustprune.training.keeper import killed_after
+from tests.robustprune.training.keeper import Keeper, KilledError, killed_after
 
 SETTINGS: dict[str, Any] = {
     "epochs": 4,
@@ -190,6 +190,21 @@ def test_dropout_draws_from_the_seed_alone() -> None:
         fit(classifier)
         states.append(state(classifier))
     assert same(*states)
+
+
+def test_a_network_with_dropout_goes_on_within_an_epoch_to_the_same_bits() -> None:
+    def fitted(progress: Progress) -> dict[str, Tensor]:
+        classifier = convolutional()
+        assert isinstance(classifier.network, nn.Sequential)
+        classifier.network.insert(3, nn.Dropout(0.5))
+        fit(classifier, progress=progress)
+        return state(classifier)
+
+    for moment in (1, 2):
+        keeper = Keeper(last=moment, is_due=True)
+        with pytest.raises(KilledError):
+            fitted(keeper)
+        assert same(fitted(NOWHERE), fitted(Keeper(keeper.kept)))
 
 
 @pytest.mark.parametrize("images", [9, 16, 17, 33])

@@ -95,6 +95,24 @@ def test_a_training_may_be_killed_after_every_epoch(nano: Detector, samples: Sam
     assert_same(trained(nano, samples, NOWHERE), trained(nano, samples, Keeper(keeper.kept)))
 
 
+def test_a_training_may_be_killed_within_an_epoch(nano: Detector, samples: Samples) -> None:
+    def killed_at(moment: int) -> Detector:
+        keeper = Keeper(last=moment, is_due=True)
+        with pytest.raises(KilledError):
+            trained(nano, samples, keeper)
+        after = Keeper(keeper.kept)
+        result = trained(nano, samples, after)
+        assert after.saved == EPOCHS - (moment - 1) // per_epoch
+        return result
+
+    undisturbed, everything = trained(nano, samples, NOWHERE), Keeper(is_due=True)
+    assert_same(undisturbed, trained(nano, samples, everything))
+    per_epoch = everything.saved // EPOCHS
+    assert per_epoch > 2, "a state after each step, and one after the epoch"
+    for moment in (1, 2, per_epoch - 1, per_epoch + 1):
+        assert_same(undisturbed, killed_at(moment))
+
+
 def test_moments_come_back_in_the_memory_format_of_their_parameters() -> None:
     parameter = torch.nn.Parameter(torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last))
     parameter.grad = torch.randn_like(parameter)
@@ -108,7 +126,7 @@ def test_moments_come_back_in_the_memory_format_of_their_parameters() -> None:
     before, after = state(keeper), state(keeper)
     before.optimizer.step()
     before.save(7)
-    assert after.resume() == 7
+    assert after.resume() == (7, None)
     expected, found = (of.optimizer.state[parameter] for of in (before, after))
     assert expected.keys() == found.keys() == {"step", "exp_avg", "exp_avg_sq"}
     for name, tensor in expected.items():
@@ -136,6 +154,8 @@ def test_a_state_is_built_only_when_it_is_asked_for(
     nano: Detector, samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Busy:
+        is_due = False
+
         def __init__(self) -> None:
             self.moments = 0
 

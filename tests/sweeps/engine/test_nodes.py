@@ -40,5 +40,6 @@ def test_what_fails_on_one_node_is_tried_on_another_and_a_bad_node_is_left_out(
         bad, _ = nodes.computing
         output = toy.run(f"bad_node={bad.node_id}", address=nodes.address)
     assert "is left out" in output
+    assert "tried again on another node" in output
     assert not (toy.storage / "toy" / "failures").exists()
     pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)

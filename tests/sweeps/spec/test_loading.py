@@ -171,6 +171,7 @@ def test_a_resolved_spec_reads_back_equal(offset: float, diary: str | None, dose
             "s.yaml: name: found 'checkpoints', which is the folder that sweeps share, expected another name",
         ),
         (SPEC + "stop_after_failures: 0\n", "s.yaml: stop_after_failures: found 0, expected at least 1"),
+        (SPEC + "progress_every: often\n", "s.yaml: progress_every: found 'often', expected"),
         (SPEC + "resources: {gpus: 2}\n", "s.yaml: resources.gpus: found 2, expected 0 or 1"),
         (SPEC + "resources: {workers_per_gpu: 0}\n", "s.yaml: resources.workers_per_gpu: found 0, expected at least 1"),
         (SPEC.replace("[0, 0.5, 1]", "[0, 2]"), "s.yaml: grid.dose[1]: found 2, expected a value from 0.0 to 1.0"),
