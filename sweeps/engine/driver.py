@@ -75,7 +75,9 @@ def execute(
     def give_up(trial: Trial) -> None:
         error = TrialDiedError(f"the trial's process died {DEATHS} times in a row with nothing finished in between")
         with stopping.storage_may_fail():
-            settled = set().union(*job.store.settled(job.sweep, [str(row.key) for row in trial.rows]))
+            published, failed = job.store.settled(job.sweep, [str(row.key) for row in trial.rows])
+            published -= {str(row.key) for row in trial.rows if tasks.row_outdated(job, row)}
+            settled = published | failed
             for row in trial.rows:
                 if str(row.key) not in settled:
                     tasks.record_failure(job, row, tasks.failure_of("trial", error))
@@ -92,7 +94,9 @@ def execute(
         idle_help = None if max_concurrent is not None else IdleHelp(queue)
         shelves = Shelves(job.storage)
         share = Share(held, width, idle_help.signal_name if idle_help is not None else None, shelves.run)
-        searcher = QueueSearcher(queue, {"job": job, "share": share}, give_up, health=health, saved=has_saved)
+        searcher = QueueSearcher(
+            queue, {"job": job, "share": share}, give_up, health=health, saved=has_saved, stop=stopping.stop_all
+        )
         with tempfile.TemporaryDirectory(prefix="sweeps-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(run_trial, _places),
@@ -120,6 +124,10 @@ def execute(
     try:
         while not queue.over and not stopping.stop_all():
             fit()
+            if not stopping.stop_all():
+                # Tune may end a trial and tell nobody, where a process cannot be had for the next one.
+                for trial in queue.take_back():
+                    give_up(trial)
             # What waits holds no place: the other run may need it to finish.
             while queue.waits_for_others_only and not stopping.stop_all():
                 live.tick()

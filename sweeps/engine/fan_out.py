@@ -6,6 +6,7 @@ A row is handed to a place only when the place is there, so a trial waits for no
 from __future__ import annotations
 
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -70,6 +71,7 @@ class FanOut:
         idle: ray.ObjectRef[Any] | None = None,
         saved: Callable[[Row], bool] = lambda row: False,
         avoid: Sequence[str] = (),
+        name: str = "",
     ) -> None:
         """Take the rows and how to start one.
 
@@ -78,8 +80,10 @@ class FanOut:
             idle: becomes ready when idle places of the cluster may be asked for; None if never.
             saved: says whether a row whose worker died had saved any progress since it was asked last.
             avoid: nodes where no help is wanted.
+            name: begins the names of places that are asked for, by which the driver finds those of a trial that died.
         """
         self._submit, self._own, self._idle, self._saved, self._avoid = submit, own, idle, saved, tuple(avoid)
+        self._name = name
         self._waiting = deque(Try(row) for row in rows)
         self._running: dict[ray.ObjectRef[Any], tuple[Try, Seat]] = {}
         self._places = [own]
@@ -106,26 +110,40 @@ class FanOut:
     def _fill(self) -> None:
         """Start as many rows as there is room for, and give back or ask for places."""
         for place in self._places:
-            while self._waiting and (seat := self._seat(self._waiting[0], place)) is not None:
-                one = self._waiting.popleft()
+            while (found := self._next(place)) is not None:
+                one, seat = found
+                self._waiting.remove(one)
                 self._running[self._submit(one, seat)] = (one, seat)
-        if not self._waiting:
+        if not self._help_is_of_use:
             for place in [place for place in self._places[1:] if place.idle]:
                 self._give_back(place)
             self._ask_no_more()
         elif self._may_ask and self._asked is None and nodes.room_now(self._own.share.resources, self._avoid):
             avoided = [nodes.all_but(self._avoid)] if self._avoid else None
-            self._asked = placement_group([dict(self._own.share.resources)], bundle_label_selector=avoided)
+            self._asked = placement_group(
+                [dict(self._own.share.resources)],
+                name=f"{self._name}{uuid.uuid4().hex}",
+                bundle_label_selector=avoided,
+            )
             self._asked_at = time.monotonic()
 
-    def _seat(self, one: Try, place: Place) -> Seat | None:
-        """Return where a row can run. What needs room runs where the trial can be sure of it."""
-        return place.take(alone=one.alone) if place is self._own or not one.alone else None
+    @property
+    def _help_is_of_use(self) -> bool:
+        return not all(one.alone for one in self._waiting)
+
+    def _next(self, place: Place) -> tuple[Try, Seat] | None:
+        """Return what can run in a place now, and in which of its workers.
+
+        What needs room runs where the trial can be sure of it; those behind it need not wait elsewhere.
+        """
+        one = next((one for one in self._waiting if place is self._own or not one.alone), None)
+        seat = place.take(alone=one.alone) if one is not None else None
+        return None if one is None or seat is None else (one, seat)
 
     def _finished(self) -> list[ray.ObjectRef[Any]]:
         """Wait until a row is finished, or a place was granted, or help may be asked for."""
         pending = [*self._running, *([self._idle] if self._idle is not None else [])]
-        looks = self._asked is not None or (self._may_ask and bool(self._waiting))
+        looks = self._asked is not None or (self._may_ask and self._help_is_of_use)
         done, _ = ray.wait(pending, num_returns=1, timeout=LOOK_FOR_HELP_S if looks else None)
         if self._idle in done:
             done.remove(self._idle)
@@ -146,24 +164,16 @@ class FanOut:
         one, seat = self._running.pop(ref)
         try:
             outcome: Outcome = ray.get(ref)
-        except RayTaskError as error:
+        except RayError as error:
+            if was_lost(error):
+                return self._died(one, seat, error)
             seat.place.give_back(seat)
-            if isinstance(error.cause, StorageError) and not one.waited and passes(OSError(str(error.cause))):
+            cause: Exception = error.cause  # type: ignore[attr-defined]
+            if isinstance(cause, StorageError) and not one.waited and passes(OSError(str(cause))):
                 time.sleep(STORAGE_RESTS_S)
                 self._waiting.appendleft(one._replace(attempt=one.attempt + 1, waited=True))
                 return None
-            return one.row, error.cause
-        except RayError as error:
-            seat.place.give_back(seat, used_up=True)
-            if seat.place is not self._own:
-                self._give_back(seat.place)  # its node may be gone
-            deaths = 1 if self._saved(one.row) else one.deaths + 1
-            if deaths >= ATTEMPTS:
-                return one.row, error
-            # Where a whole node goes down, this very process is about to: it shall not use up the attempts before.
-            time.sleep(deaths - 1)
-            self._waiting.appendleft(one._replace(attempt=one.attempt + 1, deaths=deaths))
-            return None
+            return one.row, cause
         seat.place.give_back(seat, used_up=outcome.device_is_broken)
         if outcome.needs_room:
             self._waiting.append(one._replace(alone=True))
@@ -172,6 +182,18 @@ class FanOut:
             self._waiting.append(one._replace(attempt=one.attempt + 1, afresh=True))
             return None
         return one.row, outcome
+
+    def _died(self, one: Try, seat: Seat, error: RayError) -> tuple[Row, BaseException] | None:
+        seat.place.give_back(seat, used_up=True)
+        if seat.place is not self._own:
+            self._give_back(seat.place)  # its node may be gone
+        deaths = 1 if self._saved(one.row) else one.deaths + 1
+        if deaths >= ATTEMPTS:
+            return one.row, error
+        # Where a whole node goes down, this very process is about to: it shall not use up the attempts before.
+        time.sleep(deaths - 1)
+        self._waiting.appendleft(one._replace(attempt=one.attempt + 1, deaths=deaths))
+        return None
 
     def _give_back(self, place: Place) -> None:
         # Others may still run there; what became of them is told by their own ends.
@@ -183,6 +205,11 @@ class FanOut:
         if self._asked is not None:
             remove_placement_group(self._asked)
             self._asked = None
+
+
+def was_lost(error: RayError) -> bool:
+    """Say whether a process or what it was to read is gone, rather than that the work raised something itself."""
+    return not isinstance(error, RayTaskError) or isinstance(error.cause, RayError)
 
 
 def _given(signal: ray.ObjectRef[Any]) -> bool:

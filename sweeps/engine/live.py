@@ -110,6 +110,8 @@ class Live(Callback):
         """Count a row of a trial, once however often it is told."""
         if key not in self._told:
             self._measured(ROW, seconds)
+        if failure is not None and self._told.get(key) is not None:
+            return  # a trial that starts anew knows only that it failed before
         if failure is not None and failure not in self.failures and self._screen is None:
             # The panel lists causes; plain lines tell each once.
             self._console.print(f"failed: {failure}", soft_wrap=True, highlight=False, markup=False)

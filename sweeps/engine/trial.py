@@ -17,10 +17,10 @@ from ray import tune
 from ray.exceptions import RayError, RayTaskError
 
 from sweeps.engine import nodes, tasks
-from sweeps.engine.fan_out import ATTEMPTS, FanOut, Try
+from sweeps.engine.fan_out import ATTEMPTS, FanOut, Try, was_lost
 from sweeps.engine.job import Job
 from sweeps.engine.saved import Saved
-from sweeps.engine.scheduling.idle_help import signal
+from sweeps.engine.scheduling.idle_help import help_of, signal
 from sweeps.engine.scheduling.queue import Start
 from sweeps.engine.shelf import shelf_of
 from sweeps.engine.worker import Place, Seat
@@ -112,7 +112,7 @@ class TrialRun:
         def submit(one: Try, seat: Seat) -> ray.ObjectRef[Any]:
             keys = [key for key in refs if key in one.row.read]
             known = {stage.key: metas[stage.key] for stage in one.row.stages if stage.shared}
-            if one.deaths > 1:
+            if one.deaths:
                 self._no_shelf(refs)
             results = [refs[key] for key in keys]
             ref: ray.ObjectRef[Any] = seat.worker.compute_row.remote(
@@ -127,6 +127,7 @@ class TrialRun:
             idle=signal(self._place.share.signal),
             saved=lambda row: self._saved.since_last(self._job.sweep, rows=[row]),
             avoid=self._left_out,
+            name=help_of(self._place.share.signal, self._trial.number),
         )
         for row, outcome in fan_out.outcomes():
             self._settle(row, outcome)
@@ -137,14 +138,16 @@ class TrialRun:
         if isinstance(outcome, (StorageError, StudyError)):
             raise outcome
         if isinstance(outcome, BaseException):
-            self._record(row, tasks.failure_of(self._job.study.stages[-1], outcome))
-        elif outcome.failure is None:
+            outcome = tasks.Outcome(tasks.failure_of("row", outcome), 0.0, node=self._node, host=self._host)
+        if outcome.failure is None:
             told = {"row": key, "failure": None, "seconds": outcome.seconds}
             self._report({**told, "node": outcome.node, "host": outcome.host, "went_wrong": False})
         elif self._may_try_elsewhere(key, outcome.node or self._node):
             self._report_try(outcome.node or self._node, outcome.host, outcome.failure, again=key)
         else:
-            self._report_try(outcome.node or self._node, outcome.host, outcome.failure)
+            if key not in self._start.second:
+                self._report_try(outcome.node or self._node, outcome.host, outcome.failure)
+            # Where it failed on two nodes, that is no fault of the second.
             self._record(row, outcome.failure)
 
     def _may_try_elsewhere(self, key: str, node: str) -> bool:
@@ -240,6 +243,13 @@ class TrialRun:
         stored = self._job.store.load_checkpoint(key)
         return None if stored is None else ray.put(stored)
 
+    def _loaded_again(self, stage: StageKey, results: Sequence[Any]) -> Sequence[Any]:
+        """Return what a stage reads, loaded for this trial alone; a shelf may have gone with what it had."""
+        refs = {key: ref for key, ref in zip(stage.reads, results, strict=True) if key is not None}
+        self._no_shelf(refs)
+        self._results |= refs
+        return [refs[key] if key is not None else None for key in stage.reads]
+
     def _no_shelf(self, refs: dict[str, ray.ObjectRef[Any]]) -> None:
         """Load results for this trial alone: what a shelf had is gone with its process."""
         if self._shelf is not None:
@@ -301,8 +311,17 @@ class TrialRun:
             )
             try:
                 ray.get(ref)
-            except RayTaskError as error:
-                cause, broken = error.cause, is_device_lost(error.cause)
+            except RayError as error:
+                if was_lost(error):
+                    self._place.give_back(seat, used_up=True)
+                    deaths = 1 if self._saved.since_last(self._job.sweep, stages=[stage]) else deaths + 1
+                    if deaths >= ATTEMPTS:
+                        raise StageFailedError(stage, tasks.failure_of(stage.name, error)) from error
+                    time.sleep(deaths - 1)
+                    results = self._loaded_again(stage, results)
+                    continue
+                cause: Exception = error.cause  # type: ignore[attr-defined]
+                broken = is_device_lost(cause)
                 self._place.give_back(seat, used_up=broken)
                 if isinstance(cause, (StorageError, StudyError)):
                     raise cause from error
@@ -313,12 +332,6 @@ class TrialRun:
                 else:
                     failure = {**tasks.failure_of(stage.name, cause), "traceback": str(error)}
                     raise StageFailedError(stage, failure) from cause
-            except RayError as error:
-                self._place.give_back(seat, used_up=True)
-                deaths = 1 if self._saved.since_last(self._job.sweep, stages=[stage]) else deaths + 1
-                if deaths >= ATTEMPTS:
-                    raise StageFailedError(stage, tasks.failure_of(stage.name, error)) from error
-                time.sleep(deaths - 1)
             else:
                 self._place.give_back(seat)
                 return ref

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 from ray.tune import Callback
+from ray.util.placement_group import get_placement_group, placement_group_table, remove_placement_group
 
 from sweeps.engine.scheduling.queue import Queue
 
@@ -44,12 +46,18 @@ class IdleHelp(Callback):
         self._begun = False
 
     def close(self) -> None:
-        """Let the signal go, which on a Ray that stays would hold its process."""
+        """Let the signal and all help go, which on a Ray that stays would hold processes and places."""
+        _free(self.signal_name)
         ray.kill(self._signal)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave nothing to pickle: Tune keeps its callbacks for a restore that we do not use."""
         return {}
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Free what a trial held whose process died: Ray frees it only when the driver ends."""
+        if self._begun:
+            _free(help_of(self.signal_name, trial.config["trial"].number))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Look whether anyone still waits for a place."""
@@ -57,6 +65,19 @@ class IdleHelp(Callback):
             return
         self._begun = True
         self._signal.give.remote()
+
+
+def help_of(signal_name: str | None, trial: int) -> str:
+    """Return how the names of places begin that help a trial."""
+    return f"{signal_name}-{trial}-"
+
+
+def _free(beginning: str) -> None:
+    for group in placement_group_table().values():
+        if group["name"].startswith(beginning) and group["state"] != "REMOVED":
+            # It may go in this very moment.
+            with contextlib.suppress(ValueError):
+                remove_placement_group(get_placement_group(group["name"]))
 
 
 def signal(name: str | None) -> ray.ObjectRef[Any] | None:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 from sweeps.errors import StorageError
 from sweeps.planning.keys import digest
 from sweeps.planning.plan import Trial
+from sweeps.storage.backends.retry import patience
 from sweeps.storage.leases import Run
 
 DEATHS = 5
@@ -34,6 +35,9 @@ CLAIMS_AT_A_TIME = 8
 STORAGE_FAILURES = 3
 """How often in a row claims fail before the storage counts as broken; each has been tried again for minutes already,
 where that could help."""
+
+CLAIM_PATIENCE_S = 100.0
+"""How long a storage that does not answer is asked for one claim; Ctrl-C has to wait for that."""
 
 RUNNING_PER_CLAIM = 8
 """Trials that run for each further one that is claimed ahead: what is claimed and not started keeps others away."""
@@ -216,6 +220,11 @@ class Queue:
             self._note_missing(start.trial)
         return None
 
+    def take_back(self) -> list[Trial]:
+        """Take back trials of whose end nothing was told, once none runs any more; return those to be given up."""
+        ended = [self.ended(number, died=True) for number in [*self._running]]
+        return [trial for trial in ended if trial is not None]
+
     def _note_missing(self, trial: Trial) -> None:
         """Find out which shared results a trial has to wait for or to compute."""
         self._missing[trial.number] = set(trial.missing(self._published)) - self._failed.keys()
@@ -275,7 +284,8 @@ class Queue:
 
     def _claim(self, work: set[str]) -> tuple[bool, Mapping[str, Run]]:
         """Return whether work was claimed; where it was not, what others have."""
-        return (True, {}) if self._claims.claim(work) else (False, self._claims.taken())
+        with patience(CLAIM_PATIENCE_S):
+            return (True, {}) if self._claims.claim(work) else (False, self._claims.taken())
 
     def _take_in(self) -> None:
         """See which claims have been granted, and what has been given back."""

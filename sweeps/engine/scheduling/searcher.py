@@ -24,6 +24,7 @@ class QueueSearcher(Searcher):
         *,
         health: Health | None = None,
         saved: Callable[[Trial], bool] = lambda trial: False,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Take the rest of each trial's config.
 
@@ -31,10 +32,11 @@ class QueueSearcher(Searcher):
             give_up: what to do about a trial whose process keeps dying.
             health: of the nodes.
             saved: says whether a trial whose process died had saved any progress since it was asked last.
+            stop: says whether the sweep is to stop, which Tune does not ask while no trial runs.
         """
         super().__init__()
         self._queue, self._config, self._give_up, self._saved = queue, config, give_up, saved
-        self._health = health or Health()
+        self._health, self._stop = health or Health(), stop
         self._starts: dict[str, Trial] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -43,8 +45,8 @@ class QueueSearcher(Searcher):
 
     @property
     def nothing_can_start(self) -> bool:
-        """No trial waits, though some may come back; or all that wait do so for another run."""
-        return self._queue.nothing_waits or self._queue.waits_for_others_only
+        """No trial waits, though some may come back; or all that wait do so for another run; or the sweep stops."""
+        return self._stop() or self._queue.nothing_waits or self._queue.waits_for_others_only
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
         """Return the config of the next trial; None while all that are left wait."""

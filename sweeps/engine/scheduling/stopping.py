@@ -24,7 +24,7 @@ class Stopping(Stopper):
             after_failures: the number of failed rows at which to stop, if any.
         """
         self._queue, self._check, self._after_failures = queue, check, after_failures
-        self._failures = 0
+        self._failures: set[str] = set()
         self.storage_failure: str | None = None
         """Why the storage could not be used, once it could not."""
         self.lost = ""
@@ -40,7 +40,9 @@ class Stopping(Stopper):
         """Take note; no trial is stopped by itself."""
         self.storage_failure = self.storage_failure or result.get("storage")
         self.study_fault = self.study_fault or result.get("study")
-        self._failures += bool(result.get("failure"))
+        # A row is told again when its trial ends, or starts anew.
+        if result.get("failure"):
+            self._failures.add(result["row"])
         return False
 
     @contextmanager
@@ -63,4 +65,4 @@ class Stopping(Stopper):
     @property
     def too_many_failures(self) -> bool:
         """As many rows failed as the spec allows."""
-        return self._after_failures is not None and self._failures >= self._after_failures
+        return self._after_failures is not None and len(self._failures) >= self._after_failures
