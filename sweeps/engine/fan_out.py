@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayError, RayTaskError
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 from sweeps.engine import nodes
 from sweeps.engine.tasks import Outcome
@@ -149,7 +149,7 @@ class FanOut:
             done.remove(self._idle)
             self._may_ask, self._idle = _given(self._idle), None
             self._fill()
-        if self._asked is not None and self._asked.wait(timeout_seconds=0):
+        if self._asked is not None and _granted(self._asked):
             self._places.append(Place(self._asked, 0, self._own.share))
             self._asked = None
             self._fill()
@@ -210,6 +210,11 @@ class FanOut:
 def was_lost(error: RayError) -> bool:
     """Say whether a process or what it was to read is gone, rather than that the work raised something itself."""
     return not isinstance(error, RayTaskError) or isinstance(error.cause, RayError)
+
+
+def _granted(group: PlacementGroup) -> bool:
+    # `PlacementGroup.wait` counts whole seconds, and with none it hardly ever says yes.
+    return bool(placement_group_table(group).get("state") == "CREATED")
 
 
 def _given(signal: ray.ObjectRef[Any]) -> bool:
