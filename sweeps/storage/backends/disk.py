@@ -12,43 +12,25 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.fs
 
-from sweeps.storage.backends import File, Upload
-from sweeps.storage.backends.arrow import listed, subfolders
+from sweeps.storage.backends import Upload
+from sweeps.storage.backends.arrow import ArrowFileSystem
 
 Result = TypeVar("Result")
 
 
-class Disk:
-    """The files below a folder; a `Backend`."""
+class Disk(ArrowFileSystem):
+    """The files below a folder: looked at as Arrow does, and written in our own way."""
 
     never_replaces = True
 
     def __init__(self, root: str) -> None:
         """Take the folder, which need not be there yet."""
-        self._root = root.rstrip("/")
-        self._fs = pa.fs.LocalFileSystem()
+        super().__init__(pa.fs.LocalFileSystem(), root.rstrip("/"))
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes."""
         with open(self._path(name), "rb") as file:
             return file.read()
-
-    def exists(self, name: str) -> bool:
-        """Say whether there is such a file."""
-        return bool(self._fs.get_file_info(self._path(name)).is_file)
-
-    def list(self, folder: str, *, recursive: bool) -> list[File]:
-        """Return the files of a folder."""
-        return listed(self._fs, self._path(folder), recursive=recursive)
-
-    def few(self, folder: str, most: int) -> Sequence[File] | None:
-        """Return the files of a folder; None where there are more."""
-        found = self.list(folder, recursive=False)
-        return found if len(found) <= most else None
-
-    def folders(self, folder: str) -> Sequence[str]:
-        """Return the names of the folders in a folder."""
-        return subfolders(self._fs, self._path(folder))
 
     def create(self, name: str, data: bytes) -> bool:
         """Link what was written: the system refuses where the name is taken."""
