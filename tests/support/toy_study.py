@@ -46,9 +46,9 @@ class ToySettings(BaseModel):
     are beginnings of diary entries, at which a stage raises, kills its process (once), returns NaN, or lacks memory
     where more than `room` stages run at that moment. `kill_each` kills at each such entry once, so that a stage of many
     epochs loses many processes; in the process that comes to `device_lost_in` first every stage fails from then on, as
-    after an error of CUDA; and on the node `bad_node` every stage fails. At `meet_in` a stage waits until two processes
-    have come to such an entry, a minute at most: what a test says of helpers does not depend on how fast a process
-    starts.
+    after an error of CUDA; and on the node `bad_node` every stage fails, and rows elsewhere wait until three have. At
+    `meet_in` a stage waits until two processes have come to such an entry. Both wait a minute at most: what a test says
+    of helpers and nodes does not depend on how fast a process starts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -205,8 +205,10 @@ class ToyStudy(Study):
             time.sleep(settings.seconds)
             if diary is not None and settings.meet_in and name.startswith(settings.meet_in):
                 self._meet(diary.with_name(f"{diary.name} met"))
-            if settings.bad_node and ray.get_runtime_context().get_node_id() == settings.bad_node:
-                raise ModuleNotFoundError("No module named 'toys'")
+            if diary is not None and settings.bad_node:
+                # While the baseline's row waited, whatever could fail might wait for its place.
+                waits = stage == "evaluate_row" and not self.is_baseline(cell)
+                self._shun(settings.bad_node, diary.with_name(f"{diary.name} of the bad node"), wait=waits)
             self._lose_device(name)
             if settings.raise_in and name.startswith(settings.raise_in):
                 raise ArithmeticError(f"the outcome of {name} is not a number")
@@ -233,11 +235,23 @@ class ToyStudy(Study):
         if _device_is_lost:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
+    def _shun(self, bad_node: str, failures: Path, *, wait: bool) -> None:
+        failures.mkdir(exist_ok=True)
+        if ray.get_runtime_context().get_node_id() == bad_node:
+            (failures / uuid.uuid4().hex).touch()
+            raise ModuleNotFoundError("No module named 'toys'")
+        if wait:
+            self._wait_for(3, failures)
+
     def _meet(self, place: Path) -> None:
         place.mkdir(exist_ok=True)
         (place / str(os.getpid())).touch()
+        self._wait_for(2, place)
+
+    @staticmethod
+    def _wait_for(files: int, folder: Path) -> None:
         deadline = time.monotonic() + 60
-        while len(list(place.iterdir())) < 2 and time.monotonic() < deadline:
+        while len(list(folder.iterdir())) < files and time.monotonic() < deadline:
             time.sleep(0.05)
 
 
