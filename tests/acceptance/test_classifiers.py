@@ -10,7 +10,7 @@ import pytest
 
 from sweeps import load_results
 from tests.support import processes
-from tests.test_resume import snapshot
+from tests.acceptance.test_resume import snapshot
 
 pytestmark = pytest.mark.slow
 
