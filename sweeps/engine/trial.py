@@ -187,7 +187,7 @@ class TrialRun:
     def _check_shared(self) -> None:
         """Make sure that this node sees what the driver wrote."""
         store, sweep = self._job.store, self._job.sweep
-        if not _eventually(lambda: store.read_spec(sweep) is not None):
+        if not _eventually(lambda: store.has_sweep(sweep)):
             raise StorageError(
                 f"storage {store.location!r}: node {socket.gethostname()} does not see the sweep that the driver wrote "
                 "there, expected a path that all nodes share, or a URI"

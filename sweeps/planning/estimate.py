@@ -123,7 +123,7 @@ def _mean(operations: Sequence[float | None]) -> float | None:
 def _stage_seconds(store: Store, keys: Sequence[str]) -> float | None:
     """Return what a stage took on average, by its published results of these keys."""
     metas = (store.checkpoint_meta(key) for key in keys)
-    seconds = [meta["seconds"] for meta in metas if meta is not None]
+    seconds = [meta["seconds"] for meta in metas if meta is not None and "seconds" in meta]
     return fmean(seconds) if seconds else None
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sweeps.errors import SpecError, SweepError
 from sweeps.spec.studies import find, registered
 from sweeps.statistics.roles import Roles
-from sweeps.storage.metadata import AXES, ROLES
+from sweeps.storage.names import AXES, ROLES
 from sweeps.study import Doubts, Study
 
 
