@@ -26,6 +26,7 @@ from sweeps.spec import Spec
 from sweeps.spec.recorded import RecordedStudy
 from sweeps.statistics.analysis import contrasts
 from sweeps.storage import Store
+from sweeps.storage.files import Files
 from sweeps.storage.rows import stage_columns
 from sweeps.study import Gallery, Lines
 
@@ -72,6 +73,7 @@ def write_report(
     against: str | None = None,
     named: Mapping[str, str] | None = None,
     study: str | None = None,
+    output: str | None = None,
 ) -> None:
     """Write figures and page into `<sweep>/report`; print where they are, and what is not in them.
 
@@ -81,9 +83,10 @@ def write_report(
         against: published values to put beside the sweep's, see `results.literature`.
         named: columns of that file that have another name, by metric.
         study: to import for its pictures, where no installed package registers the one that the stored spec names.
+        output: a folder to write into instead.
 
     Raises:
-        SweepError: there is no such sweep, or the published values cannot be put beside it.
+        SweepError: there is no such sweep, it cannot be written there, or the published values cannot be put beside it.
     """
     sweep = open_sweep(location, study)
     declared, engine = sweep.spec.study, sweep.spec.engine
@@ -114,17 +117,26 @@ def write_report(
             sections=sections,
             roles=sweep.roles,
         )
-        publish(sweep, [*drawn, *files], console)
+        publish(sweep, [*drawn, *files], console, output=output)
     for sentence in _code_sentences(sweep):
         console.print(sentence, soft_wrap=True, markup=False)
 
 
-def publish(sweep: Sweep, files: Sequence[Path], console: Console) -> None:
-    """Copy files into `<sweep>/report`; print where they are."""
-    names = [f"{sweep.spec.name}/report/{file.name}" for file in files]
-    for file, name in zip(files, names, strict=True):
-        sweep.store.files.publish(name, file.read_bytes(), replace=True)
-        console.print(sweep.store.describe(name), soft_wrap=True, markup=False)
+def publish(sweep: Sweep, files: Sequence[Path], console: Console, *, output: str | None = None) -> None:
+    """Copy files into `<sweep>/report`, or into the folder `output`; print where they are.
+
+    Raises:
+        StorageError: that cannot be written.
+    """
+    target = sweep.store.files if output is None else Files(output)
+    for file in files:
+        name = f"{sweep.spec.name}/report/{file.name}" if output is None else file.name
+        try:
+            target.publish(name, file.read_bytes(), replace=True)
+        except StorageError as error:
+            hint = "; `sweeps report --output DIR` writes the report elsewhere" if output is None else ""
+            raise StorageError(f"{error}{hint}") from error
+        console.print(target.describe(name), soft_wrap=True, markup=False)
 
 
 def _published(

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sweeps.errors import SpecError
 from sweeps.spec.grid import expand
 from sweeps.spec.loading import Engine, Resources, Spec, mapping_of, validated
-from sweeps.spec.mistakes import sentences
 from sweeps.storage import Store
 from sweeps.storage.backends import notices
 from sweeps.storage.files import to_json
@@ -97,14 +96,18 @@ def read(store: Store, name: str) -> Spec | None:
     Raises:
         SpecError: the spec is none.
     """
-    text, said = store.read_spec(name), store.files.look_into(_place(name))
+    text = store.read_spec(name)
+    (said,) = store.files.look_into([_place(name)], "axes", lambda axes: isinstance(axes, dict))
     if text is None or said is None:
         return None
     try:
         kept = Declared.model_validate_json(to_json(said))
     except ValidationError as error:
-        wrong = next(sentences(error, said, Declared))
-        notices.say_once(f"{store.describe(_place(name))}: {wrong}; it is left aside")
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        notices.say_once(
+            f"{store.describe(_place(name))}: found no {field} that this version understands, expected what a study "
+            "declares; it is left aside"
+        )
         return None
     source = store.describe(f"{name}/spec.yaml")
     raw = mapping_of(text, source)

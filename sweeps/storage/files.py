@@ -117,19 +117,24 @@ class Files:
 
         return [*self._all(read, names)]
 
-    def look_into(self, name: str) -> dict[str, Any] | None:
-        """Return what is in a small file; None where there is none. One that cannot be read is named, and counts as
-        none.
-        """
-        return self.look_into_many([name])[0]
+    def look_into(self, names: Sequence[str], field: str, kind: Callable[[Any], bool]) -> list[dict[str, Any] | None]:
+        """Return what is in each of some small files, None where there is none; many at a time. One that cannot be
+        read, or lacks what it is there for, is named, and counts as none.
 
-    def look_into_many(self, names: Sequence[str]) -> list[dict[str, Any] | None]:
-        """Return what is in each of some small files, as `look_into` does; many at a time."""
-        found = self.read_jsons(names)
-        for each in found:
-            if isinstance(each, UnreadableError):
-                notices.say_once(f"{each}; it is left aside")
-        return [each if isinstance(each, dict) else None for each in found]
+        Args:
+            names: of the files.
+            field: that each has.
+            kind: says whether its value is one.
+        """
+        found: list[dict[str, Any] | None] = []
+        for name, said in zip(names, self.read_jsons(names), strict=True):
+            wrong: object = said if isinstance(said, UnreadableError) else None
+            if isinstance(said, dict) and not kind(said.get(field)):
+                wrong = f"{self.describe(name)}: found {in_words(said.get(field))} as {field!r}, expected another"
+            if wrong is not None:
+                notices.say_once(f"{wrong}; it is left aside")
+            found.append(said if isinstance(said, dict) and wrong is None else None)
+        return found
 
     def exists(self, name: str) -> bool:
         """Say whether a file is published."""
@@ -240,7 +245,13 @@ def from_json(data: bytes) -> dict[str, Any] | str:
         return "bytes that are no text"
     except (ValueError, RecursionError):
         return "text that is no JSON"
-    return found if isinstance(found, dict) else "a list" if isinstance(found, list) else f"{json.dumps(found):.40}"
+    return found if isinstance(found, dict) else in_words(found)
+
+
+def in_words(value: Any) -> str:
+    """Return what a value of JSON is."""
+    kinds = {dict: "a mapping", list: "a list", str: "text", type(None): "nothing"}
+    return kinds.get(type(value), json.dumps(value))
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:

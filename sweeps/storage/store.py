@@ -342,8 +342,11 @@ class Store:
 
     def noted_checkpoints(self, sweep: str) -> set[str] | None:
         """Return the checkpoints that a sweep's rows are made from; None where that was not noted."""
-        keys = (self.files.look_into(f"{sweep}/checkpoints.json") or {}).get("keys")
-        return {key for key in keys if isinstance(key, str)} if isinstance(keys, list) else None
+        name = f"{sweep}/checkpoints.json"
+        (found,) = self.files.look_into(
+            [name], "keys", lambda keys: isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+        )
+        return None if found is None else set(found["keys"])
 
     def write_spec(self, sweep: str, text: str) -> None:
         """Keep the resolved spec beside the rows."""

@@ -76,7 +76,7 @@ def read_meta(files: Files, folder: str) -> dict[str, Any] | None:
 
 def read_metas(files: Files, folders: Sequence[str]) -> list[dict[str, Any] | None]:
     """Return what was published with the tensors of each folder; many are read at a time."""
-    found = files.look_into_many([f"{folder}/{META}" for folder in folders])
+    found = files.look_into([f"{folder}/{META}" for folder in folders], "sha256", lambda hash: isinstance(hash, str))
     return [None if meta is None else _understood(meta) for meta in found]
 
 
@@ -85,8 +85,6 @@ def _understood(meta: dict[str, Any]) -> dict[str, Any]:
 
     def fits(name: str, value: Any) -> bool:
         match name:
-            case "sha256":
-                return isinstance(value, str)
             case "file":
                 return isinstance(value, str) and names.is_tensors(value)
             case "seconds":

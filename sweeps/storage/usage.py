@@ -156,7 +156,7 @@ def _checkpoints(store: Store) -> Iterator[Item]:
     for file in listed:
         key, _, rest = file.name.partition("/")
         meta = metas.get(key)
-        idle = key not in described or (meta is not None and "sha256" in meta and rest != tensors.file_of(meta))
+        idle = key not in described or (meta is not None and rest != tensors.file_of(meta))
         if is_unfinished(file.name):
             kind = "leftovers"
         elif rest.startswith("progress/"):

@@ -72,7 +72,7 @@ VALUES = {
 steps = st.lists(
     st.tuples(
         st.sampled_from(["publish", "publish", "publish", "remove", "read", "lose"]),
-        st.sampled_from("abcdefg"),
+        st.sampled_from([f"{letter}-1" for letter in "abcdef0"]),
         st.sampled_from(SCHEMAS),
         st.fixed_dictionaries(VALUES),
     ),
