@@ -159,6 +159,8 @@ class Files:
                 patiently(self.location, lambda: self._backend.replace(name, data))
                 return True
             return self._create(name, data)
+        except IsADirectoryError as error:
+            raise StorageError(f"{self.describe(name)}: found a folder, expected a file or nothing") from error
         except OSError as error:
             raise StorageError(
                 f"storage {self.location!r}: cannot be written ({cause(error)}), expected a writable folder"
