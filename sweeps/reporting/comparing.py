@@ -22,6 +22,7 @@ from sweeps.reporting.reports import costs_of, publish
 from sweeps.results.doubts import left_out, mixed
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.spec.differences import differences
+from sweeps.storage.files import Files
 from sweeps.storage.rows import split_location
 
 _SAID_ELSEWHERE = ("name", "description")
@@ -42,6 +43,7 @@ def write_comparison(
     Raises:
         SweepError: there is no such sweep, or they cannot be compared.
     """
+    target = None if output is None else Files(output)
     sweeps = _opened(locations, study)
     first, *others = sweeps
     stem = _stem(sweeps[first], [sweeps[name] for name in others])
@@ -62,7 +64,7 @@ def write_comparison(
         page = folder / f"{stem}.html"
         title = f"{first} beside {', '.join(others)}"
         page.write_text(page_html(title, _lead(sweeps), sections), encoding="utf-8")
-        publish(sweeps[first], [*files, page], console, output=output)
+        publish(sweeps[first], [*files, page], console, target)
 
 
 def _opened(locations: Sequence[str], study: str | None) -> dict[str, Sweep]:

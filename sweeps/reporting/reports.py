@@ -88,6 +88,7 @@ def write_report(
     Raises:
         SweepError: there is no such sweep, it cannot be written there, or the published values cannot be put beside it.
     """
+    target = None if output is None else Files(output)
     sweep = open_sweep(location, study)
     declared, engine = sweep.spec.study, sweep.spec.engine
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
@@ -117,24 +118,24 @@ def write_report(
             sections=sections,
             roles=sweep.roles,
         )
-        publish(sweep, [*drawn, *files], console, output=output)
+        publish(sweep, [*drawn, *files], console, target)
     for sentence in _code_sentences(sweep):
         console.print(sentence, soft_wrap=True, markup=False)
 
 
-def publish(sweep: Sweep, files: Sequence[Path], console: Console, *, output: str | None = None) -> None:
-    """Copy files into `<sweep>/report`, or into the folder `output`; print where they are.
+def publish(sweep: Sweep, files: Sequence[Path], console: Console, elsewhere: Files | None) -> None:
+    """Copy files into `<sweep>/report`, or elsewhere; print where they are.
 
     Raises:
         StorageError: that cannot be written.
     """
-    target = sweep.store.files if output is None else Files(output)
+    target, folder = (sweep.store.files, f"{sweep.spec.name}/report/") if elsewhere is None else (elsewhere, "")
     for file in files:
-        name = f"{sweep.spec.name}/report/{file.name}" if output is None else file.name
+        name = f"{folder}{file.name}"
         try:
             target.publish(name, file.read_bytes(), replace=True)
         except StorageError as error:
-            hint = "; `sweeps report --output DIR` writes the report elsewhere" if output is None else ""
+            hint = "; `sweeps report --output DIR` writes the report elsewhere" if elsewhere is None else ""
             raise StorageError(f"{error}{hint}") from error
         console.print(target.describe(name), soft_wrap=True, markup=False)
 

@@ -83,6 +83,8 @@ def _open(location: str) -> tuple[pa.fs.FileSystem, str]:
     _check_reachable(location)
     file_system, root = pa.fs.FileSystem.from_uri(_impatient(location))
     bucket = root.partition("/")[0]
+    if file_system.type_name in OBJECT_STORES and not bucket:
+        raise StorageError(f"storage {location!r}: found no bucket, expected one, as in s3://bucket/runs")
     # The listing of a missing bucket is empty, as if nothing had been computed yet.
     if file_system.type_name in OBJECT_STORES and file_system.get_file_info(bucket).type == pa.fs.FileType.NotFound:
         raise StorageError(f"storage {location!r}: found no bucket {bucket!r}, expected one that exists")

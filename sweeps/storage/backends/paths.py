@@ -29,7 +29,14 @@ _SCHEMES = (
     "dbfs",
     "file",
 )
-_PATHS = {"file": "/{}", "dbfs": "/dbfs/{}, where Databricks mounts it"}
+_MEANT = {
+    "dbfs": "/dbfs/{}, where Databricks mounts it",
+    "file": "/{}",
+    "http": "a path or a URI such as s3://bucket/runs",
+    "https": "a path or a URI such as s3://bucket/runs",
+}
+"""Where it is not the same with two slashes."""
+
 _LOCAL = re.compile(r"file://(?:localhost)?(/[^?#]*)")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -44,6 +51,8 @@ def written_out(location: str) -> str:
     if not location or location != location.strip():
         found = "spaces around it" if location.strip() else "nothing"
         raise StorageError(f"storage {location!r}: found {found}, expected a path or a URI such as s3://bucket/runs")
+    if "~" in (folder_of(location) or "").split("/")[1:]:
+        raise StorageError(f"storage {location!r}: found ~ within a path, where it is no home folder, expected a path")
     if "://" in location:
         return location
     if _DRIVE.match(location) and os.name != "nt":
@@ -51,7 +60,7 @@ def written_out(location: str) -> str:
     uri = _URI.fullmatch(location)
     if uri and (uri["scheme"].lower() in _SCHEMES or uri["rest"].startswith("/")):
         rest = uri["rest"].lstrip("/")
-        meant = _PATHS.get(uri["scheme"].lower(), f"{uri['scheme']}://{{}}").format(rest)
+        meant = _MEANT.get(uri["scheme"].lower(), f"{uri['scheme']}://{{}}").format(rest)
         raise StorageError(f"storage {location!r}: found {uri['scheme']}: without two slashes, expected {meant}")
     return _expanded(location)
 
