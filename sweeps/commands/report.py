@@ -51,7 +51,9 @@ def report(
 
     first, *others = sweeps
     if not others:
-        reports.write_report(first, console, against=against, named=_named(columns, against), study=study, output=output)
+        reports.write_report(
+            first, console, against=against, named=_named(columns, against), study=study, output=output
+        )
     elif against or columns:
         raise click.UsageError(f"--against takes one sweep, found {len(sweeps)}")
     else:

@@ -342,7 +342,7 @@ class TrialRun:
         Raises:
             LostError: it is there but damaged, or does not come into sight.
         """
-        _eventually(lambda: self._job.store.checkpoint_meta(stage.key) is not None)
+        _eventually(lambda: self._job.store.has_checkpoint(stage.key))
         stored = self._published(stage.key)
         if stored is None:
             raise LostError(stage.key)

@@ -130,7 +130,7 @@ def _stage_seconds(store: Store, keys: Sequence[str]) -> float | None:
 def _row_seconds(store: Store, spec: Spec) -> float | None:
     """Return what a row takes of a GPU on average, by rows that were read before and a sample of the others."""
     rows = store.read_rows(spec.name, most_unread=10 * SAMPLE)
-    if rows is None:
+    if rows is None or not {"started_at", "finished_at"} <= {*rows.column_names}:
         return None
     times = zip(rows["started_at"].to_pylist(), rows["finished_at"].to_pylist(), strict=True)
     seconds = fmean(

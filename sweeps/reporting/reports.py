@@ -22,7 +22,7 @@ from sweeps.results.doubts import caveats
 from sweeps.results.literature import load_published
 from sweeps.results.origins import origins_of, with_seconds
 from sweeps.results.sweep import Sweep, open_sweep
-from sweeps.spec import Spec
+from sweeps.spec import Spec, studies
 from sweeps.spec.recorded import RecordedStudy
 from sweeps.statistics.analysis import contrasts
 from sweeps.storage import Store
@@ -188,6 +188,8 @@ def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
 
     if isinstance(sweep.spec.study, RecordedStudy):
         name = sweep.spec.engine.study
+        if name in studies.registered():
+            return (), f"the sweep is of another version of {name} than the one that is installed"
         return (), f"{name} is of no installed package, and is imported where --study {name} says so"
     try:
         return sweep.spec.study.galleries(rows.to_pylist(), lines), ""

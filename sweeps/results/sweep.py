@@ -20,6 +20,7 @@ from sweeps.results.written_before import read_before, read_told
 from sweeps.spec import Spec, recorded, studies
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
+from sweeps.storage.backends import notices
 from sweeps.storage.rows import completed, load_results, schema, split_location
 from sweeps.study import Doubts
 
@@ -107,10 +108,13 @@ def find_with_study(location: str, study: str | None = None) -> tuple[Store, str
         return store, name, specs.parse(store.read_spec(name) or "", f"{location}/spec.yaml", changes)
     try:
         return store, name, _parsed(store, name)
-    except SpecError:
+    except SpecError as error:
         found = recorded.read(store, name)
-        if found is None or found.engine.study in studies.registered():
+        if found is None:
             raise
+        if found.engine.study in studies.registered():
+            why = str(error).splitlines()[0]
+            notices.say_once(f"{why}; the sweep is read by what its study declared when it ran, of another version")
         return store, name, found
 
 

@@ -153,7 +153,12 @@ def load_results(sweep: str) -> pd.DataFrame:
     if found is None:
         return pd.DataFrame()
     frame: pd.DataFrame = found.to_pandas()
-    keys = found.schema.metadata[AXES].decode().split(",")
+    said = (found.schema.metadata or {}).get(AXES)
+    if said is None:
+        raise StorageError(
+            f"{sweep}/results: found rows that do not say which columns are axes, expected a sweep's rows"
+        )
+    keys = said.decode().split(",")
     twice = frame.duplicated(keys)
     if twice.any():
         cell = ", ".join(f"{key} {frame.loc[twice, key].iloc[0]}" for key in keys)

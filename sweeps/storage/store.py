@@ -71,6 +71,10 @@ class Store:
         names = (file.name.split("/") for file in self.files.list("checkpoints", recursive=True))
         return {name[0] for name in names if name[1:] == ["meta.json"]}
 
+    def has_checkpoint(self, key: str) -> bool:
+        """Say whether there is a checkpoint, whole or damaged."""
+        return self.files.exists(f"checkpoints/{key}/{tensors.META}")
+
     def publish_checkpoint(
         self, key: str, checkpoint: Checkpoint, meta: Mapping[str, Any], *, replace: bool = False
     ) -> Published | None:

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def spoil(file: Path) -> None:
 
 def forget(file: Path) -> None:
     """Leave the keys, and let every value be of another type."""
-    file.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text()), [[]])))
+    file.write_text(json.dumps({key: [[]] for key in json.loads(file.read_text())}))
 
 
 def become_folder(file: Path) -> None:
@@ -268,3 +269,17 @@ def test_a_spec_of_another_version_is_read(here: Store, sweeps: Sweeps) -> None:
     for name in COMMANDS.keys() - {"storage"}:
         assert after[name] == before[name], name
     assert sweeps("report", "runs/toy").status == 0
+
+
+def test_nor_does_a_study_that_is_installed_refuse_a_report_of_it(
+    here: Store, sweeps: Sweeps, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = SimpleNamespace(registered=lambda: {"tests.toy_study:ToyStudy"})
+    monkeypatch.setattr("sweeps.results.sweep.studies", known)
+    monkeypatch.setattr("sweeps.reporting.reports.studies", known)
+    here.write_spec("toy", (here.read_spec("toy") or "") + "of_later: [1]\n")
+    ran = sweeps("report", "runs/toy")
+    assert ran.status == 0
+    assert "the sweep is of another version of tests.toy_study:ToyStudy than the one that is installed" in ran.output
+    assert len(said) == 1
+    assert "unknown key 'of_later'" in said[0]

@@ -86,9 +86,7 @@ def test_what_was_meant_is_said(
         ("./runs:1", "runs:1"),
     ],
 )
-def test_a_path_as_people_write_it(
-    location: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_as_people_write_it(location: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     location = location.replace("{}", str(tmp_path)) if location.startswith("file") else location
