@@ -99,7 +99,7 @@ class Files:
         """Return the bytes of each file, None where there is none; many at a time."""
         return tuple(self._all(self._read_if_there, names))
 
-    def read_jsons(self, names: Sequence[str]) -> list[dict[str, Any] | UnreadableError | None]:
+    def read_jsons(self, names: Sequence[str]) -> tuple[dict[str, Any] | UnreadableError | None, ...]:
         """Return what is in each of some small files, None where there is none, or what is wrong with it; many at a
         time.
         """
@@ -115,9 +115,11 @@ class Files:
                 return found
             return UnreadableError(f"{self.describe(name)}: found {found}, expected a mapping in JSON")
 
-        return [*self._all(read, names)]
+        return tuple(self._all(read, names))
 
-    def look_into(self, names: Sequence[str], field: str, kind: Callable[[Any], bool]) -> list[dict[str, Any] | None]:
+    def look_into(
+        self, names: Sequence[str], field: str, kind: Callable[[Any], bool]
+    ) -> tuple[dict[str, Any] | None, ...]:
         """Return what is in each of some small files, None where there is none; many at a time. One that cannot be
         read, or lacks what it is there for, is named, and counts as none.
 
@@ -126,7 +128,7 @@ class Files:
             field: that each has.
             kind: says whether its value is one.
         """
-        found: list[dict[str, Any] | None] = []
+        found = []
         for name, said in zip(names, self.read_jsons(names), strict=True):
             wrong: object = said if isinstance(said, UnreadableError) else None
             if isinstance(said, dict) and not kind(said.get(field)):
@@ -134,7 +136,7 @@ class Files:
             if wrong is not None:
                 notices.say_once(f"{wrong}; it is left aside")
             found.append(said if isinstance(said, dict) and wrong is None else None)
-        return found
+        return tuple(found)
 
     def exists(self, name: str) -> bool:
         """Say whether a file is published."""

@@ -330,7 +330,8 @@ def _who(said: Mapping[str, Any]) -> Run | None:
     """Return who a run is, by what its file says, whatever else a later version writes there; None where it does not
     say that.
     """
-    run = Run(*(said.get(field) for field in Run._fields))
+    fields: list[Any] = [said.get(field) for field in Run._fields]
+    run = Run(*fields)
     known = isinstance(run.sweep, str) and isinstance(run.host, str) and type(run.pid) is int
     texts = (str, type(None))
     return run if known and isinstance(run.machine, texts) and isinstance(run.started, texts) else None

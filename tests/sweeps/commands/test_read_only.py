@@ -12,6 +12,7 @@ import pytest
 from obstore.exceptions import PermissionDeniedError
 
 from sweeps.engine import cluster
+from sweeps.planning import plan
 from sweeps.spec import recorded
 from sweeps.storage import Store, compaction
 from sweeps.storage.backends.disk import Disk
@@ -24,7 +25,7 @@ def store(request: pytest.FixtureRequest, sweeps: Sweeps, monkeypatch: pytest.Mo
     """Leave a toy sweep, one of whose rows failed, where nothing can be written from then on."""
     store, loaded = Store("runs" if request.param == "disk" else request.getfixturevalue("s3")()), toy_rows.load()
     Path("toy.yaml").write_text(toy_study.SPEC)
-    every = toy_rows.all_rows(toy_rows.plan.make(loaded, store))
+    every = toy_rows.all_rows(plan.make(loaded, store))
     toy_rows.publish(store, loaded, every[1:])
     toy_rows.fail(store, loaded, every[:1])
     recorded.write(loaded, store)

@@ -282,4 +282,4 @@ def test_nor_does_a_study_that_is_installed_refuse_a_report_of_it(
     assert ran.status == 0
     assert "the sweep is of another version of tests.toy_study:ToyStudy than the one that is installed" in ran.output
     assert len(said) == 1
-    assert "unknown key 'of_later'" in said[0]
+    assert "runs/toy/spec.yaml: of_later: unknown key" in said[0]

@@ -109,7 +109,7 @@ def test_cleaning_leaves_what_is_not_ours(store: Store, sweeps: Sweeps, said: li
     assert ran.status == 0
     assert not ours.exists()
     assert store.checkpoints() == set()
-    assert all(Path(path).exists() for path in (*mine, *left))
+    assert all(path.exists() for path in (*map(Path, mine), *left))
 
 
 def age() -> None:

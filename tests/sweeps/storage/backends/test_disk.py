@@ -73,20 +73,20 @@ def test_without_links_two_who_come_at_the_same_moment_are_kept_apart(
 ) -> None:
     """The second looks, is held up until the first has looked and found nothing, and then both would rename."""
     monkeypatch.setattr("os.link", failing("EPERM"))
-    rename, second = os.rename, []
+    rename, told = os.rename, list[bool]()
+    second = threading.Thread(target=lambda: told.append(files.publish("a", b"second")))
 
     def slow(source: str, target: str) -> None:
         monkeypatch.setattr("os.rename", rename)
-        second.append(threading.Thread(target=lambda: second.append(files.publish("a", b"second"))))
-        second[0].start()
-        second[0].join(0.2)
-        assert second[0].is_alive(), "it did not wait for the lock"
+        second.start()
+        second.join(0.2)
+        assert second.is_alive(), "it did not wait for the lock"
         rename(source, target)
 
     monkeypatch.setattr("os.rename", slow)
     assert files.publish("a", b"first")
-    second[0].join()
-    assert second[1] is False
+    second.join()
+    assert told == [False]
     assert files.read("a") == b"first"
     assert there(tmp_path) == ["a"]
 
