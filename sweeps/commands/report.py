@@ -22,9 +22,15 @@ from rich.console import Console
     help="Import this study, for its pictures. One that an installed package registers needs no mention; no other is "
     "imported because a stored spec names it.",
 )
+@click.option("--output", metavar="DIR", help="Write into this folder instead, as of a storage that is only read.")
 @click.pass_obj
 def report(
-    console: Console, sweeps: tuple[str, ...], against: str | None, columns: tuple[str, ...], study: str | None
+    console: Console,
+    sweeps: tuple[str, ...],
+    against: str | None,
+    columns: tuple[str, ...],
+    study: str | None,
+    output: str | None,
 ) -> None:
     """Write figures and one self-contained HTML page into SWEEP/report.
 
@@ -45,11 +51,13 @@ def report(
 
     first, *others = sweeps
     if not others:
-        reports.write_report(first, console, against=against, named=_named(columns, against), study=study)
+        reports.write_report(
+            first, console, against=against, named=_named(columns, against), study=study, output=output
+        )
     elif against or columns:
         raise click.UsageError(f"--against takes one sweep, found {len(sweeps)}")
     else:
-        comparing.write_comparison(sweeps, console, study=study)
+        comparing.write_comparison(sweeps, console, study=study, output=output)
 
 
 def _named(columns: tuple[str, ...], against: str | None) -> dict[str, str]:

@@ -223,7 +223,7 @@ class TrialRun:
     def _check_shared(self) -> None:
         """Make sure that this node sees what the driver wrote."""
         store, sweep = self._job.store, self._job.sweep
-        if not _eventually(lambda: store.read_spec(sweep) is not None):
+        if not _eventually(lambda: store.has_sweep(sweep)):
             raise StorageError(
                 f"storage {store.location!r}: node {socket.gethostname()} does not see the sweep that the driver wrote "
                 "there, expected a path that all nodes share, or a URI"
@@ -374,7 +374,7 @@ class TrialRun:
         Raises:
             LostError: it is there but damaged, or does not come into sight.
         """
-        _eventually(lambda: self._job.store.checkpoint_meta(stage.key) is not None)
+        _eventually(lambda: self._job.store.has_checkpoint(stage.key))
         stored = self._published(stage.key)
         if stored is None:
             raise LostError(stage.key)

@@ -123,14 +123,14 @@ def _mean(operations: Sequence[float | None]) -> float | None:
 def _stage_seconds(store: Store, keys: Sequence[str]) -> float | None:
     """Return what a stage took on average, by its published results of these keys."""
     metas = (store.checkpoint_meta(key) for key in keys)
-    seconds = [meta["seconds"] for meta in metas if meta is not None]
+    seconds = [meta["seconds"] for meta in metas if meta is not None and "seconds" in meta]
     return fmean(seconds) if seconds else None
 
 
 def _row_seconds(store: Store, spec: Spec) -> float | None:
     """Return what a row takes of a GPU on average, by rows that were read before and a sample of the others."""
     rows = store.read_rows(spec.name, most_unread=10 * SAMPLE)
-    if rows is None:
+    if rows is None or not {"started_at", "finished_at"} <= {*rows.column_names}:
         return None
     times = zip(rows["started_at"].to_pylist(), rows["finished_at"].to_pylist(), strict=True)
     seconds = fmean(

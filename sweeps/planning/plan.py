@@ -6,12 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from sweeps.errors import StorageError
+from sweeps.errors import SpecError, StorageError
 from sweeps.planning.code_changes import CodeChanges, compare
 from sweeps.planning.keys import RowKey
 from sweeps.planning.trials import Row, Trial, trials
 from sweeps.spec import Engine, Spec
 from sweeps.spec.differences import differences
+from sweeps.spec.loading import mapping_of
 from sweeps.storage import Store
 
 __all__ = ["Plan", "Row", "State", "Trial", "make", "trials"]
@@ -116,7 +117,7 @@ def make(spec: Spec, store: Store, *, retry_failed: bool = False, recompute: Col
         finished=finished,
         failed=failed,
         changed=changed,
-        changes=_changes(store.read_spec(spec.name) or "", spec.to_yaml()) if changed else "",
+        changes=_changes(spec, store) if changed else "",
         checkpoints=checkpoints - code.checkpoints_again,
         code=code,
     )
@@ -133,8 +134,13 @@ def _check_axes(spec: Spec, store: Store) -> None:
         )
 
 
-def _changes(before: str, after: str) -> str:
-    """Return which fields of a spec differ, and how, of those that results depend on."""
+def _changes(spec: Spec, store: Store) -> str:
+    """Return which fields of a spec differ from those it had when it was stored, of those that results depend on."""
+    try:
+        before, after = store.read_spec(spec.name) or "", spec.to_yaml()
+        mapping_of(before, store.describe(f"{spec.name}/spec.yaml"))
+    except SpecError as error:
+        return f"it cannot be told which: {error}"
     only_the_engines = Engine.model_fields.keys() - {"study"}
     changes = [
         f"{field} was {was!r}, is {now!r}"

@@ -22,23 +22,28 @@ from sweeps.reporting.reports import costs_of, publish
 from sweeps.results.doubts import left_out, mixed
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.spec.differences import differences
+from sweeps.storage.files import Files
 from sweeps.storage.rows import split_location
 
 _SAID_ELSEWHERE = ("name", "description")
 """Fields of a spec of which nobody needs to be told that they differ."""
 
 
-def write_comparison(locations: Sequence[str], console: Console, *, study: str | None = None) -> None:
+def write_comparison(
+    locations: Sequence[str], console: Console, *, study: str | None = None, output: str | None = None
+) -> None:
     """Write a page that compares the first sweep with the others into its report; print where it is.
 
     Args:
         locations: of the sweeps.
         console: to print on.
         study: see `reports.write_report`.
+        output: the same.
 
     Raises:
         SweepError: there is no such sweep, or they cannot be compared.
     """
+    target = None if output is None else Files(output)
     sweeps = _opened(locations, study)
     first, *others = sweeps
     stem = _stem(sweeps[first], [sweeps[name] for name in others])
@@ -59,7 +64,7 @@ def write_comparison(locations: Sequence[str], console: Console, *, study: str |
         page = folder / f"{stem}.html"
         title = f"{first} beside {', '.join(others)}"
         page.write_text(page_html(title, _lead(sweeps), sections), encoding="utf-8")
-        publish(sweeps[first], [*files, page], console)
+        publish(sweeps[first], [*files, page], console, target)
 
 
 def _opened(locations: Sequence[str], study: str | None) -> dict[str, Sweep]:

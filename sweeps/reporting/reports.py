@@ -22,10 +22,11 @@ from sweeps.results.doubts import caveats
 from sweeps.results.literature import load_published
 from sweeps.results.origins import origins_of, with_seconds
 from sweeps.results.sweep import Sweep, open_sweep
-from sweeps.spec import Spec
+from sweeps.spec import Spec, studies
 from sweeps.spec.recorded import RecordedStudy
 from sweeps.statistics.analysis import contrasts
 from sweeps.storage import Store
+from sweeps.storage.files import Files
 from sweeps.storage.rows import stage_columns
 from sweeps.study import Gallery, Lines
 
@@ -72,6 +73,7 @@ def write_report(
     against: str | None = None,
     named: Mapping[str, str] | None = None,
     study: str | None = None,
+    output: str | None = None,
 ) -> None:
     """Write figures and page into `<sweep>/report`; print where they are, and what is not in them.
 
@@ -81,10 +83,12 @@ def write_report(
         against: published values to put beside the sweep's, see `results.literature`.
         named: columns of that file that have another name, by metric.
         study: to import for its pictures, where no installed package registers the one that the stored spec names.
+        output: a folder to write into instead.
 
     Raises:
-        SweepError: there is no such sweep, or the published values cannot be put beside it.
+        SweepError: there is no such sweep, it cannot be written there, or the published values cannot be put beside it.
     """
+    target = None if output is None else Files(output)
     sweep = open_sweep(location, study)
     declared, engine = sweep.spec.study, sweep.spec.engine
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
@@ -114,17 +118,26 @@ def write_report(
             sections=sections,
             roles=sweep.roles,
         )
-        publish(sweep, [*drawn, *files], console)
+        publish(sweep, [*drawn, *files], console, target)
     for sentence in _code_sentences(sweep):
         console.print(sentence, soft_wrap=True, markup=False)
 
 
-def publish(sweep: Sweep, files: Sequence[Path], console: Console) -> None:
-    """Copy files into `<sweep>/report`; print where they are."""
-    names = [f"{sweep.spec.name}/report/{file.name}" for file in files]
-    for file, name in zip(files, names, strict=True):
-        sweep.store.files.publish(name, file.read_bytes(), replace=True)
-        console.print(sweep.store.describe(name), soft_wrap=True, markup=False)
+def publish(sweep: Sweep, files: Sequence[Path], console: Console, elsewhere: Files | None) -> None:
+    """Copy files into `<sweep>/report`, or elsewhere; print where they are.
+
+    Raises:
+        StorageError: that cannot be written.
+    """
+    target, folder = (sweep.store.files, f"{sweep.spec.name}/report/") if elsewhere is None else (elsewhere, "")
+    for file in files:
+        name = f"{folder}{file.name}"
+        try:
+            target.publish(name, file.read_bytes(), replace=True)
+        except StorageError as error:
+            hint = "; `sweeps report --output DIR` writes the report elsewhere" if elsewhere is None else ""
+            raise StorageError(f"{error}{hint}") from error
+        console.print(target.describe(name), soft_wrap=True, markup=False)
 
 
 def _published(
@@ -175,6 +188,8 @@ def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
 
     if isinstance(sweep.spec.study, RecordedStudy):
         name = sweep.spec.engine.study
+        if name in studies.registered():
+            return (), f"the sweep is of another version of {name} than the one that is installed"
         return (), f"{name} is of no installed package, and is imported where --study {name} says so"
     try:
         return sweep.spec.study.galleries(rows.to_pylist(), lines), ""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sweeps.errors import SpecError, SweepError
 from sweeps.spec.studies import find, registered
 from sweeps.statistics.roles import Roles
-from sweeps.storage.metadata import AXES, ROLES
+from sweeps.storage.names import AXES, ROLES
 from sweeps.study import Doubts, Study
 
 
@@ -76,8 +76,12 @@ def of_metadata(metadata: Mapping[bytes, bytes] | None) -> Known | None:
     if metadata is None or AXES not in metadata or ROLES not in metadata:
         return None
     axes = metadata[AXES].decode().split(",")
-    said = json.loads(metadata[ROLES])
-    roles = Roles(tuple(axes), said["replicate"], said["along"], pruned=said.get("pruned"), panels=said.get("panels"))
+    try:
+        said = json.loads(metadata[ROLES])
+        replicate, along = said["replicate"], said["along"]
+    except (ValueError, KeyError, TypeError):
+        return None  # of a version that says it in another way
+    roles = Roles(tuple(axes), replicate, along, pruned=said.get("pruned"), panels=said.get("panels"))
     return Known(roles, tuple(said.get("metrics", ())), doubts=said.get("doubts", {}))
 
 

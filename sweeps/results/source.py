@@ -81,7 +81,7 @@ def open_source(
 
 def _opened(location: str, *, metric: str | None, design: Design | None, against: str | None, given: Given) -> Source:
     storage, name = split_location(location)
-    if not Path(location).is_file() and Store(storage).read_spec(name) is not None:
+    if not Path(location).is_file() and Store(storage).has_sweep(name):
         sweep = open_rows(location)
         known = Known(sweep.roles, sweep.metrics, doubts=sweep.doubts)
         if given != NOTHING:

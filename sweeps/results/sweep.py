@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,12 +12,15 @@ import pandas as pd
 
 from sweeps import spec as specs
 from sweeps.errors import SpecError, StorageError
+from sweeps.planning.keys import cell_digest
 from sweeps.results.doubts import trusted
+from sweeps.results.failures import failures_of
 from sweeps.results.roles import roles_of
 from sweeps.results.written_before import read_before, read_told
 from sweeps.spec import Spec, recorded, studies
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
+from sweeps.storage.backends import notices
 from sweeps.storage.rows import completed, load_results, schema, split_location
 from sweeps.study import Doubts
 
@@ -72,7 +75,7 @@ def find_store(location: str) -> tuple[Store, str]:
     """
     storage, name = split_location(location)
     store = Store(storage)
-    if store.read_spec(name) is None:
+    if not store.has_sweep(name):
         raise StorageError(f"{location}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
     return store, name
 
@@ -105,10 +108,13 @@ def find_with_study(location: str, study: str | None = None) -> tuple[Store, str
         return store, name, specs.parse(store.read_spec(name) or "", f"{location}/spec.yaml", changes)
     try:
         return store, name, _parsed(store, name)
-    except SpecError:
+    except SpecError as error:
         found = recorded.read(store, name)
-        if found is None or found.engine.study in studies.registered():
+        if found is None:
             raise
+        if found.engine.study in studies.registered():
+            why = str(error).splitlines()[0]
+            notices.say_once(f"{why}; the sweep is read by what its study declared when it ran, of another version")
         return store, name, found
 
 
@@ -164,5 +170,15 @@ def _opened(location: str, store: Store, name: str, loaded: Spec) -> Sweep:
         spec=loaded,
         rows=frame[~is_baseline],
         baseline=frame[is_baseline],
-        failures=list(store.failures(name)),
+        failures=_placed(failures_of(store, name), loaded),
     )
+
+
+def _placed(failures: Iterable[dict[str, Any]], loaded: Spec) -> list[dict[str, Any]]:
+    """Return failures with a value for each axis: where the record does not say, by the row's key, else None."""
+    cells = {cell_digest(cell): cell for cell in [*loaded.study.baselines(loaded.cells), *loaded.cells]}
+    nowhere = dict.fromkeys(axis.name for axis in loaded.study.axes)
+    return [
+        failure | {"cell": nowhere | cells.get(failure["row_key"].split("-")[0], {}) | failure["cell"]}
+        for failure in failures
+    ]

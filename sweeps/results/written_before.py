@@ -13,7 +13,7 @@ import pandas as pd
 from sweeps.results.roles import of_metadata
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
-from sweeps.storage.metadata import AXES
+from sweeps.storage.names import AXES
 from sweeps.storage.rows import load_results
 from sweeps.study import NONE, Doubts
 

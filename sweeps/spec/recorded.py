@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sweeps.errors import SpecError
 from sweeps.spec.grid import expand
-from sweeps.spec.loading import Engine, Spec, mapping_of, validated
+from sweeps.spec.loading import Engine, Resources, Spec, mapping_of, validated
 from sweeps.storage import Store
+from sweeps.storage.backends import notices
+from sweeps.storage.files import to_json
 from sweeps.study import NONE, Axis, Cell, Doubts, Stage, Study, TradeOff
 
 _KINDS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
@@ -24,7 +26,9 @@ Kind = Literal["str", "int", "float", "bool"]
 
 
 class Declared(BaseModel):
-    """The content of `study.json`. What a later version adds is left alone."""
+    """The content of `study.json`. What a later version adds is left alone, and what an earlier one did not say is as
+    in a study that does not declare it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,15 +36,15 @@ class Declared(BaseModel):
     stages: tuple[str, ...]
     row_axis: str
     replicate_axis: str
-    panel_axis: str | None
-    pruned: str | None
+    panel_axis: str | None = None
+    pruned: str | None = None
     columns: dict[str, Kind]
     metrics: dict[str, str]
-    doubts: Doubts
-    trade_off: tuple[str, str, str, str] | None
+    doubts: Doubts = {}
+    trade_off: tuple[str, str, str, str] | None = None
     baselines: tuple[dict[str, str | int | float], ...]
-    replication: str | None
-    remarks: tuple[str, ...]
+    replication: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class Kept(BaseModel):
@@ -93,22 +97,38 @@ def read(store: Store, name: str) -> Spec | None:
         SpecError: the spec is none.
     """
     text = store.read_spec(name)
-    try:
-        kept = Declared.model_validate_json(store.files.read(_place(name)))
-    except (FileNotFoundError, ValidationError):
+    (said,) = store.files.look_into([_place(name)], "axes", lambda axes: isinstance(axes, dict))
+    if text is None or said is None:
         return None
-    if text is None:
+    try:
+        kept = Declared.model_validate_json(to_json(said))
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        notices.say_once(
+            f"{store.describe(_place(name))}: found no {field} that this version understands, expected what a study "
+            "declares; it is left aside"
+        )
         return None
     source = store.describe(f"{name}/spec.yaml")
     raw = mapping_of(text, source)
     try:
-        engine = validated(Engine, {key: value for key, value in raw.items() if key in Engine.model_fields})
+        engine = validated(Engine, _known(raw))
         settings = Kept.model_validate({str(key): raw[key] for key in raw if key not in Engine.model_fields})
         study = _study(kept, settings)
         cells = expand(engine.grid, study.axes)
     except SpecError as error:
         raise SpecError(f"{source}: {error}") from error
     return Spec(engine=engine, study=study, settings=settings, cells=cells)
+
+
+def _known(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the engine's fields without those that only another version knows."""
+    known = {key: value for key, value in raw.items() if key in Engine.model_fields}
+    if isinstance(known.get("resources"), dict):
+        known["resources"] = {
+            key: known["resources"][key] for key in known["resources"] if key in Resources.model_fields
+        }
+    return known
 
 
 def declared(spec: Spec) -> Declared:

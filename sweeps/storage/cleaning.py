@@ -138,7 +138,11 @@ def _unused(store: Store, usage: Usage, living: _Living) -> Iterator[Item]:
     noted = set().union(*(store.noted_checkpoints(sweep) or set() for sweep in usage.sweeps))
     needed = noted | usage.referred | living.claims
     for item in usage.items:
-        if item.name.startswith(f"{CHECKPOINTS}/") and item.of not in needed and item.kind != "leftovers":
+        if (
+            item.name.startswith(f"{CHECKPOINTS}/")
+            and item.of not in needed
+            and item.kind not in ("leftovers", "other")
+        ):
             yield item
 
 

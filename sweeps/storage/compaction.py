@@ -15,15 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.errors import StorageError
-from sweeps.storage.backends import File
+from sweeps.storage.backends import File, notices
 from sweeps.storage.backends.retry import cause
 from sweeps.storage.files import Files
+from sweeps.storage.names import is_row, is_unfinished
 
 WORTH_KEEPING = 100
 """Rows read from their own files, at least, before the kept file is written again."""
 
 AT_ONCE = 1000
 """Files whose bytes are in memory at a time."""
+
+NAMED = 3
+"""Files of others that are called by name, at most."""
 
 _LAYOUT = b"rows of one schema, the files they are from, and so on: 1\n"
 
@@ -53,10 +57,10 @@ def read_rows(
     Raises:
         StorageError: a row is damaged, and the message names its file; or a column has several types.
     """
-    listed = sorted(file for file in files.list(folder) if file.name.endswith(".parquet"))
-    parts = _still_true(_load(files, kept, columns), listed)
+    there = sorted(listed(files, folder))
+    parts = _still_true(_load(files, kept, columns), there)
     known = {file for part in parts for file in part.files}
-    unread = [file for file in listed if file not in known][:most_unread]
+    unread = [file for file in there if file not in known][:most_unread]
     if columns is not None and most_unread is None and len(unread) >= WORTH_KEEPING:
         rows = read_rows(files, folder, kept)
         return None if rows is None else rows.select([name for name in columns if name in rows.column_names])
@@ -66,7 +70,7 @@ def read_rows(
         parts = [Part(part.files, _only(part.rows, columns)) for part in parts]
     # Columns come in the order of the first file, however the rows were read.
     parts = sorted(_joined(parts), key=lambda part: min(part.files))
-    if most_unread is None and columns is None and len(unread) >= max(WORTH_KEEPING, len(listed) // 10):
+    if most_unread is None and columns is None and len(unread) >= max(WORTH_KEEPING, len(there) // 10):
         _save(files, kept, parts)
     if not parts:
         return None
@@ -76,6 +80,20 @@ def read_rows(
         raise StorageError(f"{files.describe(folder)}: found rows that do not fit together ({cause(error)})") from error
     names = [file.name for part in parts for file in part.files]
     return rows.take(sorted(range(len(names)), key=names.__getitem__))
+
+
+def listed(files: Files, folder: str) -> list[File]:
+    """Return the files of rows in a folder. What others put there is named, and left alone."""
+    found = files.list(folder, hidden=True)
+    ours = [file for file in found if is_row(file.name)]
+    others = sorted({file.name for file in found if not is_unfinished(file.name)} - {file.name for file in ours})
+    if others:
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        notices.say_once(
+            f"{files.describe(folder)}: found {', '.join(others[:NAMED])}{more}, expected rows alone; what is not ours "
+            "is left alone"
+        )
+    return ours
 
 
 def _read(files: Files, folder: str, wanted: list[File]) -> list[Part]:

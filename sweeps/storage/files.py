@@ -6,20 +6,26 @@ What the files mean is told in `store`; how each kind of storage does it, in `ba
 from __future__ import annotations
 
 import contextvars
+import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sweeps.errors import StorageError
 from sweeps.storage.backends import File, Upload, notices
 from sweeps.storage.backends.location import open_location
-from sweeps.storage.backends.retry import UnclearError, cause, passes, patiently
+from sweeps.storage.backends.paths import written_out
+from sweeps.storage.backends.retry import SilentError, UnclearError, cause, passes, patiently
 
 AT_A_TIME = 16
 """Requests that are under way together: a far store answers late."""
 
 Result = TypeVar("Result")
+
+
+class UnreadableError(StorageError):
+    """One file cannot be read or understood, and never will; that says nothing of others."""
 
 
 class Files:
@@ -34,8 +40,8 @@ class Files:
         Raises:
             StorageError: it cannot be opened, see `backends.location`.
         """
-        self.location = location
-        self._backend = open_location(location)
+        self.location = written_out(location)
+        self._backend = open_location(self.location)
 
     @property
     def never_replaces(self) -> bool:
@@ -84,13 +90,53 @@ class Files:
 
         Raises:
             FileNotFoundError: there is none.
-            StorageError: it cannot be read.
+            UnreadableError: there is something else of that name, or it may not be read.
+            StorageError: the storage does not answer.
         """
-        return self._asked("read", name, lambda: self._backend.read(name))
+        return self._asked("read", name, lambda: self._backend.read(name), UnreadableError)
 
     def read_many(self, names: Sequence[str]) -> tuple[bytes | None, ...]:
         """Return the bytes of each file, None where there is none; many at a time."""
         return tuple(self._all(self._read_if_there, names))
+
+    def read_jsons(self, names: Sequence[str]) -> tuple[dict[str, Any] | UnreadableError | None, ...]:
+        """Return what is in each of some small files, None where there is none, or what is wrong with it; many at a
+        time.
+        """
+
+        def read(name: str) -> dict[str, Any] | UnreadableError | None:
+            try:
+                found = from_json(self.read(name))
+            except FileNotFoundError:
+                return None
+            except UnreadableError as error:
+                return error
+            if isinstance(found, dict):
+                return found
+            return UnreadableError(f"{self.describe(name)}: found {found}, expected a mapping in JSON")
+
+        return tuple(self._all(read, names))
+
+    def look_into(
+        self, names: Sequence[str], field: str, kind: Callable[[Any], bool]
+    ) -> tuple[dict[str, Any] | None, ...]:
+        """Return what is in each of some small files, None where there is none; many at a time. One that cannot be
+        read, or lacks what it is there for, is named, and counts as none.
+
+        Args:
+            names: of the files.
+            field: that each has.
+            kind: says whether its value is one.
+        """
+        found = []
+        for name, said in zip(names, self.read_jsons(names), strict=True):
+            wrong: object = said if isinstance(said, UnreadableError) else None
+            if isinstance(said, dict) and not kind(said.get(field)):
+                wrong = f"{self.describe(name)}: found {in_words(said.get(field))} as {field!r}, expected another"
+            if wrong is not None:
+                notices.say_once(f"{wrong}; it is left aside")
+            found.append(said if isinstance(said, dict) and wrong is None else None)
+        return tuple(found)
 
     def exists(self, name: str) -> bool:
         """Say whether a file is published."""
@@ -115,6 +161,8 @@ class Files:
                 patiently(self.location, lambda: self._backend.replace(name, data))
                 return True
             return self._create(name, data)
+        except IsADirectoryError as error:
+            raise StorageError(f"{self.describe(name)}: found a folder, expected a file or nothing") from error
         except OSError as error:
             raise StorageError(
                 f"storage {self.location!r}: cannot be written ({cause(error)}), expected a writable folder"
@@ -164,13 +212,16 @@ class Files:
 
         return patiently(self.location, create)
 
-    def _asked(self, what: str, name: str, action: Callable[[], Result]) -> Result:
+    def _asked(
+        self, what: str, name: str, action: Callable[[], Result], refused: type[StorageError] = StorageError
+    ) -> Result:
         try:
             return patiently(self.location, action)
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise StorageError(f"{self.describe(name)}: cannot be {what} ({cause(error)})") from error
+            kind = StorageError if passes(error) or isinstance(error, SilentError) else refused
+            raise kind(f"{self.describe(name)}: cannot be {what} ({cause(error)})") from error
 
     def _read_if_there(self, name: str) -> bytes | None:
         try:
@@ -186,3 +237,27 @@ class Files:
         contexts = [contextvars.copy_context() for _ in names]
         with ThreadPoolExecutor(min(AT_A_TIME, len(names))) as pool:
             return [*pool.map(lambda context, name: context.run(action, name), contexts, names)]
+
+
+def from_json(data: bytes) -> dict[str, Any] | str:
+    """Return what is in a file, or what was found in its stead, in words."""
+    if not data:
+        return "an empty file"
+    try:
+        found = json.loads(data)
+    except UnicodeDecodeError:
+        return "bytes that are no text"
+    except (ValueError, RecursionError):
+        return "text that is no JSON"
+    return found if isinstance(found, dict) else in_words(found)
+
+
+def in_words(value: Any) -> str:
+    """Return what a value of JSON is."""
+    kinds = {dict: "a mapping", list: "a list", str: "text", type(None): "nothing"}
+    return kinds.get(type(value), json.dumps(value))
+
+
+def to_json(value: Mapping[str, Any]) -> bytes:
+    """Return JSON that people can read."""
+    return json.dumps(value, indent=1).encode() + b"\n"

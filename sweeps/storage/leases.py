@@ -19,14 +19,15 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sweeps.errors import StorageError
+from sweeps.storage.backends import notices
 from sweeps.storage.backends.retry import patience
-from sweeps.storage.files import Files
+from sweeps.storage.files import Files, UnreadableError
 
 FOLDER = ".leases"
 """Beside `checkpoints` and the sweeps; hidden: no sweep can have its name. Safe to delete while nothing runs."""
@@ -223,9 +224,8 @@ class Leases:
 
     def _is_alive(self, run: str, beat: int | None) -> bool:
         if run not in self._runs:
-            try:
-                self._runs[run] = _who(self._files.read(_run(run)))
-            except FileNotFoundError:
+            self._runs |= read_runs(self._files, [run])
+            if run not in self._runs:
                 return False
         if self._runs[run].is_gone():
             return False
@@ -302,9 +302,20 @@ def runs_at_work(files: Files, sweep: str) -> list[Run]:
 
 
 def read_runs(files: Files, ids: Sequence[str]) -> dict[str, Run]:
-    """Return who runs are, by `Leases.id`; those that have ended meanwhile are left out."""
-    found = zip(ids, files.read_many([_run(run) for run in ids]), strict=True)
-    return {run: _who(data) for run, data in found if data is not None}
+    """Return who runs are, by `Leases.id`; those that have ended meanwhile are left out. One whose file cannot be read
+    lives as long as its heart beats.
+    """
+    names = [_run(run) for run in ids]
+    found = {}
+    for run, name, said in zip(ids, names, files.read_jsons(names), strict=True):
+        if said is None:
+            continue
+        who = _who(said) if isinstance(said, dict) else None
+        if who is None:
+            wrong = said if isinstance(said, UnreadableError) else f"{files.describe(name)}: found no run's description"
+            notices.say_once(f"{wrong}; taken for a run of some sweep until it is silent")
+        found[run] = who or Run("", "an unknown host", 0, None, None)
+    return found
 
 
 def _claim(work: str, run: str) -> str:
@@ -315,13 +326,15 @@ def _run(run: str) -> str:
     return f"{FOLDER}/runs/{run}.json"
 
 
-def _who(data: bytes) -> Run:
-    """Return who a run is, by its file; one that cannot be told lives as long as its heart beats."""
-    try:
-        found = json.loads(data)
-        return Run(*(found[field] for field in Run._fields))
-    except (ValueError, TypeError, KeyError):
-        return Run("", "an unknown host", 0, None, None)
+def _who(said: Mapping[str, Any]) -> Run | None:
+    """Return who a run is, by what its file says, whatever else a later version writes there; None where it does not
+    say that.
+    """
+    fields: list[Any] = [said.get(field) for field in Run._fields]
+    run = Run(*fields)
+    known = isinstance(run.sweep, str) and isinstance(run.host, str) and type(run.pid) is int
+    texts = (str, type(None))
+    return run if known and isinstance(run.machine, texts) and isinstance(run.started, texts) else None
 
 
 def _machine() -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import uuid
 from collections.abc import Mapping
 from numbers import Real
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from sweeps.errors import StorageError, StudyError
 from sweeps.storage import Store
-from sweeps.storage.metadata import AXES, ROLES
+from sweeps.storage.names import AXES, ROLES
 from sweeps.study import Study
 
 SCHEMA_VERSION = 1
@@ -146,13 +147,18 @@ def load_results(sweep: str) -> pd.DataFrame:
     """
     location, name = split_location(sweep)
     store = Store(location)
-    if store.read_spec(name) is None:
+    if not store.has_sweep(name):
         raise StorageError(f"{sweep}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
     found = store.read_rows(name)
     if found is None:
         return pd.DataFrame()
     frame: pd.DataFrame = found.to_pandas()
-    keys = found.schema.metadata[AXES].decode().split(",")
+    said = (found.schema.metadata or {}).get(AXES)
+    if said is None:
+        raise StorageError(
+            f"{sweep}/results: found rows that do not say which columns are axes, expected a sweep's rows"
+        )
+    keys = said.decode().split(",")
     twice = frame.duplicated(keys)
     if twice.any():
         cell = ", ".join(f"{key} {frame.loc[twice, key].iloc[0]}" for key in keys)
@@ -168,9 +174,17 @@ def completed(rows: pd.DataFrame, expected: pa.Schema) -> pd.DataFrame:
 
 
 def split_location(sweep: str) -> tuple[str, str]:
-    """Split `<storage>/<name>` into storage and name."""
+    """Split `<storage>/<name>` into storage and name.
+
+    Raises:
+        StorageError: it has no name, such as an empty text.
+    """
     if "://" not in sweep:
-        return str(PurePosixPath(sweep).parent), PurePosixPath(sweep).name
+        # Of `.` and of `x/..` the name is elsewhere.
+        path = PurePosixPath(sweep if PurePosixPath(sweep).name not in ("", "..") else os.path.abspath(sweep))
+        if not sweep or not path.name:
+            raise StorageError(f"{sweep!r}: found no name of a sweep, expected its folder, <storage>/<name>")
+        return str(path.parent), path.name
     address, mark, query = sweep.partition("?")
     storage, _, name = address.rstrip("/").rpartition("/")
     return f"{storage}{mark}{query}", name

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweeps.errors import StorageError
+from sweeps.errors import SpecError, StorageError
 from sweeps.storage import compaction, tensors
 from sweeps.storage.backends.retry import cause
-from sweeps.storage.files import Files
-from sweeps.storage.metadata import AXES
-from sweeps.storage.tensors import Published, from_json, to_json
+from sweeps.storage.files import Files, UnreadableError, to_json
+from sweeps.storage.names import AXES, is_row
+from sweeps.storage.tensors import Published
 from sweeps.study import Checkpoint
 
 FOLDERS = frozenset({"results", "failures", "progress", "report", "cache"})
@@ -71,6 +71,10 @@ class Store:
         names = (file.name.split("/") for file in self.files.list("checkpoints", recursive=True))
         return {name[0] for name in names if name[1:] == ["meta.json"]}
 
+    def has_checkpoint(self, key: str) -> bool:
+        """Say whether there is a checkpoint, whole or damaged."""
+        return self.files.exists(f"checkpoints/{key}/{tensors.META}")
+
     def publish_checkpoint(
         self, key: str, checkpoint: Checkpoint, meta: Mapping[str, Any], *, replace: bool = False
     ) -> Published | None:
@@ -98,7 +102,7 @@ class Store:
 
     def checkpoint_metas(self, keys: Sequence[str]) -> list[dict[str, Any] | None]:
         """Return what was published with each checkpoint; many are read at a time."""
-        return [*map(from_json, self.files.read_many([f"checkpoints/{key}/meta.json" for key in keys]))]
+        return tensors.read_metas(self.files, [f"checkpoints/{key}" for key in keys])
 
     def checkpoint_meta(self, key: str) -> dict[str, Any] | None:
         """Return what was published with a checkpoint, such as `seconds`."""
@@ -201,12 +205,8 @@ class Store:
 
     def published_at(self, sweep: str) -> dict[str, int]:
         """Return when each row was published, in nanoseconds since 1970, by its key."""
-        listed = self.files.list(f"{sweep}/results")
-        return {
-            file.name.removesuffix(".parquet"): file.modified_ns or 0
-            for file in listed
-            if file.name.endswith(".parquet")
-        }
+        listed = compaction.listed(self.files, f"{sweep}/results")
+        return {file.name.removesuffix(".parquet"): file.modified_ns or 0 for file in listed}
 
     def axes_of_rows(self, sweep: str) -> list[str] | None:
         """Return which columns of a sweep's rows are their axes, by one of them; None where there is none."""
@@ -318,14 +318,16 @@ class Store:
     def failure_keys(self, sweep: str) -> set[str]:
         """Return the keys of rows with a recorded failure."""
         names = (file.name for file in self.files.list(f"{sweep}/failures"))
-        return {name.removesuffix(".json") for name in names if name.endswith(".json")}
+        return {name.removesuffix(".json") for name in names if is_row(name, ".json")}
 
     def failures(self, sweep: str) -> Iterator[dict[str, Any]]:
-        """Yield recorded failures, in a stable order; one that is forgotten meanwhile is left out."""
-        names = [f"{sweep}/failures/{key}.json" for key in sorted(self.failure_keys(sweep))]
-        for data in self.files.read_many(names):
-            if data is not None:
-                yield json.loads(data)
+        """Yield recorded failures, in a stable order; one that is forgotten meanwhile is left out. Of a record that
+        cannot be read there are the row and, as its cause, what was found.
+        """
+        keys = sorted(self.failure_keys(sweep))
+        for key, found in zip(keys, self.files.read_jsons([_failure(sweep, key) for key in keys]), strict=True):
+            if found is not None:
+                yield {"cause": str(found)} | (found if isinstance(found, dict) else {}) | {"row_key": key}
 
     def forget_failures(self, sweep: str, row_keys: Iterable[str]) -> None:
         """Remove recorded failures, many at a time."""
@@ -344,10 +346,10 @@ class Store:
 
     def noted_checkpoints(self, sweep: str) -> set[str] | None:
         """Return the checkpoints that a sweep's rows are made from; None where that was not noted."""
-        try:
-            found = from_json(self.files.read(f"{sweep}/checkpoints.json"))
-        except FileNotFoundError:
-            return None
+        name = f"{sweep}/checkpoints.json"
+        (found,) = self.files.look_into(
+            [name], "keys", lambda keys: isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+        )
         return None if found is None else set(found["keys"])
 
     def write_spec(self, sweep: str, text: str) -> None:
@@ -355,11 +357,24 @@ class Store:
         self.files.publish(f"{sweep}/spec.yaml", text.encode(), replace=True)
 
     def read_spec(self, sweep: str) -> str | None:
-        """Return the resolved spec, or None where there is no such sweep."""
+        """Return the resolved spec, or None where there is no such sweep.
+
+        Raises:
+            SpecError: it cannot be read.
+        """
         try:
             return self.files.read(f"{sweep}/spec.yaml").decode()
         except FileNotFoundError:
             return None
+        except UnreadableError as error:
+            raise SpecError(str(error)) from error
+        except UnicodeDecodeError as error:
+            place = self.describe(f"{sweep}/spec.yaml")
+            raise SpecError(f"{place}: found bytes that are no UTF-8 text, expected the spec of a sweep") from error
+
+    def has_sweep(self, sweep: str) -> bool:
+        """Say whether there is such a sweep, whatever its spec is like."""
+        return self.files.exists(f"{sweep}/spec.yaml")
 
 
 def row_of(files_key: str) -> str:

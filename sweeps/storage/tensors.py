@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from sweeps.storage.files import Files
+from sweeps.storage import names
+from sweeps.storage.files import Files, UnreadableError, to_json
 from sweeps.study import Checkpoint
 
 META = "meta.json"
@@ -70,24 +71,29 @@ def load(files: Files, folder: str) -> Published | None:
 
 def read_meta(files: Files, folder: str) -> dict[str, Any] | None:
     """Return what was published with tensors; None where there is nothing or it is damaged."""
-    try:
-        return from_json(files.read(f"{folder}/{META}"))
-    except FileNotFoundError:
-        return None
+    return read_metas(files, [folder])[0]
 
 
-def from_json(data: bytes | None) -> dict[str, Any] | None:
-    """Return what is in a file; None where there is none or it is damaged."""
-    try:
-        found = json.loads(data) if data is not None else None
-    except (UnicodeDecodeError, json.JSONDecodeError):
-        return None
-    return found if isinstance(found, dict) else None
+def read_metas(files: Files, folders: Sequence[str]) -> list[dict[str, Any] | None]:
+    """Return what was published with the tensors of each folder; many are read at a time."""
+    found = files.look_into([f"{folder}/{META}" for folder in folders], "sha256", lambda hash: isinstance(hash, str))
+    return [None if meta is None else _understood(meta) for meta in found]
 
 
-def to_json(value: Mapping[str, Any]) -> bytes:
-    """Return JSON that people can read."""
-    return json.dumps(value, indent=1).encode() + b"\n"
+def _understood(meta: dict[str, Any]) -> dict[str, Any]:
+    """Return a description without those of its fields that are read here and are not what they should be."""
+
+    def fits(name: str, value: Any) -> bool:
+        match name:
+            case "file":
+                return isinstance(value, str) and names.is_tensors(value)
+            case "seconds":
+                return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            case "code":
+                return isinstance(value, dict)
+        return True
+
+    return {name: value for name, value in meta.items() if fits(name, value)}
 
 
 def _write(
@@ -114,6 +120,6 @@ def _tensors(files: Files, folder: str, meta: Mapping[str, Any]) -> Checkpoint |
         if hashlib.sha256(data).hexdigest() != meta["sha256"]:
             return None
         tensors: Checkpoint = load_tensors(data)
-    except (FileNotFoundError, SafetensorError, KeyError):
+    except (FileNotFoundError, UnreadableError, SafetensorError, KeyError):
         return None
     return tensors

@@ -10,6 +10,7 @@ from sweeps.errors import StorageError
 from sweeps.storage import compaction, tensors
 from sweeps.storage.backends import File
 from sweeps.storage.leases import FOLDER as LEASES
+from sweeps.storage.names import is_files_key, is_row, is_tensors, is_unfinished
 from sweeps.storage.store import FOLDERS, Store, row_of
 
 KINDS = (
@@ -101,7 +102,7 @@ def survey(store: Store) -> Usage:
     items = [
         Item(file.name, file.size, file.modified_ns or 0, "leftovers")
         for file in store.files.list("", hidden=True)
-        if _is_unfinished(file.name)
+        if is_unfinished(file.name)
     ]
     items += _uploads(store, sweeps)
     items += _leases(store)
@@ -109,15 +110,15 @@ def survey(store: Store) -> Usage:
     settled, referred, remarks = {}, set[str](), []
     for sweep in sweeps:
         listed = store.files.list(sweep, recursive=True, hidden=True)
-        keys = {_stem(file.name) for file in listed if file.name.startswith(("results/", "failures/"))}
-        settled[sweep] = frozenset(keys)
         try:
             rows = _rows(store, sweep)
         except StorageError as error:
             rows = None
             remarks.append(f"{error}; which files of {sweep} are left over cannot be told before")
         referred |= rows.checkpoints if rows is not None else set()
-        items += _of_sweep(sweep, listed, rows)
+        own = [*_of_sweep(sweep, listed, rows)]
+        settled[sweep] = frozenset(item.of for item in own if item.kind in ("rows", "failures"))
+        items += own
     return Usage(
         sweeps=sweeps,
         items=tuple(items),
@@ -137,7 +138,7 @@ def _uploads(store: Store, sweeps: Collection[str]) -> Iterator[Item]:
 
 def _leases(store: Store) -> Iterator[Item]:
     for file in store.files.list(LEASES, recursive=True, hidden=True):
-        kind = "leftovers" if _is_unfinished(file.name) else "leases"
+        kind = "leftovers" if is_unfinished(file.name) else "leases"
         yield Item(f"{LEASES}/{file.name}", file.size, file.modified_ns or 0, kind)
 
 
@@ -146,7 +147,7 @@ def _checkpoints(store: Store) -> Iterator[Item]:
     tensors_of: dict[str, list[str]] = {}
     for file in listed:
         key, _, rest = file.name.partition("/")
-        if rest.endswith(tensors.ENDING) and "/" not in rest and not rest.startswith("."):
+        if is_tensors(rest):
             tensors_of.setdefault(key, []).append(rest)
     described = {file.name.partition("/")[0] for file in listed if file.name.endswith(f"/{tensors.META}")}
     # One file and its description are a checkpoint; more of them have to be told apart.
@@ -156,12 +157,14 @@ def _checkpoints(store: Store) -> Iterator[Item]:
         key, _, rest = file.name.partition("/")
         meta = metas.get(key)
         idle = key not in described or (meta is not None and rest != tensors.file_of(meta))
-        if _is_unfinished(file.name):
+        if is_unfinished(file.name):
             kind = "leftovers"
         elif rest.startswith("progress/"):
             kind = "progress"
+        elif rest in tensors_of.get(key, ()):
+            kind = "leftovers" if idle else CHECKPOINTS
         else:
-            kind = "leftovers" if rest in tensors_of.get(key, ()) and idle else CHECKPOINTS
+            kind = CHECKPOINTS if rest == tensors.META else "other"
         yield Item(f"{CHECKPOINTS}/{file.name}", file.size, file.modified_ns or 0, kind, of=key)
 
 
@@ -171,14 +174,14 @@ def _of_sweep(sweep: str, listed: Collection[File], rows: _Rows | None) -> Itera
     for file in listed:
         folder, _, rest = file.name.partition("/")
         kind, of = kinds.get(folder, "other"), ""
-        if _is_unfinished(file.name):
+        if is_unfinished(file.name):
             kind = "leftovers"
         elif folder == "progress":
             of = rest.partition("/")[0]
         elif kind in ("rows", "failures"):
-            of = _stem(rest)
-        elif kind == "other" and rest:
-            stem = _stem(rest)
+            ours = is_row(rest, ".parquet" if kind == "rows" else ".json")
+            kind, of = (kind, rest.partition(".")[0]) if ours else ("other", "")
+        elif kind == "other" and is_files_key(stem := rest.partition(".")[0]):
             of = row_of(stem)
             kind = "tables" if rest.endswith(".parquet") else "files"
             if rows is not None and rows.files_keys.get(of) != stem:
@@ -199,13 +202,3 @@ def _rows(store: Store, sweep: str) -> _Rows:
         rows.files_keys[key] = row.get("files_key") or key
         rows.checkpoints |= {row["checkpoint_key"]} if row.get("checkpoint_key") else set()
     return rows
-
-
-def _stem(name: str) -> str:
-    return name.rpartition("/")[2].partition(".")[0]
-
-
-def _is_unfinished(name: str) -> bool:
-    """Say whether a file was to get its name, or to be removed, a moment later."""
-    base = name.rpartition("/")[2]
-    return base.startswith(".") and (base.endswith(".tmp") or base.startswith(".write-test-"))

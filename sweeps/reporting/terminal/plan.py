@@ -15,6 +15,7 @@ from sweeps.planning.keys import RowKey
 from sweeps.planning.plan import Plan, State
 from sweeps.planning.work import Work, ahead
 from sweeps.reporting.terminal.status import show_causes
+from sweeps.results.failures import failures_of
 from sweeps.spec import Spec
 from sweeps.storage import Store
 
@@ -38,7 +39,7 @@ def show_plan(spec: Spec, store: Store, plan: Plan, console: Console, *, teraflo
     _show_checkpoints(spec.study.stages, plan, work, console)
     _show_rows(plan, states, console)
     if plan.failed:
-        show_causes((each for each in store.failures(spec.name) if each["row_key"] in plan.failed), console)
+        show_causes((each for each in failures_of(store, spec.name) if each["row_key"] in plan.failed), console)
     _show_work(work, console)
     if work.results:
         _show_time(estimate(spec, store, plan, work, teraflops=teraflops), console)

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from sweeps.errors import SpecError
 from sweeps.planning.keys import cell_digest
+from sweeps.results.failures import failures_of
 from sweeps.results.sweep import find_store, find_sweep, open_rows
 from sweeps.storage.leases import runs_at_work
 
@@ -28,7 +29,7 @@ def show(location: str, console: Console) -> int:
     cells = {cell_digest(cell) for cell in spec.study.baselines(spec.cells) + spec.cells}
     published = {key.split("-")[0]: at for key, at in store.published_at(name).items()}
     done = published.keys() & cells
-    failures = {failure["row_key"].split("-")[0]: failure for failure in store.failures(name)}
+    failures = {failure["row_key"].split("-")[0]: failure for failure in failures_of(store, name)}
     failed = failures.keys() & cells - done
     left = len(cells) - len(done) - len(failed)
     console.print(
@@ -47,7 +48,7 @@ def _show_before(location: str, console: Console, *, why: str) -> int:
     """Print what there is of a sweep of whose spec nothing is known; return 1: nothing tells whether it is complete."""
     sweep = open_rows(location)
     store, name = find_store(location)
-    failures = list(store.failures(name))
+    failures = list(failures_of(store, name))
     rows = len(sweep.rows) + len(sweep.baseline)
     console.print(f"{name}: {rows} rows finished, {len(failures)} failed", soft_wrap=True)
     console.print(sweep.remark or why, markup=False, soft_wrap=True)
@@ -58,12 +59,12 @@ def _show_before(location: str, console: Console, *, why: str) -> int:
 def show_failures(location: str, console: Console) -> None:
     """Print each failure of a sweep with its traceback."""
     store, name = find_store(location)
-    failures = list(store.failures(name))
+    failures = list(failures_of(store, name))
     if not failures:
         console.print(f"{name}: no failures")
     for failure in failures:
-        cell = ", ".join(f"{axis} {value}" for axis, value in failure["cell"].items())
-        console.print(f"[bold]{escape(cell)}[/bold] in {failure['stage']} on {escape(failure['host'])}")
+        cell = ", ".join(f"{axis} {value}" for axis, value in failure["cell"].items()) or failure["row_key"]
+        console.print(f"[bold]{escape(cell)}[/bold] in {escape(failure['stage'])} on {escape(failure['host'])}")
         console.print(failure["traceback"], markup=False, soft_wrap=True)
 
 

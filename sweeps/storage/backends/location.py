@@ -18,6 +18,7 @@ from sweeps.errors import StorageError
 from sweeps.storage.backends import Backend
 from sweeps.storage.backends.arrow import OBJECT_STORES, ArrowFileSystem
 from sweeps.storage.backends.disk import Disk
+from sweeps.storage.backends.paths import folder_of
 from sweeps.storage.backends.retry import RefusedError, cause, patiently
 
 if TYPE_CHECKING:
@@ -55,8 +56,11 @@ def open_location(location: str) -> Backend:
     Raises:
         StorageError: the URI has no known scheme or holds a secret, nobody answers there, or there is no such bucket.
     """
-    if "://" not in location:
-        return Disk(str(Path(location).absolute()))
+    folder = folder_of(location)
+    if folder is not None:
+        if os.path.exists(folder) and not os.path.isdir(folder):
+            raise StorageError(f"storage {location!r}: found a file, expected a folder, or a path where none is yet")
+        return Disk(str(Path(folder).absolute()))
     # The location is printed, and travels with every job: a secret in it would too.
     if _PASSWORD.search(location) or _SECRET_OPTION.search(location):
         raise StorageError(
@@ -79,6 +83,8 @@ def _open(location: str) -> tuple[pa.fs.FileSystem, str]:
     _check_reachable(location)
     file_system, root = pa.fs.FileSystem.from_uri(_impatient(location))
     bucket = root.partition("/")[0]
+    if file_system.type_name in OBJECT_STORES and not bucket:
+        raise StorageError(f"storage {location!r}: found no bucket, expected one, as in s3://bucket/runs")
     # The listing of a missing bucket is empty, as if nothing had been computed yet.
     if file_system.type_name in OBJECT_STORES and file_system.get_file_info(bucket).type == pa.fs.FileType.NotFound:
         raise StorageError(f"storage {location!r}: found no bucket {bucket!r}, expected one that exists")

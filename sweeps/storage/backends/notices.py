@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 _log = logging.getLogger("sweeps.storage")
 _listeners: list[Callable[[str], None]] = []
+_said: set[str] = set()
 
 
 def say(sentence: str) -> None:
@@ -17,6 +18,13 @@ def say(sentence: str) -> None:
     """
     for listener in [*_listeners[-1:]] or [_log.warning]:
         listener(sentence)
+
+
+def say_once(sentence: str) -> None:
+    """Tell what many look at, and what this process has not been told before."""
+    if sentence not in _said:
+        _said.add(sentence)
+        say(sentence)
 
 
 @contextlib.contextmanager

@@ -54,6 +54,10 @@ class RefusedError(OSError):
     """The storage answered, and will answer the same again: no permission, no such bucket, a name it does not take."""
 
 
+class SilentError(RefusedError):
+    """The storage did not answer for as long as anyone waited."""
+
+
 class UnclearError(OSError):
     """The storage said something that cannot be true for long, such as that a file is there which is not."""
 
@@ -92,7 +96,7 @@ def patiently(place: str, action: Callable[[], Result]) -> Result:
                 if not said:
                     raise
                 _outages.end(place)
-                raise RefusedError(f"{cause(error)}; tried again for {_in_words(waited)}") from error
+                raise SilentError(f"{cause(error)}; tried again for {_in_words(waited)}") from error
             if not said and waited >= SAID_AFTER_S:
                 said = True
                 if _outages.begin(place):

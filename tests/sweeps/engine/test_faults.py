@@ -74,6 +74,29 @@ def test_damaged_checkpoints_are_computed_again_once(toy_here: ToyRun, undisturb
     pd.testing.assert_frame_equal(toy_here.outcomes(), undisturbed, check_exact=True)
 
 
+def test_small_files_that_are_torn_and_files_of_others_hold_up_no_run(
+    toy_here: ToyRun, undisturbed: pd.DataFrame
+) -> None:
+    toy_here.run_here("grid.dose=[0]")
+    sweep, shared = toy_here.storage / "toy", toy_here.storage / "checkpoints"
+    (sweep / "spec.yaml").write_bytes(b"name: \xff")
+    (sweep / "study.json").write_bytes(b"{")
+    (sweep / "checkpoints.json").write_bytes(b"null")
+    for content, meta in zip((b"", b"[]", b'{"file": 1}'), sorted(shared.glob("*/meta.json")), strict=False):
+        meta.write_bytes(content)
+        (meta.parent / "progress").mkdir()
+        (meta.parent / "progress" / "meta.json").write_bytes(content)
+    dead = toy_here.storage / ".leases" / "runs" / "0123.json"
+    dead.write_bytes(b'{"sweep": []}')
+    (sweep / "results" / "notes.txt").write_text("mine")
+    pd.DataFrame({"seed": ["x"]}).to_parquet(sweep / "results" / "mine.parquet")
+    output = toy_here.run_here()
+    assert "Traceback" not in output
+    pd.testing.assert_frame_equal(toy_here.outcomes(), undisturbed, check_exact=True)
+    assert (sweep / "results" / "notes.txt").exists()
+    assert (sweep / "results" / "mine.parquet").exists()
+
+
 def test_leftovers_of_a_killed_writer_change_nothing(toy_here: ToyRun, undisturbed: pd.DataFrame) -> None:
     toy_here.run_here("grid.seed=[0]")
     for folder in [toy_here.storage / "toy" / "results", *(toy_here.storage / "checkpoints").iterdir()]:

@@ -47,7 +47,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 def publish(store: Store, count: int, *, first: int = 0) -> None:
     for number in range(first, first + count):
-        store.publish_row("toy", f"{number:04}", pa.table({"seed": [number], "outcome": [number / 7]}))
+        store.publish_row("toy", f"{number:04}-1", pa.table({"seed": [number], "outcome": [number / 7]}))
 
 
 def seeds(store: Store) -> list[int]:
@@ -72,7 +72,7 @@ VALUES = {
 steps = st.lists(
     st.tuples(
         st.sampled_from(["publish", "publish", "publish", "remove", "read", "lose"]),
-        st.sampled_from("abcdefg"),
+        st.sampled_from([f"{letter}-1" for letter in "abcdef0"]),
         st.sampled_from(SCHEMAS),
         st.fixed_dictionaries(VALUES),
     ),
@@ -166,7 +166,7 @@ def test_a_damaged_cache_is_made_again(store: Store, tmp_path: Path, damage: str
             "truncated": whole[:position],
             "flipped": whole[:position] + bytes([whole[position] ^ 1 << position % 8]) + whole[position + 1 :],
             "emptied": b"",
-            "foreign": (tmp_path / "toy" / "results" / "0000.parquet").read_bytes(),
+            "foreign": (tmp_path / "toy" / "results" / "0000-1.parquet").read_bytes(),
         }
         (tmp_path / KEPT).write_bytes(data[damage])
         assert seeds(store) == list(range(120))
@@ -178,10 +178,10 @@ def test_a_damaged_cache_is_made_again(store: Store, tmp_path: Path, damage: str
 def test_a_row_that_changed_is_read_again(store: Store, tmp_path: Path) -> None:
     publish(store, 120)
     seeds(store)
-    file = tmp_path / "toy" / "results" / "0007.parquet"
+    file = tmp_path / "toy" / "results" / "0007-1.parquet"
     size = file.stat().st_size
     file.unlink()
-    store.publish_row("toy", "0007", pa.table({"seed": [-7], "outcome": [1.0]}))
+    store.publish_row("toy", "0007-1", pa.table({"seed": [-7], "outcome": [1.0]}))
     assert file.stat().st_size == size
     assert seeds(store)[7] == -7
 
@@ -189,22 +189,22 @@ def test_a_row_that_changed_is_read_again(store: Store, tmp_path: Path) -> None:
 def test_a_row_damaged_after_it_was_read_is_named(store: Store, tmp_path: Path) -> None:
     publish(store, 120)
     seeds(store)
-    file = tmp_path / "toy" / "results" / "0007.parquet"
+    file = tmp_path / "toy" / "results" / "0007-1.parquet"
     file.write_bytes(bytes(file.stat().st_size))
-    with pytest.raises(StorageError, match=r"0007.parquet: found a damaged row .* run again"):
+    with pytest.raises(StorageError, match=r"0007-1.parquet: found a damaged row .* run again"):
         seeds(store)
 
 
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_file_that_is_not_one_row_is_damaged(store: Store, count: int) -> None:
-    store.publish_row("toy", "a", pa.table({"seed": pa.array(range(count), pa.int64())}))
-    with pytest.raises(StorageError, match=rf"a.parquet: found a damaged row \({count} rows in it\)"):
+    store.publish_row("toy", "a-1", pa.table({"seed": pa.array(range(count), pa.int64())}))
+    with pytest.raises(StorageError, match=rf"a-1.parquet: found a damaged row \({count} rows in it\)"):
         seeds(store)
 
 
 def test_rows_whose_columns_changed_their_type_are_said(store: Store) -> None:
-    store.publish_row("toy", "a", pa.table({"seed": [1]}))
-    store.publish_row("toy", "b", pa.table({"seed": ["one"]}))
+    store.publish_row("toy", "a-1", pa.table({"seed": [1]}))
+    store.publish_row("toy", "b-1", pa.table({"seed": ["one"]}))
     with pytest.raises(StorageError, match=r"toy/results: found rows that do not fit together \(.*seed.*\)$"):
         seeds(store)
 

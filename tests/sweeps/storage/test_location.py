@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.engine.job import job_of
 from sweeps.errors import StorageError
 from sweeps.storage import Store
 from sweeps.storage.backends import retry
 from sweeps.storage.backends.arrow import ArrowFileSystem
+from sweeps.storage.rows import split_location
+from tests.support import toy_rows
 from tests.sweeps.conftest import Uri
 
 
@@ -30,6 +33,92 @@ def test_an_unusable_uri(location: str) -> None:
     said = refusal(location)
     assert location in said
     assert said.endswith("expected a path or a URI")
+
+
+@pytest.mark.parametrize(
+    ("location", "found", "expected"),
+    [
+        ("", "nothing", "a path or a URI"),
+        ("  ", "nothing", "a path or a URI"),
+        ("runs ", "spaces around it", "a path or a URI"),
+        ("s3://bucket/runs\n", "spaces around it", "a path or a URI"),
+        ("s3:/bucket/runs", "s3: without two slashes", "s3://bucket/runs"),
+        ("s3:bucket/runs", "s3: without two slashes", "s3://bucket/runs"),
+        ("gs:/bucket", "gs: without two slashes", "gs://bucket"),
+        ("dbfs:/runs", "dbfs: without two slashes", "/dbfs/runs, where Databricks mounts it"),
+        ("file:/tmp/runs", "file: without two slashes", "/tmp/runs"),
+        ("ftp:/host/runs", "ftp: without two slashes", "ftp://host/runs"),
+        ("http:host", "http: without two slashes", "a path or a URI"),
+        ("s3://", "no bucket", "one, as in s3://bucket/runs"),
+        ("C:\\runs", "a path of Windows", "one of this system"),
+        ("C:/runs", "a path of Windows", "one of this system"),
+        ("\\\\host\\runs", "a path of Windows", "one of this system"),
+        ("~nobody-of-this-name/runs", "no home folder of ~nobody-of-this-name", "a path"),
+        ("runs/~/toy", "~ within a path", "a path"),
+        ("file:///~/runs", "~ within a path", "a path"),
+        ("$NOT_SET/runs", "a variable NOT_SET, which is not set", "a path"),
+        ("file://", "File URI cannot be relative: 'file://'", "a path or a URI"),
+        ("file://host/runs", "Unsupported hostname", "a path or a URI"),
+        ("dbfs://runs", "Unrecognized filesystem type", "a path or a URI"),
+    ],
+)
+def test_what_was_meant_is_said(
+    location: str, found: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = refusal(location)
+    assert said.startswith(f"storage {location!r}: found {found}")
+    assert f", expected {expected}" in said
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("location", "folder"),
+    [
+        ("~", ""),
+        ("~/a b/ü", "a b/ü"),
+        ("$HOME/runs", "runs"),
+        ("${HOME}/runs", "runs"),
+        ("file://{}/a%20b/ü", "a b/ü"),
+        ("file://{}/a b/%C3%BC", "a b/ü"),
+        ("file://localhost{}/runs", "runs"),
+        ("here/a$b/c: d", "here/a$b/c: d"),
+        ("./runs:1", "runs:1"),
+    ],
+)
+def test_a_path_as_people_write_it(location: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    location = location.replace("{}", str(tmp_path)) if location.startswith("file") else location
+    store = Store(location)
+    store.write_spec("toy", "name: toy")
+    assert (tmp_path / folder / "toy" / "spec.yaml").exists()
+    # Processes of a cluster have other homes, variables and working directories.
+    job = job_of(toy_rows.load(), store)
+    monkeypatch.setenv("HOME", "/elsewhere")
+    monkeypatch.chdir("/")
+    assert job.store.read_spec("toy") == "name: toy"
+    assert split_location(store.describe("toy"))[1] == "toy"
+
+
+@pytest.mark.parametrize("location", ["{}/file", "file://{}/file"])
+def test_one_that_is_a_file(location: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = refusal(location.replace("{}", str(tmp_path)))
+    assert said.endswith("found a file, expected a folder, or a path where none is yet")
+
+
+@pytest.mark.parametrize("sweep", ["", "/", "/.."])
+def test_a_sweep_without_a_name(sweep: str) -> None:
+    with pytest.raises(StorageError, match="found no name of a sweep, expected its folder"):
+        split_location(sweep)
+
+
+def test_a_sweep_that_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy" / "results").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "toy")
+    assert split_location(".") == (str(tmp_path), "toy")
+    assert split_location("results/..") == (str(tmp_path), "toy")
 
 
 @pytest.mark.parametrize(

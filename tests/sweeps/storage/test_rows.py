@@ -87,7 +87,7 @@ def test_a_sweep_that_is_not_there(tmp_path: Path) -> None:
 def test_two_rows_of_one_cell_are_refused(sweep: str, store: Store) -> None:
     loaded = toy_rows.load()
     row = toy_rows.all_rows(plan.make(loaded, store))[2]
-    store.publish_row("toy", "another-key", rows.table(toy_rows.values(row, loaded), loaded.study))
+    store.publish_row("toy", "0-1", rows.table(toy_rows.values(row, loaded), loaded.study))
     with pytest.raises(StorageError, match="two rows for shape round, method slow, seed 0, dose 0.5, expected one"):
         load_results(sweep)
 

@@ -324,16 +324,6 @@ class TestLocal:
             f"storage '{tmp_path}/file/runs': cannot be written (Not a directory), expected a writable folder"
         )
 
-    def test_a_file_system_that_cannot_link_is_found_out_before_anything_is_computed(
-        self, local: Store, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def refuse(source: str, target: str) -> None:
-            raise PermissionError(1, "Operation not permitted")
-
-        monkeypatch.setattr("os.link", refuse)
-        with pytest.raises(StorageError, match="Operation not permitted"):
-            local.files.check_writable()
-
 
 @pytest.mark.parametrize(
     ("sweep", "expected"),
