@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
+from sweeps.commands.options import all_rows_option
+
 
 @click.command()
 @click.argument("sweeps", metavar="SWEEP [OTHER]...", nargs=-1, required=True)
@@ -22,9 +24,15 @@ from rich.console import Console
     help="Import this study, for its pictures. One that an installed package registers needs no mention; no other is "
     "imported because a stored spec names it.",
 )
+@all_rows_option
 @click.pass_obj
 def report(
-    console: Console, sweeps: tuple[str, ...], against: str | None, columns: tuple[str, ...], study: str | None
+    console: Console,
+    sweeps: tuple[str, ...],
+    against: str | None,
+    columns: tuple[str, ...],
+    study: str | None,
+    all_rows: bool,
 ) -> None:
     """Write figures and one self-contained HTML page into SWEEP/report.
 
@@ -45,11 +53,12 @@ def report(
 
     first, *others = sweeps
     if not others:
-        reports.write_report(first, console, against=against, named=_named(columns, against), study=study)
+        named = _named(columns, against)
+        reports.write_report(first, console, against=against, named=named, study=study, all_rows=all_rows)
     elif against or columns:
         raise click.UsageError(f"--against takes one sweep, found {len(sweeps)}")
     else:
-        comparing.write_comparison(sweeps, console, study=study)
+        comparing.write_comparison(sweeps, console, study=study, all_rows=all_rows)
 
 
 def _named(columns: tuple[str, ...], against: str | None) -> dict[str, str]:

@@ -72,6 +72,7 @@ def write_report(
     against: str | None = None,
     named: Mapping[str, str] | None = None,
     study: str | None = None,
+    all_rows: bool = False,
 ) -> None:
     """Write figures and page into `<sweep>/report`; print where they are, and what is not in them.
 
@@ -81,11 +82,12 @@ def write_report(
         against: published values to put beside the sweep's, see `results.literature`.
         named: columns of that file that have another name, by metric.
         study: to import for its pictures, where no installed package registers the one that the stored spec names.
+        all_rows: also use rows outside the present grid.
 
     Raises:
         SweepError: there is no such sweep, or the published values cannot be put beside it.
     """
-    sweep = open_sweep(location, study)
+    sweep = open_sweep(location, study, all_rows=all_rows)
     declared, engine = sweep.spec.study, sweep.spec.engine
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
         folder = Path(scratch)
@@ -99,7 +101,7 @@ def write_report(
             rows=sweep.rows,
             baseline=sweep.baseline,
             failures=pd.DataFrame(_flat(sweep)),
-            cells=sweep.spec.cells,
+            cells=sweep.cells,
             baselines=declared.baselines(sweep.spec.cells),
             spec_text=sweep.spec.to_yaml(),
             metrics=declared.metrics,
@@ -109,13 +111,13 @@ def write_report(
             galleries=galleries,
             no_galleries=why_none,
             costs=costs_of(sweep),
-            remarks=[*_of_settings(sweep.spec), *_code_sentences(sweep)],
+            remarks=[*filter(None, [sweep.outside]), *_of_settings(sweep.spec), *_code_sentences(sweep)],
             rows_at_a_time=engine.resources.workers_per_gpu,
             sections=sections,
             roles=sweep.roles,
         )
         publish(sweep, [*drawn, *files], console)
-    for sentence in _code_sentences(sweep):
+    for sentence in (*filter(None, [sweep.outside]), *_code_sentences(sweep)):
         console.print(sentence, soft_wrap=True, markup=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import uuid
 from collections.abc import Mapping
 from numbers import Real
@@ -135,29 +136,22 @@ def check_returned(values: Any, study: Study) -> None:
             raise ValueError(f"{where}: column {name}: found {value}, expected a number")
 
 
-def load_results(sweep: str) -> pd.DataFrame:
-    """Return all rows of a sweep, sorted by their keys.
-
-    Args:
-        sweep: `<storage>/<name>`, a path or a URI.
+def read_all(store: Store, name: str) -> tuple[pd.DataFrame, list[str]] | None:
+    """Return all rows of a sweep, sorted by their keys, and which columns these are; None where it has no rows.
 
     Raises:
-        StorageError: no such sweep, a damaged row, or two rows of one cell.
+        StorageError: a row is damaged, or two are of one cell.
     """
-    location, name = split_location(sweep)
-    store = Store(location)
-    if store.read_spec(name) is None:
-        raise StorageError(f"{sweep}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
     found = store.read_rows(name)
     if found is None:
-        return pd.DataFrame()
+        return None
     frame: pd.DataFrame = found.to_pandas()
     keys = found.schema.metadata[AXES].decode().split(",")
     twice = frame.duplicated(keys)
     if twice.any():
         cell = ", ".join(f"{key} {frame.loc[twice, key].iloc[0]}" for key in keys)
-        raise StorageError(f"{sweep}: found two rows for {cell}, expected one row per cell")
-    return frame.sort_values(keys, ignore_index=True)
+        raise StorageError(f"{store.describe(name)}: found two rows for {cell}, expected one row per cell")
+    return frame.sort_values(keys, ignore_index=True), keys
 
 
 def completed(rows: pd.DataFrame, expected: pa.Schema) -> pd.DataFrame:
@@ -168,9 +162,12 @@ def completed(rows: pd.DataFrame, expected: pa.Schema) -> pd.DataFrame:
 
 
 def split_location(sweep: str) -> tuple[str, str]:
-    """Split `<storage>/<name>` into storage and name."""
+    """Split `<storage>/<name>` into storage and name; the folder that one stands in, `.`, has a name too."""
     if "://" not in sweep:
-        return str(PurePosixPath(sweep).parent), PurePosixPath(sweep).name
+        path = PurePosixPath(sweep)
+        if path.name in ("", ".."):
+            path = PurePosixPath(os.path.realpath(sweep))
+        return str(path.parent), path.name
     address, mark, query = sweep.partition("?")
     storage, _, name = address.rstrip("/").rpartition("/")
     return f"{storage}{mark}{query}", name

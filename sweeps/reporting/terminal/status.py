@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from sweeps.errors import SpecError
 from sweeps.planning.keys import cell_digest
+from sweeps.results.present import outside
 from sweeps.results.sweep import find_store, find_sweep, open_rows
 from sweeps.storage.leases import runs_at_work
 
@@ -34,6 +35,8 @@ def show(location: str, console: Console) -> int:
     console.print(
         f"{spec.name}: {len(done)} of {len(cells)} rows finished, {len(failed)} failed, {left} to come", soft_wrap=True
     )
+    if said := outside(name, len(published.keys() - cells), used=False):
+        console.print(said, markup=False, soft_wrap=True)
     for run in runs_at_work(store.files, name):
         console.print(f"at work: process {run.pid} on {escape(run.host)}")
     show_causes((failure for cell, failure in failures.items() if cell in failed), console)
