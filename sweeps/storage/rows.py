@@ -165,9 +165,19 @@ def split_location(sweep: str) -> tuple[str, str]:
     """Split `<storage>/<name>` into storage and name; the folder that one stands in, `.`, has a name too."""
     if "://" not in sweep:
         path = PurePosixPath(sweep)
-        if path.name in ("", ".."):
-            path = PurePosixPath(os.path.realpath(sweep))
+        if path.name in ("", "..") or _leads_to_storage(path):
+            path = PurePosixPath(os.path.realpath(path))
         return str(path.parent), path.name
     address, mark, query = sweep.partition("?")
     storage, _, name = address.rstrip("/").rpartition("/")
     return f"{storage}{mark}{query}", name
+
+
+def _leads_to_storage(path: PurePosixPath) -> bool:
+    """Say whether a link to a sweep's folder is to be followed: checkpoints and leases lie beside the folder itself,
+    unless that was moved out of a storage which kept them, and the link left in its place.
+    """
+    if not os.path.islink(path):
+        return False
+    here, there = os.path.realpath(path.parent), os.path.dirname(os.path.realpath(path))
+    return here == there or not os.path.isdir(os.path.join(here, "checkpoints"))

@@ -53,7 +53,8 @@ def _show_before(location: str, console: Console, *, why: str) -> int:
     failures = list(store.failures(name))
     rows = len(sweep.rows) + len(sweep.baseline)
     console.print(f"{name}: {rows} rows finished, {len(failures)} failed", soft_wrap=True)
-    console.print(sweep.remark or why, markup=False, soft_wrap=True)
+    for said in filter(None, [sweep.outside, sweep.remark or why]):
+        console.print(said, markup=False, soft_wrap=True)
     show_causes(failures, console)
     return 1
 

@@ -89,20 +89,20 @@ def show_analysis(
     with _said_of(location):
         if factors is not None:
             tests = two_way(source.rows, factors=factors, floor=lowest, **asked)
-            _show(tests, form, console, lambda: [two_way_view(tests, roles=source.roles)])
+            _show(source, tests, form, console, lambda: [two_way_view(tests, roles=source.roles)])
         elif margin is not None:
             tests = equivalence(source.rows, margin_percent=_percent("--equivalence", margin), **asked)
-            _show(tests, form, console, lambda: equivalence_views(tests, roles=source.roles))
+            _show(source, tests, form, console, lambda: equivalence_views(tests, roles=source.roles))
         elif against is not None:
             beside = at_equal(source.rows, against=against, floor=lowest, **asked)
             if form == "table":
                 tests = contrasts(source.rows, floor=lowest, **asked)
                 for view in contrast_views(tests, roles=source.roles):
                     console.print(view)
-            _show(beside, form, console, lambda: equal_views(beside, against=against, roles=source.roles))
+            _show(source, beside, form, console, lambda: equal_views(beside, against=against, roles=source.roles))
         else:
             tests = contrasts(source.rows, floor=lowest, **asked)
-            _show(tests, form, console, lambda: contrast_views(tests, roles=source.roles))
+            _show(source, tests, form, console, lambda: contrast_views(tests, roles=source.roles))
     _remark(source)
 
 
@@ -138,7 +138,7 @@ def show_power(
             alpha=alpha,
             roles=source.roles,
         )
-    _show(found, form, console, lambda: power_views(found, roles=source.roles))
+    _show(source, found, form, console, lambda: power_views(found, roles=source.roles))
     _remark(source)
 
 
@@ -172,10 +172,11 @@ def _percent(option: str, text: str) -> float:
     return _amount(option, text)
 
 
-def _show(frame: pd.DataFrame, form: str, console: Console, views: Callable[[], list[Table]]) -> None:
+def _show(source: Source, frame: pd.DataFrame, form: str, console: Console, views: Callable[[], list[Table]]) -> None:
     if frame.empty:
         # Not among the lines that a program reads.
-        print("nothing to compare: no factor has two levels with the others fixed", file=sys.stderr)
+        why = "no row is finished" if source.rows.empty else "no factor has two levels with the others fixed"
+        print(f"nothing to compare: {why}", file=sys.stderr)
     if form != "table":
         _write(frame, form)
     elif len(frame):
