@@ -10,7 +10,7 @@ from rich.console import Console
 from sweeps.errors import SpecError
 from sweeps.planning import plan as planning
 from sweeps.planning.plan import Plan
-from sweeps.spec import Spec, recorded
+from sweeps.spec import Spec, answers, recorded
 from sweeps.storage import Store, row_files
 from sweeps.storage.backends import notices
 from sweeps.storage.leases import Leases
@@ -26,9 +26,10 @@ def prepare(
         StorageError: the storage cannot be read.
     """
     with said_by(spec.name):
-        for remark in (*spec.study.check(spec.cells), *spec.study.remarks(spec.cells)):
+        for remark in answers.sentences(spec.study, spec.cells):
             console.print(remark, markup=False, soft_wrap=True)
         plan = planning.make(spec, store, retry_failed=retry_failed, recompute=recompute)
+        answers.check_replication(spec.study, spec.cells)
         for remark in row_files.remarks(spec.name, spec.study, store, plan.finished):
             console.print(remark, markup=False, soft_wrap=True)
         for remark in plan.code.sentences():

@@ -32,6 +32,13 @@ def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def all_rows_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what all readers of a sweep's rows share."""
+    return click.option(
+        "--all-rows", is_flag=True, help="Also rows outside the sweep's present grid, of a larger one run before."
+    )(command)
+
+
 def test_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add what `analyze` and `power` share: which rows, which column, how they hang together, how to print."""
     for decorate in reversed(
@@ -51,6 +58,7 @@ def test_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "values of published means.",
             ),
             click.option("--study", metavar="NAME", help="Of a file: it has the axes of that study."),
+            all_rows_option,
             click.option("--axes", metavar="A,B,C", help="Of a file: its key columns; with --along and --replicate."),
             click.option("--along", metavar="AXIS", help="Of --axes: at each of its values levels are tested."),
             click.option("--replicate", metavar="AXIS", help="Of --axes: the one whose values repeat an experiment."),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
+from sweeps.commands.options import all_rows_option
+
 
 @click.command()
 @click.argument("sweeps", metavar="SWEEP [OTHER]...", nargs=-1, required=True)
@@ -23,6 +25,7 @@ from rich.console import Console
     "imported because a stored spec names it.",
 )
 @click.option("--output", metavar="DIR", help="Write into this folder instead, as of a storage that is only read.")
+@all_rows_option
 @click.pass_obj
 def report(
     console: Console,
@@ -31,6 +34,7 @@ def report(
     columns: tuple[str, ...],
     study: str | None,
     output: str | None,
+    all_rows: bool,
 ) -> None:
     """Write figures and one self-contained HTML page into SWEEP/report.
 
@@ -51,13 +55,13 @@ def report(
 
     first, *others = sweeps
     if not others:
-        reports.write_report(
-            first, console, against=against, named=_named(columns, against), study=study, output=output
-        )
+        named = _named(columns, against)
+        options = {"study": study, "output": output, "all_rows": all_rows}
+        reports.write_report(first, console, against=against, named=named, **options)
     elif against or columns:
         raise click.UsageError(f"--against takes one sweep, found {len(sweeps)}")
     else:
-        comparing.write_comparison(sweeps, console, study=study, output=output)
+        comparing.write_comparison(sweeps, console, study=study, output=output, all_rows=all_rows)
 
 
 def _named(columns: tuple[str, ...], against: str | None) -> dict[str, str]:

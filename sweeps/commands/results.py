@@ -5,13 +5,16 @@ from __future__ import annotations
 import click
 from rich.console import Console
 
+from sweeps.commands.options import all_rows_option
+
 
 @click.command()
 @click.argument("sweep")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@all_rows_option
 @click.pass_obj
-def results(console: Console, sweep: str, form: str) -> None:
+def results(console: Console, sweep: str, form: str, all_rows: bool) -> None:
     """Print the rows of SWEEP. A table shows keys and metrics, csv and json every column."""
     from sweeps.reporting.terminal import tables
 
-    tables.show_results(sweep, form, console)
+    tables.show_results(sweep, form, console, all_rows=all_rows)

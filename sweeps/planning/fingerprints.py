@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sweeps.planning.keys import StageKey
 from sweeps.planning.trials import Row
+from sweeps.spec import answers
 from sweeps.study import Cell, Study
 
 Code = Mapping[str, str]
@@ -24,7 +25,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 def code_of(study: Study, stage: str, cell: Cell) -> dict[str, str]:
     """Return the fingerprints of the code that makes a stage's result today, without that of what it reads."""
-    return {label: fingerprint(tuple(modules)) for label, modules in study.code(stage, cell).items()}
+    return {label: fingerprint(tuple(modules)) for label, modules in answers.code(study, stage, cell).items()}
 
 
 @functools.lru_cache(maxsize=1024)

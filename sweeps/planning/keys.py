@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sweeps.errors import SpecError
 from sweeps.spec.conformance import check_stage, slots
 from sweeps.spec.studies import plugin_of
 from sweeps.study import Cell, Stage, Study
@@ -90,7 +91,7 @@ class Keys:
             identity = (name, axes, reads)
             if identity not in self._known:
                 inputs = [stage.version, dict(axes), self._settings(stage), _after(reads)]
-                self._known[identity] = f"{name}-{digest(inputs, length=20)}"
+                self._known[identity] = f"{name}-{self._digest(name, inputs, length=20)}"
             shared = {each.key for each in found if each.shared}
             is_shared = self._study.row_axis not in stage.axes and shared.issuperset(filter(None, reads))
             found.append(StageKey(name, self._known[identity], is_shared, reads, stage.fields, stage.axes))
@@ -106,7 +107,7 @@ class Keys:
         stage = self._declared(name, cell)
         assert stage is not None, "what is declared was checked"
         axes = {axis: cell[axis] for axis in stage.axes}
-        inputs = digest([stage.version, axes, self._settings(stage), [each.key for each in stages]])
+        inputs = self._digest(name, [stage.version, axes, self._settings(stage), [each.key for each in stages]])
         return LastStage(RowKey(cell_digest(cell), inputs), self._reads(name, stage, stages), stage.fields)
 
     def _declared(self, name: str, cell: Cell) -> Stage | None:
@@ -126,6 +127,15 @@ class Keys:
         check_stage(self._study, name, stage, cell)
         self._checked.add(alike)
         return stage
+
+    def _digest(self, name: str, inputs: Any, *, length: int = 16) -> str:
+        try:
+            return digest(inputs, length=length)
+        except (TypeError, ValueError) as error:
+            raise SpecError(
+                f"study: {type(self._study).__name__}.stage({name!r}): {error}, expected a version and settings of "
+                "texts, finite numbers, lists and mappings alone"
+            ) from error
 
     def _reads(self, name: str, stage: Stage, before: Sequence[StageKey]) -> tuple[str | None, ...]:
         if stage.reads is None:

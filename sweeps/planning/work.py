@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sweeps.planning.plan import Plan, Row
-from sweeps.study import Cell, Study
+from sweeps.spec import answers
+from sweeps.study import Cell, Study, Workload
 
 
 class Kind(NamedTuple):
@@ -69,7 +70,7 @@ def ahead(study: Study, plan: Plan) -> Work:
     trained = Counter(to_train.values())
     parts: defaultdict[tuple[str, str, str], list[float | None]] = defaultdict(list)
     for result, name, cell in todo:
-        described: Sequence[tuple[str, float | None]] = study.workloads(name, cell)
+        described: Sequence[tuple[str, float | None]] = workloads(study, name, cell)
         for description, operations in described or [("", None)]:
             parts[result, name, description].append(operations)
     kinds = [
@@ -88,7 +89,16 @@ def computed_with(row: Row, study: Study) -> list[str]:
     return [*(stage.name for stage in row.own), study.stages[-1]]
 
 
+def workloads(study: Study, name: str, cell: Cell) -> Sequence[Workload]:
+    """Return the parts of a stage's work, as the study describes them.
+
+    Raises:
+        SpecError: it answers something else.
+    """
+    return answers.listed(study, "workloads", study.workloads(name, cell), Workload, "a list of Workload")
+
+
 def operations(study: Study, names: Sequence[str], cell: Cell) -> float | None:
     """Return what these stages of a cell take together; None where one of them is not known."""
-    parts = [study.workloads(name, cell) for name in names]
+    parts = [workloads(study, name, cell) for name in names]
     return sum(part.operations for workloads in parts for part in workloads) if all(parts) else None

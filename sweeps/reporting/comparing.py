@@ -30,21 +30,25 @@ _SAID_ELSEWHERE = ("name", "description")
 
 
 def write_comparison(
-    locations: Sequence[str], console: Console, *, study: str | None = None, output: str | None = None
+    locations: Sequence[str],
+    console: Console,
+    *,
+    study: str | None = None,
+    output: str | None = None,
+    all_rows: bool = False,
 ) -> None:
     """Write a page that compares the first sweep with the others into its report; print where it is.
 
     Args:
         locations: of the sweeps.
         console: to print on.
-        study: see `reports.write_report`.
-        output: the same.
+        study, output, all_rows: see `reports.write_report`.
 
     Raises:
         SweepError: there is no such sweep, or they cannot be compared.
     """
     target = None if output is None else Files(output)
-    sweeps = _opened(locations, study)
+    sweeps = _opened(locations, study, all_rows=all_rows)
     first, *others = sweeps
     stem = _stem(sweeps[first], [sweeps[name] for name in others])
     rows = {name: sweep.trusted.rows for name, sweep in sweeps.items()}
@@ -67,7 +71,7 @@ def write_comparison(
         publish(sweeps[first], [*files, page], console, target)
 
 
-def _opened(locations: Sequence[str], study: str | None) -> dict[str, Sweep]:
+def _opened(locations: Sequence[str], study: str | None, *, all_rows: bool) -> dict[str, Sweep]:
     """Return the sweeps by name, or by location where they share a name; the first comes first.
 
     Raises:
@@ -77,7 +81,7 @@ def _opened(locations: Sequence[str], study: str | None) -> dict[str, Sweep]:
     for index, location in enumerate(locations):
         if places[index] in places[:index]:
             raise SweepError(f"{location}: found the same sweep twice, expected different ones to compare")
-    opened = [open_sweep(location, study) for location in locations]
+    opened = [open_sweep(location, study, all_rows=all_rows) for location in locations]
     first = opened[0]
     keys = [axis for axis in first.roles.axes if axis != first.roles.replicate]
     for other in opened[1:]:
@@ -132,4 +136,5 @@ def _lead(sweeps: dict[str, Sweep]) -> str:
         same = int((both["row_key"] == both["row_key_other"]).sum())
         said.append(f"{name}: {len(other.rows)} models, {other.location}; {len(both)} cells are in both sweeps")
         said[-1] += f", {same} of them computed from the same inputs." if same else "."
+    said += [f"{sweep.outside}." for sweep in sweeps.values() if sweep.outside]
     return "".join(f"<p>{escape(sentence)}</p>" for sentence in said)

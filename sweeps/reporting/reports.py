@@ -74,6 +74,7 @@ def write_report(
     named: Mapping[str, str] | None = None,
     study: str | None = None,
     output: str | None = None,
+    all_rows: bool = False,
 ) -> None:
     """Write figures and page into `<sweep>/report`; print where they are, and what is not in them.
 
@@ -84,12 +85,13 @@ def write_report(
         named: columns of that file that have another name, by metric.
         study: to import for its pictures, where no installed package registers the one that the stored spec names.
         output: a folder to write into instead.
+        all_rows: also use rows outside the present grid.
 
     Raises:
         SweepError: there is no such sweep, it cannot be written there, or the published values cannot be put beside it.
     """
     target = None if output is None else Files(output)
-    sweep = open_sweep(location, study)
+    sweep = open_sweep(location, study, all_rows=all_rows)
     declared, engine = sweep.spec.study, sweep.spec.engine
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
         folder = Path(scratch)
@@ -103,7 +105,7 @@ def write_report(
             rows=sweep.rows,
             baseline=sweep.baseline,
             failures=pd.DataFrame(_flat(sweep)),
-            cells=sweep.spec.cells,
+            cells=sweep.cells,
             baselines=declared.baselines(sweep.spec.cells),
             spec_text=sweep.spec.to_yaml(),
             metrics=declared.metrics,
@@ -113,13 +115,13 @@ def write_report(
             galleries=galleries,
             no_galleries=why_none,
             costs=costs_of(sweep),
-            remarks=[*_of_settings(sweep.spec), *_code_sentences(sweep)],
+            remarks=[*filter(None, [sweep.outside]), *_of_settings(sweep.spec), *_code_sentences(sweep)],
             rows_at_a_time=engine.resources.workers_per_gpu,
             sections=sections,
             roles=sweep.roles,
         )
         publish(sweep, [*drawn, *files], console, target)
-    for sentence in _code_sentences(sweep):
+    for sentence in (*filter(None, [sweep.outside]), *_code_sentences(sweep)):
         console.print(sentence, soft_wrap=True, markup=False)
 
 

@@ -49,7 +49,14 @@ def roles_of(study: type[Study] | Study) -> Roles:
     )
 
 
-def known_of(source: str, columns: Collection[str], metadata: Mapping[bytes, bytes] | None, given: Given) -> Known:
+def known_of(
+    source: str,
+    columns: Collection[str],
+    metadata: Mapping[bytes, bytes] | None,
+    given: Given,
+    *,
+    before: Known | None = None,
+) -> Known:
     """Return the parts that columns of rows play.
 
     Args:
@@ -57,18 +64,32 @@ def known_of(source: str, columns: Collection[str], metadata: Mapping[bytes, byt
         columns: their names.
         metadata: of the Parquet they are from, if they are.
         given: what the user says, which counts first.
+        before: what is known of them otherwise; by default, what the Parquet says of itself.
 
     Raises:
         SweepError: it is not known, or a column is not there.
     """
+    if before is None:
+        before = of_metadata(metadata)
     if given.study is not None:
+        if given != Given(given.study):
+            raise SweepError(f"{source}: found --study beside --axes, --along or --replicate, expected one of the two")
         study = find(given.study)
-        return Known(roles_of(study), tuple(study.metrics), doubts=study.doubts)
+        roles = roles_of(study)
+        missing = [axis for axis in roles.axes if axis not in columns]
+        if missing:
+            raise SweepError(
+                f"{source}: --study: found no column {missing[0]!r}, expected those of {given.study}: "
+                f"{', '.join(roles.axes)}"
+            )
+        return Known(roles, tuple(study.metrics), doubts=study.doubts)
     if given.axes is not None:
-        return Known(_as_given(source, columns, given))
+        roles = _as_given(source, columns, given)
+        # What is measured, and what is not to be trusted of it, is so whatever the axes are called.
+        return Known(roles) if before is None else before._replace(roles=roles)
     if given.along is not None or given.replicate is not None:
         raise SweepError(f"{source}: found --along or --replicate without --axes, expected all three")
-    return of_metadata(metadata) or _guessed(source, columns)
+    return before or _guessed(source, columns)
 
 
 def of_metadata(metadata: Mapping[bytes, bytes] | None) -> Known | None:
@@ -91,6 +112,9 @@ def _as_given(source: str, columns: Collection[str], given: Given) -> Roles:
     for option, name in (("--axes", each) for each in axes):
         if name not in columns:
             raise SweepError(f"{source}: {option}: found {name!r}, expected columns, such as {', '.join(columns)}")
+    twice = [axis for axis in axes if axes.count(axis) > 1]
+    if twice:
+        raise SweepError(f"{source}: --axes: found {twice[0]!r} twice, expected different columns")
     for option, axis in (("--along", given.along), ("--replicate", given.replicate)):
         if axis is None or axis not in axes:
             raise SweepError(f"{source}: {option}: found {axis or 'nothing'}, expected one of {', '.join(axes)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -37,6 +38,14 @@ class Source:
     remarks: tuple[str, ...] = ()
 
 
+class _Read(NamedTuple):
+    """Rows, the parts of their columns, and what is to be said of both."""
+
+    rows: pd.DataFrame
+    known: Known
+    remarks: list[str]
+
+
 def open_source(
     location: str,
     *,
@@ -45,6 +54,7 @@ def open_source(
     classical: bool | None = None,
     against: str | None = None,
     given: Given = NOTHING,
+    all_rows: bool = False,
 ) -> Source:
     """Read rows; by default a sweep's main metric is compared in blocks, a file's only one in independent groups.
 
@@ -58,19 +68,23 @@ def open_source(
         classical: the same.
         against: another column that is looked at; values of it that are in doubt are counted too.
         given: what the user says of a file's columns.
+        all_rows: of a sweep, also rows outside its present grid; of a file all are used anyway.
 
     Raises:
         SweepError: there are no rows, it is not known which columns are axes or which is the metric, or the classical
             tests are asked for in blocks.
     """
-    found = _opened(location, metric=metric, design=design, against=against, given=given)
+    is_sweep = _is_sweep(location)
+    read = _of_sweep(location, given, all_rows=all_rows) if is_sweep else _of_file(location, given)
+    usual: Design = "paired" if is_sweep else "independent"
+    found = _source(read, metric=metric or _only_metric(read, location), design=design or usual, against=against)
     if found.design == "paired":
         if classical:
             raise SweepError(
                 f"{location}: found --classical, which is of independent groups, expected --design independent"
             )
         return found
-    if classical is not None or Path(location).is_dir() or found.metric not in found.rows:
+    if classical is not None or is_sweep or Path(location).is_dir() or found.metric not in found.rows:
         return replace(found, classical=bool(classical))
     name = reproduced(found.rows, metric=found.metric, roles=found.roles)
     if not name:
@@ -79,37 +93,36 @@ def open_source(
     return replace(found, classical=True, remarks=(*found.remarks, said))
 
 
-def _opened(location: str, *, metric: str | None, design: Design | None, against: str | None, given: Given) -> Source:
+def _is_sweep(location: str) -> bool:
     storage, name = split_location(location)
-    if not Path(location).is_file() and Store(storage).has_sweep(name):
-        sweep = open_rows(location)
-        known = Known(sweep.roles, sweep.metrics, doubts=sweep.doubts)
-        if given != NOTHING:
-            known = known_of(location, [*map(str, sweep.rows.columns)], None, given)
-        main = metric or (sweep.metrics[0] if sweep.metrics else _only_metric(sweep.rows, location, known))
-        return _source(sweep.rows, known, metric=main, design=design or "paired", against=against, remark=sweep.remark)
-    rows, known = _read(location, given)
-    main = metric or _only_metric(rows, location, known)
-    return _source(rows, known, metric=main, design=design or "independent", against=against, remark=known.remark)
+    return not Path(location).is_file() and Store(storage).has_sweep(name)
 
 
-def _source(
-    rows: pd.DataFrame, known: Known, *, metric: str, design: Design, against: str | None, remark: str
-) -> Source:
+def _of_sweep(location: str, given: Given, *, all_rows: bool) -> _Read:
+    """Return the rows of a sweep; what a user says of its columns goes before what is known of them."""
+    sweep = open_rows(location, all_rows=all_rows)
+    known = Known(sweep.roles, sweep.metrics, doubts=sweep.doubts)
+    if given != NOTHING:
+        known = known_of(location, [*map(str, sweep.rows.columns)], None, given, before=known)
+    return _Read(sweep.rows, known, [*filter(None, [sweep.remark, sweep.outside])])
+
+
+def _source(read: _Read, *, metric: str, design: Design, against: str | None) -> Source:
+    rows, known = read.rows, read.known
     looked_at = [column for column in dict.fromkeys([metric, against]) if column]
     doubted = [each for column in looked_at for each in caveats(rows, column, known.doubts, roles=known.roles)]
-    remarks = (*filter(None, [remark]), *doubted)
+    remarks = (*read.remarks, *doubted)
     return Source(rows=trusted(rows, known.doubts), roles=known.roles, metric=metric, design=design, remarks=remarks)
 
 
-def _read(location: str, given: Given) -> tuple[pd.DataFrame, Known]:
+def _of_file(location: str, given: Given) -> _Read:
     try:
         rows, known = _read_csv(location, given) if location.endswith(".csv") else _read_parquet(location, given)
     except FileNotFoundError:
         raise SweepError(f"{location}: found nothing there, expected a sweep, or Parquet or CSV rows") from None
     except (ValueError, pa.ArrowException, OSError) as error:
         raise SweepError(f"{location}: cannot be read as rows ({error}), expected Parquet or CSV") from error
-    return rows, known
+    return _Read(rows, known, [known.remark] if known.remark else [])
 
 
 def _check_there(rows: pd.DataFrame, location: str) -> None:
@@ -143,7 +156,8 @@ def _read_csv(location: str, given: Given) -> tuple[pd.DataFrame, Known]:
     return rows.assign(**{key: levels[key] for key in keys}), known
 
 
-def _only_metric(rows: pd.DataFrame, location: str, known: Known) -> str:
+def _only_metric(read: _Read, location: str) -> str:
+    rows, known = read.rows, read.known
     main = [name for name in known.metrics if name in rows]
     if main and not known.remark:
         return main[0]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,26 +18,33 @@ from sweeps.errors import SpecError, StorageError
 from sweeps.planning.keys import cell_digest
 from sweeps.results.doubts import trusted
 from sweeps.results.failures import failures_of
+from sweeps.results.present import cells_of, in_grid, outside
 from sweeps.results.roles import roles_of
 from sweeps.results.written_before import read_before, read_told
 from sweeps.spec import Spec, recorded, studies
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
 from sweeps.storage.backends import notices
-from sweeps.storage.rows import completed, load_results, schema, split_location
-from sweeps.study import Doubts
+from sweeps.storage.rows import completed, read_all, schema, split_location
+from sweeps.study import Cell, Doubts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What is there of a sweep. `rows` are the grid's; `baseline` are those the study compares them with."""
+    """What is there of a sweep. `rows` are the grid's; `baseline` are those the study compares them with.
+
+    `cells` are those of the present grid, with those of other rows where these were asked for; `outside` is a sentence
+    on these rows, if there are any.
+    """
 
     location: str
     store: Store
     spec: Spec
+    cells: list[Cell]
     rows: pd.DataFrame
     baseline: pd.DataFrame
     failures: list[dict[str, Any]]
+    outside: str = ""
 
     @property
     def metrics(self) -> Mapping[str, str]:
@@ -56,7 +66,7 @@ class Sweep:
 class Rows(NamedTuple):
     """The rows of a sweep, and which parts their columns play; `remark` on a sweep that another version wrote.
 
-    `doubts` as `Study.doubts`; the rows still have what is in doubt.
+    `doubts` as `Study.doubts`; the rows still have what is in doubt. `outside` as of a `Sweep`.
     """
 
     rows: pd.DataFrame
@@ -65,6 +75,7 @@ class Rows(NamedTuple):
     metrics: tuple[str, ...]
     doubts: Doubts
     remark: str = ""
+    outside: str = ""
 
 
 def find_store(location: str) -> tuple[Store, str]:
@@ -91,7 +102,7 @@ def find_sweep(location: str) -> tuple[Store, str, Spec]:
         SpecError: its spec is none, or none any more, or nothing is known of its study.
     """
     store, name = find_store(location)
-    return store, name, recorded.read(store, name) or _parsed(store, name)
+    return store, name, _recorded(store, name) or _parsed(store, name)
 
 
 def find_with_study(location: str, study: str | None = None) -> tuple[Store, str, Spec]:
@@ -105,26 +116,66 @@ def find_with_study(location: str, study: str | None = None) -> tuple[Store, str
     store, name = find_store(location)
     if study is not None:
         changes = [f"study={json.dumps(study)}"]
-        return store, name, specs.parse(store.read_spec(name) or "", f"{location}/spec.yaml", changes)
+        found = specs.parse(store.read_spec(name) or "", f"{location}/spec.yaml", changes)
+        return store, name, _called(name, found)
     try:
         return store, name, _parsed(store, name)
     except SpecError as error:
-        found = recorded.read(store, name)
-        if found is None:
+        kept = _recorded(store, name)
+        if kept is None:
             raise
-        if found.engine.study in studies.registered():
+        if kept.engine.study in studies.registered():
             why = str(error).splitlines()[0]
             notices.say_once(f"{why}; the sweep is read by what its study declared when it ran, of another version")
-        return store, name, found
+        return store, name, kept
 
 
 def _parsed(store: Store, name: str) -> Spec:
-    return specs.parse(store.read_spec(name) or "", store.describe(f"{name}/spec.yaml"), importing=False)
+    found = specs.parse(store.read_spec(name) or "", store.describe(f"{name}/spec.yaml"), importing=False)
+    return _called(name, found)
 
 
-def open_rows(location: str) -> Rows:
+def _recorded(store: Store, name: str) -> Spec | None:
+    found = recorded.read(store, name)
+    return None if found is None else _called(name, found)
+
+
+def _called(name: str, spec: Spec) -> Spec:
+    """Return a spec under the name of its folder, which may have been renamed or copied since the spec was written."""
+    return spec if spec.name == name else replace(spec, engine=spec.engine.model_copy(update={"name": name}))
+
+
+def load_results(sweep: str | os.PathLike[str], *, all_rows: bool = False) -> pd.DataFrame:
+    """Return the rows of a sweep's present grid, sorted by their keys; of one without rows, its columns.
+
+    Args:
+        sweep: `<storage>/<name>`, a path or a URI.
+        all_rows: also those of a larger grid that was run before under the same name.
+
+    Raises:
+        StorageError: no such sweep, a damaged row, or two rows of one cell.
+    """
+    store, name = find_store(os.fspath(sweep))
+    found = read_all(store, name)
+    spec = None
+    with suppress(SpecError):
+        spec = _recorded(store, name) or (_parsed(store, name) if found is None else None)
+    if found is None:
+        return pd.DataFrame() if spec is None else completed(pd.DataFrame(), schema(spec.study))
+    rows, axes = found
+    cells = cells_of(store.read_spec(name) or "", rows, axes) if spec is None else _planned(spec)
+    if all_rows or cells is None:
+        return rows
+    return rows[in_grid(rows, cells, axes)].reset_index(drop=True)
+
+
+def open_rows(location: str, *, all_rows: bool = False) -> Rows:
     """Return the rows of a sweep, also of one whose spec is none any more. No study is imported for rows that say
     themselves what they are.
+
+    Args:
+        location: `<storage>/<name>`.
+        all_rows: also those outside the present grid.
 
     Raises:
         StorageError: there is no sweep, or its rows are damaged.
@@ -132,12 +183,12 @@ def open_rows(location: str) -> Rows:
     """
     try:
         store, name = find_store(location)
-        found = recorded.read(store, name)
+        found = _recorded(store, name)
         if found is None:
-            told = read_told(store, name)
+            told = read_told(store, name, all_rows=all_rows)
             if told is not None:
-                return Rows(told.rows, told.baseline, told.roles, told.metrics, told.doubts)
-        sweep = _opened(location, store, name, found or _parsed(store, name))
+                return Rows(told.rows, told.baseline, told.roles, told.metrics, told.doubts, outside=told.outside)
+        sweep = _opened(location, store, name, found or _parsed(store, name), all_rows=all_rows)
     except SpecError as error:
         store, name = find_store(location)
         before = read_before(store, name)
@@ -146,39 +197,53 @@ def open_rows(location: str) -> Rows:
         cause = str(error).splitlines()[0]
         remark = f"{before.remark} ({cause})"
         return Rows(before.rows, before.baseline, before.roles, before.metrics, before.doubts, remark)
-    return Rows(sweep.rows, sweep.baseline, sweep.roles, tuple(sweep.metrics), sweep.spec.study.doubts)
+    doubts = sweep.spec.study.doubts
+    return Rows(sweep.rows, sweep.baseline, sweep.roles, tuple(sweep.metrics), doubts, outside=sweep.outside)
 
 
-def open_sweep(location: str, study: str | None = None) -> Sweep:
-    """Open `<storage>/<name>` with its study, as `find_with_study` finds it.
+def open_sweep(location: str, study: str | None = None, *, all_rows: bool = False) -> Sweep:
+    """Open `<storage>/<name>` with its study, as `find_with_study` finds it; `all_rows` as for `open_rows`.
 
     Raises:
         StorageError: there is no sweep, or its rows are damaged.
         SpecError: its spec is none, or none any more, or nothing is known of its study.
     """
-    return _opened(location, *find_with_study(location, study))
+    return _opened(location, *find_with_study(location, study), all_rows=all_rows)
 
 
-def _opened(location: str, store: Store, name: str, loaded: Spec) -> Sweep:
-    frame = completed(load_results(location), schema(loaded.study))
+def _opened(location: str, store: Store, name: str, loaded: Spec, *, all_rows: bool) -> Sweep:
+    found = read_all(store, name)
+    frame = completed(pd.DataFrame() if found is None else found[0], schema(loaded.study))
     axes = [axis.name for axis in loaded.study.axes]
+    planned = in_grid(frame, _planned(loaded), axes)
     cells = [dict(zip(axes, values, strict=True)) for values in frame[axes].itertuples(index=False)]
     is_baseline = np.array([loaded.study.is_baseline(cell) for cell in cells], dtype=bool)
+    others = [cell for cell, known, base in zip(cells, planned, is_baseline, strict=True) if not (known or base)]
+    used = planned | all_rows
+    failures = _placed(failures_of(store, name), loaded)
+    failed = pd.DataFrame([failure["cell"] for failure in failures], columns=axes)
     return Sweep(
         location=location,
         store=store,
         spec=loaded,
-        rows=frame[~is_baseline],
-        baseline=frame[is_baseline],
-        failures=_placed(failures_of(store, name), loaded),
+        cells=[*loaded.cells, *others] if all_rows else loaded.cells,
+        rows=frame[used & ~is_baseline],
+        baseline=frame[used & is_baseline],
+        failures=[*compress(failures, in_grid(failed, _planned(loaded), axes) | all_rows)],
+        outside=outside(name, int((~planned).sum()), used=all_rows),
     )
 
 
 def _placed(failures: Iterable[dict[str, Any]], loaded: Spec) -> list[dict[str, Any]]:
     """Return failures with a value for each axis: where the record does not say, by the row's key, else None."""
-    cells = {cell_digest(cell): cell for cell in [*loaded.study.baselines(loaded.cells), *loaded.cells]}
+    cells = {cell_digest(cell): cell for cell in _planned(loaded)}
     nowhere = dict.fromkeys(axis.name for axis in loaded.study.axes)
     return [
         failure | {"cell": nowhere | cells.get(failure["row_key"].split("-")[0], {}) | failure["cell"]}
         for failure in failures
     ]
+
+
+def _planned(spec: Spec) -> list[Cell]:
+    """Return the cells of a spec's grid and what the study compares them with."""
+    return [*spec.study.baselines(spec.cells), *spec.cells]

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from sweeps.results.present import cells_of, in_grid, outside
 from sweeps.results.roles import of_metadata
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
 from sweeps.storage.names import AXES
-from sweeps.storage.rows import load_results
+from sweeps.storage.rows import read_all
 from sweeps.study import NONE, Doubts
 
 VERSIONS = {1: "0.1.0"}
@@ -33,30 +34,41 @@ class Before(NamedTuple):
 
 
 class Told(NamedTuple):
-    """Rows that say all of themselves."""
+    """Rows that say all of themselves; `outside` is a sentence on those outside the present grid, if there are any."""
 
     rows: pd.DataFrame
     baseline: pd.DataFrame
     roles: Roles
     metrics: tuple[str, ...]
     doubts: Doubts
+    outside: str
 
 
-def read_told(store: Store, name: str) -> Told | None:
+def read_told(store: Store, name: str, *, all_rows: bool) -> Told | None:
     """Return the rows of a sweep by what they say of themselves; None where there are none, or they do not say it all.
+
+    Args:
+        store: of the sweep.
+        name: of the sweep.
+        all_rows: also those outside the present grid.
 
     Raises:
         StorageError: a row is damaged, or two are of one cell.
     """
     found = store.read_rows(name)
     known = of_metadata(found.schema.metadata) if found is not None else None
-    if known is None:
+    read = read_all(store, name) if known is not None else None
+    if known is None or read is None:
         return None
-    frame = load_results(store.describe(name))
+    frame, axes = read
+    cells = cells_of(store.read_spec(name) or "", frame, axes)
+    planned = np.ones(len(frame), bool) if cells is None else in_grid(frame, cells, axes)
+    said = outside(name, int((~planned).sum()), used=all_rows)
+    frame = frame[planned | all_rows]
     # Metrics that are younger than some rows may be younger than all.
     frame = frame.assign(**{metric: np.nan for metric in known.metrics if metric not in frame})
     is_baseline = (frame[list(known.roles.axes)] == NONE).any(axis=1)
-    return Told(frame[~is_baseline], frame[is_baseline], known.roles, known.metrics, known.doubts)
+    return Told(frame[~is_baseline], frame[is_baseline], known.roles, known.metrics, known.doubts, said)
 
 
 def read_before(store: Store, name: str) -> Before | None:

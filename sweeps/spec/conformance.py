@@ -8,20 +8,24 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
 from sweeps.errors import SpecError
-from sweeps.storage.rows import PROVENANCE
+from sweeps.statistics.roles import ANALYSED
+from sweeps.storage.rows import PROVENANCE, stage_columns
 from sweeps.storage.store import FOLDERS
 from sweeps.storage.tables import FILES_KEY, ROW_KEY
 from sweeps.study import Axis, Cell, Stage, Study, TradeOff
 
 _AXIS = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+CONFIGURATION = "configuration"
+"""What analyses call the levels of a row in words, in a column beside all others."""
+
 _KINDS: tuple[type, ...] = (str, int, float)
 
 
@@ -34,6 +38,9 @@ def check_study(study: type[Study], engine_fields: Collection[str]) -> None:
     Raises:
         SpecError: it is not; the message names the study and the field.
     """
+    if inspect.isabstract(study):
+        missing = ", ".join(sorted(study.__abstractmethods__))
+        raise SpecError(f"study: {study.__name__}: found no {missing}, expected every method of an abstract class")
     for field, mistake in _mistakes(study, engine_fields):
         raise SpecError(f"study: {study.__name__}.{field}: {mistake}")
 
@@ -59,6 +66,10 @@ def _mistakes(study: type[Study], engine_fields: Collection[str]) -> Iterator[tu
         if not hasattr(study, field):
             yield field, "found nothing, expected it of every study"
             return
+    try:
+        inspect.signature(study).bind(None)
+    except TypeError:
+        yield "__init__", "found other arguments, expected it to take validated settings alone"
     yield from _of_settings(study, engine_fields)
     yield from _of_stages(study)
     yield from _of_axes(study)
@@ -104,10 +115,16 @@ def _of_axes(study: type[Study]) -> Iterator[tuple[str, str]]:
             yield "axes", f"{axis.name}: found the type {_shown(axis.kind)}, expected str, int or float"
         elif axis.choices is not None and axis.kind is not str:
             yield "axes", f"{axis.name}: found choices of {axis.kind.__name__}, expected them of text alone"
+        elif axis.choices is not None and not (axis.choices and _are_texts(axis.choices)):
+            yield "axes", f"{axis.name}: found the choices {axis.choices!r}, expected a tuple of texts"
         elif axis.bounds is not None and axis.kind is str:
             yield "axes", f"{axis.name}: found bounds of text, expected them of numbers alone"
+        elif axis.bounds is not None and not _is_interval(axis.bounds):
+            yield "axes", f"{axis.name}: found the bounds {axis.bounds!r}, expected the lowest and the highest number"
         elif axis.name in _taken(study):
             yield "axes", f"found {axis.name!r}, which is a column of the engine's own, expected another name"
+        elif axis.name in ANALYSED:
+            yield "axes", f"found {axis.name!r}, which is a column of analyses and reports, expected another name"
     for field in ("row_axis", "replicate_axis", "panel_axis"):
         name = getattr(study, field)
         if name not in names and not (name is None and field == "panel_axis"):
@@ -123,6 +140,10 @@ def _of_axes(study: type[Study]) -> Iterator[tuple[str, str]]:
 
 def _of_columns(study: type[Study]) -> Iterator[tuple[str, str]]:
     taken, names = _taken(study), [axis.name for axis in study.axes]
+    for field, values in (("columns", "type"), ("metrics", "label"), ("doubts", "column")):
+        if not isinstance(getattr(study, field), Mapping):
+            yield field, f"found {getattr(study, field)!r}, expected a mapping from column to {values}"
+            return
     for name, kind in study.columns.items():
         if kind not in (*_KINDS, bool):
             yield "columns", f"{name}: found the type {_shown(kind)}, expected str, int, float or bool"
@@ -132,14 +153,23 @@ def _of_columns(study: type[Study]) -> Iterator[tuple[str, str]]:
             yield "columns", f"found {name!r}, which is an axis too, expected another name"
         elif name in taken:
             yield "columns", f"found {name!r}, which is a column of the engine's own, expected another name"
+        elif name == CONFIGURATION:
+            yield "columns", f"found {name!r}, which is a column of analyses and reports, expected another name"
+        elif name.endswith("_s") and kind not in (int, float):
+            yield "columns", f"{name}: found the type {_shown(kind)}, expected a number of seconds, as _s says"
     if not study.metrics:
         yield "metrics", "found none, expected at least the one that is the study's main question"
-    for name in study.metrics:
+    for name, label in study.metrics.items():
         if study.columns.get(name) not in (int, float):
             yield "metrics", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"
+        elif not isinstance(label, str):
+            yield "metrics", f"{name}: found the label {label!r}, expected text"
     for name, marks in study.doubts.items():
         if study.columns.get(name) not in (int, float):
             yield "doubts", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"
+            continue
+        if not isinstance(marks, str) and not (marks and _are_texts(marks)):
+            yield "doubts", f"{name}: found {marks!r}, expected the name of a column, or several"
             continue
         for mark in [marks] if isinstance(marks, str) else marks:
             if study.columns.get(mark) not in (bool, str):
@@ -152,23 +182,38 @@ def _of_columns(study: type[Study]) -> Iterator[tuple[str, str]]:
         if not isinstance(study.trade_off, TradeOff):
             yield "trade_off", f"found a {type(study.trade_off).__name__}, expected a TradeOff"
             return
+        if not _are_texts(study.trade_off):
+            yield "trade_off", f"found {study.trade_off!r}, expected texts"
+            return
+        if study.trade_off.against == study.trade_off.metric:
+            yield "trade_off", f"found {study.trade_off.metric!r} against itself, expected two metrics"
         for name in (study.trade_off.against, study.trade_off.metric):
             if name not in study.metrics:
                 yield "trade_off", f"found {name!r}, expected metrics: {_listed([*study.metrics])}"
+    if study.pruned is not None and not isinstance(study.pruned, str):
+        yield "pruned", f"found {study.pruned!r}, expected what is pruned, in the plural, or None"
 
 
 def _of_tables(study: type[Study]) -> Iterator[tuple[str, str]]:
+    if not isinstance(study.tables, Mapping):
+        yield "tables", f"found {study.tables!r}, expected a mapping from table to its columns"
+        return
     for name, columns in study.tables.items():
-        if name in FOLDERS | set(study.columns) or not name.isidentifier() or name.startswith("_"):
+        if not is_free(name, study, {*study.columns}):
             yield (
                 "tables",
                 f"found {name!r}, expected a word that is neither one of its columns nor one of "
-                f"{', '.join(sorted(FOLDERS))}",
+                f"{', '.join(sorted(FOLDERS))}, nor an axis or a column of the engine's own",
             )
+        if not isinstance(columns, Mapping) or not columns:
+            yield "tables", f"{name}: found {columns!r}, expected a mapping from column to type, of one at least"
+            return
         for key in {ROW_KEY, FILES_KEY} & columns.keys():
             yield "tables", f"{name}: found a column {key!r}, which every table has"
         for column, kind in columns.items():
-            if not _is_kind(kind):
+            if not isinstance(column, str) or not column:
+                yield "tables", f"{name}: found a column {column!r}, expected a name"
+            elif not _is_kind(kind):
                 yield "tables", f"{name}.{column}: found the type {_shown(kind)}, expected str, bool or a type of numpy"
 
 
@@ -182,9 +227,12 @@ def _mistakes_of_stage(study: Study, name: str, stage: Stage | None) -> Iterator
         yield f"found a {type(stage).__name__}, expected a Stage or None"
         return
     for field, value in (("axes", stage.axes), ("fields", stage.fields or ()), ("reads", stage.reads or ())):
-        if not isinstance(value, tuple):
+        if not (isinstance(value, tuple) and _are_texts(value)):
             yield f"{field}: found {value!r}, expected a tuple of names"
             return
+    if stage.settings is not None and not isinstance(stage.settings, Mapping):
+        yield f"settings: found {stage.settings!r}, expected a mapping or None"
+        return
     for axis in stage.axes:
         if axis not in names:
             yield f"axes: found {axis!r}, expected some of {', '.join(names)}"
@@ -206,9 +254,27 @@ def _mistakes_of_stage(study: Study, name: str, stage: Stage | None) -> Iterator
         yield f"found a method that does not take what it is handed, expected {name}(self, {handed})"
 
 
-def _taken(study: type[Study]) -> set[str]:
+def is_free(name: Any, study: type[Study] | Study, others: Collection[str]) -> bool:
+    """Say whether a table or a sort of files can be told by a name from all else of a row, and of a sweep's folder."""
+    taken = {*FOLDERS, *_taken(study), *(axis.name for axis in study.axes), *others}
+    return isinstance(name, str) and name.isidentifier() and not name.startswith("_") and name not in taken
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, (tuple, list)) and all(isinstance(value, str) for value in values)
+
+
+def _is_interval(bounds: Any) -> bool:
+    try:
+        lowest, highest = bounds
+        return bool(lowest <= highest) and all(isinstance(each, (int, float)) for each in bounds)
+    except (TypeError, ValueError):
+        return False
+
+
+def _taken(study: type[Study] | Study) -> set[str]:
     """Return the columns that the engine adds."""
-    return {*PROVENANCE, *(f"{stage}_s" for stage in study.stages[:-1])}
+    return {*PROVENANCE, *stage_columns(study)}
 
 
 def _has(model: Any, path: Sequence[str]) -> bool:

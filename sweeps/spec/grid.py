@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.errors import SpecError
-from sweeps.spec.mistakes import found, unknown_key
+from sweeps.spec.mistakes import LARGEST, found, unknown_key
 from sweeps.study import Axis, Cell, Value
 
 
@@ -80,6 +80,8 @@ def _value(given: Any, axis: Axis, where: str) -> Value:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise SpecError(f"{where}: found {given!r}, expected one of {', '.join(axis.choices)}{hint}")
     if isinstance(given, (int, float)):
+        if isinstance(given, int) and abs(given) > LARGEST:
+            raise SpecError(f"{where}: found {given!r}, expected a whole number of at most 64 bits")
         if not math.isfinite(given):
             raise SpecError(f"{where}: found {given!r}, expected a finite number")
         if axis.bounds is not None and not axis.bounds[0] <= given <= axis.bounds[1]:

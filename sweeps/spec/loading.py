@@ -17,12 +17,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sweeps.errors import SpecError
+from sweeps.spec.answers import check_answers
 from sweeps.spec.bundles import broken, bundled_files
 from sweeps.spec.conformance import check_study
 from sweeps.spec.grid import expand
-from sweeps.spec.mistakes import found, non_finite, sentences, unknown_key
+from sweeps.spec.mistakes import found, sentences, unfit, unknown_key
 from sweeps.spec.studies import find
-from sweeps.storage import row_files
 from sweeps.study import Cell, Study
 
 Fields = TypeVar("Fields", bound=BaseModel)
@@ -173,7 +173,7 @@ def parse(text: str, source: str, changes: Sequence[str] = (), *, importing: boo
         settings = validated(study_class.Settings, {k: v for k, v in raw.items() if k in own})
         cells = expand(engine.grid, study_class.axes)
         study = study_class(settings)
-        row_files.check(study)
+        check_answers(study, cells)
     except (SpecError, ValueError) as error:
         raise SpecError("\n".join(f"{source}: {line}" for line in str(error).splitlines())) from error
     return Spec(engine=engine, study=study, settings=settings, cells=cells)
@@ -189,8 +189,12 @@ def validated(model: type[Fields], settings: dict[str, Any]) -> Fields:
         valid = model.model_validate(settings)
     except ValidationError as error:
         raise SpecError("\n".join(sentences(error, settings, model))) from error
-    for sentence in non_finite(valid.model_dump()):
+    for sentence in unfit(valid.model_dump()):
         raise SpecError(sentence)
+    try:
+        valid.model_dump(mode="json")
+    except ValueError as error:
+        raise SpecError(f"{model.__name__}: {error}, expected settings that YAML can hold") from error
     return valid
 
 

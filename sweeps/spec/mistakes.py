@@ -58,16 +58,26 @@ def sentences(error: ValidationError, settings: Any, model: type[BaseModel]) -> 
             yield _sentence(problem, field)
 
 
-def non_finite(settings: Any, field: str = "") -> Iterator[str]:
-    """Yield a sentence per NaN or infinity in validated settings: JSON, which keys are made of, has none."""
+LARGEST = 2**63 - 1
+"""The largest whole number that a column holds; that a library under a study takes none larger is as sure."""
+
+
+def unfit(settings: Any, field: str = "") -> Iterator[str]:
+    """Yield a sentence per value in validated settings that keys or columns cannot be made of: NaN and infinity, which
+    JSON does not have, whole numbers beyond 64 bits, and sets, whose order is another in every process.
+    """
     if isinstance(settings, float) and not math.isfinite(settings):
         yield f"{field}: found {settings!r}, expected a finite number"
+    elif isinstance(settings, int) and abs(settings) > LARGEST:
+        yield f"{field}: found {settings!r}, expected a whole number of at most 64 bits"
+    elif isinstance(settings, (set, frozenset)):
+        yield f"{field}: found a {type(settings).__name__}, which has no order, expected the study to take a tuple here"
     elif isinstance(settings, dict):
         for name, value in settings.items():
-            yield from non_finite(value, f"{field}.{name}".removeprefix("."))
+            yield from unfit(value, f"{field}.{name}".removeprefix("."))
     elif isinstance(settings, (list, tuple)):
         for index, value in enumerate(settings):
-            yield from non_finite(value, f"{field}[{index}]")
+            yield from unfit(value, f"{field}[{index}]")
 
 
 def unknown_key(field: str, known: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from sweeps.statistics.roles import Roles
+from sweeps.statistics.roles import ANALYSED, Roles
 
 Levels = tuple[Any, ...]
 
@@ -113,6 +113,8 @@ def finite(values: "pd.Series[Any]") -> "pd.Series[float]":
 
 
 def _check_axis(rows: pd.DataFrame, axis: str, roles: Roles) -> None:
+    if axis in ANALYSED:
+        raise ValueError(f"key column {axis!r} has the name of a column of the analysis itself, expected another name")
     if axis not in rows:
         raise ValueError(f"key column {axis!r} is missing from the rows, expected {', '.join(roles.axes)}")
     if rows[axis].isna().any():

@@ -7,24 +7,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from sweeps.errors import SpecError, StudyError
-from sweeps.storage.store import FOLDERS, RowFile, Store
+from sweeps.errors import StudyError
+from sweeps.storage.store import RowFile, Store
 from sweeps.study import Study
-
-
-def check(study: Study) -> None:
-    """See that a study's files can be told from its columns and tables, and from what else a sweep's folder has in it.
-
-    Raises:
-        SpecError: they cannot.
-    """
-    taken = FOLDERS | study.columns.keys() | study.tables.keys()
-    for name in study.files:
-        if name in taken or not name.isidentifier() or name.startswith("_"):
-            raise SpecError(
-                f"study: {type(study).__name__}.files has {name!r}, expected a word that is neither one of its columns "
-                f"or tables nor one of {', '.join(sorted(FOLDERS))}"
-            )
 
 
 def files(values: Mapping[str, Any], study: Study) -> list[RowFile]:

@@ -136,34 +136,27 @@ def check_returned(values: Any, study: Study) -> None:
             raise ValueError(f"{where}: column {name}: found {value}, expected a number")
 
 
-def load_results(sweep: str) -> pd.DataFrame:
-    """Return all rows of a sweep, sorted by their keys.
-
-    Args:
-        sweep: `<storage>/<name>`, a path or a URI.
+def read_all(store: Store, name: str) -> tuple[pd.DataFrame, list[str]] | None:
+    """Return all rows of a sweep, sorted by their keys, and which columns these are; None where it has no rows.
 
     Raises:
-        StorageError: no such sweep, a damaged row, or two rows of one cell.
+        StorageError: a row is damaged, or two are of one cell.
     """
-    location, name = split_location(sweep)
-    store = Store(location)
-    if not store.has_sweep(name):
-        raise StorageError(f"{sweep}: found no spec.yaml there, expected the folder of a sweep, <storage>/<name>")
     found = store.read_rows(name)
     if found is None:
-        return pd.DataFrame()
+        return None
     frame: pd.DataFrame = found.to_pandas()
     said = (found.schema.metadata or {}).get(AXES)
     if said is None:
         raise StorageError(
-            f"{sweep}/results: found rows that do not say which columns are axes, expected a sweep's rows"
+            f"{store.describe(name)}/results: found rows that do not say what their axes are, expected a sweep's"
         )
     keys = said.decode().split(",")
     twice = frame.duplicated(keys)
     if twice.any():
         cell = ", ".join(f"{key} {frame.loc[twice, key].iloc[0]}" for key in keys)
-        raise StorageError(f"{sweep}: found two rows for {cell}, expected one row per cell")
-    return frame.sort_values(keys, ignore_index=True)
+        raise StorageError(f"{store.describe(name)}: found two rows for {cell}, expected one row per cell")
+    return frame.sort_values(keys, ignore_index=True), keys
 
 
 def completed(rows: pd.DataFrame, expected: pa.Schema) -> pd.DataFrame:
@@ -174,17 +167,28 @@ def completed(rows: pd.DataFrame, expected: pa.Schema) -> pd.DataFrame:
 
 
 def split_location(sweep: str) -> tuple[str, str]:
-    """Split `<storage>/<name>` into storage and name.
+    """Split `<storage>/<name>` into storage and name; the folder that one stands in, `.`, has a name too.
 
     Raises:
         StorageError: it has no name, such as an empty text.
     """
     if "://" not in sweep:
-        # Of `.` and of `x/..` the name is elsewhere.
-        path = PurePosixPath(sweep if PurePosixPath(sweep).name not in ("", "..") else os.path.abspath(sweep))
+        path = PurePosixPath(sweep)
+        if path.name in ("", "..") or _leads_to_storage(path):
+            path = PurePosixPath(os.path.realpath(path))
         if not sweep or not path.name:
             raise StorageError(f"{sweep!r}: found no name of a sweep, expected its folder, <storage>/<name>")
         return str(path.parent), path.name
     address, mark, query = sweep.partition("?")
     storage, _, name = address.rstrip("/").rpartition("/")
     return f"{storage}{mark}{query}", name
+
+
+def _leads_to_storage(path: PurePosixPath) -> bool:
+    """Say whether a link to a sweep's folder is to be followed: checkpoints and leases lie beside the folder itself,
+    unless that was moved out of a storage which kept them, and the link left in its place.
+    """
+    if not os.path.islink(path):
+        return False
+    here, there = os.path.realpath(path.parent), os.path.dirname(os.path.realpath(path))
+    return here == there or not os.path.isdir(os.path.join(here, "checkpoints"))

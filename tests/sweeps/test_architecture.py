@@ -31,9 +31,9 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "version": set(),
     "storage": {"study", "errors"},
-    "spec": {"study", "errors", "storage"},
-    "planning": {"study", "errors", "storage", "spec"},
     "statistics": {"errors"},
+    "spec": {"study", "errors", "storage", "statistics"},
+    "planning": {"study", "errors", "storage", "spec"},
     "results": {"study", "errors", "storage", "spec", "planning", "statistics"},
     "engine": {"study", "errors", "version", "storage", "spec", "planning"},
     "reporting": {"study", "errors", "storage", "spec", "planning", "statistics", "results"},
@@ -41,7 +41,7 @@ ARROWS: dict[str, set[str]] = {
     "commands": {"errors", "storage", "spec", "planning", "statistics", "results", "reporting", "running"},
     "cli": {"errors", "commands"},
     "__main__": {"cli"},
-    "__init__": {"version", "storage"},
+    "__init__": {"version", "results"},
 }
 """Which rooms a room may know: arrows run down only."""
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from sweeps.errors import SpecError
 from sweeps.planning.keys import cell_digest
 from sweeps.results.failures import failures_of
+from sweeps.results.present import outside
 from sweeps.results.sweep import find_store, find_sweep, open_rows
 from sweeps.storage.leases import runs_at_work
 
@@ -35,6 +36,8 @@ def show(location: str, console: Console) -> int:
     console.print(
         f"{spec.name}: {len(done)} of {len(cells)} rows finished, {len(failed)} failed, {left} to come", soft_wrap=True
     )
+    if said := outside(name, len(published.keys() - cells), used=False):
+        console.print(said, markup=False, soft_wrap=True)
     for run in runs_at_work(store.files, name):
         console.print(f"at work: process {run.pid} on {escape(run.host)}")
     show_causes((failure for cell, failure in failures.items() if cell in failed), console)
@@ -51,7 +54,8 @@ def _show_before(location: str, console: Console, *, why: str) -> int:
     failures = list(failures_of(store, name))
     rows = len(sweep.rows) + len(sweep.baseline)
     console.print(f"{name}: {rows} rows finished, {len(failures)} failed", soft_wrap=True)
-    console.print(sweep.remark or why, markup=False, soft_wrap=True)
+    for said in filter(None, [sweep.outside, sweep.remark or why]):
+        console.print(said, markup=False, soft_wrap=True)
     show_causes(failures, console)
     return 1
 

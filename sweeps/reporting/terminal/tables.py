@@ -28,11 +28,11 @@ from sweeps.statistics.samples import Design
 from sweeps.statistics.two_way import two_way
 
 
-def show_results(location: str, form: str, console: Console) -> None:
-    """Print the rows of a sweep."""
-    sweep = open_rows(location)
-    if sweep.remark:
-        print(sweep.remark, file=sys.stderr)
+def show_results(location: str, form: str, console: Console, *, all_rows: bool = False) -> None:
+    """Print the rows of a sweep; `all_rows`: also those outside its present grid."""
+    sweep = open_rows(location, all_rows=all_rows)
+    for said in filter(None, [sweep.remark, sweep.outside]):
+        print(said, file=sys.stderr)
     frame = pd.concat([sweep.baseline, sweep.rows])
     if form != "table":
         _write(frame, form)
@@ -50,6 +50,7 @@ def show_analysis(
     *,
     metric: str | None = None,
     given: Given = NOTHING,
+    all_rows: bool = False,
     design: Design | None = None,
     classical: bool | None = None,
     factors: tuple[str, str] | None = None,
@@ -63,7 +64,7 @@ def show_analysis(
     Args:
         location: of either.
         console: for people; csv and json go to standard output.
-        metric, design, classical, given: see `open_source`.
+        metric, design, classical, given, all_rows: see `open_source`.
         factors: to be tested for main effects and interaction, instead of level against level.
         margin: in percent, such as `5%`, within which levels are tested to be equivalent instead.
         against: a column at equal values of which levels are compared, for people besides equal ratios.
@@ -73,27 +74,35 @@ def show_analysis(
     if factors is not None or margin is not None or against is not None:
         # What is published of raw values is the p-value of each pair of levels.
         classical = bool(classical)
-    source = open_source(location, metric=metric, design=design, classical=classical, against=against, given=given)
+    source = open_source(
+        location,
+        metric=metric,
+        design=design,
+        classical=classical,
+        against=against,
+        given=given,
+        all_rows=all_rows,
+    )
     asked: dict[str, Any] = {"metric": source.metric, "design": source.design, "roles": source.roles}
     asked["classical"] = source.classical
     lowest = FLOOR if floor is None else Floor(_amount("--floor", floor), in_percent=floor.endswith("%"))
     with _said_of(location):
         if factors is not None:
             tests = two_way(source.rows, factors=factors, floor=lowest, **asked)
-            _show(tests, form, console, lambda: [two_way_view(tests, roles=source.roles)])
+            _show(source, tests, form, console, lambda: [two_way_view(tests, roles=source.roles)])
         elif margin is not None:
             tests = equivalence(source.rows, margin_percent=_percent("--equivalence", margin), **asked)
-            _show(tests, form, console, lambda: equivalence_views(tests, roles=source.roles))
+            _show(source, tests, form, console, lambda: equivalence_views(tests, roles=source.roles))
         elif against is not None:
             beside = at_equal(source.rows, against=against, floor=lowest, **asked)
             if form == "table":
                 tests = contrasts(source.rows, floor=lowest, **asked)
                 for view in contrast_views(tests, roles=source.roles):
                     console.print(view)
-            _show(beside, form, console, lambda: equal_views(beside, against=against, roles=source.roles))
+            _show(source, beside, form, console, lambda: equal_views(beside, against=against, roles=source.roles))
         else:
             tests = contrasts(source.rows, floor=lowest, **asked)
-            _show(tests, form, console, lambda: contrast_views(tests, roles=source.roles))
+            _show(source, tests, form, console, lambda: contrast_views(tests, roles=source.roles))
     _remark(source)
 
 
@@ -103,6 +112,7 @@ def show_power(
     *,
     metric: str | None = None,
     given: Given = NOTHING,
+    all_rows: bool = False,
     design: Design | None = None,
     classical: bool | None = None,
     difference: str | None = None,
@@ -112,7 +122,9 @@ def show_power(
     form: str = "table",
 ) -> None:
     """Print how many replicates see a difference, such as `0.02` or `10%`, at a ratio or at all of them."""
-    source = open_source(location, metric=metric, design=design, classical=bool(classical), given=given)
+    source = open_source(
+        location, metric=metric, design=design, classical=bool(classical), given=given, all_rows=all_rows
+    )
     with _said_of(location):
         found = power_analysis(
             source.rows,
@@ -126,7 +138,7 @@ def show_power(
             alpha=alpha,
             roles=source.roles,
         )
-    _show(found, form, console, lambda: power_views(found, roles=source.roles))
+    _show(source, found, form, console, lambda: power_views(found, roles=source.roles))
     _remark(source)
 
 
@@ -160,10 +172,11 @@ def _percent(option: str, text: str) -> float:
     return _amount(option, text)
 
 
-def _show(frame: pd.DataFrame, form: str, console: Console, views: Callable[[], list[Table]]) -> None:
+def _show(source: Source, frame: pd.DataFrame, form: str, console: Console, views: Callable[[], list[Table]]) -> None:
     if frame.empty:
         # Not among the lines that a program reads.
-        print("nothing to compare: no factor has two levels with the others fixed", file=sys.stderr)
+        why = "no row is finished" if source.rows.empty else "no factor has two levels with the others fixed"
+        print(f"nothing to compare: {why}", file=sys.stderr)
     if form != "table":
         _write(frame, form)
     elif len(frame):

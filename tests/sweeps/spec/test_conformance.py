@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from sweeps import spec
 from sweeps.errors import SpecError
 from sweeps.planning import plan
+from sweeps.storage.rows import PROVENANCE
 from sweeps.study import Axis, Cell, Progress, Stage, Study, TradeOff
 
 SPEC = f"""\
@@ -106,6 +108,41 @@ def test_a_study_as_it_should_be_is_none_the_worse_for_being_looked_at(monkeypat
             ("tables", {name: {"a": int}}, f"found {name!r}, expected a word that is neither one of its columns")
             for name in ("report", "progress", "_hidden", "a/b", "spec.yaml")
         ),
+        *(
+            ("tables", {name: {"a": int}}, f"found {name!r}, expected a word that is neither one of its columns")
+            for name in ("kind", "sweep", "train_s", 5)
+        ),
+        *(
+            ("axes", (*AXES, Axis(name, str)), f"found {name!r}, which is a column of the engine's own")
+            for name in PROVENANCE
+        ),
+        *(
+            ("axes", (*AXES, Axis(name, str)), f"found {name!r}, which is a column of analyses and reports")
+            for name in ("configuration", "factor", "metric", "n", "result", "stage")
+        ),
+        ("columns", {"gain": float, "configuration": int}, "found 'configuration', which is a column of analyses and"),
+        ("columns", {"gain": float, "wait_s": str}, "wait_s: found the type str, expected a number of seconds"),
+        ("axes", (*AXES, Axis("word", str, choices="ab")), "word: found the choices 'ab', expected a tuple of texts"),  # type: ignore[arg-type]
+        ("axes", (*AXES, Axis("word", str, choices=())), "word: found the choices (), expected a tuple of texts"),
+        ("axes", (*AXES, Axis("word", str, choices=(1,))), "word: found the choices (1,), expected a tuple of texts"),  # type: ignore[arg-type]
+        *(
+            ("axes", (*AXES, Axis("size", int, bounds=bounds)), f"size: found the bounds {bounds!r}, expected the low")
+            for bounds in ((1,), 5, (5, 1), ("a", "b"), (None, 1), (float("nan"), 1))
+        ),
+        ("columns", ("gain",), "found ('gain',), expected a mapping from column to type"),
+        ("metrics", ("gain",), "found ('gain',), expected a mapping from column to label"),
+        ("metrics", {"gain": None}, "gain: found the label None, expected text"),
+        ("doubts", None, "found None, expected a mapping from column to column"),
+        ("doubts", {"gain": None}, "gain: found None, expected the name of a column, or several"),
+        ("doubts", {"gain": ()}, "gain: found (), expected the name of a column, or several"),
+        ("trade_off", TradeOff("", "", "gain", "gain"), "found 'gain' against itself, expected two metrics"),
+        ("trade_off", TradeOff(1, "", "gain", "gain"), "found TradeOff(title=1, "),  # type: ignore[arg-type]
+        ("pruned", ["weights"], "found ['weights'], expected what is pruned, in the plural, or None"),
+        ("tables", ["boxes"], "found ['boxes'], expected a mapping from table to its columns"),
+        ("tables", {"boxes": ["a"]}, "boxes: found ['a'], expected a mapping from column to type, of one at least"),
+        ("tables", {"boxes": {}}, "boxes: found {}, expected a mapping from column to type, of one at least"),
+        ("tables", {"boxes": {5: int}}, "boxes: found a column 5, expected a name"),
+        ("__init__", lambda study: None, "found other arguments, expected it to take validated settings alone"),
         ("Settings", dict, "found <class 'dict'>, expected a pydantic model"),
     ],
 )
@@ -147,6 +184,11 @@ EVERY = ("kind", "seed", "part")
         (Stage((), fields=("depth.feet",)), Stage(EVERY), "fields: found 'depth.feet', which is no setting of Small"),
         (Stage((), reads=("measure",)), Stage(EVERY), "reads: found 'measure', expected some of the stages before it"),
         (Stage(()), Stage(EVERY, reads=("trian",)), "reads: found 'trian', expected some of the stages before it: tr"),
+        (Stage((), reads=(5,)), Stage(EVERY), "reads: found (5,), expected a tuple of names"),  # type: ignore[arg-type]
+        (Stage((), "all"), Stage(EVERY), "settings: found 'all', expected a mapping or None"),  # type: ignore[arg-type]
+        (Stage((), {"a": {1}}), Stage(EVERY), "stage('train'): Object of type set is not JSON serializable, expected"),
+        (Stage((), {"a": float("nan")}), Stage(EVERY), "stage('train'): Out of range float values are not JSON"),
+        (Stage(()), Stage(EVERY, {1: 2, "a": 3}), "stage('measure'): '<' not supported between instances of"),
         (Stage(()), Stage(EVERY, reads=()), "found a method that does not take what it is handed, expected measure(se"),
     ],
 )
@@ -165,6 +207,18 @@ def test_nested_settings_and_those_of_mappings_may_be_declared(monkeypatch: pyte
     fields = ("rate", "depth.metres", "depth", "tags.anything")
     declared = {"train": Stage((), {}, fields=fields), "measure": Stage(EVERY, {})}
     plan.trials(parse(monkeypatch, stage=lambda study, name, cell: declared[name]))
+
+
+class Abstract(Small, ABC):
+    """Lacks a method."""
+
+    @abstractmethod
+    def dig(self) -> None: ...
+
+
+def test_a_class_that_lacks_methods_is_refused() -> None:
+    with pytest.raises(SpecError, match="study: Abstract: found no dig, expected every method of an abstract class"):
+        spec.parse(SPEC.replace(":Small", ":Abstract"), "small.yaml")
 
 
 def test_a_class_that_is_no_study_is_refused() -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from sweeps import running
-from sweeps.errors import SpecError, StudyError
+from sweeps.errors import StudyError
 from sweeps.planning import plan
 from sweeps.storage import Store, row_files
 from tests.support import toy_rows
@@ -29,15 +29,6 @@ def test_files_are_published_in_the_order_in_which_they_are_declared() -> None:
 def test_files_that_are_not_the_declared_ones_are_refused(found: dict[str, Any]) -> None:
     with pytest.raises(StudyError, match=r"^souvenirs: found files \[.*\], expected \['.bin', '.txt'\]$"):
         row_files.files(found, STUDY)
-
-
-@pytest.mark.parametrize("name", ["results", "cache", "outcome", "doses_seen", "_hidden", "a/b", "spec.yaml"])
-def test_files_have_a_name_of_their_own(name: str) -> None:
-    class Clashing(ToyStudy):
-        files = {name: (".txt",)}  # noqa: RUF012
-
-    with pytest.raises(SpecError, match="study: Clashing.files has .*, expected a word that is neither"):
-        row_files.check(Clashing(ToySettings()))
 
 
 def test_rows_that_were_finished_without_files_are_told(store: Store, console: Console) -> None:

@@ -43,7 +43,7 @@ def cost(rows: pd.DataFrame, *, roles: Roles, origins: Origins, rows_at_a_time: 
     rows = rows.assign(device=rows["device"].fillna("") if "device" in rows else "")
     trial = [axis for axis in roles.axes if axis != roles.along]
     before = [f"{stage}_s" for stage in origins.stages]
-    columns = [column for column in rows.columns if str(column).endswith("_s")]
+    columns = [column for column in rows.columns if str(column).endswith("_s") and column not in roles.axes]
     parts = []
     for column in sorted(columns, key=lambda column: before.index(column) if column in before else len(before)):
         each = rows.dropna(subset=column)

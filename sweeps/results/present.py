@@ -1,0 +1,59 @@
+"""The rows of a sweep that its present grid has: a larger one may have been run under the same name before.
+
+Rows outside the grid are no part of what a spec asks for, and a mean over them would be one of another question. Where
+rows are read without a spec, as from a Parquet file, nobody knows of a grid, and all are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sweeps.errors import SpecError
+from sweeps.spec.grid import expand
+from sweeps.spec.loading import mapping_of
+from sweeps.study import NONE, Axis, Cell
+
+
+def in_grid(rows: pd.DataFrame, cells: Iterable[Mapping[str, Any]], axes: Sequence[str]) -> np.ndarray[Any, Any]:
+    """Say of each row whether it is of one of the cells."""
+    known = {tuple(cell[axis] for axis in axes) for cell in cells}
+    keys = zip(*(rows[axis].tolist() for axis in axes), strict=True)
+    return np.array([key in known for key in keys], dtype=bool)
+
+
+def outside(name: str, count: int, *, used: bool) -> str:
+    """Return a sentence on rows of a sweep outside its present grid; nothing where there are none."""
+    if not count:
+        return ""
+    said = f"{name}: {count} finished {'row is' if count == 1 else 'rows are'} outside the present grid"
+    return f"{said}, and used all the same (--all-rows)" if used else f"{said}, and left out; --all-rows uses them too"
+
+
+def cells_of(spec_text: str, rows: pd.DataFrame, axes: Sequence[str]) -> list[Cell] | None:
+    """Return the cells of a stored spec's grid, by the axes of its rows alone, with the rows that are baselines; None
+    where the two do not fit.
+
+    Args:
+        spec_text: of a sweep of before, of whose study nothing was kept.
+        rows: of the sweep.
+        axes: which of their columns are axes.
+    """
+    try:
+        grid = mapping_of(spec_text, "spec.yaml").get("grid")
+        if not isinstance(grid, dict):
+            return None
+        cells = expand(grid, [Axis(axis, _kind(rows[axis])) for axis in axes])
+    except SpecError:
+        return None
+    keys = rows[list(axes)]
+    return [*cells, *keys[keys.eq(NONE).any(axis=1)].to_dict("records")]  # type: ignore[list-item]
+
+
+def _kind(values: pd.Series[Any]) -> type[str] | type[int] | type[float]:
+    if pd.api.types.is_integer_dtype(values):
+        return int
+    return float if pd.api.types.is_float_dtype(values) else str
