@@ -210,7 +210,8 @@ def test_doubts_of_the_one_study_that_fits_hold_whatever_the_axes_are(tmp_path: 
         if study.columns[mark] is bool
     ][:1]
     grid = [("filters", name, "rgb", seed, 0.5) for name in ("one", "two") for seed in range(3)]
-    made = pd.DataFrame(grid, columns=[axis.name for axis in study.axes]).assign(**{metric: 1.0, mark: [True] * 6})
+    made = pd.DataFrame(grid, columns=[axis.name for axis in study.axes])
+    made[metric], made[mark] = 1.0, True
     made.to_csv(tmp_path / "d.csv", index=False)
     told = ("--axes", "initializer,seed,ratio", "--along", "ratio", "--replicate", "seed")
     ran = sweeps("analyze", str(tmp_path / "d.csv"), "--metric", metric, *told)
