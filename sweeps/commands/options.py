@@ -57,7 +57,9 @@ def test_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Of independent groups: one variance for all, or one each. Default: --welch; --classical for raw "
                 "values of published means.",
             ),
-            click.option("--study", metavar="NAME", help="Of a file: it has the axes of that study."),
+            click.option(
+                "--study", metavar="NAME", help="Of a file: it is of that study, whose axes it has or --axes says."
+            ),
             all_rows_option,
             click.option("--axes", metavar="A,B,C", help="Of a file: its key columns; with --along and --replicate."),
             click.option("--along", metavar="AXIS", help="Of --axes: at each of its values levels are tested."),

@@ -49,8 +49,8 @@ def cells_of(spec_text: str, rows: pd.DataFrame, axes: Sequence[str]) -> list[Ce
         cells = expand(grid, [Axis(axis, _kind(rows[axis])) for axis in axes])
     except SpecError:
         return None
-    keys = rows[list(axes)]
-    return [*cells, *keys[keys.eq(NONE).any(axis=1)].to_dict("records")]  # type: ignore[list-item]
+    every = [dict(zip(axes, values, strict=True)) for values in rows[list(axes)].itertuples(index=False)]
+    return [*cells, *(cell for cell in every if NONE in cell.values())]
 
 
 def _kind(values: pd.Series[Any]) -> type[str] | type[int] | type[float]:

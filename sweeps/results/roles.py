@@ -69,27 +69,31 @@ def known_of(
     Raises:
         SweepError: it is not known, or a column is not there.
     """
+    if given.axes is None and (given.along is not None or given.replicate is not None):
+        raise SweepError(f"{source}: found --along or --replicate without --axes, expected all three")
     if before is None:
         before = of_metadata(metadata)
+    if given == NOTHING:
+        return before or _guessed(source, columns)
+    # What is not to be trusted of a column is so whatever the axes are.
+    doubts = {} if before is None else dict(before.doubts)
+    metrics = () if before is None else before.metrics
     if given.study is not None:
-        if given != Given(given.study):
-            raise SweepError(f"{source}: found --study beside --axes, --along or --replicate, expected one of the two")
         study = find(given.study)
+        doubts |= study.doubts
+        metrics = tuple(study.metrics)
         roles = roles_of(study)
-        missing = [axis for axis in roles.axes if axis not in columns]
-        if missing:
-            raise SweepError(
-                f"{source}: --study: found no column {missing[0]!r}, expected those of {given.study}: "
-                f"{', '.join(roles.axes)}"
-            )
-        return Known(roles, tuple(study.metrics), doubts=study.doubts)
+    elif before is None and len(fitting := _fitting(columns)) == 1:
+        doubts |= next(iter(fitting.values())).doubts
     if given.axes is not None:
         roles = _as_given(source, columns, given)
-        # What is measured, and what is not to be trusted of it, is so whatever the axes are called.
-        return Known(roles) if before is None else before._replace(roles=roles)
-    if given.along is not None or given.replicate is not None:
-        raise SweepError(f"{source}: found --along or --replicate without --axes, expected all three")
-    return before or _guessed(source, columns)
+    missing = [axis for axis in roles.axes if axis not in columns]
+    if missing:
+        raise SweepError(
+            f"{source}: --study: found no column {missing[0]!r}, expected those of {given.study}: "
+            f"{', '.join(roles.axes)}"
+        )
+    return Known(roles, metrics, doubts=doubts)
 
 
 def of_metadata(metadata: Mapping[bytes, bytes] | None) -> Known | None:
@@ -125,8 +129,8 @@ def _as_given(source: str, columns: Collection[str], given: Given) -> Roles:
     return Roles(axes, given.replicate, given.along)
 
 
-def _guessed(source: str, columns: Collection[str]) -> Known:
-    """Return the roles of the one registered study whose axes are all there."""
+def _fitting(columns: Collection[str]) -> dict[str, type[Study]]:
+    """Return the registered studies whose axes are all there."""
     fitting: dict[str, type[Study]] = {}
     for name in registered():
         try:
@@ -135,6 +139,12 @@ def _guessed(source: str, columns: Collection[str]) -> Known:
             continue  # a broken package of someone else's
         if {axis.name for axis in study.axes} <= set(columns):
             fitting[name] = study
+    return fitting
+
+
+def _guessed(source: str, columns: Collection[str]) -> Known:
+    """Return the roles of the one registered study that fits."""
+    fitting = _fitting(columns)
     if len(fitting) != 1:
         found = "the axes of no study" if not fitting else f"the axes of {' and '.join(sorted(fitting))}"
         raise SweepError(

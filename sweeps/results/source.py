@@ -84,13 +84,17 @@ def open_source(
                 f"{location}: found --classical, which is of independent groups, expected --design independent"
             )
         return found
-    if classical is not None or is_sweep or Path(location).is_dir() or found.metric not in found.rows:
+    if classical is not None or is_sweep or Path(location).is_dir() or not _is_measured(found):
         return replace(found, classical=bool(classical))
     name = reproduced(found.rows, metric=found.metric, roles=found.roles)
     if not name:
         return found
     said = f"{location}: its means are those published as {name}, so that tests are the classical ones (else --welch)"
     return replace(found, classical=True, remarks=(*found.remarks, said))
+
+
+def _is_measured(source: Source) -> bool:
+    return source.metric in source.rows and source.metric not in source.roles.axes
 
 
 def _is_sweep(location: str) -> bool:
@@ -137,9 +141,9 @@ def _read_parquet(location: str, given: Given) -> tuple[pd.DataFrame, Known]:
 
 
 def _metadata(location: str) -> Mapping[bytes, bytes] | None:
-    """Return what a Parquet file, or the first one in a folder, says of itself."""
+    """Return what a Parquet file, or the first one in a folder or below it, says of itself."""
     path = Path(location)
-    file = next(iter(sorted(path.glob("*.parquet"))), None) if path.is_dir() else path
+    file = next(iter(sorted(path.rglob("*.parquet"))), None) if path.is_dir() else path
     if file is None or not file.is_file():
         return None
     found: Mapping[bytes, bytes] | None = pq.read_schema(file).metadata

@@ -39,7 +39,7 @@ def check_study(study: type[Study], engine_fields: Collection[str]) -> None:
         SpecError: it is not; the message names the study and the field.
     """
     if inspect.isabstract(study):
-        missing = ", ".join(sorted(study.__abstractmethods__))
+        missing = ", ".join(sorted(vars(study)["__abstractmethods__"]))
         raise SpecError(f"study: {study.__name__}: found no {missing}, expected every method of an abstract class")
     for field, mistake in _mistakes(study, engine_fields):
         raise SpecError(f"study: {study.__name__}.{field}: {mistake}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -18,9 +20,11 @@ from sweeps.reporting.reports import write_report
 from sweeps.results.doubts import left_out, mixed, trusted
 from sweeps.results.source import open_source
 from sweeps.results.sweep import open_sweep
+from sweeps.spec import studies
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store, rows
 from tests.support import toy_rows, toy_study
+from tests.support.command_line import Sweeps
 from tests.support.toy_study import ToyStudy
 from tests.sweeps.conftest import text
 
@@ -163,3 +167,52 @@ def test_a_report_of_nothing_but_doubt_is_a_report(store: Store, console: Consol
         store.publish_row("toy", str(row.key), table)
     write_report(store.describe("toy"), console)
     assert "report.html" in text(console)
+
+
+STUDY = ("--study", f"{__name__}:Uneasy")
+AXES = ("--axes", "shape,method,seed,dose", "--along", "dose", "--replicate", "seed")
+
+
+@pytest.mark.parametrize(
+    ("place", "options"),
+    [
+        ("", ()),
+        ("", STUDY),
+        ("", AXES),
+        ("", ("--study", "tests.toy_study:ToyStudy")),
+        ("results", ()),
+        ("results", STUDY),
+        ("results", AXES),
+        ("a.parquet", AXES),
+        ("a.csv", STUDY),
+        ("a.csv", (*STUDY, *AXES)),
+    ],
+)
+def test_however_the_columns_are_told_they_are_left_out(
+    sweep: str, sweeps: Sweeps, place: str, options: tuple[str, ...]
+) -> None:
+    if place == "a.parquet":
+        pq.write_table(pq.read_table(f"{sweep}/results"), f"{sweep}/a.parquet")
+    if place == "a.csv":
+        load_results(sweep).to_csv(f"{sweep}/a.csv", index=False)
+    ran = sweeps("analyze", f"{sweep}/{place}", "--metric", "outcome", "--format", "csv", *options)
+    assert ran.status == 0
+    assert re.search(r"outcome: 2 of 2[45] rows are left out, which are marked as uneasy", ran.errors)
+    assert pd.read_csv(io.StringIO(ran.output))["mean_a"].max() < 1
+
+
+def test_doubts_of_the_one_study_that_fits_hold_whatever_the_axes_are(tmp_path: Path, sweeps: Sweeps) -> None:
+    study = studies.find("detection")
+    ((metric, mark),) = [
+        (name, mark)
+        for name, marks in study.doubts.items()
+        for mark in ([marks] if isinstance(marks, str) else marks)
+        if study.columns[mark] is bool
+    ][:1]
+    grid = [("filters", name, "rgb", seed, 0.5) for name in ("one", "two") for seed in range(3)]
+    made = pd.DataFrame(grid, columns=[axis.name for axis in study.axes])
+    made[metric], made[mark] = 1.0, True
+    made.to_csv(tmp_path / "d.csv", index=False)
+    told = ("--axes", "initializer,seed,ratio", "--along", "ratio", "--replicate", "seed")
+    ran = sweeps("analyze", str(tmp_path / "d.csv"), "--metric", metric, *told)
+    assert f"{metric}: 6 of 6 rows are left out, which are marked as {mark}" in ran.errors

@@ -69,6 +69,10 @@ def test_else_the_one_registered_study_that_fits_is_taken_and_said(tmp_path: Pat
         ((*TOLD[:4], "--replicate", "dose"), "found 'dose' for both, expected different axes"),
         (("--along", "dose"), "found --along or --replicate without --axes, expected all three"),
         (("--study", "detectoin"), "did you mean 'detection'?"),
+        (("--study", "detection"), "--study: found no column 'structure', expected those of detection: structure, ini"),
+        (("--study", "tests.toy_study:ToyStudy", "--along", "dose"), "found --along or --replicate without --axes"),
+        (("--axes", "shape,method,shape,seed,dose", *TOLD[2:]), "--axes: found 'shape' twice, expected different"),
+        (("--axes", "outcome,shape,seed,dose", *TOLD[2:]), "metric 'outcome' is a key column, expected one that was"),
     ],
 )
 def test_what_is_not_known_is_asked_for(options: tuple[str, ...], words: str, csv: str, sweeps: Sweeps) -> None:

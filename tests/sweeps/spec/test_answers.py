@@ -8,9 +8,10 @@ import pytest
 from pydantic import BaseModel
 from rich.console import Console
 
-from sweeps import running, spec
+from sweeps import running
 from sweeps.errors import SpecError
 from sweeps.planning.work import ahead
+from sweeps.spec.answers import check_answers
 from sweeps.storage import Store
 from tests.support import toy_rows
 from tests.support.toy_study import ToySettings, ToyStudy
@@ -49,7 +50,7 @@ def test_files_have_a_name_of_their_own(name: Any) -> None:
         files = {name: (".txt",)}  # noqa: RUF012
 
     with pytest.raises(SpecError, match="study: Clashing.files has .*, expected a word that is neither"):
-        spec.loading.check_answers(Clashing(ToySettings()), toy_rows.load().cells)
+        check_answers(Clashing(ToySettings()), toy_rows.load().cells)
 
 
 @pytest.mark.parametrize("answer", [None, "abc", {"notes": ".txt"}, {"notes": ()}, {"notes": (5,)}, {"notes": ("/x",)}])

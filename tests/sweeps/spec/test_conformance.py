@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 from pydantic import BaseModel
@@ -126,7 +126,11 @@ def test_a_study_as_it_should_be_is_none_the_worse_for_being_looked_at(monkeypat
         ("axes", (*AXES, Axis("word", str, choices=())), "word: found the choices (), expected a tuple of texts"),
         ("axes", (*AXES, Axis("word", str, choices=(1,))), "word: found the choices (1,), expected a tuple of texts"),  # type: ignore[arg-type]
         *(
-            ("axes", (*AXES, Axis("size", int, bounds=bounds)), f"size: found the bounds {bounds!r}, expected the low")
+            (
+                "axes",
+                (*AXES, Axis("size", int, bounds=cast(Any, bounds))),
+                f"size: found the bounds {bounds!r}, expected the low",
+            )
             for bounds in ((1,), 5, (5, 1), ("a", "b"), (None, 1), (float("nan"), 1))
         ),
         ("columns", ("gain",), "found ('gain',), expected a mapping from column to type"),
@@ -188,7 +192,7 @@ EVERY = ("kind", "seed", "part")
         (Stage((), "all"), Stage(EVERY), "settings: found 'all', expected a mapping or None"),  # type: ignore[arg-type]
         (Stage((), {"a": {1}}), Stage(EVERY), "stage('train'): Object of type set is not JSON serializable, expected"),
         (Stage((), {"a": float("nan")}), Stage(EVERY), "stage('train'): Out of range float values are not JSON"),
-        (Stage(()), Stage(EVERY, {1: 2, "a": 3}), "stage('measure'): '<' not supported between instances of"),
+        (Stage(()), Stage(EVERY, {1: 2, "a": 3}), "stage('measure'): '<' not supported between instances of"),  # type: ignore[dict-item]
         (Stage(()), Stage(EVERY, reads=()), "found a method that does not take what it is handed, expected measure(se"),
     ],
 )
