@@ -113,7 +113,8 @@ def finite(values: "pd.Series[Any]") -> "pd.Series[float]":
 
 
 def _check_axis(rows: pd.DataFrame, axis: str, roles: Roles) -> None:
-    if axis in ANALYSED:
+    # Where sweeps are compared, which one a row is of becomes a key column.
+    if axis in ANALYSED - {"sweep"}:
         raise ValueError(f"key column {axis!r} has the name of a column of the analysis itself, expected another name")
     if axis not in rows:
         raise ValueError(f"key column {axis!r} is missing from the rows, expected {', '.join(roles.axes)}")

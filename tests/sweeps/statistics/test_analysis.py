@@ -112,10 +112,10 @@ def test_a_test_not_made_does_not_count_for_holm() -> None:
 
 def test_the_family_of_holm_is_all_levels_and_ratios_of_one_question() -> None:
     rng = np.random.default_rng(2)
-    rows = pd.DataFrame(product("abc", "vw", range(4), (0.0, 0.5)), columns=["m", "n", "seed", "ratio"])
+    rows = pd.DataFrame(product("abc", "vw", range(4), (0.0, 0.5)), columns=["m", "k", "seed", "ratio"])
     rows["accuracy"] = rng.normal(size=len(rows))
-    found = contrasts(rows, metric="accuracy", roles=Roles(("m", "n", "seed", "ratio"), "seed", "ratio"))
-    question = found[(found["factor"] == "m") & (found["n"] == "v")]
+    found = contrasts(rows, metric="accuracy", roles=Roles(("m", "k", "seed", "ratio"), "seed", "ratio"))
+    question = found[(found["factor"] == "m") & (found["k"] == "v")]
     assert len(question) == 6
     assert question["p_holm"].to_numpy() == pytest.approx(holm(question["p_value"].tolist()))
 
