@@ -13,7 +13,7 @@ import pandas as pd
 from sweeps.statistics.arrays.assumptions import doubts
 from sweeps.statistics.arrays.effect_size import hedges_g
 from sweeps.statistics.arrays.t_tests import t_test
-from sweeps.statistics.cells import Pair, check_rows, questions
+from sweeps.statistics.cells import Pair, check_apart, check_rows, questions
 from sweeps.statistics.marks import FLOOR, Floor, holm, mark
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, samples, untestable
@@ -106,6 +106,7 @@ def compared(
     columns = ["factor", "level_a", "level_b", *roles.factors, roles.along, "metric", "design", "n_a", "n_b"]
     columns += ["mean_a", "mean_b", "sd_a", "sd_b", "difference", "difference_low", "difference_high"]
     columns += ["statistic", "p_value", "p_holm", "mark", "effect_size", "effect_low", "effect_high", "test", "note"]
+    check_apart(columns)
     return pd.DataFrame(lines, columns=columns)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from sweeps.statistics.roles import ANALYSED, Roles
+from sweeps.statistics.roles import Roles
 
 Levels = tuple[Any, ...]
 
@@ -100,6 +100,13 @@ def check_measured(rows: pd.DataFrame, column: str, roles: Roles, *, what: str =
     _check_numbers(rows[column], what)
 
 
+def check_apart(columns: Sequence[str]) -> None:
+    """Raise `ValueError` where a column of an analysis has the name of another, which is a key: one would be lost."""
+    for place, name in enumerate(columns):
+        if name in columns[:place]:
+            raise ValueError(f"key column {name!r} has the name of a column of the analysis, expected another name")
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """Say which known name was meant, or all that there are."""
     close = difflib.get_close_matches(name, known, n=1)
@@ -113,9 +120,6 @@ def finite(values: "pd.Series[Any]") -> "pd.Series[float]":
 
 
 def _check_axis(rows: pd.DataFrame, axis: str, roles: Roles) -> None:
-    # Where sweeps are compared, which one a row is of becomes a key column.
-    if axis in ANALYSED - {"sweep"}:
-        raise ValueError(f"key column {axis!r} has the name of a column of the analysis itself, expected another name")
     if axis not in rows:
         raise ValueError(f"key column {axis!r} is missing from the rows, expected {', '.join(roles.axes)}")
     if rows[axis].isna().any():

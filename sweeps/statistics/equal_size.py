@@ -17,7 +17,7 @@ from scipy.interpolate import PchipInterpolator
 from sweeps.statistics.analysis import compared
 from sweeps.statistics.cells import Pair, check_measured, check_rows, configurations, finite, pairs_of_levels
 from sweeps.statistics.marks import FLOOR, Floor
-from sweeps.statistics.roles import ANALYSED, Roles
+from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values
 
 POINTS = 5
@@ -75,8 +75,6 @@ def at_equal(
     """
     check_rows(rows, metric=metric, roles=roles)
     check_measured(rows, against, roles, what="against")
-    if against in ANALYSED:
-        raise ValueError(f"against: found {against!r}, a column of the analysis itself, expected another name")
     if against == metric:
         raise ValueError(f"against: found the metric {metric!r} itself, expected another column")
     _check_varies(rows, against)

@@ -13,7 +13,7 @@ from sweeps.statistics.analysis import describe
 from sweeps.statistics.arrays.assumptions import FEWEST, UNCHECKED, not_normal, variances_differ
 from sweeps.statistics.arrays.permutation import sign_flip_p
 from sweeps.statistics.arrays.ratio_of_means import ratio_of_means
-from sweeps.statistics.cells import Pair, check_rows, questions
+from sweeps.statistics.cells import Pair, check_apart, check_rows, questions
 from sweeps.statistics.marks import ALPHA, holm
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, samples, untestable
@@ -87,7 +87,9 @@ def equivalence(
         ]
     columns = ["factor", "level_a", "level_b", *roles.factors, roles.along, "metric", "design", "margin_percent"]
     columns += ["n_a", "n_b", "mean_a", "mean_b", "sd_a", "sd_b", "difference_percent", "low_percent", "high_percent"]
-    return pd.DataFrame(lines, columns=[*columns, "p_value", "p_holm", "verdict", "test", "note"])
+    columns += ["p_value", "p_holm", "verdict", "test", "note"]
+    check_apart(columns)
+    return pd.DataFrame(lines, columns=columns)
 
 
 def _compare(pair: Pair, *, margin: float, design: Design, classical: bool, replicate: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from scipy import optimize, special, stats
 
 from sweeps.statistics.analysis import describe
 from sweeps.statistics.arrays.t_tests import t_test, welch_df
-from sweeps.statistics.cells import Pair, check_rows, questions
+from sweeps.statistics.cells import Pair, check_apart, check_rows, questions
 from sweeps.statistics.marks import ALPHA
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, samples, untestable
@@ -111,7 +111,9 @@ def power_analysis(
                     notes.append(f"where no number is given, more than {MOST} runs are needed")
         lines.append(line | {"note": "; ".join(notes)})
     columns = ["factor", "level_a", "level_b", *roles.factors, roles.along, *same, "n_a", "n_b", "mean_a", "mean_b"]
-    return pd.DataFrame(lines, columns=[*columns, *_RESULTS, "note"])
+    columns += [*_RESULTS, "note"]
+    check_apart(columns)
+    return pd.DataFrame(lines, columns=columns)
 
 
 def _pairs(rows: pd.DataFrame, *, metric: str, at: float | None, roles: Roles) -> list[Pair]:

@@ -12,7 +12,7 @@ from scipy.linalg import helmert
 
 from sweeps.statistics.arrays.assumptions import FEWEST, UNCHECKED, doubts_of_differences, not_normal, variances_differ
 from sweeps.statistics.arrays.box import f_test, scores_of
-from sweeps.statistics.cells import check_rows, finite, nearest
+from sweeps.statistics.cells import check_apart, check_rows, finite, nearest
 from sweeps.statistics.marks import FLOOR, Floor, holm, mark
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design, Values, constant
@@ -103,7 +103,9 @@ def two_way(
         keys = fixed | {"metric": metric, "design": design, "test": test}
         lines += [{"effect": effect} | keys | result for effect, result in zip(effects, found, strict=True)]
     columns = ["effect", *axes, "metric", "design", "n", "statistic", "df", "df_error", "p_value", "p_holm", "mark"]
-    table = pd.DataFrame(lines, columns=[*columns, "partial_eta_squared", "test", "note", "fewest", "means"])
+    columns += ["partial_eta_squared", "test", "note", "fewest", "means"]
+    check_apart(columns)
+    table = pd.DataFrame(lines, columns=columns)
     question = ["effect", *(axis for axis in roles.factors if axis not in factors)]
     for _, family in table.groupby(question, sort=False):
         table.loc[family.index, "p_holm"] = holm(family["p_value"].tolist())

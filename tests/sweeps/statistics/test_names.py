@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -45,16 +45,24 @@ def tables(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def test_the_names_are_those_of_all_analyses(rows: pd.DataFrame) -> None:
     added = {str(column) for table in tables(rows) for column in table.columns} - {*ROLES.axes, "size", "gain"}
     assert added <= ANALYSED
-    assert {"stage", "cause", "traceback", "result", "sweep", "fewest", "means"} == ANALYSED - added
+    assert {"stage", "cause", "traceback", "result", "fewest", "means"} == ANALYSED - added
 
 
-@pytest.mark.parametrize("name", ["metric", "n", "configuration"])
+ANALYSES: dict[str, Callable[[pd.DataFrame, Roles], pd.DataFrame]] = {
+    "metric": lambda rows, roles: contrasts(rows, metric="gain", roles=roles),
+    "verdict": lambda rows, roles: equivalence(rows, metric="gain", margin_percent=5, roles=roles),
+    "effect": lambda rows, roles: two_way(rows, metric="gain", factors=("effect", "form"), roles=roles),
+    "n_needed": lambda rows, roles: power_analysis(rows, metric="gain", power=0.8, alpha=0.05, roles=roles),
+}
+
+
+@pytest.mark.parametrize("name", ANALYSES)
 def test_rows_of_a_file_with_such_a_key_are_refused(name: str, rows: pd.DataFrame) -> None:
     roles = Roles((name, "form", "seed", "part"), replicate="seed", along="part")
-    with pytest.raises(ValueError, match=f"key column '{name}' has the name of a column of the analysis itself"):
-        contrasts(rows.rename(columns={"kind": name}), metric="gain", roles=roles)
+    with pytest.raises(ValueError, match=f"key column '{name}' has the name of a column of the analysis, expected"):
+        ANALYSES[name](rows.rename(columns={"kind": name}), roles)
 
 
 def test_nor_is_anything_compared_at_equal_values_of_one(rows: pd.DataFrame) -> None:
-    with pytest.raises(ValueError, match="against: found 'power', a column of the analysis itself, expected another"):
-        at_equal(rows.assign(power=rows["size"]), metric="gain", against="power", roles=ROLES)
+    with pytest.raises(ValueError, match="key column 'difference' has the name of a column of the analysis, expected"):
+        at_equal(rows.assign(difference=rows["size"]), metric="gain", against="difference", roles=ROLES)
