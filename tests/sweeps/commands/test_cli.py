@@ -104,7 +104,7 @@ def test_storage_with_rows_from_other_settings(sweeps: Sweeps, tmp_path: Path) -
 def test_a_sweep_that_does_not_exist(command: str, sweeps: Sweeps, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert_refused(sweeps(command, "runs/demo"), "runs/demo: found no spec.yaml there, expected the folder of a sweep")
-    assert_refused(sweeps(command, str(tmp_path / "file" / "demo")), "file/demo/spec.yaml: cannot be read")
+    assert_refused(sweeps(command, str(tmp_path / "file" / "demo")), "/file': found a file, expected a folder")
     assert list(Path().iterdir()) == []
 
 
