@@ -25,7 +25,7 @@ def run(
     address: str | None,
     max_concurrent: int | None,
 ) -> int:
-    """Compute what is missing of SPEC, a YAML file or the name of a bundled spec.
+    """Compute what is missing of SPEC: a YAML file, the name of a bundled spec, or - for standard input.
 
     Rows and checkpoints that are in the storage are never computed again, so running again resumes.
     """
