@@ -14,6 +14,7 @@ from sweeps.engine.live import Live
 from sweeps.engine.saved import Saved
 from sweeps.engine.scheduling.health import Health
 from sweeps.engine.scheduling.idle_help import IdleHelp
+from sweeps.engine.scheduling.placement_groups import TrialGroups, removed_when_interrupted
 from sweeps.engine.scheduling.queue import DEATHS, Queue
 from sweeps.engine.scheduling.searcher import QueueSearcher, Search
 from sweeps.engine.scheduling.stopping import Stopping
@@ -115,7 +116,8 @@ def execute(
                 ),
             )
             try:
-                tuner.fit()
+                with removed_when_interrupted():
+                    tuner.fit()
             finally:
                 shelves.close()
                 if idle_help is not None:
@@ -153,7 +155,7 @@ def execute(
         )
 
 
-def _places(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+def _places(config: dict[str, Any]) -> TrialGroups:
     """Return what a trial asks Ray for: its own process, which only orchestrates, and a place where things happen.
 
     It is kept from nodes that are left out, and from one where something of it failed, while there is another.
@@ -163,7 +165,7 @@ def _places(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     options: dict[str, Any] = {}
     if avoided and nodes.others_can_hold(held, avoided):
         options["bundle_label_selector"] = [nodes.all_but(avoided)]
-    return tune.PlacementGroupFactory([{}, held], strategy="STRICT_PACK", **options)
+    return TrialGroups([{}, held], strategy="STRICT_PACK", **options)
 
 
 def _held(resources: Resources) -> dict[str, float]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +84,23 @@ def test_nothing_is_left_running(toy: ToyRun) -> None:
     members = processes.descendants(driver.pid)
     driver.communicate(timeout=processes.PATIENCE_S)
     processes.wait_until(lambda: not any(map(processes.alive, members)), "Ray to end with its driver")
+
+
+def test_an_interrupt_leaves_nothing_running_on_a_ray_that_stays(toy_here: ToyRun) -> None:
+    def interrupt() -> None:
+        processes.wait_until(lambda: toy_here.stages()["base"] == 1, "the run to begin")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    # As a notebook does, this keeps the traceback, and so all that Tune has made.
+    with pytest.raises(KeyboardInterrupt) as caught:
+        toy_here.run_here("seconds=60")
+    workers = [int(entry.name) for entry in toy_here.diary.with_name("diary running").iterdir()]
+    assert workers
+    processes.wait_until(lambda: not any(map(processes.alive, workers)), "the trials to end")
+    assert caught.traceback
+    assert ray.is_initialized()
+    assert toy_here.claims() == []
 
 
 def test_a_sweep_on_s3_is_killed_and_finished_like_any_other(
