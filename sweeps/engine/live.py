@@ -28,7 +28,7 @@ LINE_EVERY_S = 10.0
 """Seconds between plain lines, at least."""
 
 PAUSE_S = 30.0
-"""Seconds without a tick, of which there is one a second at least: this process stood still, and its workers with it."""
+"""Seconds without a tick, where there is one a second: this process stood still, and its workers with it."""
 
 MOST_CAUSES = 8
 """Failure causes shown at a time: the view stays within a screen."""
