@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -67,8 +67,7 @@ class _RefusedError(yaml.MarkedYAMLError):
 class _Loader(yaml.SafeLoader):
     """Knows the plain values, and no others. No key may repeat."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own, which it fills)
-    yaml_constructors: dict[Any, Any] = {}  # noqa: RUF012
+    yaml_constructors: ClassVar[dict[Any, Any]] = {}
 
     def get_single_node(self) -> yaml.Node | None:
         node: yaml.Node | None = super().get_single_node()
@@ -163,6 +162,7 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
     return total
 
 
+_Loader.yaml_implicit_resolvers = {}
 # The order counts: the first that fits.
 for _tag, _pattern, _first in (
     ("bool", r"^(true|True|TRUE|false|False|FALSE)$", "tTfF"),

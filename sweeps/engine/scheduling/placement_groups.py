@@ -20,7 +20,7 @@ class TrialGroups(tune.PlacementGroupFactory):
 
     def to_placement_group(self) -> PlacementGroup:
         """Make a group."""
-        group: PlacementGroup = super().to_placement_group()
+        group: PlacementGroup = super().to_placement_group()  # type: ignore[no-untyped-call]
         _made.append(group)
         return group
 

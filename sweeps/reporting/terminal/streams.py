@@ -30,7 +30,7 @@ def settle() -> None:
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # this one is the lowest that is free
     if sys.stdin is None:
-        sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BytesIO())
+        sys.stdin = io.TextIOWrapper(io.BytesIO())
     for name, number in (("stdout", OUTPUT), ("stderr", ERRORS)):
         stream = getattr(sys, name)
         if stream is not getattr(sys, f"__{name}__"):
@@ -42,10 +42,9 @@ def settle() -> None:
 
 def failure() -> OSError | None:
     """Return why something could not be printed on standard output, unless its reader does not want it."""
-    if sys.stdout is not sys.__stdout__:
-        return None
-    sys.stdout.flush()
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    output: Any = sys.stdout
+    output.flush()
+    raw = getattr(getattr(output, "buffer", None), "raw", None)
     return raw.error if isinstance(raw, _Lasting) and raw.error and raw.error.errno not in _QUIET else None
 
 
