@@ -32,7 +32,7 @@ def test_the_table_has_a_line_for_each() -> None:
 
 @pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
 def test_what_a_locale_cannot_show_is_replaced(monkeypatch: pytest.MonkeyPatch, errors: str) -> None:
-    output = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors=errors)
+    output = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors=errors)
     monkeypatch.setattr(sys, "stdout", output)
     monkeypatch.setattr(sys, "argv", ["robustprune", "methods"])
     with pytest.raises(SystemExit) as ended:
