@@ -67,7 +67,8 @@ def heeded() -> Iterator[None]:
             signal.signal(number, handle)
     try:
         yield
-    except KeyboardInterrupt:
+    except BaseException:
+        # Whatever it has become on the way: Ray's processes may have had the signal too, and be gone.
         if not came:
             raise
         raise Interrupted(came[0][0]) from None

@@ -24,6 +24,7 @@ try:
         finally:
             print("ends", flush=True)
             time.sleep(float(sys.argv[2]))
+            raise ConnectionError("as Ray does, where its processes had the signal too")
 except interrupts.Interrupted as interrupted:
     sys.exit(interrupted.status)
 """
