@@ -117,7 +117,7 @@ def start_private(**options: Any) -> None:
     machines_form_clusters = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        with _hang_up_ignored():
+        with _hang_up_blocked():
             ray.init(
                 address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **options
             )
@@ -126,19 +126,16 @@ def start_private(**options: Any) -> None:
 
 
 @contextmanager
-def _hang_up_ignored() -> Iterator[None]:
+def _hang_up_blocked() -> Iterator[None]:
     """Let processes that are started here outlive their terminal: the driver hears of it too, and ends them in order.
 
     Without them it could not: for a minute it would ask for a Ray that is gone.
     """
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGHUP"):
-        yield
-        return
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which processes inherit
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # processes inherit that
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _be_quiet() -> None:
