@@ -151,7 +151,7 @@ class Sweep:
                     ]
                     # The first one is paused, and the last one goes on.
                     while pending and self._wait_for(launched[-1], pending[0].begun):
-                        self._kill(pending.popleft().kind, launched[0], chance)
+                        self._kill(pending.popleft().kind, launched, chance)
                     if 0 in [driver.wait() for driver in reversed(launched)]:
                         return time.monotonic() - start
                 self.failures_recorded += len(list(self._storage.glob("*/failures/*.json")))
@@ -204,16 +204,18 @@ class Sweep:
             time.sleep(0.02)
         return True
 
-    def _kill(self, kind: str, driver: subprocess.Popen[str], chance: random.Random) -> None:
+    def _kill(self, kind: str, drivers: Sequence[subprocess.Popen[str]], chance: random.Random) -> None:
         """Kill one of a kind; where there is none, look again later, else what begins next would always be hit."""
         if kind == PAUSE:
-            _pause(driver)
-            self.killed[kind] += 1
+            # After an earlier pause it may have found itself out of touch, and ended.
+            if drivers[0].poll() is None:
+                _pause(drivers[0])
+                self.killed[kind] += 1
             return
         victims: Sequence[Any] = ()
         while not victims:
             time.sleep(chance.uniform(0, LOOK_WITHIN_S))
-            if driver.poll() is not None:
+            if drivers[-1].poll() is not None:
                 return
             victims = self._victims(kind)
         if kind == "node":

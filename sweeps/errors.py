@@ -21,5 +21,18 @@ class StudyError(SweepError):
     """The study breaks what it declares: its author has to mend it, and no row is to blame."""
 
 
+class NodeError(SweepError):
+    """A node cannot run the study: a module is missing there, say. No row is to blame."""
+
+    def __init__(self, said: str, node: str = "", host: str = "") -> None:
+        """Say what is wrong, and where: the node by Ray's id, and by its name."""
+        super().__init__(said, node, host)
+        self.said, self.node, self.host = said, node, host
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return self.said
+
+
 class StoppedError(SweepError):
     """A sweep was stopped half way, with rows still missing; the command line exits with 1."""

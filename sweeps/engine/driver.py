@@ -7,17 +7,20 @@ import time
 from typing import Any
 
 from ray import tune
+from ray.tune.stopper import CombinedStopper
 
-from sweeps.engine import cluster, nodes, tasks
+from sweeps.engine import cluster, nodes
 from sweeps.engine.job import Job
 from sweeps.engine.live import Live
 from sweeps.engine.saved import Saved
+from sweeps.engine.scheduling.beginnings import Beginnings
 from sweeps.engine.scheduling.health import Health
 from sweeps.engine.scheduling.idle_help import IdleHelp
 from sweeps.engine.scheduling.placement_groups import TrialGroups, removed_when_interrupted
 from sweeps.engine.scheduling.queue import DEATHS, Queue
 from sweeps.engine.scheduling.searcher import QueueSearcher, Search
 from sweeps.engine.scheduling.stopping import Stopping
+from sweeps.engine.scheduling.stranded import Stranded, avoided_by
 from sweeps.engine.shelf import Shelves
 from sweeps.engine.trial import run_trial
 from sweeps.engine.worker import Share
@@ -29,12 +32,11 @@ from sweeps.storage.leases import Leases
 WAIT_FOR_OTHERS_S = 0.5
 """Seconds between looks whether another run has finished what all trials wait for."""
 
+CAUSES = 3
+"""Of deaths, told at the end."""
+
 A_LITTLE = 0.001
 """What a trial takes of the resource by which Ray marks the nodes of a kind of accelerator."""
-
-
-class TrialDiedError(Exception):
-    """A trial's process died too often: its node went away, or it does not survive its own work."""
 
 
 def execute(
@@ -50,6 +52,9 @@ def execute(
 ) -> None:
     """Compute the rows of `plan.todo`; returns when each is published or has its failure recorded.
 
+    A trial whose process dies again and again is given up, and nothing is recorded against its rows: it only
+    orchestrates them, so that whatever ends it is the fault of none.
+
     Args:
         job: the sweep, as workers know it.
         plan: what is missing.
@@ -62,42 +67,43 @@ def execute(
 
     Raises:
         ClusterError: no node can hold a single trial.
-        StoppedError: the storage failed, the study breaks what it declares, or too many rows failed.
+        StoppedError: the storage failed, the study breaks what it declares, the nodes cannot run it, too many rows
+            failed, or trials were given up.
     """
     held = _held(resources)
     no_room = cluster.check_fits(held, may_wait=may_grow)
     cluster.let_pend(len(plan.todo))
     queue = Queue(job.sweep, plan.todo, plan.checkpoints, leases, limit=max_concurrent)
     health, saved = Health(), Saved(job.store)
+    beginnings = Beginnings(health)
     live.watch(queue, health, no_room=no_room)
-    stopping = Stopping(queue, leases.check, after_failures=stop_after_failures)
+    stopping = Stopping(queue, health, beginnings, leases.check, after_failures=stop_after_failures)
     width = resources.workers_per_gpu if "GPU" in held else 1
-
-    def give_up(trial: Trial) -> None:
-        error = TrialDiedError(f"the trial's process died {DEATHS} times in a row with nothing finished in between")
-        with stopping.storage_may_fail():
-            published, failed = job.store.settled(job.sweep, [str(row.key) for row in trial.rows])
-            published -= {str(row.key) for row in trial.rows if tasks.row_outdated(job, row)}
-            settled = published | failed
-            for row in trial.rows:
-                if str(row.key) not in settled:
-                    tasks.record_failure(job, row, tasks.failure_of("trial", error))
-                    live.tell_row(trial.number, str(row.key), tasks.cause(error))
+    given_up: list[Trial] = []
 
     def has_saved(trial: Trial) -> bool:
         with stopping.storage_may_fail():
             return saved.since_last(job.sweep, rows=trial.rows, stages=trial.shared)
         return False
 
-    def fit() -> None:
-        """Let Tune run trials until all have ended, or those that are left wait for another run."""
+    def fit() -> bool:
+        """Let Tune run trials until all have ended, or those that are left wait for another run.
+
+        Return whether some are left that no node can hold but those that they keep away from.
+        """
         # Who limits the trials at a time wants to leave room for others: nobody helps when workers fall idle.
         idle_help = None if max_concurrent is not None else IdleHelp(queue)
         shelves = Shelves(job.storage)
-        share = Share(held, width, idle_help.signal_name if idle_help is not None else None, shelves.run)
+        share = Share(held, width, idle_help.signal_name if idle_help is not None else None, shelves.run, leases.id)
         searcher = QueueSearcher(
-            queue, {"job": job, "share": share}, give_up, health=health, saved=has_saved, stop=stopping.stop_all
+            queue,
+            {"job": job, "share": share},
+            given_up.append,
+            health=health,
+            saved=has_saved,
+            stop=stopping.stop_all,
         )
+        stranded = Stranded(held)
         with tempfile.TemporaryDirectory(prefix="sweeps-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(run_trial, _places),
@@ -108,8 +114,8 @@ def execute(
                     name="sweep",
                     # Tune's own state; nothing rests on it, since what is finished is what is in the storage.
                     storage_path=scratch,
-                    callbacks=[live, shelves, *([idle_help] if idle_help is not None else [])],
-                    stop=stopping,
+                    callbacks=[beginnings, stranded, live, shelves, *([idle_help] if idle_help is not None else [])],
+                    stop=CombinedStopper(stopping, stranded),
                     verbose=0,
                     # The queue decides what is started again.
                     failure_config=tune.FailureConfig(max_failures=0),
@@ -122,14 +128,14 @@ def execute(
                 shelves.close()
                 if idle_help is not None:
                     idle_help.close()
+        return stranded.found
 
     try:
         while not queue.over and not stopping.stop_all():
-            fit()
+            stranded = fit()
             if not stopping.stop_all():
                 # Tune may end a trial and tell nobody, where a process cannot be had for the next one.
-                for trial in queue.take_back():
-                    give_up(trial)
+                given_up += queue.take_back(died=not stranded)
             # What waits holds no place: the other run may need it to finish.
             while queue.waits_for_others_only and not stopping.stop_all():
                 live.tick()
@@ -143,6 +149,11 @@ def execute(
             f"{stopping.storage_failure}; the sweep was stopped, finished rows are published, "
             "and once the storage can be written the same command resumes"
         )
+    if stopping.cluster_fault:
+        raise StoppedError(
+            f"{stopping.cluster_fault}; the sweep was stopped, nothing is recorded against its rows, "
+            "and once the nodes are mended the same command goes on"
+        )
     if stopping.study_fault is not None:
         raise StoppedError(
             f"{stopping.study_fault}; the sweep was stopped, finished rows are published, "
@@ -153,6 +164,13 @@ def execute(
             f"stop_after_failures: {stop_after_failures} rows failed and the sweep was stopped; "
             "`sweeps failures` tells why, and the same command goes on with the rows that are missing"
         )
+    if given_up:
+        others = f" and of {len(given_up) - 1} others" if len(given_up) > 1 else ""
+        causes = ", ".join(why for why, _ in live.deaths.most_common(CAUSES))
+        raise StoppedError(
+            f"trial {given_up[0].label}: its process{others} died {DEATHS} times in a row with nothing finished in "
+            f"between ({causes}); nothing is recorded against their rows, and the same command tries again"
+        )
 
 
 def _places(config: dict[str, Any]) -> TrialGroups:
@@ -161,7 +179,7 @@ def _places(config: dict[str, Any]) -> TrialGroups:
     It is kept from nodes that are left out, and from one where something of it failed, while there is another.
     """
     held = dict(config["share"].resources)
-    avoided = {*config["left_out"], *([config["avoid"]] if config["avoid"] is not None else [])}
+    avoided = avoided_by(config)
     options: dict[str, Any] = {}
     if avoided and nodes.others_can_hold(held, avoided):
         options["bundle_label_selector"] = [nodes.all_but(avoided)]

@@ -103,6 +103,9 @@ class FanOut:
                     if settled is not None:
                         yield settled
         finally:
+            for _, seat in self._running.values():
+                if seat.place is self._own:  # nobody waits for it any more, and the next trial wants its place
+                    seat.place.give_back(seat, used_up=True)
             for place in self._places[1:]:
                 remove_placement_group(place.group)
             self._ask_no_more()

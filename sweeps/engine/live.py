@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from pathlib import Path
 from statistics import mean
 from types import TracebackType
 from typing import Any
 
-from ray import cloudpickle
-from ray.exceptions import RayTaskError
 from ray.tune import Callback
 from rich.console import Console, Group
 from rich.live import Live as RichLive
@@ -18,9 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.engine.scheduling.deaths import death_of
 from sweeps.engine.scheduling.health import Health
 from sweeps.engine.scheduling.queue import Queue
-from sweeps.engine.tasks import cause
 from sweeps.planning.durations import in_words, without_pauses
 from sweeps.planning.plan import Plan
 
@@ -143,6 +140,8 @@ class Live(Callback):
         ours = trial.config["trial"]
         if "row" in result:
             self.tell_row(ours.number, result["row"], result["failure"], result["seconds"])
+        elif "unfit" in result:
+            self._say_again(f"node {result['host']} cannot run the study: {result['unfit']}")
         elif "again" in result:
             self._say_again(f"{result['cause']} on node {result['host']}; tried again on another node")
         elif "published" in result:
@@ -159,7 +158,7 @@ class Live(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say why a trial's process died; the queue decides whether it is started again."""
         self._running.pop(trial.trial_id, None)
-        self.deaths[_why_it_died(trial.pickled_error_file)] += 1
+        self.deaths[death_of(trial.pickled_error_file).why] += 1
         self._line(force=True)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -247,15 +246,6 @@ class Live(Callback):
         left = self.seconds_left()
         elapsed = time.monotonic() - self._started
         return f"{_duration(elapsed)} elapsed, {_duration(left) if left is not None else '?'} left"
-
-
-def _why_it_died(file: str | None) -> str:
-    """Return in a line what Tune keeps in `file` about the end of a trial's process."""
-    if file is None:
-        return "it told no reason"
-    error = cloudpickle.loads(Path(file).read_bytes())
-    # What Ray says of a process that is gone has its number in it; by type alone, such deaths count together.
-    return cause(error.cause) if isinstance(error, RayTaskError) else type(error).__name__
 
 
 def _duration(seconds: float) -> str:

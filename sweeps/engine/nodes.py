@@ -19,6 +19,12 @@ def others_can_hold(resources: Mapping[str, float], avoided: Collection[str]) ->
     )
 
 
+def at(address: str | None) -> tuple[str, str] | None:
+    """Return the node at an IP address, by Ray's id and its name; None where that is not one node of those alive."""
+    there = [each for each in ray.nodes() if each["Alive"] and each["NodeManagerAddress"] == address]
+    return (there[0]["NodeID"], there[0]["NodeManagerHostname"]) if len(there) == 1 else None
+
+
 def all_but(avoided: Collection[str]) -> dict[str, str]:
     """Return Ray's selector of the nodes that are not to be avoided."""
     return {NODE_LABEL: f"!in({','.join(sorted(avoided))})"}

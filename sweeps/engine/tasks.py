@@ -15,12 +15,12 @@ import ray
 
 from sweeps.engine.declared import DeclaredCell, UndeclaredError
 from sweeps.engine.job import Job
-from sweeps.errors import StorageError, StudyError
+from sweeps.errors import NodeError, SpecError, StorageError, StudyError
 from sweeps.planning.fingerprints import code_of, merged, outdated, row_today
 from sweeps.planning.plan import Row
 from sweeps.storage import row_files, rows, tables
 from sweeps.storage.progress import KeptProgress
-from sweeps.storage.store import recorded_code
+from sweeps.storage.store import Settled, recorded_code
 from sweeps.study import Cell, Checkpoint, Progress, Study, is_device_lost
 from sweeps.version import __version__
 
@@ -64,7 +64,9 @@ def compute_stage(
     Raises:
         StudyError: the study breaks what it declares.
         StorageError: the storage failed.
+        NodeError: this node cannot run the study.
     """
+    make_study(job)
     code = merged(code_of(job.study, name, cell), [_code(job.store.checkpoint_meta(each)) for each in reads if each])
     # A worker of a run that died may have published it since.
     published = job.store.load_published(key)
@@ -113,8 +115,9 @@ def compute_row(
     Raises:
         StorageError: the storage failed, which is no fault of the row.
         StudyError: the study breaks what it declares, which is none either.
+        NodeError: this node cannot run the study, nor is that one.
     """
-    *_, last = job.study.stages
+    *_, last = make_study(job).stages
     name = last
     begin, started_at = time.perf_counter(), _now()
     code = _code_of_row(job, row, metas)
@@ -171,7 +174,7 @@ def compute_row(
         )
         for progress in began:
             progress.forget()
-    except (StorageError, StudyError):
+    except (StorageError, StudyError, NodeError):
         raise
     except Exception as error:
         return Outcome(
@@ -205,14 +208,29 @@ def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
+def make_study(job: Job) -> Study:
+    """Return a job's study, made in this process once.
+
+    Raises:
+        NodeError: it could be made where the sweep was started, and cannot here.
+    """
+    try:
+        return job.study
+    except (SpecError, ImportError) as error:
+        raise NodeError(cause(error) if isinstance(error, ImportError) else str(error)) from error
+
+
 def call(study: Study, name: str, cell: Cell, results: Sequence[Checkpoint | None], progress: Progress) -> Any:
     """Run a stage.
 
     Raises:
         StudyError: it reads a setting or an axis that it does not declare, or writes into a result that it was handed.
+        NodeError: it imports what is not there.
     """
     try:
         return getattr(study, name)(cell, *results, progress)
+    except ImportError as error:
+        raise NodeError(cause(error)) from error
     except UndeclaredError as error:
         raise StudyError(
             f"stage {name!r} reads the {error.kind} {error.path!r}, which it does not declare: expected it in "
@@ -236,6 +254,16 @@ def _code_of_row(job: Job, row: Row, metas: Mapping[str, Mapping[str, Any]]) -> 
     names = [*(stage.name for stage in row.own), job.study.stages[-1]]
     own = {label: found for name in names for label, found in code_of(job.study, name, row.cell).items()}
     return merged(own, [_code(metas.get(stage.key)) for stage in row.stages if stage.shared and stage.key in row.read])
+
+
+def settled(job: Job, rows: Sequence[Row]) -> Settled:
+    """Return the keys of rows that are published by code that need not be run again, and of those that have failed."""
+    published, failed = job.store.settled(job.sweep, [str(row.key) for row in rows])
+    old = {str(row.key) for row in rows if str(row.key) in published and row_outdated(job, row)}
+    if old:
+        # Their failures are those of this attempt to make them again.
+        failed |= job.store.failure_keys(job.sweep) & old
+    return Settled(published - old, failed)
 
 
 def row_outdated(job: Job, row: Row) -> bool:

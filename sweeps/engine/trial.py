@@ -24,10 +24,11 @@ from sweeps.engine.scheduling.idle_help import help_of, signal
 from sweeps.engine.scheduling.queue import Start
 from sweeps.engine.shelf import shelf_of
 from sweeps.engine.worker import Place, Seat
-from sweeps.errors import StorageError, StudyError
+from sweeps.errors import NodeError, StorageError, StudyError
 from sweeps.planning.fingerprints import outdated, today
 from sweeps.planning.keys import StageKey
 from sweeps.planning.plan import Row
+from sweeps.storage.leases import ABANDONED_AFTER_S, still_claimed
 from sweeps.study import is_device_lost
 
 PLACE_BUNDLE = 0
@@ -52,6 +53,10 @@ class LostError(Exception):
     """A published result is gone or damaged, and it is not this trial that computes it again."""
 
 
+class TakenOverError(Exception):
+    """The driver was silent for so long that another run may have taken this trial over."""
+
+
 _places: dict[Any, Place] = {}
 """The place of this process, by its placement group: Tune starts the next trial in the process and the place of one
 that ended, and the workers there stay, with their imports, their data and their device."""
@@ -62,9 +67,14 @@ def run_trial(config: dict[str, Any]) -> None:
     group = ray.util.get_current_placement_group()
     assert group is not None
     place = _places.setdefault(group.id, Place(group, PLACE_BUNDLE, config["share"]))
+    start = Start(*(config[name] for name in Start._fields))
+    trial = TrialRun(config["job"], start, place, tune.report, config["left_out"])
     try:
-        start = Start(*(config[name] for name in Start._fields))
-        TrialRun(config["job"], start, place, tune.report, config["left_out"]).run()
+        trial.run()
+    except NodeError as error:
+        trial.report_unfit(error)
+    except TakenOverError:
+        tune.report({"taken_over": True})
     except StorageError as error:
         # No fault of the trial, and every other one will meet it.
         tune.report({"storage": str(error)})
@@ -84,13 +94,17 @@ class TrialRun:
         self._failures = dict(start.failed)
         self._saved = Saved(job.store)
         self._shelf = shelf_of(place.share.run, self._node)
+        self._claim_seen = time.monotonic()
 
     def run(self) -> None:
         """Compute every row of the trial that can be computed; record why the others could not.
 
         Raises:
             StorageError: the storage failed, or this node has another one under its name.
+            NodeError: this node cannot run the study.
+            TakenOverError: what is left belongs to another run.
         """
+        self._report({"at": self._node, "host": self._host})
         self._check_shared()
         rows = self._unfinished()
         try:
@@ -110,6 +124,7 @@ class TrialRun:
         metas = {stage.key: self._job.store.checkpoint_meta(stage.key) or {} for stage in self._trial.shared}
 
         def submit(one: Try, seat: Seat) -> ray.ObjectRef[Any]:
+            self._check_claim()
             keys = [key for key in refs if key in one.row.read]
             known = {stage.key: metas[stage.key] for stage in one.row.stages if stage.shared}
             if one.deaths:
@@ -137,6 +152,10 @@ class TrialRun:
         key = str(row.key)
         if isinstance(outcome, (StorageError, StudyError)):
             raise outcome
+        if isinstance(outcome, NodeError):
+            # The others go on: helpers may be on nodes that can.
+            self.report_unfit(outcome)
+            return
         if isinstance(outcome, BaseException):
             outcome = tasks.Outcome(tasks.failure_of("row", outcome), 0.0, node=self._node, host=self._host)
         if outcome.failure is None:
@@ -157,6 +176,23 @@ class TrialRun:
     def _report_try(self, node: str, host: str, failure: Mapping[str, Any], *, again: str | None = None) -> None:
         told = {"node": node, "host": host, "went_wrong": True, "cause": failure["cause"]}
         self._report({**told, "again": again} if again is not None else told)
+
+    def report_unfit(self, error: NodeError) -> None:
+        """Tell that a node cannot run the study, and whether there is another that might."""
+        node, host = error.node or self._node, error.host or self._host
+        elsewhere = nodes.others_can_hold(self._place.share.resources, {*self._left_out, node})
+        self._report({"unfit": error.said, "node": node, "host": host, "went_wrong": True, "elsewhere": elsewhere})
+
+    def _check_claim(self) -> None:
+        """See, now and then, that this trial still belongs to this run: its driver may have been stopped for long.
+
+        Raises:
+            TakenOverError: it does not.
+        """
+        if time.monotonic() - self._claim_seen >= ABANDONED_AFTER_S:
+            self._claim_seen = time.monotonic()
+            if not still_claimed(self._job.store.files, self._start.claim, self._place.share.lease):
+                raise TakenOverError
 
     def _obtain_all(self, rows: Sequence[Row]) -> dict[str, ray.ObjectRef[Any]]:
         """Return the shared results that rows read; what could not be had is in `_failures` then.
@@ -195,11 +231,7 @@ class TrialRun:
 
     def _unfinished(self) -> list[Row]:
         """Return the rows to compute; those an earlier start of this trial or another run finished are just told."""
-        keys = [str(row.key) for row in self._trial.rows]
-        published, failed = self._job.store.settled(self._job.sweep, keys)
-        if self._job.recompute:
-            published -= {str(row.key) for row in self._trial.rows if tasks.row_outdated(self._job, row)}
-            failed -= published
+        published, failed = tasks.settled(self._job, self._trial.rows)
         unfinished = []
         for row in self._trial.rows:
             key = str(row.key)
@@ -323,7 +355,7 @@ class TrialRun:
                 cause: Exception = error.cause  # type: ignore[attr-defined]
                 broken = is_device_lost(cause)
                 self._place.give_back(seat, used_up=broken)
-                if isinstance(cause, (StorageError, StudyError)):
+                if isinstance(cause, (StorageError, StudyError, NodeError)):
                     raise cause from error
                 if isinstance(cause, MemoryError) and not alone:
                     alone = True

@@ -6,9 +6,10 @@ actor keeps what it was given when it started.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import ray
@@ -16,6 +17,7 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sweeps.engine import tasks
+from sweeps.errors import NodeError
 from sweeps.study import Checkpoint
 
 HOLDS_GPU = "SWEEPS_HOLDS_GPU"
@@ -34,24 +36,35 @@ class Worker:
 
     def compute_stage(self, *given: Any, **declared: Any) -> Checkpoint:
         """Compute a shared stage."""
-        return tasks.compute_stage(*given, **declared)
+        with _saying_where():
+            return tasks.compute_stage(*given, **declared)
 
     def compute_row(self, *given: Any) -> tasks.Outcome:
         """Compute a row."""
-        outcome = tasks.compute_row(*given)
+        with _saying_where():
+            outcome = tasks.compute_row(*given)
         return outcome._replace(node=ray.get_runtime_context().get_node_id(), host=socket.gethostname())
+
+
+@contextlib.contextmanager
+def _saying_where() -> Iterator[None]:
+    try:
+        yield
+    except NodeError as error:
+        raise NodeError(error.said, ray.get_runtime_context().get_node_id(), socket.gethostname()) from error
 
 
 class Share(NamedTuple):
     """What a trial holds: `resources` of a place, in which `width` rows run at a time.
 
-    `signal` names who tells of idle workers, and `run` the driver whose shelves it uses.
+    `signal` names who tells of idle workers, `run` the driver whose shelves it uses, and `lease` its run among claims.
     """
 
     resources: Mapping[str, float]
     width: int = 1
     signal: str | None = None
     run: str = ""
+    lease: str = ""
 
 
 class Seat:

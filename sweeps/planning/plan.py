@@ -102,7 +102,7 @@ def make(spec: Spec, store: Store, *, retry_failed: bool = False, recompute: Col
     checkpoints = store.checkpoints()
     code = compare(spec.study, everything, store, spec.name, rows=there, checkpoints=checkpoints, again=recompute)
     finished = there - code.rows_again
-    failed = (store.failure_keys(spec.name) & set(wanted.values())) - there
+    failed = (store.failure_keys(spec.name) & set(wanted.values())) - finished
     changed = {key for key in published - there if key.split("-")[0] in wanted}
     skipped = finished if retry_failed else finished | failed
     todo = []

@@ -239,7 +239,7 @@ class ToyStudy(Study):
         failures.mkdir(exist_ok=True)
         if ray.get_runtime_context().get_node_id() == bad_node:
             (failures / uuid.uuid4().hex).touch()
-            raise ModuleNotFoundError("No module named 'toys'")
+            raise FileNotFoundError("found no toys here")
         if wait:
             self._wait_for(3, failures)
 

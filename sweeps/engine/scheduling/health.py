@@ -5,40 +5,62 @@ from __future__ import annotations
 from collections import Counter
 
 FAILURES = 3
-"""Stages and rows that have failed on a node, and none gone well, before it is left out."""
+"""Stages and rows that have failed on a node, and none gone well, before it is left out; or trials that died there
+before they began, and none has begun."""
 
 
 class Health:
-    """What became of stages and rows, node by node."""
+    """What became of trials, stages and rows, node by node."""
 
     def __init__(self) -> None:
         """Know of no node."""
         self._failed: Counter[str] = Counter()
+        self._stillborn: Counter[str] = Counter()
         self._went_well: set[str] = set()
+        self._begun: set[str] = set()
         self._hosts: dict[str, str] = {}
 
     def tell(self, node: str, host: str, *, failed: bool) -> None:
-        """Count a stage or row that ended by itself on a node, known to people by its host."""
+        """Count a stage or row that ended by itself on a node, known to people by its host; or a trial that died."""
         self._hosts[node] = host
         if failed:
             self._failed[node] += 1
         else:
             self._went_well.add(node)
 
+    def tell_begun(self, node: str) -> None:
+        """Note that a trial has begun on a node."""
+        self._begun.add(node)
+
+    def tell_stillborn(self, node: str, host: str) -> None:
+        """Count a trial whose process died on a node before it began."""
+        self._hosts[node] = host
+        self._stillborn[node] += 1
+
+    @property
+    def anything_went_well(self) -> bool:
+        """A stage or row, anywhere."""
+        return bool(self._went_well)
+
     def left_out(self) -> tuple[str, ...]:
         """Return the nodes where no trial is to start; none while nothing goes well anywhere: no node's fault."""
-        if not self._went_well:
-            return ()
-        return tuple(
-            sorted(
-                node for node, failures in self._failed.items() if failures >= FAILURES and node not in self._went_well
-            )
-        )
+        return tuple(sorted({*_only(self._failed, but=self._went_well), *_only(self._stillborn, but=self._begun)}))
 
     def remarks(self) -> list[str]:
         """Return a sentence per node that is left out."""
+        failing = _only(self._failed, but=self._went_well)
         return [
-            f"node {self._hosts[node]} is left out: the first {self._failed[node]} stages and rows there all failed, "
-            "and others go well elsewhere"
+            f"node {self._hosts[node]} is left out: "
+            + (
+                f"the first {self._failed[node]} stages and rows there all failed, and others go well elsewhere"
+                if node in failing
+                else f"the processes of the first {self._stillborn[node]} trials died there before they began, and "
+                "others began elsewhere"
+            )
             for node in self.left_out()
         ]
+
+
+def _only(failures: Counter[str], *, but: set[str]) -> set[str]:
+    """Return the nodes with enough failures and no success, where others had some."""
+    return {node for node, count in failures.items() if count >= FAILURES and node not in but} if but else set()

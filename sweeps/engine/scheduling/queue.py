@@ -61,7 +61,7 @@ class Start(NamedTuple):
 
     `computes` are the shared results that it, and nobody else, is to compute; `failed` those that failed by themselves,
     with what is known of it. `avoid` is a node where something of it failed, and `second` what is now tried for the
-    second time: rows and shared results, by their keys.
+    second time: rows and shared results, by their keys. `claim` is the trial's own among the claims.
     """
 
     trial: Trial
@@ -69,6 +69,7 @@ class Start(NamedTuple):
     failed: Mapping[str, Mapping[str, Any]]
     avoid: str | None
     second: frozenset[str]
+    claim: str
 
 
 class Queue:
@@ -171,6 +172,7 @@ class Queue:
             dict(self._failed),
             self._avoid.get(number),
             frozenset(self._second[number]),
+            self._claim_of[number],
         )
         return self._running[number]
 
@@ -196,7 +198,15 @@ class Queue:
     def again(self, number: int, key: str, node: str) -> None:
         """Note that a row or a shared result of a trial failed on a node: the trial comes back to try it on another."""
         self._second[number].add(key)
+        self.elsewhere(number, node)
+
+    def elsewhere(self, number: int, node: str) -> None:
+        """Note that a node cannot run a trial: it comes back to run on another."""
         self._avoid[number] = node
+        self._returning.add(number)
+
+    def back(self, number: int) -> None:
+        """Note that a trial has ended before its end: it comes back."""
         self._returning.add(number)
 
     def made_progress(self, number: int) -> None:
@@ -220,9 +230,15 @@ class Queue:
             self._note_missing(start.trial)
         return None
 
-    def take_back(self) -> list[Trial]:
-        """Take back trials of whose end nothing was told, once none runs any more; return those to be given up."""
-        ended = [self.ended(number, died=True) for number in [*self._running]]
+    def take_back(self, *, died: bool = True) -> list[Trial]:
+        """Take back trials of whose end nothing was told, once none runs any more; return those to be given up.
+
+        Args:
+            died: count it as a death; else they had not begun.
+        """
+        if not died:
+            self._returning.update(self._running)
+        ended = [self.ended(number, died=died) for number in [*self._running]]
         return [trial for trial in ended if trial is not None]
 
     def _note_missing(self, trial: Trial) -> None:

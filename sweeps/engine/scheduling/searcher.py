@@ -38,6 +38,7 @@ class QueueSearcher(Searcher):
         self._queue, self._config, self._give_up, self._saved = queue, config, give_up, saved
         self._health, self._stop = health or Health(), stop
         self._starts: dict[str, Trial] = {}
+        self._places: dict[str, tuple[str, str]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave nothing to pickle: Tune keeps its searcher for a restore that we do not use."""
@@ -69,6 +70,12 @@ class QueueSearcher(Searcher):
             self._queue.failed(result["stage_failed"], json.loads(result["record"]))
         if "again" in result:
             self._queue.again(number, result["again"], result["node"])
+        if "unfit" in result:
+            self._queue.elsewhere(number, result["node"])
+        if "taken_over" in result:
+            self._queue.back(number)
+        if "at" in result:
+            self._places[trial_id] = result["at"], result["host"]
         if "published" in result or "row" in result:
             self._queue.made_progress(number)
         if result.get("node"):
@@ -76,9 +83,11 @@ class QueueSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Let the queue decide whether the trial comes back."""
-        trial = self._starts[trial_id]
+        trial, place = self._starts[trial_id], self._places.pop(trial_id, None)
         if error and self._saved(trial):
             self._queue.made_progress(trial.number)
+        elif error and place is not None:
+            self._health.tell(*place, failed=True)
         given_up = self._queue.ended(trial.number, died=error)
         if given_up is not None:
             self._give_up(given_up)

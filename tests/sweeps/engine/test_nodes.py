@@ -43,3 +43,15 @@ def test_what_fails_on_one_node_is_tried_on_another_and_a_bad_node_is_left_out(
     assert "tried again on another node" in output
     assert not (toy.storage / "toy" / "failures").exists()
     pd.testing.assert_frame_equal(toy.outcomes(), undisturbed, check_exact=True)
+
+
+def test_trials_that_wait_for_another_node_take_the_one_there_is_when_all_others_go(toy: ToyRun) -> None:
+    """Every stage fails on it, and that is what is recorded in the end, rather than waiting for ever."""
+    with Nodes(2, slots=1) as nodes:
+        _, gone = nodes.computing
+        driver = processes.start(*toy.arguments("seconds=0.3", "raise_in=evaluate_row"), "--address", nodes.address)
+        processes.wait_until(lambda: toy.stages()["evaluate_row"] >= 1, "a row to begin")
+        nodes.remove(gone)
+        output, _ = driver.communicate(timeout=processes.PATIENCE_S)
+    assert driver.returncode == 1, output
+    assert "failed 25" in output

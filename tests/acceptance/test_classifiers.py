@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from sweeps import load_results
+from tests.acceptance.test_resume import snapshot
 from tests.support import processes
-from tests.test_resume import snapshot
 
 pytestmark = pytest.mark.slow
 

@@ -223,6 +223,22 @@ class TestSearcher:
         assert [trial.number for trial in given_up] == [0]
         assert searcher.suggest("last") == Searcher.FINISHED
 
+    def test_a_trial_that_a_node_cannot_run_comes_back_to_run_elsewhere(self) -> None:
+        searcher = QueueSearcher(queue([trial(0)]), {}, print)
+        searcher.suggest("a")
+        searcher.on_trial_result("a", {"unfit": "no module", "node": "bad", "host": "host-b", "went_wrong": True})
+        searcher.on_trial_complete("a")
+        again = searcher.suggest("b")
+        assert isinstance(again, dict)
+        assert (again["avoid"], again["second"]) == ("bad", frozenset()), "nothing of it was tried"
+
+    def test_a_trial_that_may_have_been_taken_over_comes_back(self) -> None:
+        searcher = QueueSearcher(queue([trial(0)]), {}, print)
+        searcher.suggest("a")
+        searcher.on_trial_result("a", {"taken_over": True})
+        searcher.on_trial_complete("a")
+        assert isinstance(searcher.suggest("b"), dict)
+
 
 def simulate(trials: Sequence[Trial], published: set[str], random: Random) -> None:
     """Let two runs work on trials, in a random order of events; some starts end before they have a result."""
