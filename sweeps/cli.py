@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sweeps.commands.analyze import analyze
 from sweeps.commands.failures import failures
-from sweeps.commands.interrupts import Interrupted
+from sweeps.commands.interrupts import RESUMES, Interrupted
 from sweeps.commands.plan import plan
 from sweeps.commands.power import power
 from sweeps.commands.report import report
@@ -43,7 +43,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except Interrupted as interrupted:
-        errors.print("Interrupted. Finished rows are published; the same command resumes.")
+        errors.print(f"Interrupted. {RESUMES}")
         sys.exit(interrupted.status)
     except (KeyboardInterrupt, click.Abort):
         errors.print("Interrupted.")

@@ -22,8 +22,9 @@ SAME_S = 1.0
 LASTS_AT_MOST_S = 15.0
 """How long ending in good order may take: Ray, or a storage, may not answer. Batch systems kill after 30 seconds."""
 
-_AT_ONCE = "Stopped at once."
-_STOPPING = "Stopping; finished rows are published."
+RESUMES = "Finished rows are published; the same command resumes."
+
+_STOPPING = "Stopping."
 _AGAIN = " Press Ctrl-C again to stop at once."
 _SHOW_CURSOR = b"\x1b[?25h"
 
@@ -85,7 +86,7 @@ def _lose_patience(number: int) -> None:
 
 def _end(number: int) -> None:
     """End without a word from Python or Ray, whose other processes end with this one."""
-    _say(_AT_ONCE)
+    _say(f"Stopped at once. {RESUMES}")
     os._exit(128 + number)
 
 

@@ -43,7 +43,8 @@ def show(location: str, console: Console) -> int:
     show_causes((failure for cell, failure in failures.items() if cell in failed), console)
     pace = _pace((published[cell] for cell in done), store, name) if left else None
     if pace is not None:
-        console.print(f"at the pace of the last rows, {60 * pace:.1f} a minute: {in_words(left / pace)} left")
+        told = f"{60 * pace:.1f} a minute" if 60 * pace >= 0.1 else f"{3600 * pace:.1f} an hour"
+        console.print(f"at the pace of the last rows, {told}: {in_words(left / pace)} left")
     return 0 if len(done) == len(cells) else 1
 
 
