@@ -9,6 +9,7 @@ from rich.console import Console
 
 from sweeps.commands.analyze import analyze
 from sweeps.commands.failures import failures
+from sweeps.commands.interrupts import RESUMES, Interrupted
 from sweeps.commands.plan import plan
 from sweeps.commands.power import power
 from sweeps.commands.report import report
@@ -18,16 +19,21 @@ from sweeps.commands.specs import specs
 from sweeps.commands.status import status
 from sweeps.commands.storage import storage
 from sweeps.errors import StoppedError, SweepError
+from sweeps.reporting.terminal import streams
 
 # Piped output has no width of its own; tables should not be folded at 80 columns then.
-console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+console = Console(highlight=False, emoji=False, width=None if sys.stdout and sys.stdout.isatty() else 120)
 errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
+KEPT = ("run", "report")
+"""Commands whose outcome is in the storage, printed or not."""
+
 
 def main() -> None:
     """Run the command line; the console script `sweeps`."""
+    streams.settle()
     try:
         sys.exit(cli(standalone_mode=False, obj=console))
     except SweepError as error:
@@ -36,11 +42,12 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except Interrupted as interrupted:
+        errors.print(f"Interrupted. {RESUMES}")
+        sys.exit(interrupted.status)
     except (KeyboardInterrupt, click.Abort):
-        errors.print("Interrupted. Finished rows are published; the same command resumes.")
+        errors.print("Interrupted.")
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left, as in `sweeps results ... | head`
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -57,6 +64,20 @@ def cli() -> None:
 
     Exit status: 0 all rows present, 1 some failed, 2 the spec, the data or the command is wrong.
     """
+
+
+@cli.result_callback()
+@click.pass_context
+def say_what_was_not_printed(context: click.Context, status: int | None) -> int | None:
+    """Say where output was lost, and that a command which does nothing but print has failed; return its status."""
+    lost = streams.failure()
+    if lost is None:
+        return status
+    said = f"standard output could not be written ({lost.strerror})"
+    if context.invoked_subcommand not in KEPT:
+        raise SweepError(said)
+    errors.print(f"{said}; what was computed is in the storage", markup=False)
+    return status
 
 
 for command in (run, plan, status, failures, results, analyze, power, report, specs, storage):

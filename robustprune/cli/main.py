@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import click
@@ -16,6 +17,10 @@ WRONG, INTERRUPTED = 2, 130
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal cannot show, of a file's name for example, must not end a measurement.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
     try:
         sys.exit(cli(standalone_mode=False))
     except InputError as error:

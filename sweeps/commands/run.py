@@ -6,6 +6,7 @@ import click
 from rich.console import Console
 
 from sweeps import spec
+from sweeps.commands import interrupts
 from sweeps.commands.options import spec_options
 from sweeps.storage import Store
 
@@ -25,7 +26,7 @@ def run(
     address: str | None,
     max_concurrent: int | None,
 ) -> int:
-    """Compute what is missing of SPEC, a YAML file or the name of a bundled spec.
+    """Compute what is missing of SPEC: a YAML file, the name of a bundled spec, or - for standard input.
 
     Rows and checkpoints that are in the storage are never computed again, so running again resumes.
     """
@@ -33,14 +34,15 @@ def run(
     from sweeps.reporting import reports
 
     loaded, store = spec.load(spec_name, changes), Store(storage)
-    after = running.run(
-        loaded,
-        store,
-        console,
-        address=address,
-        retry_failed=retry_failed,
-        recompute=recompute,
-        max_concurrent=max_concurrent,
-    )
-    reports.show(loaded, store, after, console)
+    with interrupts.heeded():
+        after = running.run(
+            loaded,
+            store,
+            console,
+            address=address,
+            retry_failed=retry_failed,
+            recompute=recompute,
+            max_concurrent=max_concurrent,
+        )
+        reports.show(loaded, store, after, console)
     return reports.exit_status(after)

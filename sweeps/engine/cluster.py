@@ -83,6 +83,7 @@ def connected(address: str | None, **private: Any) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in _AUTHENTICATION}
     set_environment(address)
     _be_quiet()
+    heeded = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
             start_private(**private)
@@ -92,7 +93,7 @@ def connected(address: str | None, **private: Any) -> Iterator[None]:
         raise ClusterError(f"--address {address or 'local'}: Ray could not be reached ({error})") from error
     if threading.current_thread() is threading.main_thread():
         # What ends a job of Slurm, Kubernetes or `ray job stop` means the same as Ctrl-C. Ray would print its stack.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.default_int_handler if heeded == signal.SIG_DFL else heeded)
     try:
         yield
     finally:
@@ -116,9 +117,25 @@ def start_private(**options: Any) -> None:
     machines_form_clusters = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **options)
+        with _hang_up_blocked():
+            ray.init(
+                address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **options
+            )
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = machines_form_clusters
+
+
+@contextmanager
+def _hang_up_blocked() -> Iterator[None]:
+    """Let processes that are started here outlive their terminal: the driver hears of it too, and ends them in order.
+
+    Without them it could not: for a minute it would ask for a Ray that is gone.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # processes inherit that
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _be_quiet() -> None:

@@ -16,6 +16,7 @@ from sweeps.engine.saved import Saved
 from sweeps.engine.scheduling.beginnings import Beginnings
 from sweeps.engine.scheduling.health import Health
 from sweeps.engine.scheduling.idle_help import IdleHelp
+from sweeps.engine.scheduling.placement_groups import TrialGroups, removed_when_interrupted
 from sweeps.engine.scheduling.queue import DEATHS, Queue
 from sweeps.engine.scheduling.searcher import QueueSearcher, Search
 from sweeps.engine.scheduling.stopping import Stopping
@@ -121,7 +122,8 @@ def execute(
                 ),
             )
             try:
-                tuner.fit()
+                with removed_when_interrupted():
+                    tuner.fit()
             finally:
                 shelves.close()
                 if idle_help is not None:
@@ -171,7 +173,7 @@ def execute(
         )
 
 
-def _places(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+def _places(config: dict[str, Any]) -> TrialGroups:
     """Return what a trial asks Ray for: its own process, which only orchestrates, and a place where things happen.
 
     It is kept from nodes that are left out, and from one where something of it failed, while there is another.
@@ -181,7 +183,7 @@ def _places(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     options: dict[str, Any] = {}
     if avoided and nodes.others_can_hold(held, avoided):
         options["bundle_label_selector"] = [nodes.all_but(avoided)]
-    return tune.PlacementGroupFactory([{}, held], strategy="STRICT_PACK", **options)
+    return TrialGroups([{}, held], strategy="STRICT_PACK", **options)
 
 
 def _held(resources: Resources) -> dict[str, float]:

@@ -18,10 +18,14 @@ from rich.text import Text
 from sweeps.engine.scheduling.deaths import death_of
 from sweeps.engine.scheduling.health import Health
 from sweeps.engine.scheduling.queue import Queue
+from sweeps.planning.durations import in_words, without_pauses
 from sweeps.planning.plan import Plan
 
 LINE_EVERY_S = 10.0
 """Seconds between plain lines, at least."""
+
+PAUSE_S = 30.0
+"""Seconds without a tick, where there is one a second: this process stood still, and its workers with it."""
 
 MOST_CAUSES = 8
 """Failure causes shown at a time: the view stays within a screen."""
@@ -39,6 +43,8 @@ class Live(Callback):
         self._plan, self._console = plan, console
         self._started = time.monotonic()
         self._last_line = 0.0
+        self._ticked = self._started
+        self._pauses: list[tuple[float, float]] = []
         self._left = Counter(plan.checkpoints_to_train().values()) + Counter({ROW: plan.missing})
         self._seconds: dict[str, list[float]] = {}
         self._told: dict[str, str | None] = {}
@@ -91,6 +97,10 @@ class Live(Callback):
 
     def tick(self) -> None:
         """Show that time passes, also while nothing happens."""
+        now = time.monotonic()
+        if now - self._ticked > PAUSE_S:
+            self._pauses.append((self._ticked, now))
+        self._ticked = now
         self._line()
 
     @property
@@ -165,14 +175,18 @@ class Live(Callback):
         if ROW not in self._seconds:
             return None
         left = {kind: count for kind, count in self._left.items() if count > 0}
-        work = sum(count * mean(self._seconds.get(kind, self._seconds[ROW])) for kind, count in left.items())
+        work = sum(
+            count * mean(without_pauses(self._seconds.get(kind, self._seconds[ROW]))) for kind, count in left.items()
+        )
         return work / max(1, len(self._running))
 
     def _measured(self, kind: str, seconds: float | None) -> None:
         """Count a stage or row off; `seconds` None says that this run did not do the work."""
         self._left[kind] -= 1
         if seconds is not None:
-            self._seconds.setdefault(kind, []).append(seconds)
+            began = time.monotonic() - seconds
+            paused = sum(end - start for start, end in self._pauses if start >= began)
+            self._seconds.setdefault(kind, []).append(seconds - paused)
 
     def _notes(self) -> list[str]:
         """What is neither progress nor failure, but explains them."""
@@ -235,6 +249,8 @@ class Live(Callback):
 
 
 def _duration(seconds: float) -> str:
+    if seconds >= 24 * 3600:
+        return in_words(seconds)
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

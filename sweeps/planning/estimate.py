@@ -8,6 +8,7 @@ from itertools import islice
 from statistics import fmean
 from typing import NamedTuple
 
+from sweeps.planning.durations import without_pauses
 from sweeps.planning.plan import Plan
 from sweeps.planning.work import Work, computed_with, operations
 from sweeps.spec import Spec
@@ -124,7 +125,7 @@ def _stage_seconds(store: Store, keys: Sequence[str]) -> float | None:
     """Return what a stage took on average, by its published results of these keys."""
     metas = (store.checkpoint_meta(key) for key in keys)
     seconds = [meta["seconds"] for meta in metas if meta is not None and "seconds" in meta]
-    return fmean(seconds) if seconds else None
+    return fmean(without_pauses(seconds)) if seconds else None
 
 
 def _row_seconds(store: Store, spec: Spec) -> float | None:
@@ -133,8 +134,8 @@ def _row_seconds(store: Store, spec: Spec) -> float | None:
     if rows is None or not {"started_at", "finished_at"} <= {*rows.column_names}:
         return None
     times = zip(rows["started_at"].to_pylist(), rows["finished_at"].to_pylist(), strict=True)
-    seconds = fmean(
+    seconds = [
         (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
         for started, finished in times
-    )
-    return seconds / spec.engine.resources.workers_per_gpu
+    ]
+    return fmean(without_pauses(seconds)) / spec.engine.resources.workers_per_gpu

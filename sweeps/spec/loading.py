@@ -6,17 +6,17 @@ The top level holds the engine's own fields (`Engine` below), the grid, and the 
 from __future__ import annotations
 
 import difflib
-import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sweeps.errors import SpecError
+from sweeps.spec import plain_yaml
 from sweeps.spec.answers import check_answers
 from sweeps.spec.bundles import broken, bundled_files
 from sweeps.spec.conformance import check_study
@@ -26,6 +26,9 @@ from sweeps.spec.studies import find
 from sweeps.study import Cell, Study
 
 Fields = TypeVar("Fields", bound=BaseModel)
+
+STDIN = "<stdin>"
+"""What a spec from standard input is called in messages."""
 
 
 class Resources(BaseModel):
@@ -84,34 +87,7 @@ class Spec:
     def to_yaml(self) -> str:
         """Return the resolved spec: every default written out."""
         resolved = self.engine.model_dump(mode="json") | self.settings.model_dump(mode="json")
-        text: str = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
-        return text
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as people write it: 1e-4 is a number (YAML 1.2), though YAML 1.1 wants 1.0e-4; no key may repeat."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise _error("a key is not plain text", key)
-            if key.value in seen:
-                raise _error(f"the key {key.value!r} is there twice", key)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _error(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: list(resolvers) for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-)
+        return plain_yaml.write(resolved)
 
 
 def bundled() -> dict[str, Traversable]:
@@ -134,7 +110,7 @@ def load(name_or_path: str, changes: Sequence[str] = ()) -> Spec:
     """Read and validate a spec.
 
     Args:
-        name_or_path: a bundled spec's name, or a YAML file.
+        name_or_path: a bundled spec's name, a YAML file, or `-` for standard input.
         changes: `key.path=value` settings laid over it, the value in YAML.
 
     Raises:
@@ -203,7 +179,11 @@ def _read(name_or_path: str) -> tuple[str, str]:
     if name_or_path in specs:
         return f"spec {name_or_path}", specs[name_or_path].read_text(encoding="utf-8")
     path = Path(name_or_path)
+    source, expected = f"spec {name_or_path!r}", "expected a YAML file"
     try:
+        if name_or_path == "-":
+            source, expected = STDIN, "expected YAML"
+            return source, sys.stdin.buffer.read().decode("utf-8")
         return str(path), path.read_text(encoding="utf-8")
     except FileNotFoundError:
         near = difflib.get_close_matches(name_or_path, specs, n=1)
@@ -213,9 +193,11 @@ def _read(name_or_path: str) -> tuple[str, str]:
             f"expected a YAML file or one of {', '.join(specs)}{hint}{''.join(f'; {each}' for each in broken())}"
         ) from None
     except OSError as error:
-        raise SpecError(f"spec {name_or_path!r}: {error.strerror}, expected a YAML file") from error
+        raise SpecError(f"{source}: {error.strerror}, {expected}") from error
     except UnicodeDecodeError as error:
-        raise SpecError(f"spec {name_or_path!r}: found bytes that are no UTF-8 text, expected a YAML file") from error
+        raise SpecError(f"{source}: found bytes that are no UTF-8 text, {expected}") from error
+    except ValueError as error:  # a name that no file can have
+        raise SpecError(f"{source}: {error}, {expected}") from error
 
 
 def mapping_of(text: str, source: str) -> dict[str, Any]:
@@ -224,7 +206,7 @@ def mapping_of(text: str, source: str) -> dict[str, Any]:
     Raises:
         SpecError: it is none, or holds something else.
     """
-    raw = _yaml(text, source)
+    raw = plain_yaml.read(text, source)
     if not isinstance(raw, dict):
         raise SpecError(f"{source}: found {found(raw)}, expected a mapping of settings")
     return raw
@@ -240,17 +222,7 @@ def _apply(raw: dict[str, Any], change: str) -> None:
         place = place.setdefault(key, {})
         if not isinstance(place, dict):
             raise SpecError(f"--set {change!r}: {key} is {found(place)}, expected a mapping of settings")
-    place[last] = _yaml(value, f"--set {change!r}")
-
-
-def _yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as a date in a month 13
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = " ".join(str(getattr(error, "problem", error)).split())
-        raise SpecError(f"{source}{where}: not valid YAML, {problem.removeprefix('found ')}") from error
+    place[last] = plain_yaml.read(value, f"--set {change!r}")
 
 
 def _study_name(raw: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ import importlib
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
+from pathlib import Path
+from types import ModuleType
 
 from sweeps.errors import SpecError
 from sweeps.spec.bundles import cause_of, source_of
@@ -44,7 +46,7 @@ def find(name: str, *, importing: bool = True) -> type[Study]:
         return _checked(vars(module)[attribute], name)
     if attribute:
         try:
-            found = getattr(importlib.import_module(module_name), attribute)
+            found = getattr(_imported(module_name), attribute)
         except (Exception, SystemExit) as error:  # whatever a file of a user trips over
             raise SpecError(f"study: found {name!r}, which cannot be imported: {cause_of(error)}") from error
         return _checked(found, name)
@@ -93,6 +95,15 @@ def _loaded(point: EntryPoint) -> type[Study]:
     study = _checked(found, point.name)
     _loaded_from[study.__module__, study.__qualname__] = point
     return study
+
+
+def _imported(module_name: str) -> ModuleType:
+    """Import a module, also from the current folder, as `python -m sweeps` does and the console script would not."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        # Last: a file there may be named like a module of Python's. Ray tells its processes of the folder by itself.
+        sys.path.append(here)
+    return importlib.import_module(module_name)
 
 
 def _checked(found: object, name: str) -> type[Study]:

@@ -39,7 +39,7 @@ ARROWS: dict[str, set[str]] = {
     "reporting": {"study", "errors", "storage", "spec", "planning", "statistics", "results"},
     "running": {"errors", "storage", "spec", "planning", "engine"},
     "commands": {"errors", "storage", "spec", "planning", "statistics", "results", "reporting", "running"},
-    "cli": {"errors", "commands"},
+    "cli": {"errors", "commands", "reporting"},
     "__main__": {"cli"},
     "__init__": {"version", "results"},
 }

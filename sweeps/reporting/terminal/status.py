@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from heapq import nlargest
+from itertools import pairwise
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from sweeps.errors import SpecError
+from sweeps.planning.durations import in_words, without_pauses
 from sweeps.planning.keys import cell_digest
 from sweeps.results.failures import failures_of
 from sweeps.results.present import outside
 from sweeps.results.sweep import find_store, find_sweep, open_rows
+from sweeps.storage import Store
 from sweeps.storage.leases import runs_at_work
 
 MOST_CAUSES = 20
@@ -41,9 +45,10 @@ def show(location: str, console: Console) -> int:
     for run in runs_at_work(store.files, name):
         console.print(f"at work: process {run.pid} on {escape(run.host)}")
     show_causes((failure for cell, failure in failures.items() if cell in failed), console)
-    pace = _pace(published[cell] for cell in done)
-    if pace is not None and left:
-        console.print(f"at the pace of the last rows, {60 * pace:.1f} a minute: {left / pace / 60:.0f} minutes left")
+    pace = _pace((published[cell] for cell in done), store, name) if left else None
+    if pace is not None:
+        told = f"{60 * pace:.1f} a minute" if 60 * pace >= 0.1 else f"{3600 * pace:.1f} an hour"
+        console.print(f"at the pace of the last rows, {told}: {in_words(left / pace)} left")
     return 0 if len(done) == len(cells) else 1
 
 
@@ -81,7 +86,19 @@ def show_causes(failures: Iterable[Mapping[str, Any]], console: Console) -> None
         console.print(f"  … and {len(causes) - MOST_CAUSES} more causes; `sweeps failures` lists them all")
 
 
-def _pace(published_at: Iterable[int]) -> float | None:
-    """Return rows per second over the last 20 rows, published at these nanoseconds."""
-    last = nlargest(20, published_at)
-    return 1e9 * (len(last) - 1) / (last[0] - last[-1]) if last and last[0] > last[-1] else None
+def _pace(published_at: Iterable[int], store: Store, name: str) -> float | None:
+    """Return rows per second over the last 20 rows, published at these nanoseconds, pauses apart."""
+    times = [at / 1e9 for at in sorted(nlargest(20, published_at))]
+    between = [after - before for before, after in pairwise(times)]
+    steady = without_pauses(between)
+    rows, seconds = len(steady), sum(steady)
+    if rows < len(between):
+        # What a shared stage took of that time is work, no pause.
+        metas = store.checkpoint_metas(sorted(store.noted_checkpoints(name) or ()))
+        known = [meta for meta in metas if meta is not None and "started_at" in meta]
+        stages = [(datetime.fromisoformat(meta["started_at"]).timestamp(), meta["seconds"]) for meta in known]
+        for before, after in pairwise(times):
+            work = [took for began, took in stages if before <= began <= after]
+            if work and after - before > steady[-1]:
+                rows, seconds = rows + 1, seconds + min(max(work), after - before)
+    return rows / seconds if seconds else None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 
+import pytest
 from click.testing import CliRunner
 
 from robustprune.attacks import ATTACKS
-from robustprune.cli.main import cli
+from robustprune.cli.main import cli, main
 from robustprune.methods import INITIALIZERS
 from robustprune.structures import STRUCTURES
 
@@ -25,3 +28,15 @@ def test_the_table_has_a_line_for_each() -> None:
     runner = CliRunner()
     lines = runner.invoke(cli, ["methods"]).stdout.splitlines()
     assert len(lines) == len(json.loads(runner.invoke(cli, ["methods", "--format", "json"]).stdout))
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_what_a_locale_cannot_show_is_replaced(monkeypatch: pytest.MonkeyPatch, errors: str) -> None:
+    output = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors=errors)
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "argv", ["robustprune", "methods"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    output.seek(0)
+    assert "the L? ball" in output.read()

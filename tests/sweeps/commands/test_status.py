@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,39 @@ def test_the_time_left_follows_the_pace(store: Store, console: Console) -> None:
         os.utime(file, (60 * minute, 60 * minute))
     status.show(store.describe("toy"), console)
     assert "1.0 a minute: 10 minutes left" in text(console)
+
+
+def at_these_minutes(store: Store, minutes: Iterable[float]) -> None:
+    """Publish as many rows, each at its minute."""
+    times = list(minutes)
+    toy_rows.publish(store, LOADED, grid_rows(store)[: len(times)])
+    for minute, file in zip(times, Path(store.describe("toy/results")).iterdir(), strict=True):
+        os.utime(file, (60 * minute, 60 * minute))
+
+
+def test_the_time_left_ignores_a_pause(store: Store, console: Console) -> None:
+    # A laptop sleeps for a night, and is stopped for a weekend later.
+    at_these_minutes(store, [*range(5), *range(600, 605), *range(5000, 5005)])
+    status.show(store.describe("toy"), console)
+    assert "1.0 a minute: 10 minutes left" in text(console)
+
+
+def test_a_stage_that_takes_long_is_no_pause(store: Store, console: Console) -> None:
+    at_these_minutes(store, [*range(5), *range(600, 605), *range(1196, 1201)])
+    began = datetime.fromtimestamp(120 * 60, UTC).isoformat()
+    for number, seconds in enumerate((60, 5 * 3600.0)):
+        meta = {"stage": "pretrain", "seconds": seconds, "started_at": began}
+        store.publish_checkpoint(f"pretrain-{number}", {}, meta)
+    store.note_checkpoints("toy", ["pretrain-0", "pretrain-1"])
+    status.show(store.describe("toy"), console)
+    # 12 rows a minute apart, and one after five hours; the other pause, of ten hours, tells nothing.
+    assert f": {10 * (12 + 300) // 13 // 60} h " in text(console)
+
+
+def test_hours_and_days_are_shown(store: Store, console: Console) -> None:
+    at_these_minutes(store, range(0, 15 * 300, 300))
+    status.show(store.describe("toy"), console)
+    assert "0.2 an hour: 2 d 2 h left" in text(console)
 
 
 def test_status_reads_no_rows(store: Store, console: Console) -> None:

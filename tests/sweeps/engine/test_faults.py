@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -206,13 +206,22 @@ def test_a_driver_killed_while_it_pretrains_resumes_from_the_last_epoch(toy: Toy
     assert 0 <= lost <= toy_study.PRETRAININGS + before // 2, "what was saved was repeated"
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_says_how_to_resume(toy: ToyRun, how: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("how", "send"),
+    [
+        pytest.param(signal.SIGINT, os.killpg, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, os.kill, id="a batch system"),
+        pytest.param(signal.SIGHUP, os.killpg, id="a terminal that goes away"),
+    ],
+)
+def test_an_interrupted_run_says_how_to_resume(
+    toy: ToyRun, how: signal.Signals, send: Callable[[int, int], None]
+) -> None:
     driver = toy.started("seconds=0.3", until=lambda: toy.rows_there() >= 2)
     members = processes.descendants(driver.pid)
-    driver.send_signal(how)
+    send(driver.pid, how)
     output, _ = driver.communicate(timeout=processes.PATIENCE_S)
-    assert driver.returncode == 130, output
+    assert driver.returncode == 128 + how, output
     assert "the same command resumes" in output
     assert "Traceback" not in output
     assert toy.claims() == []

@@ -182,6 +182,23 @@ def test_the_time_left_is_the_work_left_at_what_each_kind_took(planned: Plan, pi
     assert sweep.view.seconds_left() == pytest.approx((pretrain + score + rows) / 2)
 
 
+def test_a_row_measured_across_a_pause_counts_without_it(planned: Plan, piped: Console, clock: SimpleNamespace) -> None:
+    sweep = Sweep(Live(planned, piped), planned)
+    sweep.begin(1)
+    sweep.view.tick()
+    clock.seconds += 10
+    sweep.view.tick()
+    clock.seconds += 40_000  # Ctrl-Z, and `fg` the next morning
+    sweep.view.tick()
+    clock.seconds += 10
+    sweep.row(1, seconds=40_020.0)
+    assert sweep.view.seconds_left() == 20 * sum(sweep.view._left.values())
+    sweep.row(1, seconds=5.0)  # it began afterwards
+    # The machine of another worker slept, which nobody here could tell.
+    sweep.row(1, seconds=40_000.0)
+    assert sweep.view.seconds_left() == pytest.approx(12.5 * sum(sweep.view._left.values()))
+
+
 def test_nothing_is_left_at_the_end_and_never_less_than_nothing(planned: Plan, piped: Console) -> None:
     sweep = Sweep(Live(planned, piped), planned)
     # The base once more than planned, as where a stored one turns out to be damaged.
@@ -195,7 +212,8 @@ def test_nothing_is_left_at_the_end_and_never_less_than_nothing(planned: Plan, p
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.4, "0:00"), (59.6, "1:00"), (61, "1:01"), (3599.6, "1:00:00"), (36_061, "10:01:01")]
+    ("seconds", "shown"),
+    [(0.4, "0:00"), (59.6, "1:00"), (61, "1:01"), (3599.6, "1:00:00"), (36_061, "10:01:01"), (183_600, "2 d 3 h")],
 )
 def test_durations(seconds: float, shown: str) -> None:
     assert live._duration(seconds) == shown

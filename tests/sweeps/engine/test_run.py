@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +86,45 @@ def test_nothing_is_left_running(toy: ToyRun) -> None:
     members = processes.descendants(driver.pid)
     driver.communicate(timeout=processes.PATIENCE_S)
     processes.wait_until(lambda: not any(map(processes.alive, members)), "Ray to end with its driver")
+
+
+def test_the_console_script_runs_a_study_of_the_current_folder_and_a_spec_from_standard_input(tmp_path: Path) -> None:
+    script = tmp_path / "bin" / "sweeps"
+    script.parent.mkdir()
+    script.write_text("import sys\nfrom sweeps.cli import main\nsys.exit(main())\n")
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "my_module.py").write_text("from tests.support.toy_study import ToyStudy\nclass Mine(ToyStudy): pass\n")
+    text = toy_study.SPEC.replace("tests.toy_study:ToyStudy", "my_module:Mine").replace("seed: [0, 1]", "seed: [0]")
+    ran = subprocess.run(
+        [sys.executable, str(script), "run", "-", "--set=grid.shape=[flat]", "--set=grid.method=[quick]"],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(processes.ROOT)},
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=processes.PATIENCE_S,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert len(load_results(str(here / "runs" / "toy"))) == 1 + 3
+
+
+def test_an_interrupt_leaves_nothing_running_on_a_ray_that_stays(toy_here: ToyRun) -> None:
+    def interrupt() -> None:
+        processes.wait_until(lambda: toy_here.stages()["base"] == 1, "the run to begin")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    # As a notebook does, this keeps the traceback, and so all that Tune has made.
+    with pytest.raises(KeyboardInterrupt) as caught:
+        toy_here.run_here("seconds=60")
+    workers = [int(entry.name) for entry in toy_here.diary.with_name("diary running").iterdir()]
+    assert workers
+    processes.wait_until(lambda: not any(map(processes.alive, workers)), "the trials to end")
+    assert caught.traceback
+    assert ray.is_initialized()
+    assert toy_here.claims() == []
 
 
 def test_a_sweep_on_s3_is_killed_and_finished_like_any_other(

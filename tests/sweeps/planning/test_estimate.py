@@ -114,3 +114,13 @@ def test_few_rows_are_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> Non
     time(store, toy_rows.load("grid.seed=[50]"))
     # For the time, and for the code that they were made by.
     assert len(read) <= 2 * 10 * SAMPLE
+
+
+def test_a_stage_and_rows_that_had_a_pause_in_them_do_not_count(store: Store) -> None:
+    to_train = plan.make(LOADED, store).checkpoints_to_train()
+    for number, key in enumerate(sorted(to_train)):
+        toy_rows.publish_checkpoints(store, [key], 1.0 if number else 70_000.0)
+    rows = toy_rows.all_rows(plan.make(LOADED, store))
+    toy_rows.publish(store, LOADED, rows[:6])
+    toy_rows.publish(store, LOADED, rows[6:7], finished_at="2026-01-05T00:00:00+00:00")
+    assert hours(time(store), HERE) == pytest.approx(18 * 2 / 3600)
