@@ -57,7 +57,8 @@ class Nodes:
     @property
     def gcs(self) -> int:
         """The process that knows who belongs to the cluster."""
-        (info,) = self._cluster.head_node.all_processes["gcs_server"]
+        head: Node = self._cluster.head_node  # type: ignore[assignment]  # Ray's annotation is that of its beginning
+        (info,) = head.all_processes["gcs_server"]
         return int(info.process.pid)
 
     @property

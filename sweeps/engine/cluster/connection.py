@@ -62,7 +62,7 @@ def connected(address: str | None, *, num_cpus: int | None = None, num_gpus: int
     if ray.is_initialized():
         _check_ours(None if private else address, asked)
         _silence()
-        with _quiet(), watched("that this process was connected to", may_exit=False):
+        with _quiet(), watched("that this process was connected to", leave=None):
             yield
         return
     if asked and not private:
@@ -74,11 +74,8 @@ def connected(address: str | None, *, num_cpus: int | None = None, num_gpus: int
         if threading.current_thread() is threading.main_thread():
             # What ends a job of Slurm, Kubernetes or `ray job stop` means the same as Ctrl-C. Ray prints its stack.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with _quiet(), watched("of this run" if private else f"at {address}"):
-            try:
-                yield
-            finally:
-                ray.shutdown()
+        with _quiet(), watched("of this run" if private else f"at {address}", leave=ray.shutdown):
+            yield
 
 
 def remarks(address: str | None) -> list[str]:
@@ -144,6 +141,7 @@ def check_gpus(asked: int) -> None:
         ClusterError: there are fewer.
     """
     manager = get_accelerator_manager_for_resource("GPU")
+    assert manager is not None, "Ray has one for this resource on every machine"
     visible = manager.get_current_process_visible_accelerator_ids()
     found = manager.get_current_node_num_accelerators() if visible is None else len(visible)
     if asked > found:

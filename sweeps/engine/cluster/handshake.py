@@ -7,7 +7,7 @@ import socket
 import time
 
 from ray._private.services import canonicalize_bootstrap_address
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.exceptions import AuthenticationError, RpcError
 
 from sweeps.errors import ClusterError
@@ -61,25 +61,10 @@ def check(address: str) -> None:
         ClusterError: it does not, or the address is none.
     """
     _refuse_client(address)
-    try:
-        # `auto` is what RAY_ADDRESS says, or the Ray that was started on this machine last.
-        found = canonicalize_bootstrap_address(address)
-        # Ray turns `localhost` into what others reach this machine by.
-        host, _, port = str(found if address == "auto" else address).rpartition(":")
-        if found is not None and (number := int(port)) not in range(1, 65536):
-            raise ValueError(port)
-    except (OSError, ValueError):
-        raise ClusterError(
-            f"--address {address}: found no HOST:PORT, expected one such as head:6379, or auto"
-        ) from None
-    if found is None:
-        raise ClusterError(
-            f"--address {address}: found no Ray that runs on this machine, expected one, or HOST:6379, here or in "
-            "RAY_ADDRESS"
-        )
+    found, host, port = _resolved(address)
     named = address if found == address else f"{address} ({found})"
     try:
-        greet(host.strip("[]"), number, CONNECT_TIMEOUT_S)
+        greet(host, port, CONNECT_TIMEOUT_S)
     except (OSError, UnicodeError) as error:
         raise ClusterError(f"--address {named}: found {error}, expected a Ray cluster to listen there") from error
     except NotRayError as error:
@@ -98,6 +83,31 @@ def check(address: str) -> None:
             f"--address {named}: found a server that is no head of Ray ({error}), expected one: its port is 6379 by "
             "default"
         ) from error
+
+
+def _resolved(address: str) -> tuple[str, str, int]:
+    """Return the address as Ray calls it, and the host and the port to greet."""
+    try:
+        # `auto` is what RAY_ADDRESS says, or the Ray that was started on this machine last.
+        found = canonicalize_bootstrap_address(address)
+        if found is None:
+            raise ConnectionError
+        # Ray turns `localhost` into what others reach this machine by.
+        host, _, port = (found if address == "auto" else address).rpartition(":")
+        if int(port) not in range(1, 65536):
+            raise ValueError
+    except ConnectionError:
+        raise ClusterError(
+            f"--address {address}: found no Ray that runs on this machine, expected one, or HOST:6379, here or in "
+            "RAY_ADDRESS"
+        ) from None
+    except OSError as error:
+        raise ClusterError(f"--address {address}: found {error}, expected HOST:6379, here or in RAY_ADDRESS") from error
+    except ValueError:
+        raise ClusterError(
+            f"--address {address}: found no HOST:PORT, expected one such as head:6379, or auto"
+        ) from None
+    return found, host.strip("[]"), int(port)
 
 
 def _token() -> str:

@@ -21,7 +21,9 @@ from sweeps.errors import ClusterError
 LONGEST_SOCKET = 107
 """Bytes in the path of a socket, by the kernel."""
 
-_IN_FOLDER = len("/ray-12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+NAME = len("/ray-12345678")
+IN_FOLDER = len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+"""What the paths of Ray's sockets have after that of the folder."""
 
 FILES = 1024
 """Open files that each process of Ray may need."""
@@ -53,7 +55,7 @@ def folders() -> Iterator[dict[str, Any]]:
             wanted = named or tempfile.gettempdir()
         except OSError as error:
             raise ClusterError(f"TMPDIR: found {error}, expected a folder that can be written") from error
-        room = LONGEST_SOCKET - _IN_FOLDER
+        room = LONGEST_SOCKET - NAME - IN_FOLDER
         short = [
             base for base in ([wanted] if named else [wanted, "/tmp", "/var/tmp"]) if len(os.fsencode(base)) <= room
         ]
@@ -149,14 +151,14 @@ def _threads_of(user: int) -> int:
 def _shared_memory() -> int | None:
     """Return the bytes free in memory that processes share; None where this machine has none to look at."""
     try:
-        return get_shared_memory_bytes()
+        return int(get_shared_memory_bytes())
     except (AssertionError, OSError):
         return None
 
 
 def _object_store_bytes() -> int:
     """Return how large a store Ray would make by itself."""
-    return resolve_object_store_memory(estimate_available_memory())
+    return int(resolve_object_store_memory(estimate_available_memory()))
 
 
 def _gb(size: float) -> str:

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import ray
@@ -26,26 +26,26 @@ RECONNECT_S = 60.0
 PATIENCE, LEAVING = 0.75, 0.15
 """Of that, how long this run waits for it, and then how long it may take to leave, so that it ends before."""
 
+SHOW_CURSOR = "\x1b[?25h"
+
 _RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"
 _VITAL = (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET)
 
 
 @contextmanager
-def watched(which: str, *, may_exit: bool = True) -> Iterator[None]:
-    """Interrupt what is done in this context, a run and then the leaving of its Ray, once that has died.
+def watched(which: str, *, leave: Callable[[], None] | None) -> Iterator[None]:
+    """Interrupt what is done in this context once Ray has died, and end the process if that is no help.
 
     Args:
         which: words that tell the user which Ray it is.
-        may_exit: end this process where an interrupt does not end the run; not if it is the caller's own.
+        leave: that Ray, at the end; None for a Ray that stays, where the process stays as well.
 
     Raises:
         StoppedError: Ray has died.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python lets nobody interrupt another thread
-        return
-    watch = _Watch(which, may_exit)
-    watch.start()
+    watch = _Watch(which, may_exit=leave is not None)
+    if threading.current_thread() is threading.main_thread():
+        watch.start()  # Python lets nobody interrupt another thread
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
@@ -56,13 +56,18 @@ def watched(which: str, *, may_exit: bool = True) -> Iterator[None]:
                 raise StoppedError(lost) from error
         raise
     finally:
+        if not watch.lost and watch.is_alive():
+            watch.over.set()
+            watch.join(2 * ANSWER_WITHIN_S)  # it may be asking Ray
+        if leave is not None:
+            leave()
         watch.over.set()
 
 
 class _Watch(threading.Thread):
     """Looks at Ray from a thread of its own, until `over` is set."""
 
-    def __init__(self, which: str, may_exit: bool) -> None:
+    def __init__(self, which: str, *, may_exit: bool) -> None:
         super().__init__(name="watch of Ray", daemon=True)
         self.lost = ""
         self.over = threading.Event()
@@ -87,12 +92,12 @@ class _Watch(threading.Thread):
                 silent_since = now if silent_since is None else silent_since
                 if now - silent_since >= self._patience:
                     self.lost = self._say(f"its head has not answered for {self._patience:g} s ({error})")
+        if self.over.is_set():
+            return
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         if not self.over.wait(self._leaving) and self._may_exit:
-            import faulthandler
-
-            faulthandler.dump_traceback(open("/tmp/doorx/hang.txt", "w"))
-            print(f"Error: {self.lost}", file=sys.stderr, flush=True)
+            # The live view, which has hidden the cursor of a terminal, is not left as it should be.
+            print(f"{SHOW_CURSOR * sys.stderr.isatty()}Error: {self.lost}", file=sys.stderr, flush=True)
             node = worker._global_node
             if node is not None and node.is_head():
                 node.kill_all_processes(check_alive=False, allow_graceful=False)
@@ -118,7 +123,7 @@ class _Watch(threading.Thread):
             if ended:
                 return self._say(f"its process {ended[0]} has ended")
         greet(self._host, self._port, ANSWER_WITHIN_S)
-        if ray.is_initialized() and not any(each["Alive"] for each in ray.nodes() if each["NodeID"] == self._node):
+        if not any(each["Alive"] for each in ray.nodes() if each["NodeID"] == self._node):
             return self._say("its node that this run is connected to has died")
         return ""
 

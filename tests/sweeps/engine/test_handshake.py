@@ -93,6 +93,21 @@ def test_an_address_without_a_port(sweeps: Sweeps, address: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (ConnectionError("Could not find any."), "found no Ray that runs on this machine, expected one, or HOST:6379"),
+        (PermissionError(13, "Permission denied", "/tmp/ray"), "found [Errno 13] Permission denied: '/tmp/ray'"),
+    ],
+)
+def test_no_address_is_found(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch, error: Exception, found: str) -> None:
+    def find(address: str) -> str:
+        raise error
+
+    monkeypatch.setattr(handshake, "canonicalize_bootstrap_address", find)
+    refused(sweeps, "auto", found)
+
+
+@pytest.mark.parametrize(
     ("error", "environment", "found"),
     [
         (AuthenticationError("wrong"), "1" * 64, "the cluster refuses the token of RAY_AUTH_TOKEN"),

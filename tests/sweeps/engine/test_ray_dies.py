@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pandas as pd
 import pytest
 import ray
+from ray._private import worker
 
 from benchmarks.nodes import Nodes
 from sweeps.engine.cluster import watch
@@ -30,8 +31,8 @@ class Context:
 def greeted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Iterator[bool]], None]:
     """Return a function by which a head of Ray answers or not, whenever it is greeted."""
     monkeypatch.setattr(ray, "get_runtime_context", Context)
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(watch.worker, "_global_node", None)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"NodeID": "ab12", "Alive": True}])
+    monkeypatch.setattr(worker, "_global_node", None)
     monkeypatch.setattr(watch, "LOOK_EVERY_S", 0.01)
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "0.4")
 
@@ -56,23 +57,35 @@ def test_a_head_that_is_silent_for_long_ends_the_run(greeted: Callable[[Iterator
     greeted(answers(True, True, then=False))
     began = time.monotonic()
     with pytest.raises(StoppedError, match="^the Ray at head has died: its head has not answered for 0.3 s"):  # noqa: SIM117
-        with watch.watched("at head", may_exit=False):
+        with watch.watched("at head", leave=None):
             threading.Event().wait(30)
     assert 0.3 <= time.monotonic() - began < 10
 
 
 def test_a_head_may_come_back(greeted: Callable[[Iterator[bool]], None]) -> None:
     greeted(answers(True, False, False, then=True))
-    with watch.watched("at head", may_exit=False):
+    with watch.watched("at head", leave=None):
         time.sleep(0.5)
+
+
+def test_the_node_that_the_run_is_connected_to_has_died(
+    greeted: Callable[[Iterator[bool]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    greeted(answers(then=True))
+    monkeypatch.setattr(ray, "nodes", lambda: [{"NodeID": "ab12", "Alive": False}, {"NodeID": "cd34", "Alive": True}])
+    left: list[str] = []
+    with pytest.raises(StoppedError, match="its node that this run is connected to has died"):  # noqa: SIM117
+        with watch.watched("at head", leave=lambda: left.append("Ray")):
+            threading.Event().wait(30)
+    assert left == ["Ray"]
 
 
 def test_what_ray_raises_when_it_dies_is_not_what_is_told(greeted: Callable[[Iterator[bool]], None]) -> None:
     greeted(answers(then=False))
-    with pytest.raises(StoppedError, match="its head does not answer"), watch.watched("at head", may_exit=False):
+    with pytest.raises(StoppedError, match="its head does not answer"), watch.watched("at head", leave=None):
         raise ConnectionError("of Ray")
     greeted(answers(then=True))
-    with pytest.raises(ConnectionError, match="of ours"), watch.watched("at head", may_exit=False):
+    with pytest.raises(ConnectionError, match="of ours"), watch.watched("at head", leave=None):
         raise ConnectionError("of ours")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.engine.cluster import surroundings
+from sweeps.engine.cluster import allotted, surroundings
 from sweeps.errors import ClusterError
 
 
@@ -82,7 +82,7 @@ def test_a_limit_of_processes(monkeypatch: pytest.MonkeyPatch, limit: int, most:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (most, most) if which == limit else (unlimited, unlimited))
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr(surroundings, "_threads_of", lambda user: 40)
-    monkeypatch.setattr(surroundings.allotted, "groups", lambda controller: [])
+    monkeypatch.setattr(allotted, "groups", lambda controller: [])
     with pytest.raises(ClusterError, match=found):
         surroundings.check_limits(2)
 
@@ -90,7 +90,7 @@ def test_a_limit_of_processes(monkeypatch: pytest.MonkeyPatch, limit: int, most:
 def test_a_limit_of_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "pids.max").write_text("100\n")
     (tmp_path / "pids.current").write_text("90\n")
-    monkeypatch.setattr(surroundings.allotted, "groups", lambda controller: [tmp_path])
+    monkeypatch.setattr(allotted, "groups", lambda controller: [tmp_path])
     with pytest.raises(ClusterError, match=r"pids.max: found room for 10 more processes and threads"):
         surroundings.check_limits(1)
     (tmp_path / "pids.max").write_text("max\n")
