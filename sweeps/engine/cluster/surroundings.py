@@ -52,7 +52,7 @@ def folders() -> Iterator[dict[str, Any]]:
 
         named = os.environ.get("RAY_TMPDIR")
         try:
-            wanted = named or tempfile.gettempdir()
+            wanted = str(Path(named or tempfile.gettempdir()).absolute())
         except OSError as error:
             raise ClusterError(f"TMPDIR: found {error}, expected a folder that can be written") from error
         room = LONGEST_SOCKET - NAME - IN_FOLDER
