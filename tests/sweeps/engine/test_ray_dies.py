@@ -90,16 +90,13 @@ def test_what_ray_raises_when_it_dies_is_not_what_is_told(greeted: Callable[[Ite
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("process", ["raylet", "gcs_server"])
-def test_a_process_of_a_private_ray_is_killed(toy: ToyRun, process: str, undisturbed: pd.DataFrame) -> None:
+def test_the_node_of_a_private_ray_is_killed(toy: ToyRun, undisturbed: pd.DataFrame) -> None:
     driver = toy.started("seconds=0.3", until=lambda: toy.rows_there() >= 1)
-    (victim,) = [
-        pid for pid in processes.descendants(driver.pid) if processes.command(pid).split()[0].endswith(process)
-    ]
-    os.kill(victim, signal.SIGKILL)
-    check_ended(
-        toy, driver.communicate(timeout=60)[0], driver.returncode, f"of this run has died: its process {process}"
-    )
+    below = processes.descendants(driver.pid)
+    (raylet,) = [pid for pid in below if processes.command(pid).partition(" ")[0].endswith("/raylet")]
+    os.kill(raylet, signal.SIGKILL)
+    said = driver.communicate(timeout=60)[0]
+    check_ended(said, driver.returncode, "of this run has died: its process raylet has ended")
     resume(toy, undisturbed)
 
 
@@ -113,11 +110,11 @@ def test_the_head_of_a_cluster_is_killed(
         processes.wait_until(lambda: toy.rows_there() >= 1 or driver.poll() is not None, "the first row")
         os.kill(nodes.gcs, signal.SIGKILL)
         said = driver.communicate(timeout=60)[0]
-        check_ended(toy, said, driver.returncode, f"at {nodes.address} has died: its head ")
+        check_ended(said, driver.returncode, f"at {nodes.address} has died: its head ")
     resume(toy, undisturbed)
 
 
-def check_ended(toy: ToyRun, said: str, status: int, why: str) -> None:
+def check_ended(said: str, status: int, why: str) -> None:
     last = said.splitlines()[-1]
     assert status == 1, said
     assert last.startswith(f"Error: the Ray {why}"), said
