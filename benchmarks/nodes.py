@@ -55,6 +55,13 @@ class Nodes:
         return str(self._cluster.address)
 
     @property
+    def gcs(self) -> int:
+        """The process that knows who belongs to the cluster."""
+        head: Node = self._cluster.head_node  # type: ignore[assignment]  # Ray's annotation is that of its beginning
+        (info,) = head.all_processes["gcs_server"]
+        return int(info.process.pid)
+
+    @property
     def computing(self) -> list[Node]:
         """The nodes that compute, in a stable order."""
         return sorted(self._cluster.worker_nodes, key=lambda node: str(node.unique_id))

@@ -43,6 +43,8 @@ def run(
     console: Console,
     *,
     address: str | None = None,
+    cpus: int | None = None,
+    gpus: int | None = None,
     retry_failed: bool = False,
     recompute: Collection[str] = (),
     max_concurrent: int | None = None,
@@ -50,7 +52,9 @@ def run(
     """Compute what is missing of a sweep and return what is there afterwards.
 
     Args:
-        address: of a Ray cluster to join; a private Ray on this machine by default.
+        address: of a Ray cluster to join; by default the Ray that this process is connected to, or else a private one.
+        cpus: of this machine for a private Ray; by default those that this process may use.
+        gpus: of this machine for a private Ray; by default those that this process sees.
         retry_failed: also compute rows that failed before.
         recompute: labels of code, of which results of other code than today's are computed again.
         max_concurrent: upper limit of trials at a time.
@@ -68,16 +72,23 @@ def run(
     if not plan.todo:
         return plan
     # Ray takes seconds to import; what only reads the storage does without.
-    from sweeps.engine import cluster, driver
+    from sweeps.engine import cluster
+
+    cluster.settle_home()
+    from sweeps.engine import driver
     from sweeps.engine.job import job_of
     from sweeps.engine.live import Live
 
+    if gpus is not None:
+        cluster.check_gpus(gpus)
     console.print(
         f"{spec.name}: {len(plan.finished)} of {plan.rows} rows are finished; "
         f"computing {plan.missing} in {len(plan.todo)} trials"
     )
+    for remark in cluster.remarks(address):
+        console.print(remark, markup=False, soft_wrap=True)
     leases, live = Leases(store.files, spec.name), Live(plan, console)
-    with leases, cluster.connected(address), live, notices.listen(live.say):
+    with leases, cluster.connected(address, num_cpus=cpus, num_gpus=gpus), live, notices.listen(live.say):
         again = [str(row.key) for trial in plan.todo for row in trial.rows if str(row.key) in plan.failed]
         store.forget_failures(spec.name, again)
         driver.execute(

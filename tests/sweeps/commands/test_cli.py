@@ -114,7 +114,13 @@ def test_rows_that_do_not_exist(sweeps: Sweeps) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("bogus",), ("plan",), ("run", "demo", "--max-concurrent", "0"), ("results", "x", "--format", "xml")],
+    [
+        ("bogus",),
+        ("plan",),
+        ("run", "demo", "--max-concurrent", "0"),
+        ("run", "demo", "--cpus", "0"),
+        ("results", "x", "--format", "xml"),
+    ],
 )
 def test_a_wrong_command(arguments: tuple[str, ...], sweeps: Sweeps) -> None:
     ran = sweeps(*arguments)

@@ -19,6 +19,7 @@ import ray
 from ray._private import worker
 
 from sweeps.engine import cluster
+from sweeps.engine.cluster import capacity
 from sweeps.errors import ClusterError
 from tests.support import processes
 from tests.support.command_line import Sweeps, assert_refused
@@ -62,13 +63,13 @@ def test_the_largest_node_is_the_one_that_comes_closest() -> None:
 
 @pytest.mark.usefixtures("nodes")
 def test_what_fits_no_node_is_refused_or_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "can_grow", lambda: False)
+    monkeypatch.setattr(capacity, "can_grow", lambda: False)
     assert cluster.check_fits({"CPU": 6.0}) == ""
     with pytest.raises(
         ClusterError, match="a trial holds 7 CPU, expected what one node has at most: the largest has 6"
     ):
         cluster.check_fits({"CPU": 7.0})
-    monkeypatch.setattr(cluster, "can_grow", lambda: True)
+    monkeypatch.setattr(capacity, "can_grow", lambda: True)
     said = cluster.check_fits({"CPU": 4.0, "GPU": 1.0, "accelerator_type:H100": 0.001})
     assert said == (
         "a trial holds 4 CPU, 1 GPU, H100, more than any node has now, the largest 4 CPU, 2 GPU: waiting for the "
@@ -98,16 +99,16 @@ def test_a_cluster_can_grow_whose_nodes_have_types(
     monkeypatch: pytest.MonkeyPatch, told: dict[str, Any] | None, grows: bool
 ) -> None:
     monkeypatch.setattr(worker, "_global_node", Joined())
-    monkeypatch.setattr(cluster, "is_autoscaler_v2", lambda **_: False)
-    monkeypatch.setattr(cluster, "GROWTH_TOLD_S", 0.0)
-    monkeypatch.setattr(cluster, "_internal_kv_get", lambda _: None if told is None else json.dumps(told).encode())
+    monkeypatch.setattr(capacity, "is_autoscaler_v2", lambda **_: False)
+    monkeypatch.setattr(capacity, "GROWTH_TOLD_S", 0.0)
+    monkeypatch.setattr(capacity, "_internal_kv_get", lambda _: None if told is None else json.dumps(told).encode())
     monkeypatch.delenv("TUNE_MAX_PENDING_TRIALS_PG", raising=False)
-    assert cluster.can_grow() == grows
+    assert capacity.can_grow() == grows
     cluster.let_pend(300)
-    assert os.environ["TUNE_MAX_PENDING_TRIALS_PG"] == ("300" if grows else str(cluster.PENDING_TRIALS))
+    assert os.environ["TUNE_MAX_PENDING_TRIALS_PG"] == ("300" if grows else str(capacity.PENDING_TRIALS))
     # A later run in the same process may have less to do; what a user has set stays.
     cluster.let_pend(7)
-    assert os.environ["TUNE_MAX_PENDING_TRIALS_PG"] == ("7" if grows else str(cluster.PENDING_TRIALS))
+    assert os.environ["TUNE_MAX_PENDING_TRIALS_PG"] == ("7" if grows else str(capacity.PENDING_TRIALS))
     monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "55")
     cluster.let_pend(300)
     assert os.environ["TUNE_MAX_PENDING_TRIALS_PG"] == "55"
@@ -171,8 +172,10 @@ GROWING: dict[str, Any] = {
 ASK = """
 import sys
 from sweeps.engine import cluster
+from sweeps.engine.cluster import capacity
+from sweeps.engine.cluster import capacity
 with cluster.connected(sys.argv[1]):
-    print(cluster.can_grow(), cluster.slots({"CPU": 1}), cluster.largest_node())
+    print(capacity.can_grow(), cluster.slots({"CPU": 1}), cluster.largest_node())
 """
 
 
