@@ -28,6 +28,9 @@ PATIENCE, LEAVING = 0.75, 0.15
 
 SHOW_CURSOR = "\x1b[?25h"
 
+INTERRUPT = signal.SIGUSR2
+"""How the main thread is told: not as Ctrl-C, which a user would be told of."""
+
 _RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"
 _VITAL = (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET)
 
@@ -44,8 +47,10 @@ def watched(which: str, *, leave: Callable[[], None] | None) -> Iterator[None]:
         StoppedError: Ray has died.
     """
     watch = _Watch(which, may_exit=leave is not None)
-    if threading.current_thread() is threading.main_thread():
-        watch.start()  # Python lets nobody interrupt another thread
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main:  # Python lets nobody interrupt another thread
+        before = signal.signal(INTERRUPT, signal.default_int_handler)
+        watch.start()
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
@@ -62,6 +67,8 @@ def watched(which: str, *, leave: Callable[[], None] | None) -> Iterator[None]:
         if leave is not None:
             leave()
         watch.over.set()
+        if is_main:
+            signal.signal(INTERRUPT, before)
 
 
 class _Watch(threading.Thread):
@@ -94,7 +101,7 @@ class _Watch(threading.Thread):
                     self.lost = self._say(f"its head has not answered for {self._patience:g} s ({error})")
         if self.over.is_set():
             return
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, INTERRUPT)
         if not self.over.wait(self._leaving) and self._may_exit:
             # The live view, which has hidden the cursor of a terminal, is not left as it should be.
             print(f"{SHOW_CURSOR * sys.stderr.isatty()}Error: {self.lost}", file=sys.stderr, flush=True)
