@@ -19,7 +19,7 @@ class Head:
     """One scale of a detector.
 
     `anchors` (A, 2) are widths and heights in pixels of the network input, on the detector's device; `stride`
-    is the side of a grid cell in those pixels.
+    is the side of a grid cell in those pixels. `softmax`: a box is of one class alone, not of each by itself.
     """
 
     anchors: Tensor
@@ -27,6 +27,7 @@ class Head:
     classes: int
     scale_x_y: float
     ignore_thresh: float
+    softmax: bool = False
 
 
 def decode_head(output: Tensor, head: Head, image_size: int | tuple[int, int]) -> Tensor:
@@ -34,7 +35,7 @@ def decode_head(output: Tensor, head: Head, image_size: int | tuple[int, int]) -
 
     With s = `scale_x_y`: centre = (sigmoid(t) * s - (s - 1) / 2 + cell) / grid * image,
     size = anchor * exp(t), and sigmoid on objectness and classes (Redmon and Farhadi, YOLOv3, section 2.1;
-    s from Bochkovskiy et al., YOLOv4, section 3.4).
+    s from Bochkovskiy et al., YOLOv4, section 3.4); with `softmax`, as in YOLOv2, that over classes.
 
     Shape:
         - output: (N, A, grid_h, grid_w, 5 + classes), raw
@@ -51,4 +52,6 @@ def decode_head(output: Tensor, head: Head, image_size: int | tuple[int, int]) -
     offset = place.sigmoid() * head.scale_x_y - (head.scale_x_y - 1) / 2
     centre = (offset + cells) * pixels_per_cell
     extent = head.anchors[:, None, None] * size.clamp(max=MAX_SIZE_LOGIT).exp()
+    if head.softmax:
+        return torch.cat([centre, extent, scores[..., :1].sigmoid(), scores[..., 1:].softmax(dim=-1)], dim=-1)
     return torch.cat([centre, extent, scores.sigmoid()], dim=-1)

@@ -57,7 +57,7 @@ class Detector(AnchorDetector):
     def from_cfg(cls, path_or_name: str | os.PathLike[str], *, classes: int | None = None) -> Detector:
         """Build from a .cfg file or a bundled name.
 
-        `classes` replaces the number of classes in the .cfg, in each `[yolo]` and the convolution before it.
+        `classes` replaces the number of classes in the .cfg, in each head and the convolution before it.
         """
         sections = cfg.read(path_or_name)
         return cls(sections if classes is None else with_classes(sections, classes))
@@ -66,16 +66,16 @@ class Detector(AnchorDetector):
     def heads(self) -> tuple[Head, ...]:
         """The scales, in the order of `forward`'s outputs."""
         return tuple(
-            Head(layer.anchors, layer.stride, layer.classes, layer.scale_x_y, layer.ignore_thresh)
+            Head(layer.anchors, layer.stride, layer.classes, layer.scale_x_y, layer.ignore_thresh, layer.softmax)
             for layer in self.layers
             if isinstance(layer, Yolo)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Raw outputs (before any sigmoid or exp), one per `[yolo]`.
+        """Raw outputs (before any sigmoid or exp), one per head.
 
         Shape:
-            - images: (N, 3, H, W) in [0, 1], H and W divisible by `stride`
+            - images: (N, channels, H, W) in [0, 1], H and W divisible by `stride`
             - returns: (N, anchors, grid_h, grid_w, 5 + classes) each; x, y, w, h, objectness, classes
         """
         check_images(images, channels=self.channels, stride=self.stride)

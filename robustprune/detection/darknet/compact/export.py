@@ -17,7 +17,8 @@ from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.cfg import Section
 from robustprune.detection.darknet.compact.compaction import CompactDetector
-from robustprune.detection.darknet.layers import ACTIVATIONS, Convolutional, MaxPool, Route, Yolo
+from robustprune.detection.darknet.graph import HEADS
+from robustprune.detection.darknet.layers import ACTIVATIONS, Convolutional, MaxPool, Reorg, Route, Shortcut, Yolo
 from robustprune.inference.compact_layers import BorderedConvolution, Complete, Select, Sum
 from robustprune.inference.graph import IMAGE
 
@@ -36,7 +37,7 @@ def as_darknet(network: CompactDetector, sections: Sequence[Section], *, image_s
 
     Args:
         network: not changed.
-        sections: of the .cfg from which it was made: [net] and the [yolo] are taken over.
+        sections: of the .cfg from which it was made: [net] and the heads are taken over.
         image_size: side of the square images that the new .cfg names, in pixels.
 
     Raises:
@@ -66,7 +67,7 @@ class _Writer:
         sides = dict.fromkeys(("width", "height"), str(image_size))
         self.sections = [dataclasses.replace(sections[0], options={**sections[0].options, **sides})]
         self.weights: list[tuple[Tensor, Tensor]] = []
-        self._heads = iter([section for section in sections if section.name == "yolo"])
+        self._heads = iter([section for section in sections if section.name in HEADS])
         self._names = iter(network.widths)
         self._where = "the image"
         # Index of the layer that each step has become, and of each layer with a channel of ones beside it.
@@ -87,12 +88,15 @@ class _Writer:
             self._convolution(conv, activation, conv.weight, conv.bias)
         elif isinstance(module, Route):
             self._route(*sources)
-        elif isinstance(module, Sum) and _is_plain(module):
+        elif (isinstance(module, Sum) and _is_plain(module)) or isinstance(module, Shortcut):
             self._read(sources[0])
             self._section("shortcut", activation=_name(module.activation), **{"from": _listed(sources[1:])})
         elif isinstance(module, MaxPool):
             self._read(sources[0])
             self._section("maxpool", size=module.size, stride=module.stride, padding=sum(module.padding))
+        elif isinstance(module, Reorg):
+            self._read(sources[0])
+            self._section("reorg", stride=module.stride)
         elif isinstance(module, nn.Upsample):
             self._read(sources[0])
             self._section("upsample", stride=int(module.scale_factor))  # type: ignore[arg-type]
