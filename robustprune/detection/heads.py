@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustprune.detection.image_size import ImageSize, sides
+
 MAX_SIZE_LOGIT = 6.0
 """Width and height logits are cut here before `exp`, so that a step too far in training cannot overflow.
 
@@ -30,7 +32,7 @@ class Head:
     softmax: bool = False
 
 
-def decode_head(output: Tensor, head: Head, image_size: int | tuple[int, int]) -> Tensor:
+def decode_head(output: Tensor, head: Head, image_size: ImageSize) -> Tensor:
     """Boxes and scores of one scale.
 
     With s = `scale_x_y`: centre = (sigmoid(t) * s - (s - 1) / 2 + cell) / grid * image,
@@ -42,7 +44,7 @@ def decode_head(output: Tensor, head: Head, image_size: int | tuple[int, int]) -
         - image_size: side of a square network input, or (height, width), in pixels
         - returns: the same shape; cx, cy, w, h in pixels of the network input, then probabilities
     """
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    height, width = sides(image_size)
     grid_h, grid_w = output.shape[2:4]
     place, size, scores = output[..., :2], output[..., 2:4], output[..., 4:]
     rows = torch.arange(grid_h, device=output.device, dtype=output.dtype)

@@ -16,6 +16,7 @@ from robustprune.detection.darknet import cfg
 from robustprune.detection.darknet.build import build_layers
 from robustprune.detection.darknet.build_heads import with_classes
 from robustprune.detection.darknet.cfg import Section
+from robustprune.detection.darknet.ends import suppression_of
 from robustprune.detection.darknet.layers import Convolutional, Yolo
 from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.heads import Head
@@ -46,6 +47,7 @@ class Detector(AnchorDetector):
         self.image_size = (net.integer("height", minimum=1), net.integer("width", minimum=1))
         self.stride = int(max(layer.stride for layer in layers))
         self.channels = net.integer("channels", minimum=1)
+        self.suppression = suppression_of(sections)
         self.weights_header = (0, 2, 5, 0)
         self._last_reads = last_reads(
             self.inputs, kept=[i for i, layer in enumerate(self.layers) if isinstance(layer, Yolo)]
