@@ -43,7 +43,7 @@ def open_model(path: str) -> KeptModel:
     return KeptModel(_placed(detector), spec)
 
 
-class SizeType(click.ParamType):
+class SizeType(click.ParamType[ImageSize]):
     """A size in pixels: `416`, the side of a square, or `320x192`, the width first."""
 
     name = "N or WxH"

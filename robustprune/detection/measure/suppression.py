@@ -24,7 +24,8 @@ def suppress(
     """
     if by.kind == "greedy":
         # In double precision, as torchvision tells classes apart by moving them far from each other.
-        return batched_nms(boxes.double(), scores.double(), classes, iou)
+        kept: Tensor = batched_nms(boxes.double(), scores.double(), classes, iou)
+        return kept
     height, width = image_size
     relative = boxes.double() / boxes.new_tensor([width, height] * 2, dtype=torch.float64)
     return _by_distance(relative.cpu(), scores.cpu(), classes.cpu(), iou, by.beta).to(boxes.device)

@@ -1,5 +1,7 @@
 """Which boxes are left, against the loops of AlexeyAB's `box.c` written out."""
 
+from collections.abc import Sequence
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ SIZE = (64, 128)
 COORDINATES = st.tuples(*[st.integers(0, 12)] * 4)
 
 
-def by_loops(boxes: list[tuple[float, ...]], classes: list[int], threshold: float, beta: float) -> list[int]:
+def by_loops(boxes: Sequence[tuple[float, ...]], classes: list[int], threshold: float, beta: float) -> list[int]:
     """Return which boxes are left of those sorted by score: x1, y1, x2, y2, relative."""
     left: list[int] = []
     gone: set[int] = set()
