@@ -70,6 +70,10 @@ def _samples(
     )
 
 
+def _is_a_file(config: str) -> bool:
+    return not networks.is_named(config) and config not in cfg.bundled()
+
+
 def load_weights(detector: AnchorDetector, settings: DetectorSettings) -> None:
     """Fill a detector with the weights that are given.
 
@@ -96,7 +100,13 @@ def input_remarks(settings: DetectionSettings, axes: Mapping[str, set[str]]) -> 
     if detector.names is None and detector.weights is not None and detector.weights_cutoff is None:
         remarks.append(f"{paired_by_position(found.splits[0])} (detector.names: FILE)")
     read = network_input(settings)
-    if not networks.is_named(detector.config) and detector.config not in cfg.bundled():
+    # Bundled networks that are trained from scratch are letterboxed, as they always were.
+    if (
+        detector.fit is not None
+        or detector.weights is not None
+        or read.fit != "letterbox"
+        or _is_a_file(detector.config)
+    ):
         how = "stretched" if read.fit == "stretch" else "letterboxed"
         remarks.append(f"detector.fit: pictures are {how} to {in_words(read.size)} pixels, since {read.reason}")
     if read.channels == 1:

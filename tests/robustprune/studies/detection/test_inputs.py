@@ -123,9 +123,10 @@ def test_classes_come_in_the_order_of_the_names(tmp_path: Path) -> None:
 def test_pairing_by_position_is_remarked_where_weights_are_given(tmp_path: Path) -> None:
     save_weights(Detector.from_cfg("yolov3-nano"), tmp_path / "whole.weights")
     given = {"config": "yolov3-nano", "weights": str(tmp_path / "whole.weights")}
-    (remark,) = study(detector=given, base=None).check([cell()])
-    assert "paired with the categories by position" in remark
-    assert study(detector={**given, "names": names()}, base=None).check([cell()]) == []
+    paired, fitted = study(detector=given, base=None).check([cell()])
+    assert "paired with the categories by position" in paired
+    assert "pictures are letterboxed to 64x64 pixels, since the .cfg has no option of AlexeyAB's engine" in fitted
+    assert study(detector={**given, "names": names()}, base=None).check([cell()]) == [fitted]
     with pytest.raises(InputError, match=r"found the category '.*', expected one of the detector's classes \(owl\)"):
         study(detector={**given, "names": ["owl"]}, base=None).check([cell()])
 
@@ -136,7 +137,8 @@ def test_a_backbones_weights_start_a_training(tmp_path: Path) -> None:
     save_weights(backbone, tmp_path / "nano.conv.3")
     given = {"config": "yolov3-nano", "weights": str(tmp_path / "nano.conv.3"), "weights_cutoff": 3}
     own = study(detector=given)
-    assert own.check([cell()]) == []
+    (fitted,) = own.check([cell()])
+    assert fitted.startswith("detector.fit: pictures are letterboxed")
     task = own.task(cell())
     fresh = task.fresh(0)
     first, later = "layers.0.conv.weight", "layers.5.conv.weight"
