@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.output import parser, write
 from robustprune.attacks import PgdSettings, ZeroGradients, configured
-from robustprune.cli.inputs import open_detector, open_samples, square_side
+from robustprune.cli.inputs import checked_size, open_detector, open_samples, open_split
 from robustprune.core.errors import InputError
 from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.measure.average_precision import AveragePrecision
@@ -138,9 +138,10 @@ def _given(arguments: argparse.Namespace) -> Iterator[tuple[str, AnchorDetector,
     if arguments.weights is None or arguments.coco is None:
         raise InputError("--config: found it alone, expected --weights and --coco with it")
     detector = open_detector(arguments.config, arguments.weights)
-    side = square_side(detector, arguments.image_size)
-    samples = open_samples(arguments.coco, arguments.split, detector, image_size=side, images=arguments.images)
-    yield arguments.config, detector, DetectionTask.of(detector, image_size=side, val=samples)
+    size = checked_size(detector, arguments.image_size)
+    (split,), _ = open_split(arguments.coco, arguments.split, detector)
+    samples = open_samples(split, detector, image_size=size, images=arguments.images)
+    yield arguments.config, detector, DetectionTask.of(detector, image_size=size, val=samples)
 
 
 def _command_line() -> argparse.ArgumentParser:

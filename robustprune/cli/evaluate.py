@@ -11,13 +11,16 @@ import click
 import torch
 
 from robustprune.attacks import ATTACKS, AttackSettings, ZeroGradients, configured
-from robustprune.cli.inputs import open_detector, open_model, open_samples, square_side
+from robustprune.cli.inputs import SizeType, checked_size, open_detector, open_model, open_samples, open_split
 from robustprune.core.devices import device_name
 from robustprune.core.errors import InputError
 from robustprune.core.memory import reuse_freed_memory
 from robustprune.core.timing import take_turns
 from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
+from robustprune.detection.darknet.ends import ChosenFit, fit_of
+from robustprune.detection.data.classes import read_names
+from robustprune.detection.image_size import ImageSize, in_words, sides
 from robustprune.detection.measure.evaluation import (
     Evaluation,
     MarginSettings,
@@ -46,9 +49,15 @@ _unit = click.FloatRange(min=0, max=1, min_open=True)
 @click.option("--split", default="val2017", show_default=True)
 @click.option(
     "--image-size",
-    type=click.IntRange(min=1),
-    help="Side of the letterboxed squares. Default: the .cfg's, or the model's.",
+    type=SizeType(),
+    help="Of the network's images, a side or WIDTHxHEIGHT. Default: the .cfg's, or the model's.",
 )
+@click.option(
+    "--fit",
+    type=click.Choice(["letterbox", "stretch"]),
+    help="How pictures are brought to that size. Default: as the engine does that the .cfg is of, or the model's.",
+)
+@click.option("--names", help="The detector's classes, in its order: a Darknet .names file, or NAME,NAME,...")
 @click.option("--images", type=click.IntRange(min=1), help="Only the first so many images, by id.")
 @click.option("--colour", type=click.Choice(["rgb", "greyscale"]), help="Default: rgb, or the model's.")
 @click.option("--attack", type=click.Choice(_SEEING_LOSS), help="Measure under this attack too.")
@@ -69,7 +78,9 @@ def evaluate_(
     model: str | None,
     root: str,
     split: str,
-    image_size: int | None,
+    image_size: ImageSize | None,
+    fit: Any,
+    names: str | None,
     images: int | None,
     colour: Any,
     attack: str | None,
@@ -99,9 +110,14 @@ def evaluate_(
     are beside it. `engine` is how it was run, the fastest way found: all of it (dense), what pruning left (compact), or
     weight by weight (sparse).
 
-    Images are letterboxed to squares, whatever the shape in the .cfg: any multiple of the detector's stride will do.
-    The detector's k-th class is taken for the k-th category by id, the order of all detectors trained on COCO; a kept
-    model knows its classes' names, and they have to be those.
+    Pictures are brought to the size in the .cfg, or to another whose sides are multiples of the detector's stride: with
+    grey around them (letterbox), as the original Darknet does, or pulled to it (stretch), as AlexeyAB's engine does
+    unless its .cfg says letter_box=1; `fit` and `fit_reason` say which was taken, and why. A network of one channel
+    sees them in grey.
+
+    With --names the detector's classes are matched with the categories by name, old spellings of COCO's included; so
+    are those of a kept model, which knows them. Without, its k-th class is taken for the k-th category by id, the
+    order of all detectors trained on COCO, and that is said.
 
     Figures go to stdout, progress and errors to stderr. Exit status: 0, or 2 if a file or an option is wrong.
     """
@@ -112,18 +128,24 @@ def evaluate_(
     settings = _attack_settings(attack, {name: value for name, value in given.items() if value is not None})
     if settings is None and margin_steps is not None:
         raise InputError("--margin-steps: expected --attack with it")
-    classes = None
+    classes = None if names is None else read_names(names.split(",") if "," in names else names, "--names")
     if model is not None and config is None and weights is None:
         detector, spec = open_model(model)
-        classes, image_size, colour = spec.classes, image_size or spec.image_size, colour or spec.colour
+        classes, image_size, colour = classes or tuple(spec.classes), image_size or spec.size, colour or spec.colour
+        own = ChosenFit(spec.fit, "the model was trained so")
     elif model is None and config is not None and weights is not None:
         detector = open_detector(config, weights)
+        own = fit_of(detector.sections)
     else:
         raise InputError("expected --config and --weights, or --model alone")
-    colour, size = colour or "rgb", square_side(detector, image_size)
-    samples = open_samples(root, split, detector, classes=classes, image_size=size, images=images, colour=colour)
-    if samples.split.remark is not None:
-        click.echo(samples.split.remark, err=True)
+    chosen = own if fit is None else ChosenFit(fit, "--fit says so")
+    colour = "greyscale" if detector.channels == 1 else colour or "rgb"
+    size = checked_size(detector, image_size)
+    (found,), remarks = open_split(root, split, detector, names=classes)
+    samples = open_samples(found, detector, image_size=size, fit=chosen.fit, images=images, colour=colour)
+    for remark in (*remarks, samples.split.remark):
+        if remark is not None:
+            click.echo(remark, err=True)
     zeros = ZeroGradients()
     under_attack = margin = None
     if settings is not None:
@@ -146,7 +168,8 @@ def evaluate_(
         figures |= _under_attack(precision)
         figures |= {"zero_gradients": zeros.share, "attack": settings.name, **settings.model_dump(exclude={"name"})}
     figures |= _size_and_time(detector, size)
-    figures |= {"images": len(samples), "image_size": size, "colour": colour}
+    figures |= {"images": len(samples), "image_size": size if isinstance(size, int) else in_words(size)}
+    figures |= {"colour": colour, "fit": chosen.fit, "fit_reason": chosen.reason}
     _show(figures, form)
 
 
@@ -188,9 +211,9 @@ def _teller(total: int) -> Callable[[int], None]:
     return tell
 
 
-def _size_and_time(detector: Detector, image_size: int) -> dict[str, Any]:
+def _size_and_time(detector: Detector, image_size: ImageSize) -> dict[str, Any]:
     device = next(detector.parameters()).device
-    image = torch.rand(1, detector.channels, image_size, image_size).to(device)
+    image = torch.rand(1, detector.channels, *sides(image_size)).to(device)
     engine, settings = fastest_engine(detector, image, dense=dense_engine(detector, image)), Evaluation()
     with torch.inference_mode():
         (timing,) = take_turns(

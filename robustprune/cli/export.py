@@ -11,11 +11,12 @@ import click
 import torch
 from torch import Tensor
 
-from robustprune.cli.inputs import square_side
+from robustprune.cli.inputs import SizeType, checked_size
 from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector, cfg, load_weights, save_weights
 from robustprune.detection.darknet.compact.compaction import CompactDetector, compact
 from robustprune.detection.darknet.compact.export import as_darknet
+from robustprune.detection.image_size import ImageSize, sides
 from robustprune.detection.kept_models import KeptModel, load_model
 from robustprune.inference.cost import size
 from robustprune.inference.onnx import check_packages, run_onnx, save_onnx
@@ -30,8 +31,8 @@ _File = click.Path(path_type=Path)
 @click.argument("model", metavar="MODEL", type=_File)
 @click.option("--onnx", type=_File, metavar="FILE.onnx", help="Write it as ONNX.")
 @click.option("--darknet", type=_File, metavar="NAME.cfg", help="Write it as NAME.cfg and NAME.weights.")
-@click.option("--image-size", type=click.IntRange(min=1), help="Side of the square images. Default: the model's own.")
-def export(model: Path, onnx: Path | None, darknet: Path | None, image_size: int | None) -> None:
+@click.option("--image-size", type=SizeType(), help="Of the images, a side or WIDTHxHEIGHT. Default: the model's own.")
+def export(model: Path, onnx: Path | None, darknet: Path | None, image_size: ImageSize | None) -> None:
     """Write MODEL, which a sweep has kept, for engines that know nothing of this package.
 
     \b
@@ -42,9 +43,9 @@ def export(model: Path, onnx: Path | None, darknet: Path | None, image_size: int
     What is written is the smaller detector: pruned filters, and all that only they fed, are gone, and batch norms are
     folded into the convolutions. Structured pruning gains most by that.
 
-    ONNX: from `images`, (N, 3, size, size) in [0, 1], to `boxes`, (N, boxes, 5 + classes): cx, cy, w and h in pixels,
-    objectness, class probabilities. Overlapping boxes are not suppressed. The model's spec, with the names of its
-    classes, is in the file's metadata.
+    ONNX: from `images`, (N, channels, height, width) in [0, 1], to `boxes`, (N, boxes, 5 + classes): cx, cy, w and h in
+    pixels, objectness, class probabilities. Overlapping boxes are not suppressed. The model's spec, with the names of
+    its classes, is in the file's metadata.
 
     Darknet: a .cfg and its .weights. Scattered zeros may leave layers that Darknet does not have; then that is said.
 
@@ -59,22 +60,25 @@ def export(model: Path, onnx: Path | None, darknet: Path | None, image_size: int
     if darknet is not None and darknet.suffix != ".cfg":
         raise InputError(f"--darknet: found {darknet}, expected a name that ends in .cfg")
     kept = load_model(model)
-    side = square_side(kept.detector, image_size or kept.spec.image_size)
+    height, width = sides(checked_size(kept.detector, image_size or kept.spec.size))
     network = compact(kept.detector)
-    blank = torch.zeros(1, kept.detector.channels, side, side)
+    blank = torch.zeros(1, kept.detector.channels, height, width)
     before, after = (size(each, blank).params for each in (kept.detector, network))
     click.echo(f"{before:,} parameters in {model}, {after:,} in the smaller detector")
-    images = torch.rand(2, kept.detector.channels, side, side, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(2, kept.detector.channels, height, width, generator=torch.Generator().manual_seed(0))
+    longest = max(height, width)
     expected = _boxes(kept.detector, images)
     pair = [] if darknet is None else [darknet, darknet.with_suffix(".weights")]
     said = []
     with _appearing([*pair, *([] if onnx is None else [onnx])]) as new:
         if darknet is not None:
             found = _by_darknet(kept, network, images, *(new[path] for path in pair))
-            said.append(f"{pair[0]}, {pair[1]}: {_difference(found, expected, 'a Darknet detector', image_size=side)}")
+            said.append(
+                f"{pair[0]}, {pair[1]}: {_difference(found, expected, 'a Darknet detector', image_size=longest)}"
+            )
         if onnx is not None:
             found = _by_onnx(kept, network, images, new[onnx])
-            said.append(f"{onnx}: {_difference(found, expected, 'onnxruntime', image_size=side)}")
+            said.append(f"{onnx}: {_difference(found, expected, 'onnxruntime', image_size=longest)}")
     click.echo("\n".join(said))
 
 
@@ -86,7 +90,7 @@ def _by_onnx(kept: KeptModel, network: CompactDetector, images: Tensor, path: Pa
         path,
         decode=detector.decode,
         channels=detector.channels,
-        image_size=images.shape[-1],
+        image_size=(images.shape[-2], images.shape[-1]),
         metadata={"spec": spec.model_dump_json()},
     )
     return run_onnx(path, images)
@@ -94,7 +98,9 @@ def _by_onnx(kept: KeptModel, network: CompactDetector, images: Tensor, path: Pa
 
 def _by_darknet(kept: KeptModel, network: CompactDetector, images: Tensor, config: Path, weights: Path) -> Tensor:
     """Write a model, and return the boxes that are found with what was written."""
-    written = as_darknet(network, kept.detector.sections, image_size=images.shape[-1])
+    written = as_darknet(
+        network, kept.detector.sections, image_size=(images.shape[-2], images.shape[-1]), fit=kept.spec.fit
+    )
     config.write_text(cfg.dump(written.sections), encoding="utf-8")
     save_weights(written, weights)
     read = Detector.from_cfg(config).eval()
@@ -104,7 +110,7 @@ def _by_darknet(kept: KeptModel, network: CompactDetector, images: Tensor, confi
 
 @torch.inference_mode()
 def _boxes(detector: Detector, images: Tensor) -> Tensor:
-    return detector.decode(detector(images), images.shape[-1])
+    return detector.decode(detector(images), (images.shape[-2], images.shape[-1]))
 
 
 def _difference(found: Tensor, expected: Tensor, engine: str, *, image_size: int) -> str:

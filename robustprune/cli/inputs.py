@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import click
 import torch
 
 from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector, load_weights
-from robustprune.detection.data.coco import load_split
+from robustprune.detection.darknet.ends import fit_of
+from robustprune.detection.data.classes import Arranged, by_name, groups_remark, paired_by_position, without_groups
+from robustprune.detection.data.coco import CocoSplit, load_split
+from robustprune.detection.data.letterbox import Fit
 from robustprune.detection.data.samples import Colour, Samples
 from robustprune.detection.data.subsets import take
+from robustprune.detection.image_size import ImageSize, in_words, sides, smallest
 from robustprune.detection.kept_models import KeptModel, load_model
 
 
@@ -36,58 +43,90 @@ def open_model(path: str) -> KeptModel:
     return KeptModel(_placed(detector), spec)
 
 
-def square_side(detector: Detector, image_size: int | None) -> int:
-    """Return the side of the squares to give the detector: `image_size`, or by default that of the .cfg.
+class SizeType(click.ParamType[ImageSize]):
+    """A size in pixels: `416`, the side of a square, or `320x192`, the width first."""
+
+    name = "N or WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ImageSize:
+        """Return the size, or complain."""
+        numbers = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", str(value))
+        if numbers is None:
+            self.fail(f"{value!r} is no size, expected a number of pixels, or two: 416, 320x192", param, ctx)
+        width, height = numbers.groups()
+        return smallest(int(height or width), int(width))
+
+
+def checked_size(detector: Detector, image_size: ImageSize | None) -> ImageSize:
+    """Return the size of the images to give the detector: `image_size`, or by default that of the .cfg.
 
     Raises:
-        InputError: it is no multiple of the detector's stride, or the .cfg's images are no squares.
+        InputError: a side is no multiple of the detector's stride.
     """
-    height, width = detector.image_size
-    if image_size is None and height != width:
-        raise InputError(
-            f"the .cfg's images are {width}x{height} pixels, expected an image size (--image-size), "
-            "the side of the squares to measure on"
-        )
-    side = image_size or width
-    if side % detector.stride:
-        raise InputError(f"the image size is {side}, expected a multiple of the detector's stride, {detector.stride}")
-    return side
+    size = smallest(*detector.image_size) if image_size is None else image_size
+    if any(side % detector.stride for side in sides(size)):
+        found = size if isinstance(size, int) else in_words(size)
+        raise InputError(f"the image size is {found}, expected a multiple of the detector's stride, {detector.stride}")
+    return size
 
 
-def open_samples(
-    root: str,
-    split: str,
-    detector: Detector,
-    *,
-    classes: Sequence[str] | None = None,
-    image_size: int,
-    images: int | None = None,
-    colour: Colour = "rgb",
-) -> Samples:
-    """Return a COCO split as the detector sees it: squares, of whatever size.
+def open_split(root: str, split: str, detector: Detector, *, names: Sequence[str] | None = None) -> Arranged:
+    """Return a COCO split whose classes are the detector's, and remarks on how that came about.
 
     Args:
         root: folder with annotations/instances_SPLIT.json and SPLIT/.
         split: such as val2017.
-        detector: whose k-th class is the split's k-th category by id, as in all detectors trained on COCO.
-        classes: names of the detector's classes, where they are known.
-        image_size: side of the squares in pixels.
-        images: how many to take, the first by id; by default all.
-        colour: "rgb" or "greyscale".
+        detector: without names, its k-th class is the split's k-th category by id.
+        names: of the detector's classes, where they are known: categories are matched by name.
 
     Raises:
         InputError: a file is missing or wrong, or the detector has another number of classes, or others.
     """
-    found = load_split(Path(root), split)
-    count, names = detector.heads[0].classes, found.category_names
-    if count != len(names):
-        raise InputError(f"{root}: {split} has {len(names)} categories, the detector has {count} classes")
-    for name, own in zip(names, classes or names, strict=True):
-        if name != own:
-            raise InputError(f"{root}: {split} has the category {name!r}, the detector has the class {own!r} there")
+    found, count = load_split(Path(root), split), detector.heads[0].classes
+    if names is not None:
+        if len(names) != count:
+            raise InputError(
+                f"--names: found {len(names)} names, expected {count}, one for each of the detector's classes"
+            )
+        return by_name([found], names)
+    if len(found.categories) != count:
+        # A detector that learnt a mere group of categories beside them has a class for it.
+        (found,) = without_groups(found)
+    if len(found.categories) != count:
+        raise InputError(
+            f"{root}: {split} has {len(found.categories)} categories, the detector has {count} classes (with their "
+            "names, --names, categories are matched by name)"
+        )
+    remarks = [groups_remark(found), f"{paired_by_position(found)} (--names FILE)"]
+    return Arranged((found,), tuple(remark for remark in remarks if remark is not None))
+
+
+def open_samples(
+    split: CocoSplit,
+    detector: Detector,
+    *,
+    image_size: ImageSize,
+    fit: Fit | None = None,
+    images: int | None = None,
+    colour: Colour = "rgb",
+) -> Samples:
+    """Return a split as the detector sees it.
+
+    Args:
+        split: of its classes.
+        detector: which reads it.
+        image_size: of the images in pixels.
+        fit: how pictures are brought to that size; by default as its .cfg says.
+        images: how many to take, the first by id; by default all.
+        colour: "rgb" or "greyscale".
+
+    Raises:
+        InputError: the detector reads images that are neither coloured nor grey.
+    """
     if images is not None:
-        found = take(found, range(min(images, len(found))))
-    return Samples(found, image_size=image_size, colour=colour)
+        split = take(split, range(min(images, len(split))))
+    fit = fit_of(detector.sections).fit if fit is None else fit
+    return Samples(split, image_size=image_size, colour=colour, fit=fit, channels=detector.channels)
 
 
 def _placed(detector: Detector) -> Detector:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from robustprune.detection.heads import Head, decode_head
+from robustprune.detection.image_size import ImageSize
 from robustprune.structures.groups import Layer
+
+
+class Suppression(NamedTuple):
+    """How much two boxes overlap: by IoU, or less the further their centres are apart; see `measure.suppression`."""
+
+    kind: Literal["greedy", "diou"]
+    beta: float = 0.6
+
+
+GREEDY = Suppression("greedy")
 
 
 class AnchorDetector(nn.Module):
@@ -20,11 +32,13 @@ class AnchorDetector(nn.Module):
         channels: of an image.
         stride: what both sides of an image must be divisible by, in pixels.
         image_size: (height, width) that it was made for, which is a default and no limit.
+        suppression: how overlapping boxes are told.
     """
 
     channels: int = 3
     stride: int
     image_size: tuple[int, int]
+    suppression: Suppression = GREEDY
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -45,7 +59,7 @@ class AnchorDetector(nn.Module):
         """
         raise NotImplementedError
 
-    def decode(self, outputs: Sequence[Tensor], image_size: int | tuple[int, int]) -> Tensor:
+    def decode(self, outputs: Sequence[Tensor], image_size: ImageSize) -> Tensor:
         """Boxes of all scales from `forward`'s outputs.
 
         Shape:

@@ -21,10 +21,12 @@ from robustprune.core.arrays import Arrays, to_arrays
 from robustprune.core.errors import InputError
 from robustprune.core.settings import Settings
 from robustprune.detection.darknet import Detector, cfg
+from robustprune.detection.data.letterbox import Fit
 from robustprune.detection.data.samples import Colour
+from robustprune.detection.image_size import ImageSize
 
-FORMAT = 1
-"""Of a model's file; raised when a reader of this one would not understand it."""
+FORMAT, OTHER_INPUT_FORMAT = 1, 2
+"""Of a model's file; raised when a reader of this one would not understand it: 2 of oblong or stretched images."""
 
 ENDINGS = (".yaml", ".safetensors")
 """Of a kept model's files: the spec to read, and the model, which has the spec in it too."""
@@ -34,7 +36,8 @@ class ModelSpec(Settings):
     """All that a model is besides its weights.
 
     Attributes:
-        image_size: side of the square images it was trained and measured on, in pixels.
+        image_size: of the images it was trained and measured on, in pixels: a side, or [height, width].
+        fit: how pictures were brought to that size.
         colour: what those were; a greyscale image has its luma in three channels.
         classes: their names, in the order of the detector's outputs.
         cfg: text of a Darknet .cfg.
@@ -46,9 +49,15 @@ class ModelSpec(Settings):
     colour: Colour
     seed: int
     ratio: float
-    image_size: int
+    image_size: int | list[int]
     classes: list[str]
     cfg: str
+    fit: Fit = "letterbox"
+
+    @property
+    def size(self) -> ImageSize:
+        """The size of the images, as the science has it."""
+        return self.image_size if isinstance(self.image_size, int) else (self.image_size[0], self.image_size[1])
 
 
 class KeptModel(NamedTuple):
@@ -59,7 +68,12 @@ class KeptModel(NamedTuple):
 
 
 def model_files(
-    detector: Detector, *, cell: Mapping[str, Any], image_size: int, classes: Sequence[str]
+    detector: Detector,
+    *,
+    cell: Mapping[str, Any],
+    image_size: ImageSize,
+    classes: Sequence[str],
+    fit: Fit = "letterbox",
 ) -> dict[str, bytes]:
     """Return the contents of a model's files, by their endings.
 
@@ -68,11 +82,18 @@ def model_files(
         cell: the point of the grid that it is from.
         image_size: see `ModelSpec`.
         classes: see `ModelSpec`.
+        fit: see `ModelSpec`.
     """
+    size = image_size if isinstance(image_size, int) else list(image_size)
     spec = ModelSpec(
-        format=FORMAT, **cell, image_size=image_size, classes=list(classes), cfg=cfg.dump(detector.sections)
+        format=FORMAT if fit == "letterbox" and isinstance(size, int) else OTHER_INPUT_FORMAT,
+        **cell,
+        image_size=size,
+        classes=list(classes),
+        cfg=cfg.dump(detector.sections),
+        fit=fit,
     )
-    text: str = yaml.dump(spec.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(spec.model_dump(exclude_defaults=True), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     arrays = to_arrays(detector.state_dict())
     header = {"spec": text, "sha256": _checksum(text, arrays)}
     return {".yaml": text.encode(), ".safetensors": save(arrays, header)}
@@ -91,9 +112,10 @@ def load_model(path: str | os.PathLike[str]) -> KeptModel:
     if header["sha256"] != _checksum(text, arrays):
         raise InputError(f"{path}: found a damaged file, expected the bytes that were written; copy it again")
     raw = yaml.safe_load(text)
-    if raw["format"] != FORMAT:
+    if raw["format"] not in (FORMAT, OTHER_INPUT_FORMAT):
         raise InputError(
-            f"{path}: found a model of format {raw['format']}, expected {FORMAT}, as this version writes it"
+            f"{path}: found a model of format {raw['format']}, expected {FORMAT} or {OTHER_INPUT_FORMAT}, as this "
+            "version writes it"
         )
     spec = ModelSpec.model_validate(raw)
     detector = Detector(cfg.parse(spec.cfg, f"{path}: cfg"))

@@ -2,33 +2,106 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
+
+from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector, cfg
-from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.darknet.ends import fit_of, suppression_of
+from robustprune.detection.data.letterbox import Fit
+from robustprune.detection.detector import GREEDY, AnchorDetector
+from robustprune.detection.image_size import ImageSize, smallest
 from robustprune.plugins import identities, task_registry
 
 NETWORKS = task_registry("robustprune.networks", kind="network", task="detection", bundled={})
 """`provides(classes=…, image_size=…)` returns an `AnchorDetector`, its weights drawn from torch's own generator."""
 
 
-def build(config: str, *, classes: int, image_size: int) -> AnchorDetector:
+class Input(NamedTuple):
+    """What a picture becomes for a network; `reason` is half a sentence on why it fits so."""
+
+    size: ImageSize
+    channels: int
+    fit: Fit
+    reason: str
+
+
+def build(config: str, *, classes: int, image_size: ImageSize) -> AnchorDetector:
     """Return a detector with new weights, drawn from torch's global generator.
 
     Args:
         config: a Darknet .cfg, the name of a bundled one, or the name of a plug-in's network.
         classes: how many it tells apart.
-        image_size: side of the square images, in pixels.
+        image_size: of the images, in pixels.
 
     Raises:
         InputError: there is no such network, or its .cfg is wrong.
     """
-    if config in NETWORKS or config in NETWORKS.broken:
+    if is_named(config):
+        if not isinstance(image_size, int):
+            raise InputError(f"detector.image_size: found two sides, expected one: {config} is made for squares")
         network: AnchorDetector = NETWORKS.lookup(config).provides(classes=classes, image_size=image_size)
         assert isinstance(network, AnchorDetector), f"{config} is a {type(network).__name__}"
         return network
     return Detector.from_cfg(config, classes=classes)
+
+
+@functools.lru_cache(maxsize=8)
+def input_of(config: str, *, classes: int, image_size: ImageSize | None, fit: Fit | None) -> Input:
+    """Return what a network reads.
+
+    Args:
+        config: as `build` takes it.
+        classes: likewise.
+        image_size: in place of the .cfg's.
+        fit: in place of what the .cfg says.
+
+    Raises:
+        InputError: there is no such network, its .cfg is wrong, or one that is no .cfg has no size.
+    """
+    given = "detector.fit says so"
+    if is_named(config):
+        if image_size is None:
+            raise InputError(
+                f"detector.image_size: found nothing, expected the side of the images: {config} names none"
+            )
+        # On the meta device: shapes without numbers.
+        with torch.device("meta"):
+            channels = build(config, classes=classes, image_size=image_size).channels
+        return Input(image_size, channels, fit or "letterbox", given if fit else "a plug-in's network has no .cfg")
+    net = (sections := cfg.read(config))[0]
+    height, width, channels = (net.integer(key, minimum=1) for key in ("height", "width", "channels"))
+    own = fit_of(sections)
+    return Input(
+        smallest(height, width) if image_size is None else image_size,
+        channels,
+        own.fit if fit is None else fit,
+        own.reason if fit is None else given,
+    )
+
+
+def is_named(config: str) -> bool:
+    """Say whether a network is a plug-in's, and no Darknet .cfg."""
+    return config in NETWORKS or config in NETWORKS.broken
+
+
+def answers_otherwise(config: str, fit: Fit | None) -> dict[str, Any]:
+    """Return, as JSON, what keys have to say of a network's ends where these are not what they used to be for all.
+
+    It used to letterbox every picture, and to suppress boxes by IoU.
+    """
+    if is_named(config):
+        return {"fit": fit} if fit == "stretch" else {}
+    sections = cfg.read(config)
+    own = fit_of(sections).fit if fit is None else fit
+    suppression = suppression_of(sections)
+    return {
+        **({"fit": own} if own != "letterbox" else {}),
+        **({"suppression": list(suppression)} if suppression != GREEDY else {}),
+    }
 
 
 def network_identity(config: str) -> Any:

@@ -1,4 +1,4 @@
-"""Detection as a task: networks with anchors, letterboxed images with boxes, a loss, and average precision."""
+"""Detection as a task: networks with anchors, images of one size with boxes, a loss, and average precision."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from robustprune.detection.data.samples import Samples, flip_horizontally
 from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.explained import AssignedLogits, explainable
 from robustprune.detection.heads import Head
+from robustprune.detection.image_size import ImageSize, sides
 from robustprune.detection.losses import LOSSES
 from robustprune.detection.losses.assignment import Assignment, assign
 from robustprune.detection.measure.evaluation import Evaluation, Measured, evaluate, is_linf, margin_attack
@@ -42,7 +43,7 @@ class DetectionTask:
 
     Attributes:
         build: returns a detector of the architecture in question, with new weights from torch's global generator.
-        image_size: side of the square images, in pixels.
+        image_size: of the images, in pixels.
         device: where detectors and batches are.
         train: images to train on; None where nothing is trained.
         val: images to measure on; None where nothing is measured.
@@ -56,7 +57,7 @@ class DetectionTask:
     """
 
     build: Callable[[], AnchorDetector]
-    image_size: int
+    image_size: ImageSize
     device: torch.device = CPU
     train: Samples | None = None
     val: Samples | None = None
@@ -69,7 +70,7 @@ class DetectionTask:
     data_seed: int | None = None
 
     @classmethod
-    def of(cls, detector: AnchorDetector, *, image_size: int, **more: Any) -> DetectionTask:
+    def of(cls, detector: AnchorDetector, *, image_size: ImageSize, **more: Any) -> DetectionTask:
         """Return the task of one detector at hand, where it is; `more` are further attributes."""
         device = next(detector.parameters()).device
         return cls(build=lambda: detector, image_size=image_size, device=device, **more)
@@ -102,7 +103,7 @@ class DetectionTask:
         if isinstance(network, darknet.Detector):
             return couplings(network, self.prunable_layers(network))
         assert isinstance(network, AnchorDetector)
-        example = torch.zeros(1, network.channels, self.image_size, self.image_size, device=self.device)
+        example = torch.zeros(1, network.channels, *sides(self.image_size), device=self.device)
         groups = dependency_groups(network, example)
         prunable = self.prunable_layers(network)
         return [group for group in groups if group.filters.keys() <= prunable.keys()]
@@ -126,7 +127,7 @@ class DetectionTask:
         generator: torch.Generator | None = None,
         augmented: bool = True,
     ) -> Iterator[Batch]:
-        """Yield images (N, 3, S, S), mirrored at random, and their objects' assignments; see `task.Task`."""
+        """Yield images (N, C, H, W), mirrored at random, and their objects' assignments; see `task.Task`."""
         count = min(images or self.images, self.images)
         order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
         order = order if self.data_seed is None else resampled(self.images, self.data_seed)[order]
@@ -138,7 +139,7 @@ class DetectionTask:
                 mirrored = torch.rand(len(pixels), generator=generator) < 0.5
                 pixels, targets = flip_horizontally(pixels, targets, mirrored.to(self.device))
             pixels = pixels.contiguous(memory_format=self.compute.memory_format)
-            yield Batch(pixels, assign(targets, self.heads, pixels.shape[-1]))
+            yield Batch(pixels, assign(targets, self.heads, (pixels.shape[-2], pixels.shape[-1])))
 
     # What is learnt
 

@@ -13,8 +13,8 @@ from robustprune.core.errors import InputError
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
-Decode = Callable[[Sequence[Tensor], int], Tensor]
-"""From a network's outputs and the side of its images to boxes; see `Detector.decode`."""
+Decode = Callable[[Sequence[Tensor], tuple[int, int]], Tensor]
+"""From a network's outputs and the (height, width) of its images to boxes; see `Detector.decode`."""
 
 
 def check_packages() -> None:
@@ -37,7 +37,7 @@ def save_onnx(
     *,
     decode: Decode,
     channels: int,
-    image_size: int,
+    image_size: tuple[int, int],
     metadata: Mapping[str, str],
 ) -> None:
     """Write a detector as ONNX, from images to boxes.
@@ -47,16 +47,16 @@ def save_onnx(
         path: where to.
         decode: what makes boxes of its outputs.
         channels: of an image.
-        image_size: side of the square images, in pixels; it cannot be chosen later.
+        image_size: (height, width) of the images, in pixels; it cannot be chosen later.
         metadata: texts by name, which the file carries.
 
     Shape:
-        - images: (N, channels, image_size, image_size) in [0, 1], the input of the file; N is chosen when it is run
+        - images: (N, channels, height, width) in [0, 1], the input of the file; N is chosen when it is run
         - boxes: (N, boxes, 5 + classes), its output; cx, cy, w, h in pixels, objectness and class probabilities
     """
     model = _Boxes(network, decode, image_size).eval()
     # Of two images, since one would be taken for the only number there can be.
-    images = torch.zeros(2, channels, image_size, image_size)
+    images = torch.zeros(2, channels, *image_size)
     # What a layer draws once per image size must be there before tracing, where no tensor has numbers.
     model(images)
     program = torch.onnx.export(
@@ -85,7 +85,7 @@ def run_onnx(path: str | os.PathLike[str], images: Tensor) -> Tensor:
 class _Boxes(nn.Module):
     """A network with its outputs decoded."""
 
-    def __init__(self, network: nn.Module, decode: Decode, image_size: int) -> None:
+    def __init__(self, network: nn.Module, decode: Decode, image_size: tuple[int, int]) -> None:
         super().__init__()
         self.network, self.image_size = network, image_size
         self.decode = decode

@@ -11,15 +11,16 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from robustprune.detection.darknet.build_heads import build_yolo
+from robustprune.detection.darknet.build_heads import build_region, build_yolo
 from robustprune.detection.darknet.cfg import Section
-from robustprune.detection.darknet.graph import Graph, Layer, Shape
+from robustprune.detection.darknet.graph import HEADS, Graph, Layer, Shape
 from robustprune.detection.darknet.layers import (
     ACTIVATIONS,
     AveragePool,
     Convolutional,
     MaxPool,
     Product,
+    Reorg,
     Route,
     Shortcut,
 )
@@ -30,11 +31,15 @@ _NEUTRAL: dict[str, dict[str, int | None]] = {
     "convolutional": {
         **dict.fromkeys(("stride_x", "stride_y", "share_index"), None),
         **dict.fromkeys(("antialiasing", "binary", "xnor", "bin_output", "cbn", "coordconv", "flipped"), 0),
-        **dict.fromkeys(("reverse", "rotate", "stretch", "stretch_sway", "sway"), 0),
+        **dict.fromkeys(("reverse", "rotate", "stretch", "stretch_sway", "sway", "deform"), 0),
         "dilation": 1,
     },
     "maxpool": {"stride_x": None, "stride_y": None, "antialiasing": 0, "maxpool_depth": 0},
+    # In the original's old files `background` is a class of its own; `tree` and `map` are YOLO9000's.
+    "region": {"coords": 4, "background": 0, "classfix": 0, "tree": None, "map": None},
+    "reorg": {"reverse": 0, "flatten": 0, "extra": 0},
     "scale_channels": {"scale_wh": 0},
+    "shortcut": {"alpha": 1, "beta": 1},
     "upsample": {"scale": 1},
     "yolo": {"map": None},
 }
@@ -53,8 +58,8 @@ def build_layers(sections: Sequence[Section]) -> list[Layer]:
             raise section.error(f"unsupported section, expected one of {supported}")
         _check_options(section)
         graph.add(section, _BUILDERS[section.name](section, graph))
-    if not any(section.name == "yolo" for section in rest):
-        raise net.error("the file has no [yolo] section, so nothing would be detected")
+    if not any(section.name in HEADS for section in rest):
+        raise net.error("the file has no [yolo] section and no [region], so nothing would be detected")
     return graph.layers
 
 
@@ -85,6 +90,10 @@ def _convolutional(section: Section, graph: Graph) -> Layer:
         raise section.error(
             f"`groups` {groups} does not divide both {shape.channels} input channels and {filters} filters"
         )
+    batch_normalize = section.integer("batch_normalize", 0, minimum=0)
+    if batch_normalize > 1:
+        # Batch norm across several batches, in AlexeyAB's engine.
+        raise section.error(f"`batch_normalize` {batch_normalize} is not supported, expected 0 or 1")
     # Darknet's `pad` is a switch and wins over `padding`, which is in pixels.
     padding = size // 2 if section.integer("pad", 0, minimum=0) else section.integer("padding", 0, minimum=0)
     output = _windows(section, shape._replace(channels=filters), size, stride, 2 * padding)
@@ -95,7 +104,7 @@ def _convolutional(section: Section, graph: Graph) -> Layer:
         stride=stride,
         padding=padding,
         groups=groups,
-        batch_normalize=bool(section.integer("batch_normalize", 0, minimum=0)),
+        batch_normalize=bool(batch_normalize),
         activation=_activation(section, "logistic"),
     )
     return Layer(module, (graph.last,), output, graph.stride(graph.last) * stride)
@@ -166,13 +175,32 @@ def _shortcut(section: Section, graph: Graph) -> Layer:
     sources = (graph.last, *graph.sources(section, "from"))
     if section.text("weights_type", "none") != "none":
         raise section.error("`weights_type` is not supported, expected none")
-    shapes = [graph.shape(source, section) for source in sources]
-    for source, shape in zip(sources, shapes, strict=True):
-        if shape[1:] != shapes[0][1:]:
-            raise section.error(
-                f"layer {graph.last} has {shapes[0].pixels} pixels and layer {source} has {shape.pixels}"
-            )
-    return Layer(Shortcut(_activation(section, "linear")), sources, shapes[0], graph.stride(graph.last))
+    first, *others = (graph.shape(source, section) for source in sources)
+    for source, shape in zip(sources[1:], others, strict=True):
+        if not _is_strided_evenly(shape, first) or (len(others) > 1 and shape[1:] != first[1:]):
+            raise section.error(f"layer {graph.last} has {first.pixels} pixels and layer {source} has {shape.pixels}")
+    strided = any(shape[1:] != first[1:] for shape in others)
+    module = Shortcut(_activation(section, "linear"), strided=strided)
+    return Layer(module, sources, first, graph.stride(graph.last))
+
+
+def _is_strided_evenly(one: Shape, other: Shape) -> bool:
+    """Whether Darknet adds two layers: whole strides, and the same in both directions, as `shortcut_cpu` asserts."""
+    return (one.width // other.width, other.width // one.width) == (
+        one.height // other.height,
+        other.height // one.height,
+    )
+
+
+def _reorg(section: Section, graph: Graph) -> Layer:
+    channels, height, width = shape = graph.shape(graph.last, section)
+    stride = section.integer("stride", 1, minimum=1)
+    if height % stride or width % stride or channels % stride**2:
+        raise section.error(
+            f"`stride` {stride} does not divide {shape.pixels} pixels, or its square not {channels} channels"
+        )
+    output = Shape(channels * stride**2, height // stride, width // stride)
+    return Layer(Reorg(stride=stride), (graph.last,), output, graph.stride(graph.last) * stride)
 
 
 def _product(section: Section, graph: Graph) -> Layer:
@@ -195,10 +223,12 @@ _BUILDERS: dict[str, Callable[[Section, Graph], Layer]] = {
     "maxpool": _maxpool,
     "avgpool": _avgpool,
     "upsample": _upsample,
+    "reorg": _reorg,
     "route": _route,
     "shortcut": _shortcut,
     "scale_channels": _product,
     "sam": _product,
     "dropout": _dropout,
     "yolo": build_yolo,
+    "region": build_region,
 }

@@ -5,6 +5,7 @@ What a section builds, and whether its options make sense together, is told in `
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import os
 import re
@@ -140,10 +141,17 @@ def read(path_or_name: str | os.PathLike[str]) -> tuple[Section, ...]:
     if name in configs:
         return parse(configs[name], f"{name}.cfg")
     try:
-        # Comments are in any encoding; only the ASCII part means anything.
-        return parse(Path(name).read_text(encoding="ascii", errors="replace"), name)
+        content = Path(name).read_bytes()
     except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         near = difflib.get_close_matches(Path(name).name.removesuffix(".cfg"), configs, n=1, cutoff=0.0)
         raise InputError(f"{name!r} is no readable .cfg file and no bundled one; the nearest is {near[0]!r}") from error
+    # Comments are in any encoding; only the ASCII part means anything. Lines end as on any system.
+    text = checked_text(content, name).decode("ascii", errors="replace")
+    return parse(text.replace("\r\n", "\n").replace("\r", "\n"), name)
+
+
+def checked_text(content: bytes, source: str) -> bytes:
+    """Return a text file without UTF-8's byte-order mark; raises `InputError` if it is in UTF-16 or UTF-32."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise InputError(f"{source}: found text in UTF-16 or UTF-32, expected ASCII or UTF-8: save it as UTF-8")
+    return content.removeprefix(codecs.BOM_UTF8)

@@ -13,6 +13,9 @@ from torch import nn
 from robustprune.detection.darknet.cfg import Section
 from robustprune.inference.graph import IMAGE
 
+HEADS = ("yolo", "region")
+"""The sections that detect, and feed no layer."""
+
 
 class Shape(NamedTuple):
     """Size of one layer's output for one image."""
@@ -58,8 +61,9 @@ class Graph:
         """Output shape of a layer; raises `InputError` about the section `reader` if that layer is a head."""
         if index == IMAGE:
             return self.image
-        if self.sections[index].name == "yolo":
-            raise reader.error(f"it reads layer {index}, which is a [yolo] head and feeds no layer")
+        name = self.sections[index].name
+        if name in HEADS:
+            raise reader.error(f"it reads layer {index}, which is a [{name}] head and feeds no layer")
         return self.layers[index].shape
 
     def stride(self, index: int) -> Fraction:

@@ -30,6 +30,8 @@ ACTIVATIONS = {
     "mish": Activation(nn.Mish, "relu"),
     "relu": Activation(nn.ReLU, "relu"),
     "relu6": Activation(nn.ReLU6, "relu"),
+    # Another name of `swish`, in the .cfg files of PyTorch's ports; before it, since Darknet itself knows it not.
+    "silu": Activation(nn.SiLU, "relu"),
     "swish": Activation(nn.SiLU, "relu"),
 }
 
@@ -117,27 +119,67 @@ class Route(nn.Module):
 
 
 class Shortcut(nn.Module):
-    """Sum of its inputs, then an activation. The first input sets the number of channels.
+    """Sum of its inputs, then an activation. The first input sets the number of channels and of pixels.
 
     Of an input with more channels the first ones are added, one with fewer is added to the first ones
-    (`shortcut_multilayer_cpu` in `blas.c`, whose layers are flat: channels lie one after the other).
+    (`shortcut_multilayer_cpu` in `blas.c`, whose layers are flat: channels lie one after the other). Of an input with
+    more pixels every second one is added, or every third, in each direction; the pixels of one with fewer are added to
+    every second (`shortcut_cpu` in `blas.c`).
+
+    Attributes:
+        strided: an input has other pixels than the first.
     """
 
-    def __init__(self, activation: str) -> None:
+    def __init__(self, activation: str, *, strided: bool = False) -> None:
         """`activation` by Darknet's name."""
         super().__init__()
         self.activation = ACTIVATIONS[activation].make()
+        self.strided = strided
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
-        """(N, C, H, W), then (N, C_i, H, W) each -> (N, C, H, W)."""
+        """(N, C, H, W), then (N, C_i, H_i, W_i) each -> (N, C, H, W)."""
         total, channels = first, first.shape[1]
         for other in others:
             missing = channels - other.shape[1]
             if missing:  # negative padding cuts
                 other = nn.functional.pad(other, (0, 0, 0, 0, 0, missing))
+            if self.strided:
+                other = _on_the_grid_of(first, other)
             total = total + other
         output: Tensor = self.activation(total)
         return output
+
+
+def _on_the_grid_of(first: Tensor, other: Tensor) -> Tensor:
+    """Return (N, C, H_i, W_i) as (N, C, H, W): pixels left out, or zeros between them, as Darknet adds layers."""
+    (height, width), other_width = first.shape[2:], other.shape[3]
+    stride, spacing = max(1, other_width // width), max(1, width // other_width)
+    taken = other[:, :, ::stride, ::stride][:, :, :height, :width]
+    if spacing == 1 and taken.shape[2:] == first.shape[2:]:
+        return taken
+    placed = torch.zeros_like(first)
+    rows, columns = min(taken.shape[2], -(-height // spacing)), min(taken.shape[3], -(-width // spacing))
+    placed[:, :, : rows * spacing : spacing, : columns * spacing : spacing] = taken[:, :, :rows, :columns]
+    return placed
+
+
+class Reorg(nn.Module):
+    """Pixels to channels, in the order of Darknet's `reorg_cpu` (`blas.c`), which no other framework has.
+
+    It reads its input, (C, H, W) in memory, as if it were (C / s^2, s * H, s * W), takes that apart into s^2 images
+    of H x W pixels, and calls the result (s^2 * C, H / s, W / s): a channel of it mixes neighbouring channels.
+    """
+
+    def __init__(self, *, stride: int) -> None:
+        """`stride` is s."""
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, s^2 * C, H / s, W / s)."""
+        s, (batch, channels, height, width) = self.stride, x.shape
+        apart = x.reshape(batch, channels // s**2, height, s, width, s).permute(0, 3, 5, 1, 2, 4)
+        return apart.reshape(batch, channels * s**2, height // s, width // s)
 
 
 class AveragePool(nn.Module):
@@ -163,7 +205,7 @@ class Product(nn.Module):
 
 
 class Yolo(nn.Module):
-    """A detection head: reshapes raw outputs, and carries what decoding and loss need to know."""
+    """A detection head, [yolo] or [region]: reshapes raw outputs, and carries what decoding and loss need to know."""
 
     anchors: Tensor
 
@@ -176,10 +218,12 @@ class Yolo(nn.Module):
         scale_x_y: float,
         ignore_thresh: float,
         new_coords: bool = False,
+        softmax: bool = False,
     ) -> None:
         """`anchors` are (width, height) in pixels of the network input, `stride` the side of a grid cell.
 
-        `new_coords` says that a box's side is anchor * (2 sigmoid(t))^2 instead of anchor * exp(t).
+        `new_coords` says that a box's side is anchor * (2 sigmoid(t))^2 instead of anchor * exp(t), `softmax` that a
+        box is of one class alone.
         """
         super().__init__()
         # Not in the state dict: anchors come from the .cfg, never from a checkpoint.
@@ -189,6 +233,7 @@ class Yolo(nn.Module):
         self.scale_x_y = scale_x_y
         self.ignore_thresh = ignore_thresh
         self.new_coords = new_coords
+        self.softmax = softmax
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, A * (5 + classes), H, W) -> (N, A, H, W, 5 + classes), nothing but the order changed.

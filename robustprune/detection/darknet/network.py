@@ -16,6 +16,7 @@ from robustprune.detection.darknet import cfg
 from robustprune.detection.darknet.build import build_layers
 from robustprune.detection.darknet.build_heads import with_classes
 from robustprune.detection.darknet.cfg import Section
+from robustprune.detection.darknet.ends import suppression_of
 from robustprune.detection.darknet.layers import Convolutional, Yolo
 from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.heads import Head
@@ -46,6 +47,7 @@ class Detector(AnchorDetector):
         self.image_size = (net.integer("height", minimum=1), net.integer("width", minimum=1))
         self.stride = int(max(layer.stride for layer in layers))
         self.channels = net.integer("channels", minimum=1)
+        self.suppression = suppression_of(sections)
         self.weights_header = (0, 2, 5, 0)
         self._last_reads = last_reads(
             self.inputs, kept=[i for i, layer in enumerate(self.layers) if isinstance(layer, Yolo)]
@@ -57,7 +59,7 @@ class Detector(AnchorDetector):
     def from_cfg(cls, path_or_name: str | os.PathLike[str], *, classes: int | None = None) -> Detector:
         """Build from a .cfg file or a bundled name.
 
-        `classes` replaces the number of classes in the .cfg, in each `[yolo]` and the convolution before it.
+        `classes` replaces the number of classes in the .cfg, in each head and the convolution before it.
         """
         sections = cfg.read(path_or_name)
         return cls(sections if classes is None else with_classes(sections, classes))
@@ -66,16 +68,16 @@ class Detector(AnchorDetector):
     def heads(self) -> tuple[Head, ...]:
         """The scales, in the order of `forward`'s outputs."""
         return tuple(
-            Head(layer.anchors, layer.stride, layer.classes, layer.scale_x_y, layer.ignore_thresh)
+            Head(layer.anchors, layer.stride, layer.classes, layer.scale_x_y, layer.ignore_thresh, layer.softmax)
             for layer in self.layers
             if isinstance(layer, Yolo)
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Raw outputs (before any sigmoid or exp), one per `[yolo]`.
+        """Raw outputs (before any sigmoid or exp), one per head.
 
         Shape:
-            - images: (N, 3, H, W) in [0, 1], H and W divisible by `stride`
+            - images: (N, channels, H, W) in [0, 1], H and W divisible by `stride`
             - returns: (N, anchors, grid_h, grid_w, 5 + classes) each; x, y, w, h, objectness, classes
         """
         check_images(images, channels=self.channels, stride=self.stride)

@@ -6,9 +6,10 @@ variance, then the weights [out, in / groups, height, width]; all little-endian 
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,11 @@ def float_count(detector: Detector) -> int:
     return sum(tensor.numel() for _, tensor in _tensors(detector))
 
 
-def load_weights(detector: Detector, path: str | os.PathLike[str]) -> None:
+def load_weights(detector: Detector, path: str | os.PathLike[str], *, cutoff: int | None = None) -> None:
     """Fill the detector, its `weights_header` included, from a .weights file.
+
+    With `cutoff` only the first so many layers of the .cfg are filled, as Darknet does with a backbone's weights, such
+    as `darknet53.conv.74`; whatever else the file holds is not read.
 
     Raises `InputError`, and leaves the detector as it was, if the file is missing or of another length; the
     message says how many floats were expected and found, and at which layer they ran out.
@@ -37,11 +41,16 @@ def load_weights(detector: Detector, path: str | os.PathLike[str]) -> None:
         raise InputError(f"{os.fspath(path)}: the weights cannot be read ({error.strerror})") from error
     header, start = _read_header(content, path)
     body = memoryview(content)[start:]
-    _check_length(detector, len(body), path)
-    floats = torch.from_numpy(np.frombuffer(body, dtype="<f4").astype(np.float32))
+    layers = len(detector.layers)
+    if cutoff is not None and cutoff > layers:
+        raise InputError(f"{os.fspath(path)}: cut off after {cutoff} layers, expected at most {layers}, all there are")
+    filled = [tensor for index, tensor in _tensors(detector) if cutoff is None or index < cutoff]
+    _check_length(detector, len(body), path, cutoff)
+    count = sum(tensor.numel() for tensor in filled)
+    floats = torch.from_numpy(np.frombuffer(body, dtype="<f4", count=count).astype(np.float32))
     position = 0
     with torch.no_grad():
-        for _, tensor in _tensors(detector):
+        for tensor in filled:
             tensor.copy_(floats[position : position + tensor.numel()].view(tensor.shape))
             position += tensor.numel()
     detector.weights_header = header
@@ -87,20 +96,39 @@ def _read_header(content: bytes, path: str | os.PathLike[str]) -> tuple[tuple[in
     return (major, minor, revision, seen), length
 
 
-def _check_length(detector: Detector, length: int, path: str | os.PathLike[str]) -> None:
-    expected = float_count(detector)
+def _check_length(detector: Detector, length: int, path: str | os.PathLike[str], cutoff: int | None) -> None:
+    sizes = [(index, tensor.numel()) for index, tensor in _tensors(detector) if cutoff is None or index < cutoff]
+    expected = sum(size for _, size in sizes)
     found, stray = divmod(length, 4)
-    if found == expected and not stray:
+    if (found == expected and not stray) or (cutoff is not None and found >= expected):
         return
     message = f"{os.fspath(path)}: expected {expected:,} floats, found {found:,}"
     if stray:
         message += " and a part of another"
+    if abs(found - expected) == 1 and not stray:
+        bits = 64 if found > expected else 32
+        raise InputError(
+            f"{message}: the header seems to be of another version than it says, as one that counts the images seen "
+            f"with {bits} bits (expected are 32 bits up to version 0.1, 64 from 0.2 on)"
+        )
     if found >= expected:
         raise InputError(f"{message}; {found - expected:,} are left over after the last layer")
-    needed = 0
-    for index, tensor in _tensors(detector):
-        needed += tensor.numel()
-        if needed > found:
+    ends = {
+        index: total for (index, _), total in zip(sizes, itertools.accumulate(size for _, size in sizes), strict=True)
+    }
+    for index, total in ends.items():
+        if total > found:
             section = detector.sections[index + 1]
             place = f"[{section.name}] in line {section.line} of {section.source}"
-            raise InputError(f"{message}; they ran out in layer {index}, {place}")
+            raise InputError(f"{message}; they ran out in layer {index}, {place}{_backbone(ends, found, stray)}")
+
+
+def _backbone(ends: Mapping[int, int], found: int, stray: int) -> str:
+    """What to add where floats run out between two layers: who wrote such a file cut a detector off there."""
+    complete = [index for index, total in ends.items() if total == found]
+    if stray or not complete:
+        return ""
+    return (
+        f": these are the weights of the first {complete[0] + 1} layers alone, a backbone's, from which a training can "
+        f"start (a spec's detector.weights_cutoff: {complete[0] + 1})"
+    )

@@ -60,12 +60,13 @@ class CocoSplit:
 
     Attributes:
         source: The annotation file or files, for messages.
-        categories: Sorted by id; a class is an index into them.
+        categories: Sorted by id, or in the order of a detector's names; a class is an index into them.
         images: Sorted by id.
         folders: What their file names are relative to, one per image.
         objects: Of all images.
         mended: Per image, the number of boxes that reached out of it and were cut at its edge, and the number of
             those that had no extent inside it and are left out everywhere; shape (number of images, 2).
+        groups: Categories of the file that are mere groups of others, and none of `categories`.
     """
 
     source: str
@@ -74,6 +75,7 @@ class CocoSplit:
     folders: tuple[Path, ...]
     objects: Objects
     mended: NDArray[np.int64]
+    groups: tuple[CategoryRecord, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -6,10 +6,10 @@ Only the fields that detection uses are kept; what they mean to a detector is in
 import re
 import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from posixpath import normpath
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from pydantic import FailFast, Field, FiniteFloat, Strict, TypeAdapter, ValidationError
 
@@ -48,6 +48,8 @@ class CategoryRecord:
 
     id: Id
     name: str
+    # A grouping, which tells nothing of a category but that it may be a mere group itself.
+    supercategory: Any = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

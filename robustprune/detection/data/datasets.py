@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from robustprune.core.errors import InputError
 from robustprune.core.settings import Settings
+from robustprune.detection.data.classes import without_groups
 from robustprune.detection.data.coco import CocoSplit, load_split
 from robustprune.detection.data.shapes import VERSION, generate
 from robustprune.detection.data.subsets import check_categories, check_disjoint, pool, shuffled, take
@@ -145,4 +146,5 @@ def _first(count: int | None, order: list[int], split: CocoSplit, field: str) ->
 def _checked(train: CocoSplit, val: CocoSplit) -> tuple[CocoSplit, CocoSplit]:
     check_categories(train, val)
     check_disjoint(train, val)
+    train, val = without_groups(train, val)
     return train, val

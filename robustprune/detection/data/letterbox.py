@@ -1,9 +1,9 @@
-"""Geometry and colour between a picture and a detector's input: letterboxing, its inverse, and greyscale.
+"""Geometry and colour between a picture and a detector's input: letterboxing, stretching, their inverse, and greyscale.
 
 Nothing here reads files or knows of data sets.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from robustprune.detection.image_size import ImageSize, sides
+
+Fit = Literal["letterbox", "stretch"]
+"""How a picture meets the network: its aspect kept and grey around it, or pulled to the network's own sides."""
+
 Pixels = NDArray[np.uint8]
 """RGB, shape (H, W, 3)."""
 
@@ -19,13 +24,15 @@ PADDING = 0.5
 
 
 class Letterbox(NamedTuple):
-    """Where an image lies in its square; boxes are x1, y1, x2, y2 in pixels, shape (..., 4).
+    """Where an image lies in its square, or oblong; boxes are x1, y1, x2, y2 in pixels, shape (..., 4).
+
+    An image that is stretched lies in it from edge to edge.
 
     Attributes:
         width: Of the image, in pixels.
         height: Of the image, in pixels.
         scale_x: Square pixels per image pixel, to the right.
-        scale_y: Likewise, downwards; differs by the rounding of the resized image to whole pixels.
+        scale_y: Likewise, downwards; if letterboxed, it differs by the rounding of the resized image to whole pixels.
         left: Width of the padding on the left, in square pixels.
         top: Height of the padding above, in square pixels.
     """
@@ -55,29 +62,32 @@ class Letterbox(NamedTuple):
         return [self.left, self.top] * 2
 
 
-def letterbox(image: Image.Image, size: int) -> tuple[Tensor, Letterbox]:
+def letterbox(image: Image.Image, size: ImageSize) -> tuple[Tensor, Letterbox]:
     """Resize an RGB image to fit a square, keeping its aspect, and pad it evenly with grey.
 
     The steps, `place`, `resize` and `paint`, are there for who keeps resized images.
 
     Args:
         image: RGB.
-        size: Side of the square in pixels.
+        size: Of the square in pixels.
 
     Returns:
-        The square in [0, 1], float32, shape (3, size, size), and where the image lies in it.
+        The square in [0, 1], float32, shape (3, H, W), and where the image lies in it.
     """
     placement = place(*image.size, size)
-    square = np.empty((size, size, 3), dtype=np.float32)
+    square = np.empty((*sides(size), 3), dtype=np.float32)
     paint(square, resize(image, placement), placement)
     return torch.from_numpy(square).permute(2, 0, 1), placement
 
 
-def place(width: int, height: int, size: int) -> Letterbox:
-    """Return where an image of `width` x `height` pixels lies in a square of side `size`."""
-    scale = size / max(width, height)
+def place(width: int, height: int, size: ImageSize, fit: Fit = "letterbox") -> Letterbox:
+    """Return where an image of `width` x `height` pixels lies in a square, or oblong, of `size`."""
+    outer_height, outer_width = sides(size)
+    if fit == "stretch":
+        return Letterbox(width, height, outer_width / width, outer_height / height, 0, 0)
+    scale = min(outer_width / width, outer_height / height)
     inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
-    left, top = (size - inner_width) // 2, (size - inner_height) // 2
+    left, top = (outer_width - inner_width) // 2, (outer_height - inner_height) // 2
     return Letterbox(width, height, inner_width / width, inner_height / height, left, top)
 
 
@@ -95,7 +105,7 @@ def resize(image: Image.Image, placement: Letterbox) -> Pixels:
 
 
 def paint(square: NDArray[np.float32], pixels: Pixels, placement: Letterbox) -> None:
-    """Fill `square`, shape (S, S, 3), with what `resize` returned and the padding around it."""
+    """Fill `square`, shape (H, W, 3), with what `resize` returned and the padding around it."""
     left, top = placement.left, placement.top
     right, bottom = left + pixels.shape[1], top + pixels.shape[0]
     for padding in (square[:top], square[bottom:], square[top:bottom, :left], square[top:bottom, right:]):

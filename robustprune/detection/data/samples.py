@@ -1,4 +1,4 @@
-"""A split as a detector sees it: letterboxed, in a colour, boxes relative to the square; batches and flips.
+"""A split as a detector sees it: of one size, in a colour, boxes relative to the input's sides; batches and flips.
 
 Files and annotations are read in `coco`, the geometry is in `letterbox`; the order of images is the caller's.
 """
@@ -17,8 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustprune.core.errors import InputError
 from robustprune.detection.data.coco import CocoSplit
-from robustprune.detection.data.letterbox import Letterbox, Pixels, greyscale, paint, place, resize
+from robustprune.detection.data.letterbox import Fit, Letterbox, Pixels, greyscale, paint, place, resize
+from robustprune.detection.image_size import ImageSize, sides
 
 Colour = Literal["rgb", "greyscale"]
 
@@ -30,8 +32,8 @@ class Sample(NamedTuple):
     """One image with its objects; boxes and classes are possibly kept in memory, so not to be changed in place.
 
     Attributes:
-        image: In [0, 1], float32, shape (3, S, S).
-        boxes: Centre x, centre y, width, height in units of the square's side, float32, shape (K, 4).
+        image: In [0, 1], float32, shape (C, H, W).
+        boxes: Centre x, centre y, width, height in units of the input's sides, float32, shape (K, 4).
         classes: From 0, int64, shape (K,).
         image_id: As in the annotations.
         letterbox: Takes boxes back to the image.
@@ -48,7 +50,7 @@ class Batch(NamedTuple):
     """Several samples.
 
     Attributes:
-        images: In [0, 1], float32, shape (N, 3, S, S), channels last in memory.
+        images: In [0, 1], float32, shape (N, C, H, W), channels last in memory.
         targets: One row per object: index in the batch, class, centre x, centre y, width, height;
             float32, shape (M, 6).
         image_ids: As in the annotations, one per image.
@@ -95,21 +97,40 @@ class Samples:
     """The images of a split for a detector, in the order of their ids."""
 
     def __init__(
-        self, split: CocoSplit, *, image_size: int, colour: Colour = "rgb", cache_bytes: int = 0, workers: int = 4
+        self,
+        split: CocoSplit,
+        *,
+        image_size: ImageSize,
+        colour: Colour = "rgb",
+        fit: Fit = "letterbox",
+        channels: int = 3,
+        cache_bytes: int = 0,
+        workers: int = 4,
     ) -> None:
         """Read nothing yet.
 
         Args:
             split: What to read.
-            image_size: Side S of the square in pixels.
+            image_size: What every image is brought to, in pixels.
             colour: "rgb", or "greyscale": luma copied to three channels.
+            fit: How a picture is brought to that size.
+            channels: Of the network: 3, or 1 for luma alone, whatever the colour.
             cache_bytes: Memory for resized images, 8 bits per colour.
             workers: Threads of `stream`. Threads, not processes: decoding and resizing release Python's lock, and
                 the cache is theirs together.
+
+        Raises:
+            InputError: There are no such pictures.
         """
+        if channels not in (1, 3):
+            raise InputError(
+                f"the network's `channels` is {channels}, expected 3, colour, or 1, grey, as pictures have"
+            )
         self.split = split
         self.image_size = image_size
         self._colour = colour
+        self._fit: Fit = fit
+        self._channels = channels
         self._workers = workers
         self._cache = _Cache(cache_bytes)
 
@@ -160,21 +181,24 @@ class Samples:
             pool.shutdown(cancel_futures=True)
 
     def _squares(self, count: int) -> NDArray[np.float32]:
-        return np.empty((count, self.image_size, self.image_size, 3), dtype=np.float32)
+        return np.empty((count, *sides(self.image_size), self._channels), dtype=np.float32)
 
     def _draw(self, square: NDArray[np.float32], index: int) -> Sample:
         """Return a sample whose image lies in the memory of `square`."""
         pixels, boxes, classes, placement = self._cache.get(index) or self._read(index)
-        paint(square, pixels, placement)
+        coloured = square if self._channels == 3 else np.empty((*square.shape[:2], 3), dtype=np.float32)
+        paint(coloured, pixels, placement)
         image = torch.from_numpy(square).permute(2, 0, 1)
-        if self._colour == "greyscale":
-            image.copy_(greyscale(image))
+        if self._colour == "greyscale" or self._channels == 1:
+            image.copy_(greyscale(torch.from_numpy(coloured).permute(2, 0, 1))[: self._channels])
         return Sample(image, boxes, classes, self.split.image_ids[index], placement)
 
     def _read(self, index: int) -> _Resized:
         image = self.split.image(index)
-        placement = place(*image.size, self.image_size)
-        corners = placement.to_square(torch.from_numpy(self.split.boxes(index))) / self.image_size
+        placement = place(*image.size, self.image_size, self._fit)
+        height, width = sides(self.image_size)
+        corners = placement.to_square(torch.from_numpy(self.split.boxes(index)))
+        corners = corners / corners.new_tensor([width, height] * 2)
         low, high = corners.clamp(0, 1).tensor_split(2, dim=1)
         boxes = torch.cat([(low + high) / 2, high - low], dim=1)
         read = _Resized(resize(image, placement), boxes, torch.from_numpy(self.split.classes(index)), placement)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from robustprune.detection.heads import Head
+from robustprune.detection.image_size import ImageSize, sides
 
 MAX_SIDE_RATIO = 4.0
 
@@ -34,26 +35,27 @@ class Assignment(NamedTuple):
         return part._replace(image=torch.zeros_like(part.image))
 
 
-def assign(targets: Tensor, heads: Sequence[Head], image_size: int) -> list[Assignment]:
+def assign(targets: Tensor, heads: Sequence[Head], image_size: ImageSize) -> list[Assignment]:
     """Assign every object to the anchors of each head whose sides differ from its own by less than 4 ×.
 
     The cell that holds the object's centre answers for it, in each head by itself.
 
     Args:
-        targets: (M, 6) image index, class, centre x, centre y, width, height; box units are the image side.
+        targets: (M, 6) image index, class, centre x, centre y, width, height; box units are the input's sides.
         heads: the detector's heads.
-        image_size: side of the square input, in pixels.
+        image_size: of the input.
     """
+    height, width = sides(image_size)
     assignments = []
     for head in heads:
-        cells = image_size // head.stride
+        rows, columns = height // head.stride, width // head.stride
         anchors = head.anchors / head.stride
-        boxes = targets[:, 2:] * cells
+        boxes = targets[:, 2:] * targets.new_tensor([columns, rows] * 2)
         ratio = boxes[None, :, 2:] / anchors[:, None, :]
         positive = torch.maximum(ratio, 1 / ratio).amax(dim=-1) < MAX_SIDE_RATIO
         anchor, target = positive.nonzero(as_tuple=True)
         chosen = boxes[target]
-        column, row = chosen[:, :2].long().clamp_(0, cells - 1).unbind(dim=1)
+        column, row = chosen[:, 0].long().clamp_(0, columns - 1), chosen[:, 1].long().clamp_(0, rows - 1)
         assignments.append(
             Assignment(
                 image=targets[target, 0].long(),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 from torchvision.ops import box_convert, complete_box_iou_loss
 
 from robustprune.detection.heads import MAX_SIZE_LOGIT, Head
@@ -22,8 +22,8 @@ def ciou(
 
     Box: 1 − CIoU over positive anchors (Zheng et al. 2020; its α carries no gradient). Objectness: binary
     cross-entropy over all anchors, the target of a positive one being its CIoU clamped to [0, 1]. Class: binary
-    cross-entropy over positive anchors. Each term is a mean, so loss(clean) + loss(attacked) of one batch is the
-    sum of two calls with the same assignments.
+    cross-entropy over positive anchors; cross-entropy where a softmax goes over classes. Each term is a mean, so
+    loss(clean) + loss(attacked) of one batch is the sum of two calls with the same assignments.
 
     Args:
         outputs: raw head outputs, each (N, anchors, grid, grid, 5 + classes).
@@ -46,8 +46,7 @@ def ciou(
             cell = torch.stack([positive.column, positive.row], dim=1)
             wanted = torch.cat([positive.boxes[:, :2] - cell, positive.boxes[:, 2:]], dim=1)
             box_loss = complete_box_iou_loss(_corners(boxes), _corners(wanted), reduction="none")
-            classes = one_hot(positive.classes, head.classes).to(predicted)
-            class_loss = _cross_entropy(predicted[:, 5:], classes, per_row=per_image)
+            class_loss = _class_loss(predicted[:, 5:], positive.classes, head, per_row=per_image)
             if per_image:
                 box_part, class_part = (
                     _mean_of_image(each, positive.image, images=len(output)) for each in (box_loss, class_loss)
@@ -64,6 +63,13 @@ def ciou(
             target = target.flatten().scatter_reduce(0, index, quality, "amax").view_as(objectness)
         total = total + OBJECTNESS_WEIGHT * _cross_entropy(objectness, target, per_row=per_image)
     return total
+
+
+def _class_loss(logits: Tensor, classes: Tensor, head: Head, *, per_row: bool) -> Tensor:
+    """Return the mean over positive anchors, or the loss of each."""
+    if head.softmax:
+        return cross_entropy(logits, classes, reduction="none" if per_row else "mean")
+    return _cross_entropy(logits, one_hot(classes, head.classes).to(logits), per_row=per_row)
 
 
 def _cross_entropy(logits: Tensor, wanted: Tensor, *, per_row: bool) -> Tensor:

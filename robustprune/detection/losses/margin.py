@@ -40,16 +40,16 @@ def margin(outputs: Sequence[Tensor], targets: Tensor, heads: Sequence[Head]) ->
 
     Args:
         outputs: raw head outputs, each (N, anchors, grid, grid, 5 + classes).
-        targets: (M, 6) image index, class, centre x, centre y, width, height; box units are the image's side.
+        targets: (M, 6) image index, class, centre x, centre y, width, height; box units are the image's sides.
         heads: the detector's heads.
     """
     of_image, classes = targets[:, 0].long(), targets[:, 1].long()
     total = outputs[0].new_zeros(len(outputs[0]))
     for output, head in zip(outputs, heads, strict=True):
-        side = output.shape[3] * head.stride
-        decoded = decode_head(output[..., :5], head, side).flatten(1, 3)
+        height, width = (cells * head.stride for cells in output.shape[2:4])
+        decoded = decode_head(output[..., :5], head, (height, width)).flatten(1, 3)
         boxes, objectness = _corners(decoded[..., :4]), decoded[..., 4]
-        truth = _corners(targets[:, 2:] * side)
+        truth = _corners(targets[:, 2:] * targets.new_tensor([width, height] * 2))
         with torch.no_grad():
             overlapping = _iou(truth[:, None], boxes[of_image]) > OVERLAP
         target, box = overlapping.nonzero(as_tuple=True)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_convert
+from torchvision.ops import box_convert
 
 from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.measure.suppression import suppress
 
 MAX_DETECTIONS = 100
 """Per image, as COCO's server limits results: a detector ruined by pruning would report boxes by the thousand.
@@ -27,9 +31,10 @@ def detect(
 
     Args:
         detector: in eval mode.
-        images: (N, 3, H, W) in [0, 1].
+        images: (N, channels, H, W) in [0, 1].
         confidence: candidates at or below this score are dropped.
-        nms_iou: of two overlapping boxes of a class, the weaker goes if their IoU exceeds this.
+        nms_iou: of two overlapping boxes of a class, the weaker goes if their IoU exceeds this; or what the detector
+            measures in its place.
 
     Shape:
         boxes (K, 4) as x1, y1, x2, y2 in pixels of the input, scores (K,), classes (K,) int64; K ≤ 100.
@@ -41,6 +46,7 @@ def detect(
     predictions = detector.decode(detector(images), (height, width))
     if predictions.isnan().any():
         raise FloatingPointError("the detector answers with NaN")
+    suppressed = functools.partial(suppress, iou=nms_iou, by=detector.suppression, image_size=(height, width))
     found = []
     for prediction in predictions:
         # Classes are probabilities: no score exceeds its box's objectness.
@@ -49,12 +55,14 @@ def detect(
         box, classes = (scores > confidence).nonzero(as_tuple=True)
         kept_scores = scores[box, classes]
         boxes = box_convert(prediction[box, :4], "cxcywh", "xyxy")
-        best = _best(boxes, kept_scores, classes, nms_iou)
+        best = _best(boxes, kept_scores, classes, suppressed)
         found.append((boxes[best], kept_scores[best], classes[best]))
     return found
 
 
-def _best(boxes: Tensor, scores: Tensor, classes: Tensor, nms_iou: float) -> Tensor:
+def _best(
+    boxes: Tensor, scores: Tensor, classes: Tensor, suppressed: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> Tensor:
     """Return which boxes non-maximum suppression per class leaves, best score first: as many as are reported.
 
     What is left of the best depends on none that are worse. So these are tried only if too few are left: a ruined
@@ -64,8 +72,7 @@ def _best(boxes: Tensor, scores: Tensor, classes: Tensor, nms_iou: float) -> Ten
     tried = FIRST_TRIED
     while True:
         first = order[:tried]
-        # In double precision, as torchvision tells classes apart by moving them far from each other.
-        left = batched_nms(boxes[first].double(), scores[first].double(), classes[first], nms_iou)
+        left = suppressed(boxes[first], scores[first], classes[first])
         if len(left) >= MAX_DETECTIONS or tried >= len(order):
             return first[left[:MAX_DETECTIONS]]
         tried *= 4

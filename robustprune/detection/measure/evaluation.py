@@ -108,7 +108,7 @@ def evaluate(
         images = batch.images.to(device, memory_format=torch.channels_last)
         targets = batch.targets.to(device)
         clean += _found(detector, images, batch, settings)
-        assignments = assign(targets, detector.heads, images.shape[-1])
+        assignments = assign(targets, detector.heads, (images.shape[-2], images.shape[-1]))
         if objective.attack is not None:
             attacked += _found(detector, objective.attacked(detector, images, assignments), batch, settings)
         if margin is not None:

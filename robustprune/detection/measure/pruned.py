@@ -15,6 +15,7 @@ from robustprune.detection import darknet
 from robustprune.detection.darknet.compact.compaction import compact
 from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
 from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.image_size import ImageSize, sides
 from robustprune.inference import engine
 from robustprune.inference.cost import cost, size
 
@@ -24,7 +25,7 @@ def measure_pruned(
     masks: Mapping[str, Tensor],
     *,
     dense: AnchorDetector,
-    image_size: int,
+    image_size: ImageSize,
     timing: TimingSettings,
     gone: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Any]:
@@ -36,12 +37,12 @@ def measure_pruned(
         detector: pruned by `masks`, and so is a layer that has none not pruned.
         masks: of each pruned layer's weights, by name.
         dense: the detector before it was pruned, on the same device.
-        image_size: side of the square image, in pixels.
+        image_size: of the image.
         timing: how often each is timed.
         gone: see `cost`.
     """
     device = next(detector.parameters()).device
-    image = torch.rand(1, detector.channels, image_size, image_size, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, detector.channels, *sides(image_size), generator=torch.Generator().manual_seed(0))
     image = image.to(device)
     if isinstance(detector, darknet.Detector):
         assert isinstance(dense, darknet.Detector)

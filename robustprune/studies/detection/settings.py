@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
@@ -11,10 +11,13 @@ from robustprune.core.files import file_sha256
 from robustprune.core.precision import Compute
 from robustprune.core.settings import Settings
 from robustprune.detection.darknet import cfg
+from robustprune.detection.data.classes import read_names
 from robustprune.detection.data.datasets import DATASETS, Dataset
+from robustprune.detection.data.letterbox import Fit
+from robustprune.detection.image_size import ImageSize, smallest
 from robustprune.detection.losses import LOSSES
 from robustprune.detection.measure.evaluation import Evaluation
-from robustprune.detection.networks import NETWORKS, network_identity
+from robustprune.detection.networks import NETWORKS, answers_otherwise, network_identity
 from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.structures import SCOPES
@@ -33,13 +36,56 @@ else:
     LossName = any_name(LOSSES)
 
 
+Side = Annotated[int, Field(ge=32)]
+
+
 class DetectorSettings(Settings):
-    """The network, and where it starts from."""
+    """The network, what it reads, and where it starts from."""
 
     config: str = Field(description="a Darknet .cfg file, the name of a bundled one, or that of a plug-in's network")
     weights: str | None = Field(default=None, description="Darknet .weights to start from, in place of base training")
-    image_size: int = Field(ge=32)
+    weights_cutoff: int | None = Field(
+        default=None,
+        ge=1,
+        description="only the first so many layers of the .cfg start from the weights, as those of a backbone "
+        "(darknet53.conv.74: 74); base trains the whole",
+    )
+    image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="side of the images, or [width, height]; null: as the .cfg says"
+    )
+    fit: Fit | None = Field(
+        default=None,
+        description="how a picture is brought to that size: letterbox keeps its aspect, stretch does not; null: as the "
+        "engine does that the .cfg is written for",
+    )
+    names: str | list[str] | None = Field(
+        default=None,
+        description="of the detector's classes, in its order: a Darknet .names file, or a list; categories are matched "
+        "by name then, else by position",
+    )
     loss: LossName = "ciou"
+
+    @property
+    def size(self) -> ImageSize | None:
+        """The size of the images, as the science has it."""
+        if not isinstance(self.image_size, list):
+            return self.image_size
+        width, height = self.image_size
+        return smallest(height, width)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of the classes, if they are given.
+
+        Raises:
+            InputError: the file cannot be read, or names something twice.
+        """
+        return None if self.names is None else read_names(self.names, "detector.names")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether weights for all layers are given, so that nothing is trained before pretraining."""
+        return self.weights is not None and self.weights_cutoff is None
 
 
 class LoaderSettings(Settings):
@@ -107,7 +153,11 @@ class DetectionSettings(Settings):
     @classmethod
     def _starts_somewhere(cls, base: BaseTraining | None, info: ValidationInfo) -> BaseTraining | None:
         detector = info.data.get("detector")
-        if base is None and isinstance(detector, DetectorSettings) and detector.weights is None:
+        if base is None and isinstance(detector, DetectorSettings) and not detector.is_whole:
+            if detector.weights is not None:
+                raise ValueError(
+                    "found nothing, expected a training of the layers that detector.weights_cutoff leaves out"
+                )
             raise ValueError(
                 "found nothing, expected detector.weights to start from (--set detector.weights=FILE), "
                 "or a training from scratch"
@@ -139,15 +189,13 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
         InputError: a file that is part of them cannot be read.
     """
     plain = settings.model_dump(mode="json")
-    detector = plain["detector"] | {"config": network_identity(settings.detector.config)}
-    if settings.detector.weights is not None:
-        detector["weights"] = file_sha256(settings.detector.weights, "detector.weights")
+    detector = _detector(settings.detector, plain["detector"])
     attack = {name: value for name, value in plain["attack"].items() if (name, value) not in ATTACK_DEFAULTS}
     trained, exact = (_unless_default(compute) for compute in (settings.compute, settings.compute.exactly()))
     common = {"detector": detector, "threads": plain["threads"], **exact}
     common |= identities((DATASETS, settings.dataset.name), (LOSSES, settings.detector.loss))
     train, val = (settings.dataset.fingerprint(split) for split in ("train", "val"))
-    own_training = {"training": plain["base"], "train": train, **trained} if settings.detector.weights is None else {}
+    own_training = {} if settings.detector.is_whole else {"training": plain["base"], "train": train, **trained}
     attacked = {"attack": attack, "attack_version": PER_IMAGE_ATTACK_VERSION}
     attacked |= identities((ATTACKS, settings.attack.name))
     robust = common | attacked | {"train": train, **trained}
@@ -164,6 +212,22 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
         | {"train": train, "training": plain["finetune"], "renewal": plain["renewal"], **trained},
         "baseline": measured,
     }
+
+
+def _detector(settings: DetectorSettings, plain: dict[str, Any]) -> dict[str, Any]:
+    """Return what determines the network and its start; of newer fields what is not as it used to be."""
+    said: dict[str, Any] = {"config": network_identity(settings.config), "weights": None}
+    if settings.weights is not None:
+        said["weights"] = file_sha256(settings.weights, "detector.weights")
+    if settings.weights_cutoff is not None:
+        said["weights_cutoff"] = settings.weights_cutoff
+    if settings.class_names is not None:
+        said["names"] = list(settings.class_names)
+    return (
+        said
+        | {"image_size": plain["image_size"], "loss": plain["loss"]}
+        | answers_otherwise(settings.config, settings.fit)
+    )
 
 
 def _scored(settings: DetectionSettings, name: str, robust: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:

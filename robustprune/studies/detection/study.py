@@ -18,9 +18,9 @@ from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
 from robustprune.core.timing import DOUBTS, TIME_COLUMNS
 from robustprune.detection import darknet, networks
-from robustprune.detection.data.datasets import DATASETS, Dataset
-from robustprune.detection.data.samples import Samples
+from robustprune.detection.data.datasets import DATASETS
 from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.image_size import in_words, sides
 from robustprune.detection.kept_models import ENDINGS, model_files
 from robustprune.detection.losses import LOSSES
 from robustprune.detection.measure.detection_table import COLUMNS, detection_table
@@ -30,6 +30,7 @@ from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
+from robustprune.studies.detection.inputs import arranged, input_remarks, load_weights, network_input, samples
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
 from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
 from robustprune.studies.detection.work import Scale, scale, scoring_work, stage_work
@@ -111,15 +112,23 @@ class DetectionStudy(PruningStudy):
             InputError: something in them is wrong, or a method does not fit.
         """
         # No matter of validation: sweeps of both were run, and their specs must still be read.
-        if self.settings.detector.weights is not None and self.settings.base is not None:
-            raise InputError("base: found a training, but detector.weights too, expected one of them (--set base=null)")
+        given = self.settings.detector
+        if given.is_whole and self.settings.base is not None:
+            raise InputError(
+                "base: found a training, but detector.weights too, expected one of them (--set base=null), or "
+                "detector.weights_cutoff, the layers that start from the weights"
+            )
+        if given.weights_cutoff is not None and given.weights is None:
+            raise InputError(
+                f"detector.weights_cutoff: found {given.weights_cutoff}, but no detector.weights to cut off"
+            )
         remarks = self.check_methods(cells, LOSSES, DATASETS, networks.NETWORKS)
-        splits = self.settings.dataset.splits()
+        splits, size = arranged(self.settings).splits, network_input(self.settings).size
         task = self._task("rgb", device=torch.device("cpu"))
         detector = task.fresh(self.settings.base_seed)
-        stride, size = detector.stride, self.settings.detector.image_size
-        if size % stride:
-            raise InputError(f"detector.image_size is {size}, expected a multiple of {stride}")
+        if any(side % detector.stride for side in sides(size)):
+            found = size if isinstance(size, int) else in_words(size)
+            raise InputError(f"detector.image_size is {found}, expected a multiple of {detector.stride}")
         if self.settings.keep_models and not isinstance(detector, darknet.Detector):
             raise InputError("keep_models: found true, expected false: only Darknet's detectors have a file to keep")
         for initializer in dict.fromkeys(str(cell["initializer"]) for cell in cells):
@@ -128,6 +137,7 @@ class DetectionStudy(PruningStudy):
                 check(task, detector)
         chosen_images(splits[1], self.settings.detections.images or ())
         remarks += capped(self.settings.renewal, images=len(splits[0]))
+        remarks += input_remarks(self.settings, {"colour": {str(cell["colour"]) for cell in cells}})
         return [*remarks, *(split.remark for split in splits if split.remark is not None)]
 
     def replication(self, cells: Sequence[Cell]) -> str | None:
@@ -135,7 +145,7 @@ class DetectionStudy(PruningStudy):
         settings = self.settings
         if len({cell["seed"] for cell in cells}) < 2:
             return None
-        start = "given" if settings.detector.weights is not None else "trained once"
+        start = "given" if settings.detector.is_whole else "trained once"
         trained = {"pretraining": settings.pretrain.epochs, "fine-tuning": settings.finetune.epochs}
         return seeds_vary(trained, [f"the detector before pretraining ({start})"], draws=settings.seed_draws)
 
@@ -159,7 +169,7 @@ class DetectionStudy(PruningStudy):
         initializer, structure = str(cell["initializer"]), str(cell["structure"])
         if name == "base":
             # Weights that are given are the same in every colour.
-            base = () if self.settings.detector.weights is not None else ("colour",)
+            base = () if self.settings.detector.is_whole else ("colour",)
             return Stage(base, self._inputs["base"], fields=(*_DATA, "base"))
         if name == "evaluate_row":
             fields = (
@@ -225,9 +235,9 @@ class DetectionStudy(PruningStudy):
     @on_device
     def base(self, cell: Cell, progress: Progress = NOWHERE) -> Arrays:
         """Train on clean images, or take the weights given."""
-        task = self._task("rgb" if self.settings.detector.weights is not None else str(cell["colour"]))
+        task = self._task("rgb" if self.settings.detector.is_whole else str(cell["colour"]))
         detector = task.fresh(self.settings.base_seed)
-        if self.settings.detector.weights is None:
+        if not self.settings.detector.is_whole:
             assert self.settings.base is not None
             train(
                 detector,
@@ -280,7 +290,7 @@ class DetectionStudy(PruningStudy):
             measured = task.detections(detector, seed=int(cell["seed"]))
         assert task.val is not None
         found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
-        size, classes = settings.detector.image_size, task.val.split.category_names
+        read, classes = network_input(settings), task.val.split.category_names
         return {
             **task.precisions(measured),
             **measure_pruned(
@@ -288,7 +298,7 @@ class DetectionStudy(PruningStudy):
                 pruned.masks,
                 gone=pruned.gone,
                 dense=task.restored(checkpoint),
-                image_size=size,
+                image_size=read.size,
                 timing=settings.evaluation,
             ),
             "finetune_s": None if self.is_baseline(cell) else finetuned - start,
@@ -300,7 +310,7 @@ class DetectionStudy(PruningStudy):
             if settings.detections.kept_of(len(task.val))
             else None,
             **{
-                name: model_files(_darknet(detector), cell=cell, image_size=size, classes=classes)
+                name: model_files(_darknet(detector), cell=cell, image_size=read.size, fit=read.fit, classes=classes)
                 for name in self.files
             },
         }
@@ -316,7 +326,7 @@ class DetectionStudy(PruningStudy):
         settings = self.settings.detections
         if not rows or settings.images == []:
             return []
-        val_split = self.settings.dataset.splits()[1]
+        val_split = arranged(self.settings).splits[1]
         gallery = detection_gallery(
             rows,
             functools.partial(lines, "detections"),
@@ -351,20 +361,16 @@ class DetectionStudy(PruningStudy):
 
     def _task(self, colour: str, *, device: torch.device | None = None) -> DetectionTask:
         settings, detector = self.settings, self.settings.detector
-        train_split, val_split = (
-            _samples(settings.dataset, split, detector.image_size, settings.loader.workers, settings.loader.cache_gib)
-            for split in ("train", "val")
-        )
-        classes = len(train_split.split.categories)
+        train_split, val_split = samples(settings, "train"), samples(settings, "val")
+        classes, size = len(train_split.split.categories), train_split.image_size
         in_colour: Any = "rgb" if colour == "rgb" else "greyscale"
-        weights = detector.weights
         return DetectionTask(
-            build=functools.partial(networks.build, detector.config, classes=classes, image_size=detector.image_size),
-            image_size=detector.image_size,
+            build=functools.partial(networks.build, detector.config, classes=classes, image_size=size),
+            image_size=size,
             device=self.device() if device is None else device,
             train=train_split.in_colour(in_colour),
             val=val_split.in_colour(in_colour),
-            weights=None if weights is None else functools.partial(_load_weights, path=weights),
+            weights=None if detector.weights is None else functools.partial(load_weights, settings=detector),
             loss_name=detector.loss,
             compute=settings.compute,
         )
@@ -373,21 +379,3 @@ class DetectionStudy(PruningStudy):
 def _darknet(detector: AnchorDetector) -> darknet.Detector:
     assert isinstance(detector, darknet.Detector)
     return detector
-
-
-def _load_weights(detector: AnchorDetector, path: str) -> None:
-    if not isinstance(detector, darknet.Detector):
-        raise InputError(f"detector.weights: found {path}, expected none for a network that is not Darknet's")
-    darknet.load_weights(detector, path)
-
-
-@functools.lru_cache(maxsize=4)
-def _samples(dataset: Dataset, split: str, image_size: int, workers: int, cache_gib: float) -> Samples:
-    """Return the images of a split; all stages that run in one process share what was read."""
-    train_split, val_split = dataset.splits()
-    return Samples(
-        train_split if split == "train" else val_split,
-        image_size=image_size,
-        workers=workers,
-        cache_bytes=int(cache_gib * 2**30),
-    )

@@ -9,9 +9,11 @@ import torch
 from robustprune.attacks import attack_work
 from robustprune.core.operations import AttackWork, Work, measuring, training
 from robustprune.detection import networks
+from robustprune.detection.image_size import sides
 from robustprune.detection.measure.evaluation import margin_attack
 from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings
+from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings
 from robustprune.training.renewal import renewal_work
 
@@ -31,12 +33,12 @@ def scale(settings: DetectionSettings) -> Scale:
     Raises:
         InputError: the data or the .cfg cannot be read.
     """
-    train, val = settings.dataset.splits()
-    side = settings.detector.image_size
+    train, val = arranged(settings).splits
+    read = network_input(settings)
     # On the meta device: shapes without numbers.
     with torch.device("meta"):
-        detector = networks.build(settings.detector.config, classes=len(train.categories), image_size=side)
-        forward = 2.0 * size(detector, torch.zeros(1, detector.channels, side, side)).macs
+        detector = networks.build(settings.detector.config, classes=len(train.categories), image_size=read.size)
+        forward = 2.0 * size(detector, torch.zeros(1, detector.channels, *sides(read.size))).macs
     return Scale(forward, len(train), len(val), attack_work(settings.attack))
 
 
@@ -55,11 +57,11 @@ def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
     def adversarial(kind: str, epochs: int) -> Work:
         return training(kind, forward=of.forward, images=of.images, epochs=epochs, attack=of.attack)
 
-    if settings.detector.weights is None:
+    if settings.detector.is_whole:
+        base = Work("weights as they are given", 0.0)
+    else:
         assert settings.base is not None
         base = training("training", forward=of.forward, images=of.images, epochs=settings.base.epochs, attack=None)
-    else:
-        base = Work("weights as they are given", 0.0)
     # The detector, the unpruned one and a copy of that take turns.
     timed = 3 * (settings.evaluation.timing_repeats + settings.evaluation.timing_warm_up)
     renewed = (

@@ -16,7 +16,7 @@ from robustprune.detection.kept_models import model_files
 
 KEYS = {
     *["ap", "ap50", "ap75", "inference_ms", "inference_ms_p50", "inference_ms_p95", "params_total", "macs_dense"],
-    *["engine", "images", "image_size", "colour", "device", "threads", "torch_version"],
+    *["engine", "images", "image_size", "colour", "fit", "fit_reason", "device", "threads", "torch_version"],
 }
 ATTACK_KEYS = {
     *["ap_adv", "ap50_adv", "ap75_adv", "ap_adv_low", "ap_adv_high", "ap50_adv_low", "ap50_adv_high"],
@@ -62,7 +62,8 @@ def nano(tmp_path_factory: pytest.TempPathFactory, shapes_root: Path) -> list[ob
     torch.manual_seed(0)
     weights = tmp_path_factory.mktemp("weights") / "nano.weights"
     save_weights(Detector.from_cfg("yolov3-nano"), weights)
-    return ["--config", "yolov3-nano", "--weights", weights, "--coco", shapes_root, "--split", "val"]
+    data = ["--coco", shapes_root, "--split", "val"]
+    return ["--config", "yolov3-nano", "--weights", weights, *data, "--names", ",".join(class_names(shapes_root))]
 
 
 def test_figures_of_clean_images(command: Command, nano: list[object]) -> None:
@@ -163,6 +164,10 @@ def test_other_classes_are_refused(command: Command, nano: list[object], tmp_pat
     save_weights(twenty, tmp_path / "twenty.weights")
     ended = command("evaluate", *nano, "--config", tmp_path / "twenty.cfg", "--weights", tmp_path / "twenty.weights")
     assert ended.status == 2
+    assert "--names: found 6 names, expected 20, one for each of the detector's classes" in ended.err
+    other = [*nano[4:8], "--config", tmp_path / "twenty.cfg", "--weights", tmp_path / "twenty.weights"]
+    ended = command("evaluate", *other)
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
     assert "val has 6 categories, the detector has 20 classes" in ended.err
 
 
@@ -185,10 +190,11 @@ def test_a_kept_model_is_measured_as_its_darknet_files_are(
     command: Command, nano: list[object], shapes_root: Path, tmp_path: Path
 ) -> None:
     model = kept_model(tmp_path, nano, class_names(shapes_root), colour="greyscale")
-    found = command.figures("--model", model, *nano[4:])
+    found = command.figures("--model", model, *nano[4:8])
     expected = command.figures(*nano, "--colour", "greyscale", "--image-size", 64)
-    assert {name: found[name] for name in found if not name.startswith("inference")} == {
-        name: expected[name] for name in expected if not name.startswith("inference")
+    own = ("inference", "fit_reason")
+    assert {name: found[name] for name in found if not name.startswith(own)} == {
+        name: expected[name] for name in expected if not name.startswith(own)
     }
 
 
@@ -196,9 +202,47 @@ def test_a_kept_model_of_other_classes_is_refused(
     command: Command, nano: list[object], shapes_root: Path, tmp_path: Path
 ) -> None:
     names = class_names(shapes_root)
-    ended = command("evaluate", "--model", kept_model(tmp_path, nano, names[::-1]), *nano[4:])
+    ended = command("evaluate", "--model", kept_model(tmp_path, nano, ["owl", *names[1:]]), *nano[4:8])
     assert ended.status == 2
-    assert f"val has the category {names[0]!r}, the detector has the class {names[-1]!r} there" in ended.err
+    assert f"found the category {names[0]!r}, expected one of the detector's classes (owl, " in ended.err
+
+
+def test_without_names_it_is_said_that_classes_are_paired_by_position(command: Command, nano: list[object]) -> None:
+    ended = command("evaluate", *nano[:8], "--images", 1)
+    assert ended.status == 0
+    assert ended.err.count("\n") == 1
+    assert "the detector's classes are paired with the categories by position" in ended.err
+
+
+def test_classes_are_matched_by_name(command: Command, nano: list[object], shapes_root: Path, tmp_path: Path) -> None:
+    """The same detector, on the same images whose categories come in another order."""
+    root = shutil.copytree(shapes_root, tmp_path / "shapes")
+    path = root / "annotations" / "instances_val.json"
+    content = json.loads(path.read_text())
+    for record in (*content["categories"], *content["annotations"]):
+        key = "id" if "name" in record else "category_id"
+        record[key] = 100 - record[key]
+    path.write_text(json.dumps(content))
+    (tmp_path / "obj.names").write_text("\n".join(class_names(shapes_root)) + "\n")
+    expected = command.figures(*nano)
+    found = command.figures(*nano, "--coco", root, "--names", tmp_path / "obj.names")
+    assert expected["ap50"] > 0
+    assert (found["ap"], found["ap50"]) == (expected["ap"], expected["ap50"])
+    assert command.figures(*nano, "--coco", root, "--names", ",".join(class_names(root)))["ap50"] != expected["ap50"]
+
+
+@pytest.mark.parametrize(
+    ("options", "fit", "reason"),
+    [
+        ([], "letterbox", "the .cfg has no option of AlexeyAB's engine, and the original Darknet letterboxes"),
+        (["--fit", "stretch"], "stretch", "--fit says so"),
+    ],
+)
+def test_how_pictures_meet_the_network_is_said(
+    command: Command, nano: list[object], options: list[object], fit: str, reason: str
+) -> None:
+    figures = command.figures(*nano, "--images", 1, *options)
+    assert (figures["fit"], figures["fit_reason"]) == (fit, reason)
 
 
 def test_a_detector_that_answers_with_nan_is_refused(command: Command, nano: list[object], tmp_path: Path) -> None:
@@ -210,24 +254,42 @@ def test_a_detector_that_answers_with_nan_is_refused(command: Command, nano: lis
     assert ended.err.startswith("Error: the detector answers with NaN, expected numbers")
 
 
-def test_oblong_images_need_a_size(command: Command, nano: list[object], tmp_path: Path) -> None:
-    (tmp_path / "oblong.cfg").write_text(
-        cfg.dump(Detector.from_cfg("yolov3-nano").sections).replace("width=64", "width=96")
-    )
-    oblong = [*nano, "--config", tmp_path / "oblong.cfg", "--images", 1]
-    ended = command("evaluate", *oblong)
-    assert ended.status == 2
-    assert "the .cfg's images are 96x64 pixels, expected an image size (--image-size), the side of" in ended.err
-    assert command.figures(*oblong, "--image-size", 96)["image_size"] == 96
+@pytest.mark.parametrize(
+    ("options", "size"), [([], "96x64"), (["--image-size", 96], 96), (["--image-size", "64x128"], "64x128")]
+)
+def test_an_oblong_network_is_measured_and_attacked(
+    command: Command, nano: list[object], tmp_path: Path, options: list[object], size: object
+) -> None:
+    text = cfg.dump(Detector.from_cfg("yolov3-nano").sections).replace("width=64", "width=96")
+    (tmp_path / "oblong.cfg").write_text(text)
+    oblong = [*nano, "--config", tmp_path / "oblong.cfg", "--images", 2, "--attack", "pgd", "--steps", 1]
+    assert command.figures(*oblong, "--margin-steps", 1, *options)["image_size"] == size
+
+
+def test_a_network_of_one_channel_sees_grey_pictures(command: Command, nano: list[object], tmp_path: Path) -> None:
+    text = cfg.dump(Detector.from_cfg("yolov3-nano").sections).replace("channels=3", "channels=1")
+    (tmp_path / "grey.cfg").write_text(text)
+    save_weights(Detector.from_cfg(tmp_path / "grey.cfg"), tmp_path / "grey.weights")
+    grey = [*nano, "--config", tmp_path / "grey.cfg", "--weights", tmp_path / "grey.weights", "--images", 2]
+    assert command.figures(*grey, "--attack", "pgd", "--steps", 1, "--margin-steps", 1)["colour"] == "greyscale"
+    (tmp_path / "four.cfg").write_text(text.replace("channels=1", "channels=4"))
+    save_weights(Detector.from_cfg(tmp_path / "four.cfg"), tmp_path / "four.weights")
+    ended = command("evaluate", *nano, "--config", tmp_path / "four.cfg", "--weights", tmp_path / "four.weights")
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert "the network's `channels` is 4, expected 3, colour, or 1, grey" in ended.err
 
 
 @pytest.mark.slow
-def test_a_published_detector_is_as_good_as_in_another_engine(command: Command, coco_root: Path) -> None:
+@pytest.mark.parametrize(
+    # OpenCV's DNN module on the same images, scores above 0.005, NMS at 0.45.
+    ("fit", "ap"),
+    [(["--fit", "letterbox"], 0.1345), ([], 0.1563)],
+)
+def test_a_published_detector_is_as_good_as_in_another_engine(
+    command: Command, coco_root: Path, fit: list[object], ap: float
+) -> None:
     files = coco_root.parent / "darknet" / "yolo-fastest-1.1"
-    figures = command.figures(
-        *["--config", f"{files}.cfg", "--weights", f"{files}.weights", "--coco", coco_root, "--image-size", 320]
-    )
-    # OpenCV's DNN module on the same images, letterboxed, scores above 0.005, NMS at 0.45.
-    assert figures["ap"] == pytest.approx(0.131, abs=0.010)
-    assert figures["ap50"] == pytest.approx(0.287, abs=0.015)
+    data = ["--coco", coco_root, "--names", files.parent / "coco.names"]
+    figures = command.figures("--config", f"{files}.cfg", "--weights", f"{files}.weights", *data, *fit)
+    assert figures["ap"] == pytest.approx(ap, abs=0.010)
     assert figures["images"] == 80

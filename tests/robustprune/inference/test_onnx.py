@@ -34,7 +34,9 @@ def test_every_layer_and_any_number_of_images(tmp_path: Path, capfd: pytest.Capt
     path = tmp_path / "a 0.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        onnx.save_onnx(network, path, decode=detector.decode, channels=3, image_size=64, metadata={"spec": "größer"})
+        onnx.save_onnx(
+            network, path, decode=detector.decode, channels=3, image_size=(64, 64), metadata={"spec": "größer"}
+        )
     for count in (1, 3):
         images = torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(1))
         with torch.no_grad():

@@ -10,6 +10,8 @@ How constants are dealt with:
 - A depthwise filter of a constant, whose output differs at the border alone, is computed. Groups with no filter left
   disappear; the others stay equally large, by filters of zeros if need be.
 - A layer that has only constants to read, and still must know the image's size, keeps one channel of its input.
+- What a [reorg] reads, or a [shortcut] between layers of other pixels, is computed, constants too: there a channel does
+  not come out as the one that went in.
 
 Only zeros count: which weights are zero was decided where masks are drawn.
 """
@@ -24,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from robustprune.detection.darknet import Detector
-from robustprune.detection.darknet.compact.liveness import Liveness, keeps_constants
+from robustprune.detection.darknet.compact.liveness import Liveness, keeps_constants, mixes
 from robustprune.detection.darknet.folding import fold
 from robustprune.detection.darknet.layers import AveragePool, Convolutional, MaxPool, Product, Route, Shortcut, Yolo
 from robustprune.detection.darknet.network import check_images
@@ -111,6 +113,8 @@ class _Builder:
             self._stored[index] = self._convolution(index, layer, inputs[0])
         elif isinstance(layer, Product):
             self._stored[index] = self._product(index, layer, inputs)
+        elif mixes(layer):
+            self._stored[index] = self._mixed(index, layer, inputs)
         else:
             parts = self._parts(index, inputs)
             if isinstance(layer, Route):
@@ -177,6 +181,11 @@ class _Builder:
         channels = self._channels[index].computed.nonzero().flatten()
         factors = [self._complete(source, channels) for source in inputs]
         return self._add(copy.deepcopy(layer), channels, *(factor.step for factor in factors))
+
+    def _mixed(self, index: int, layer: nn.Module, inputs: tuple[int, ...]) -> Stored:
+        widths = {source: len(self._channels[source].computed) for source in (*inputs, index)}
+        whole = [self._complete(source, torch.arange(widths[source])).step for source in inputs]
+        return self._add(copy.deepcopy(layer), torch.arange(widths[index]), *whole)
 
     def _complete(self, source: int, channels: Tensor) -> Stored:
         """These channels of a layer, constants included."""

@@ -17,7 +17,11 @@ from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.cfg import Section
 from robustprune.detection.darknet.compact.compaction import CompactDetector
-from robustprune.detection.darknet.layers import ACTIVATIONS, Convolutional, MaxPool, Route, Yolo
+from robustprune.detection.darknet.ends import fit_of
+from robustprune.detection.darknet.graph import HEADS
+from robustprune.detection.darknet.layers import ACTIVATIONS, Convolutional, MaxPool, Reorg, Route, Shortcut, Yolo
+from robustprune.detection.data.letterbox import Fit
+from robustprune.detection.image_size import ImageSize, sides
 from robustprune.inference.compact_layers import BorderedConvolution, Complete, Select, Sum
 from robustprune.inference.graph import IMAGE
 
@@ -31,13 +35,16 @@ _UNKNOWN = {
 
 
 @torch.no_grad()
-def as_darknet(network: CompactDetector, sections: Sequence[Section], *, image_size: int) -> Detector:
+def as_darknet(
+    network: CompactDetector, sections: Sequence[Section], *, image_size: ImageSize, fit: Fit | None = None
+) -> Detector:
     """Return a detector of Darknet's layers alone, without batch norms, that computes what `network` does.
 
     Args:
         network: not changed.
-        sections: of the .cfg from which it was made: [net] and the [yolo] are taken over.
-        image_size: side of the square images that the new .cfg names, in pixels.
+        sections: of the .cfg from which it was made: [net] and the heads are taken over.
+        image_size: of the images that the new .cfg names, in pixels.
+        fit: how pictures are brought to that size, for the .cfg to say; None leaves it to what it says already.
 
     Raises:
         InputError: Darknet cannot express it; the message names the layer.
@@ -45,6 +52,10 @@ def as_darknet(network: CompactDetector, sections: Sequence[Section], *, image_s
     writer = _Writer(network, sections, image_size)
     for step, (module, inputs) in enumerate(zip(network.layers, network.inputs, strict=True)):
         writer.add(step, module, inputs)
+    if fit is not None and fit != fit_of(writer.sections).fit:
+        net = writer.sections[0]
+        letter_box = "1" if fit == "letterbox" else "0"
+        writer.sections[0] = dataclasses.replace(net, options={**net.options, "letter_box": letter_box})
     detector = Detector(writer.sections).eval()
     convolutions = [layer.conv for layer in detector.layers if isinstance(layer, Convolutional)]
     for conv, (weight, bias) in zip(convolutions, writer.weights, strict=True):
@@ -62,11 +73,12 @@ class _Writer:
         weights: weight and bias of each convolution.
     """
 
-    def __init__(self, network: CompactDetector, sections: Sequence[Section], image_size: int) -> None:
-        sides = dict.fromkeys(("width", "height"), str(image_size))
-        self.sections = [dataclasses.replace(sections[0], options={**sections[0].options, **sides})]
+    def __init__(self, network: CompactDetector, sections: Sequence[Section], image_size: ImageSize) -> None:
+        height, width = sides(image_size)
+        options = {**sections[0].options, "width": str(width), "height": str(height)}
+        self.sections = [dataclasses.replace(sections[0], options=options)]
         self.weights: list[tuple[Tensor, Tensor]] = []
-        self._heads = iter([section for section in sections if section.name == "yolo"])
+        self._heads = iter([section for section in sections if section.name in HEADS])
         self._names = iter(network.widths)
         self._where = "the image"
         # Index of the layer that each step has become, and of each layer with a channel of ones beside it.
@@ -87,12 +99,15 @@ class _Writer:
             self._convolution(conv, activation, conv.weight, conv.bias)
         elif isinstance(module, Route):
             self._route(*sources)
-        elif isinstance(module, Sum) and _is_plain(module):
+        elif (isinstance(module, Sum) and _is_plain(module)) or isinstance(module, Shortcut):
             self._read(sources[0])
             self._section("shortcut", activation=_name(module.activation), **{"from": _listed(sources[1:])})
         elif isinstance(module, MaxPool):
             self._read(sources[0])
             self._section("maxpool", size=module.size, stride=module.stride, padding=sum(module.padding))
+        elif isinstance(module, Reorg):
+            self._read(sources[0])
+            self._section("reorg", stride=module.stride)
         elif isinstance(module, nn.Upsample):
             self._read(sources[0])
             self._section("upsample", stride=int(module.scale_factor))  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.channels import origins
-from robustprune.detection.darknet.layers import Convolutional, Product, Shortcut, Yolo
+from robustprune.detection.darknet.layers import Convolutional, Product, Reorg, Shortcut, Yolo
 from robustprune.inference.graph import IMAGE
 
 
@@ -105,6 +105,9 @@ class Liveness:
         for layer, inputs in self._layers:
             if isinstance(layer, Yolo):
                 self._forced[inputs[0]][:] = True
+        for index, (layer, _) in enumerate(self._layers):
+            if mixes(layer):
+                self._force_all(index)
         self._solve(round_to)
 
     def taken(self, index: int, values: Mapping[int, Tensor]) -> Tensor:
@@ -194,6 +197,19 @@ class Liveness:
                 for source, origin in zip(self._layers[index][1], self.origins[index], strict=True)
                 if origin[channel] >= 0
             )
+
+    def _force_all(self, index: int) -> None:
+        """Have all of a layer computed, and all that it takes in, as far as the convolutions before it."""
+        self._forced[index][:] = True
+        if index in self.origins:
+            for source in self._layers[index][1]:
+                if not self._forced[source].all():
+                    self._force_all(source)
+
+
+def mixes(layer: nn.Module) -> bool:
+    """Whether a layer without weights hands channels on that are not what they were: it needs all of them."""
+    return isinstance(layer, Reorg) or (isinstance(layer, Shortcut) and layer.strided)
 
 
 def keeps_constants(layer: Product | Shortcut) -> bool:

@@ -81,6 +81,23 @@ class Draft:
             options: dict[str, Any] = {"from": ",".join(map(str, sources)), "activation": self.draw(ACTIVATIONS)}
             self.add("shortcut", *self.shape, **options)
 
+    def strided_shortcut(self) -> None:
+        """Add a layer of twice as many pixels to a side, or of half as many."""
+        found = [
+            index
+            for index, (_, side) in enumerate(self.shapes[:-1])
+            if side * 2 == self.shape[1] or side == self.shape[1] * 2
+        ]
+        found = [index for index in found if self.shapes[index][0]]
+        if found:
+            source = self.draw(st.sampled_from(found))
+            self.add("shortcut", *self.shape, **{"from": source}, activation=self.draw(ACTIVATIONS))
+
+    def reorg(self) -> None:
+        channels, side = self.shape
+        if channels % 4 == 0 and side >= SIDE:
+            self.add("reorg", channels * 4, side // 2, stride=2)
+
     def scale_channels(self) -> None:
         index, (channels, side) = len(self.shapes) - 1, self.shape
         self.add("avgpool", channels, 1)
@@ -109,6 +126,8 @@ def cfg_texts(draw: st.DrawFn) -> str:
         Draft.dropout,
         Draft.route,
         Draft.shortcut,
+        Draft.strided_shortcut,
+        Draft.reorg,
         Draft.scale_channels,
         Draft.sam,
     )

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector, build, cfg
+from robustprune.detection.darknet.build_heads import with_classes
 from robustprune.detection.darknet.layers import Convolutional, Route
 
 NET = "[net]\nwidth=32\nheight=32\nchannels=3\n"
@@ -64,8 +65,21 @@ def detector(text: str) -> Detector:
             "layer 1 has 16x16 pixels and layer 0 has 32x32",
         ),
         (
-            NET + CONV + CONV + "stride=2\n[shortcut]\nfrom=-2\n" + HEAD,
-            "layer 1 has 16x16 pixels and layer 0 has 32x32",
+            NET + CONV + CONV + "stride=2\n" + CONV + "stride=2\n[shortcut]\nfrom=-2,-3\n" + HEAD,
+            "layer 2 has 8x8 pixels and layer 1 has 16x16",
+        ),
+        (NET + CONV + CONV + "[shortcut]\nalpha=2\nfrom=-2\n" + HEAD, "`alpha` 2 is not supported, expected 1"),
+        (NET + "[conv]\nbatch_normalize=2\n" + HEAD, "`batch_normalize` 2 is not supported, expected 0 or 1"),
+        (NET + "[reorg]\nstride=2\n" + HEAD, "`stride` 2 does not divide 32x32 pixels, or its square not 3 channels"),
+        (NET + CONV + "[reorg]\nreverse=1\n" + HEAD, "[reorg]: `reverse` 1 is not supported, expected 0"),
+        (NET + HEAD.replace("yolo", "region") + "tree=9k.tree", "[region]: `tree` is not supported"),
+        (
+            NET + HEAD.replace("yolo", "region").replace("4,6\nnum=1", "4,6,2,2\nnum=2"),
+            "but the [region] after it needs 16: 2 anchors",
+        ),
+        (
+            NET + HEAD.replace("filters=8", "filters=16").replace("yolo]\nmask=0", "region]").replace("num=1", "num=2"),
+            "`anchors` has 1 pairs, expected `num` 2",
         ),
         (
             NET + CONV + CONV + "[scale_channels]\nfrom=-2\n" + HEAD,
@@ -81,7 +95,7 @@ def detector(text: str) -> Detector:
         (NET + "[upsample]\n" + HEAD, "[yolo]: its grid of 64x64 cells is finer than the image of 32x32 pixels"),
         (
             NET + HEAD + CONV.replace("[", "[route]\nlayers=0\n[") + HEAD.replace("=8", "=9").replace("=3", "=4"),
-            "line 21, [yolo]: `classes` is 4, but 3 in the [yolo] before it",
+            "line 21, [yolo]: `classes` is 4, but 3 in the head before it",
         ),
         (NET + HEAD + "[route]\nlayers=1\n", "it reads layer 1, which is a [yolo] head and feeds no layer"),
         (NET + HEAD + CONV, "it reads layer 1, which is a [yolo] head and feeds no layer"),
@@ -122,7 +136,7 @@ _options = st.dictionaries(
 _names = st.sampled_from(
     [
         *["convolutional", "maxpool", "avgpool", "upsample", "route", "shortcut", "scale_channels", "sam", "dropout"],
-        *["yolo", "region"],
+        *["yolo", "region", "reorg"],
     ]
 )
 
@@ -167,3 +181,24 @@ def test_a_mask_left_out_means_all_anchors() -> None:
     text = HEAD.replace("mask=0\n", "").replace("num=1", "num=2").replace("4,6", "4,6,8,9").replace("=8", "=16")
     (head,) = detector(NET + text).heads
     assert head.anchors.tolist() == [[4, 6], [8, 9]]
+
+
+def test_the_anchors_of_a_region_are_in_cells_and_its_classes_exclude_each_other() -> None:
+    head = "[convolutional]\nfilters=16\nactivation=linear\n[region]\nanchors=0.5,1,2,3\nnum=2\nclasses=3\nsoftmax=1\n"
+    (found,) = detector(NET + "[maxpool]\nstride=8\nsize=8\n" + head).heads
+    assert found.anchors.tolist() == [[4, 8], [16, 24]]
+    assert (found.stride, found.classes, found.softmax) == (8, 3, True)
+    (other,) = detector(NET + "[maxpool]\nstride=8\nsize=8\n" + head.replace("softmax=1", "softmax=0")).heads
+    assert not other.softmax
+
+
+def test_a_region_is_rebuilt_for_other_classes() -> None:
+    head = "[convolutional]\nfilters=16\nactivation=linear\n[region]\nanchors=1,1,2,2\nnum=2\nclasses=3\n"
+    sections = with_classes(cfg.parse(NET + head), 7)
+    assert build(sections).heads[0].classes == 7
+
+
+def test_silu_is_another_name_of_swish() -> None:
+    silu = detector(NET + "[conv]\nfilters=4\nactivation=silu\n" + HEAD).layers[0]
+    assert isinstance(silu, Convolutional)
+    assert isinstance(silu.activation, torch.nn.SiLU)

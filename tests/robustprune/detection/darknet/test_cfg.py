@@ -93,3 +93,20 @@ def test_bundled_names_and_paths_read_alike(name: str, tmp_path: Path) -> None:
 def test_an_unknown_name_offers_the_nearest(name: str) -> None:
     with pytest.raises(InputError, match="no bundled one; the nearest is 'yolov3-"):
         cfg.read(name)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_files_of_any_system_are_read_alike(ending: str, encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "net.cfg"
+    file.write_bytes(ending.join(["[net]", "# \u00fc", "width=32", ""]).encode(encoding))
+    (net,) = cfg.read(file)
+    assert (net.name, net.options) == ("net", {"width": "32"})
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_other_encodings_are_named(encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "net.cfg"
+    file.write_bytes("[net]\nwidth=32\n".encode(encoding))
+    with pytest.raises(InputError, match=r"net.cfg: found text in UTF-16 or UTF-32, expected ASCII or UTF-8"):
+        cfg.read(file)

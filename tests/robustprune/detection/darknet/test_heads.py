@@ -1,5 +1,6 @@
 """Decoding against its formula."""
 
+import dataclasses
 import math
 
 import pytest
@@ -40,3 +41,12 @@ def test_sizes_are_exact_below_the_limit_and_finite_above() -> None:
     box = decode_head(output, head(), 16)[0, 0, 0, 0]
     torch.testing.assert_close(box[2].item(), 10 * math.exp(MAX_SIZE_LOGIT - 0.01), rtol=1e-5, atol=0)
     torch.testing.assert_close(box[3].item(), 20 * math.exp(MAX_SIZE_LOGIT), rtol=1e-5, atol=0)
+
+
+def test_a_softmax_makes_classes_exclude_each_other() -> None:
+    apart = head()
+    together = dataclasses.replace(apart, softmax=True)
+    output = torch.randn(1, 2, 2, 2, 8, generator=torch.Generator().manual_seed(0))
+    found, plain = decode_head(output, together, 32), decode_head(output, apart, 32)
+    assert torch.equal(found[..., :5], plain[..., :5])
+    torch.testing.assert_close(found[..., 5:], output[..., 5:].softmax(dim=-1))

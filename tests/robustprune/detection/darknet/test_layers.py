@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 
 from robustprune.detection.darknet import Head, decode_head
+from robustprune.detection.darknet.channels import origins
 from robustprune.detection.darknet.layers import (
     ACTIVATIONS,
     AveragePool,
     Convolutional,
     MaxPool,
     Product,
+    Reorg,
     Route,
     Shortcut,
     Yolo,
@@ -123,6 +125,54 @@ def test_shortcut_adds_the_channels_that_both_have(channels: int) -> None:
         for index in range(min(len(total), len(addend))):
             total[index] += addend[index]
     assert torch.equal(Shortcut("linear")(first, other), expected.view_as(first))
+
+
+@pytest.mark.parametrize(
+    ("sides", "other_sides"),
+    [((4, 6), (8, 12)), ((3, 3), (7, 7)), ((8, 12), (4, 6)), ((7, 7), (3, 3)), ((5, 4), (4, 5))],
+)
+def test_shortcut_between_layers_of_other_pixels_adds_as_darknet_does(
+    sides: tuple[int, int], other_sides: tuple[int, int]
+) -> None:
+    """Written out after `shortcut_cpu` of Darknet's `blas.c`."""
+    first, other = torch.rand(2, 3, *sides), torch.rand(2, 4, *other_sides)
+    (height, width), (other_height, other_width) = sides, other_sides
+    stride, sample = max(1, other_width // width), max(1, width // other_width)
+    expected = first.clone()
+    for row in range(min(height, other_height)):
+        for column in range(min(width, other_width)):
+            expected[:, :, row * sample, column * sample] += other[:, :3, row * stride, column * stride]
+    assert torch.equal(Shortcut("linear", strided=True)(first, other), expected)
+
+
+@pytest.mark.parametrize(
+    ("channels", "height", "width", "stride"), [(4, 4, 6, 2), (8, 6, 2, 2), (18, 9, 3, 3), (5, 2, 2, 1)]
+)
+def test_reorg_has_the_order_of_darknets_memory(channels: int, height: int, width: int, stride: int) -> None:
+    """Written out after `reorg_cpu` of Darknet's `blas.c`."""
+    x = torch.rand(2, channels, height, width)
+    flat, expected = x.flatten(1), torch.zeros(2, x[0].numel())
+    parts = channels // stride**2
+    for k in range(channels):
+        for j in range(height):
+            for i in range(width):
+                offset, part = divmod(k, parts)
+                right, down = i * stride + offset % stride, j * stride + offset // stride
+                read = right + width * stride * (down + height * stride * part)
+                expected[:, i + width * (j + height * k)] = flat[:, read]
+    output = Reorg(stride=stride)(x)
+    assert output.shape == (2, channels * stride**2, height // stride, width // stride)
+    assert torch.equal(output.flatten(1), expected)
+    assert torch.equal(Reorg(stride=stride)(x.contiguous(memory_format=torch.channels_last)), output)
+
+
+def test_most_of_a_reorgs_channel_comes_from_its_origin() -> None:
+    reorg, height, width = Reorg(stride=2), 8, 6
+    (origin,) = origins(reorg, [8])
+    numbers = torch.arange(8.0).view(1, 8, 1, 1).expand(1, 8, height, width)
+    share = (reorg(numbers)[0] == origin.view(-1, 1, 1)).float().mean(dim=(1, 2))
+    assert share.shape == (32,)
+    assert share.min() > 0.5
 
 
 def test_channels_are_averaged_and_scaled() -> None:

@@ -127,3 +127,35 @@ def test_a_truncated_published_file_says_where_it_ends(darknet_data: Path) -> No
 def test_a_missing_file_is_the_users_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none.weights: the weights cannot be read \(No such file"):
         load_weights(small(), tmp_path / "none.weights")
+
+
+@pytest.mark.parametrize(("floats", "bits"), [(FLOATS + 1, 64), (FLOATS - 1, 32)])
+def test_a_count_that_is_off_by_one_is_said_to_be_the_header(floats: int, bits: int, tmp_path: Path) -> None:
+    file = tmp_path / "other.weights"
+    file.write_bytes(content(floats))
+    with pytest.raises(InputError, match=f"the header seems to be of another version .* with {bits} bits"):
+        load_weights(small(), file)
+
+
+def test_a_backbones_weights_are_named_as_such_and_fill_the_first_layers_when_asked_to(tmp_path: Path) -> None:
+    file = tmp_path / "small.conv.1"
+    file.write_bytes(content(NORMALISED))
+    detector, untouched = small(), small()
+    with pytest.raises(InputError, match=r"the first 1 layers alone, a backbone.s, .*detector.weights_cutoff: 1"):
+        load_weights(detector, file)
+    untouched.load_state_dict(detector.state_dict())
+    load_weights(detector, file, cutoff=1)
+    loaded, before = detector.layers[0], untouched.layers[0]
+    assert not torch.equal(loaded.conv.weight, before.conv.weight)  # type: ignore[union-attr, arg-type]
+    assert torch.equal(detector.layers[2].conv.weight, untouched.layers[2].conv.weight)  # type: ignore[union-attr, arg-type]
+
+
+def test_a_whole_file_may_be_cut_off_too_but_not_one_that_is_too_short(tmp_path: Path) -> None:
+    whole, short = tmp_path / "whole.weights", tmp_path / "short.weights"
+    whole.write_bytes(content(FLOATS))
+    short.write_bytes(content(NORMALISED - 1))
+    load_weights(small(), whole, cutoff=1)
+    with pytest.raises(InputError, match=f"expected {NORMALISED} floats, found {NORMALISED - 1}"):
+        load_weights(small(), short, cutoff=1)
+    with pytest.raises(InputError, match="cut off after 99 layers, expected at most 4, all there are"):
+        load_weights(small(), whole, cutoff=99)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from robustprune.detection.data.letterbox import PADDING, greyscale, letterbox, place
+from robustprune.detection.data.letterbox import PADDING, Fit, greyscale, letterbox, paint, place, resize
+from robustprune.detection.image_size import ImageSize, sides
 
 SIDES = st.integers(min_value=1, max_value=300)
 LARGE_SIDES = st.integers(min_value=1, max_value=100_000)
@@ -46,6 +47,43 @@ def test_the_image_fills_one_side_and_is_centred(width: int, height: int, size: 
     assert int(rows.int().argmax()) == top
     assert abs(left - (size - right)) <= 1
     assert abs(top - (size - bottom)) <= 1
+
+
+@given(
+    width=LARGE_SIDES,
+    height=LARGE_SIDES,
+    size=st.sampled_from([32, (32, 96), (160, 64)]),
+    fit=st.sampled_from(["letterbox", "stretch"]),
+    corners=st.lists(st.tuples(*[st.floats(0, 1)] * 4), min_size=1, max_size=5),
+)
+def test_boxes_go_to_any_input_and_back(
+    width: int, height: int, size: ImageSize, fit: Fit, corners: list[tuple[float, ...]]
+) -> None:
+    placement = place(width, height, size, fit)
+    boxes = torch.tensor(corners, dtype=torch.float64) * torch.tensor([width, height] * 2)
+    moved = placement.to_square(boxes)
+    outer_height, outer_width = sides(size)
+    assert moved.min() >= -1e-9
+    assert moved[:, 0::2].max() <= outer_width + 1e-9
+    assert moved[:, 1::2].max() <= outer_height + 1e-9
+    torch.testing.assert_close(placement.to_image(moved), boxes, rtol=1e-12, atol=1e-9)
+
+
+def test_a_stretched_picture_fills_the_input() -> None:
+    # Twice as wide and a third as high: in closed form.
+    placement = place(100, 90, (30, 200), "stretch")
+    assert placement == (100, 90, 2.0, 30 / 90, 0, 0)
+    assert placement.to_square(torch.tensor([10.0, 30.0, 50.0, 90.0])).tolist() == [20, 10, 100, 30]
+    square = np.zeros((30, 200, 3), dtype=np.float32)
+    paint(square, resize(Image.new("RGB", (100, 90), (255, 255, 255)), placement), placement)
+    assert square.min() == 1
+
+
+def test_a_letterboxed_picture_is_centred_in_an_oblong() -> None:
+    # As high as it may be: 40 of 90 pixels, so 2.25 for one, and 90 of 300 pixels wide.
+    placement = place(40, 40, (90, 300))
+    assert placement == (40, 40, 2.25, 2.25, 105, 0)
+    assert placement.to_square(torch.tensor([0.0, 0.0, 40.0, 40.0])).tolist() == [105, 0, 195, 90]
 
 
 def test_an_image_of_the_right_size_is_not_changed() -> None:

@@ -10,7 +10,7 @@ from torchvision.ops import box_convert
 
 from robustprune.core.errors import InputError
 from robustprune.detection.data.coco import CocoSplit, load_split
-from robustprune.detection.data.letterbox import PADDING, greyscale
+from robustprune.detection.data.letterbox import PADDING, Fit, greyscale
 from robustprune.detection.data.samples import AHEAD, Batch, Colour, Samples, flip_horizontally
 
 
@@ -38,6 +38,31 @@ def test_boxes_return_to_the_annotations(coco_root: Path) -> None:
         square = box_convert(sample.boxes, "cxcywh", "xyxy") * 96
         expected = torch.from_numpy(split.boxes(index))
         torch.testing.assert_close(sample.letterbox.to_image(square), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "stretch"])
+def test_boxes_return_from_an_oblong_as_well(coco_root: Path, fit: Fit) -> None:
+    split = load_split(coco_root, "val2017")
+    samples = Samples(split, image_size=(64, 160), fit=fit)
+    for index in range(0, len(split), 16):
+        sample = samples[index]
+        assert sample.image.shape == (3, 64, 160)
+        square = box_convert(sample.boxes, "cxcywh", "xyxy") * torch.tensor([160, 64] * 2)
+        expected = torch.from_numpy(split.boxes(index))
+        torch.testing.assert_close(sample.letterbox.to_image(square), expected, rtol=0, atol=1e-3)
+
+
+def test_one_channel_is_the_luma_of_three(train: CocoSplit) -> None:
+    grey, colour = Samples(train, image_size=64, channels=1), Samples(train, image_size=64, colour="greyscale")
+    found, expected = grey.batch([0, 1]), colour.batch([0, 1])
+    assert found.images.shape == (2, 1, 64, 64)
+    assert torch.equal(found.images[:, 0], expected.images[:, 0])
+    assert torch.equal(found.images, grey.in_colour("greyscale").batch([0, 1]).images)
+
+
+def test_other_channels_are_refused(train: CocoSplit) -> None:
+    with pytest.raises(InputError, match="the network's `channels` is 4, expected 3, colour, or 1, grey"):
+        Samples(train, image_size=64, channels=4)
 
 
 def test_a_batch_is_its_samples(train: CocoSplit) -> None:

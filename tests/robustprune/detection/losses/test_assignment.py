@@ -56,3 +56,11 @@ def test_a_centre_lies_in_its_cell_or_on_the_far_edge(centre: tuple[float, float
     assert (cell >= 0).all()
     assert (cell <= 3).all()
     assert ((within >= 0) & ((within < 1) | (found.boxes[:, :2] == 4))).all()
+
+
+def test_rows_and_columns_of_an_oblong_have_their_own_units() -> None:
+    # 64 pixels high and 160 wide, a box of 20 x 12 pixels at (105.5, 43.25).
+    targets = torch.tensor([[0.0, 1, 105.5 / 160, 43.25 / 64, 20 / 160, 12 / 64]])
+    (found,) = assign(targets, [head([[16, 16]])], (64, 160))
+    assert (found.column.tolist(), found.row.tolist()) == ([6], [2])
+    torch.testing.assert_close(found.boxes, torch.tensor([[105.5, 43.25, 20, 12]]) / 16)

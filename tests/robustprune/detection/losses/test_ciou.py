@@ -1,5 +1,6 @@
 """The loss against the published formula, written once more in plain numbers, and against what boxes must feel."""
 
+import dataclasses
 import math
 
 import pytest
@@ -199,3 +200,15 @@ def test_a_step_too_far_stays_finite() -> None:
     assert found.isfinite()
     assert raw.grad is not None
     assert raw.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+def test_where_a_softmax_goes_over_classes_their_loss_is_its_cross_entropy(per_image: bool) -> None:
+    raw = output([0.5, 1.5, 1, 1], objectness=1.0, background=-2.0, classes=[0.3, -1.2])
+    targets = target([0.5, 1.5, 1, 1], class_=1)
+    softmax = dataclasses.replace(HEAD, softmax=True)
+    assignments = assign(targets, [HEAD], IMAGE_SIZE)
+    apart, together = (ciou([raw], assignments, [head], per_image=per_image) for head in (HEAD, softmax))
+    of_each = (cross_entropy(0.3, 0) + cross_entropy(-1.2, 1)) / 2
+    of_both = math.log(1 + math.exp(0.3 - -1.2))
+    assert (together - apart).item() == pytest.approx(0.5 * (of_both - of_each), abs=1e-6)
