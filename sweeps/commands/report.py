@@ -56,8 +56,9 @@ def report(
     first, *others = sweeps
     if not others:
         named = _named(columns, against)
-        options = {"study": study, "output": output, "all_rows": all_rows}
-        reports.write_report(first, console, against=against, named=named, **options)
+        reports.write_report(
+            first, console, against=against, named=named, study=study, output=output, all_rows=all_rows
+        )
     elif against or columns:
         raise click.UsageError(f"--against takes one sweep, found {len(sweeps)}")
     else:

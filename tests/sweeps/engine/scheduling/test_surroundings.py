@@ -16,7 +16,7 @@ from sweeps.engine.scheduling.stranded import Stranded
 
 
 def started(name: str, status: str = "RUNNING", **config: Any) -> Any:
-    options = {"bundle_label_selector": [{}, {}]} if config.pop("chooses", bool(config)) else {}
+    options: dict[str, Any] = {"bundle_label_selector": [{}, {}]} if config.pop("chooses", bool(config)) else {}
     return SimpleNamespace(
         trial_id=name,
         pickled_error_file=None,
