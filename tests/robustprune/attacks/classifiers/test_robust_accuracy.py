@@ -141,14 +141,16 @@ def test_the_four_attacks_of_standard_find_what_the_ball_allows() -> None:
     settings = StandardSettings(epsilon=middle(problem), steps=20, queries=100)
     found = attacked(loud(problem), settings)
     assert set(found.alone) == {"ce", "dlr"}
-    allowed = optimum(problem)["linf"] <= settings.epsilon
-    assert torch.equal(found.stays, ~allowed)
+    distance = optimum(problem)["linf"]
+    allowed, clear = distance <= settings.epsilon, (distance / settings.epsilon - 1).abs() > 0.02
+    assert torch.equal(found.stays[clear], ~allowed[clear])
     # By itself too, where only what withstands an attack goes on to the next.
     hidden = loud(problem)
     with frozen(hidden.classifier):
         run = configured(settings, torch.Generator().manual_seed(0))
         images = run(hidden.classifier, hidden.pixels, hidden.labels)
-    assert torch.equal(hidden.classifier(images).argmax(dim=1) != hidden.labels, allowed)
+    assert torch.equal((hidden.classifier(images).argmax(dim=1) != hidden.labels)[clear], allowed[clear])
+    assert clear.double().mean() > 0.8
     assert (images - hidden.pixels).abs().max() <= settings.epsilon + 1e-6
 
 
