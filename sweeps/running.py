@@ -97,7 +97,6 @@ def run(
             leases,
             live,
             resources=spec.engine.resources,
-            may_grow=address is not None and spec.engine.resources.gpus is not None,
             max_concurrent=max_concurrent,
             stop_after_failures=spec.engine.stop_after_failures,
         )

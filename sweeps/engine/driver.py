@@ -46,7 +46,6 @@ def execute(
     live: Live,
     *,
     resources: Resources,
-    may_grow: bool = False,
     max_concurrent: int | None = None,
     stop_after_failures: int | None = None,
 ) -> None:
@@ -61,7 +60,6 @@ def execute(
         leases: of this run.
         live: the view to keep up to date.
         resources: what a trial holds.
-        may_grow: wait for nodes that hold it, where the cluster has none now.
         max_concurrent: upper limit of trials at a time; as many as fit by default.
         stop_after_failures: failed rows at which to stop; never by default.
 
@@ -71,7 +69,8 @@ def execute(
             failed, or trials were given up.
     """
     held = _held(resources)
-    no_room = cluster.check_fits(held, may_wait=may_grow)
+    # Where the spec does not say what a trial holds, that is what the nodes there are have.
+    no_room = cluster.check_fits(held, may_wait=resources.gpus is not None)
     cluster.let_pend(len(plan.todo))
     queue = Queue(job.sweep, plan.todo, plan.checkpoints, leases, limit=max_concurrent)
     health, saved = Health(), Saved(job.store)

@@ -23,7 +23,7 @@ ANSWER_WITHIN_S = 5.0
 RECONNECT_S = 60.0
 """How long Ray's processes wait for their head to come back, unless told; then each of them ends itself."""
 
-PATIENCE, LEAVING = 0.75, 0.15
+PATIENCE, LEAVING = 0.5, 0.25
 """Of that, how long this run waits for it, and then how long it may take to leave, so that it ends before."""
 
 SHOW_CURSOR = "\x1b[?25h"
