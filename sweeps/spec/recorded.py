@@ -41,6 +41,11 @@ class Declared(BaseModel):
     baselines: tuple[dict[str, str | int | float], ...]
     replication: str | None
     remarks: tuple[str, ...]
+    # Sweeps of before have none of these.
+    facts: dict[str, str] = {}
+    paired: bool = True
+    beside: dict[str, str] = {}
+    baseline_name: str = Study.baseline_name
 
 
 class Kept(BaseModel):
@@ -70,6 +75,15 @@ class RecordedStudy(Study):
         """Return what was said at the last run."""
         return self.declared.remarks
 
+    @property
+    def paired(self) -> bool:
+        """Whether tests are in blocks, as the last run was set."""
+        return self.declared.paired
+
+    def facts(self, cells: Sequence[Cell]) -> Mapping[str, str]:
+        """Return what was told at the last run."""
+        return self.declared.facts
+
     def stage(self, name: str, cell: Cell) -> Stage | None:
         """Refuse: keys are not known."""
         raise ValueError("the study of this sweep is known by what it declared alone")
@@ -92,12 +106,8 @@ def read(store: Store, name: str) -> Spec | None:
     Raises:
         SpecError: the spec is none.
     """
-    text = store.read_spec(name)
-    try:
-        kept = Declared.model_validate_json(store.files.read(_place(name)))
-    except (FileNotFoundError, ValidationError):
-        return None
-    if text is None:
+    text, kept = store.read_spec(name), read_declared(store, name)
+    if text is None or kept is None:
         return None
     source = store.describe(f"{name}/spec.yaml")
     raw = mapping_of(text, source)
@@ -109,6 +119,14 @@ def read(store: Store, name: str) -> Spec | None:
     except SpecError as error:
         raise SpecError(f"{source}: {error}") from error
     return Spec(engine=engine, study=study, settings=settings, cells=cells)
+
+
+def read_declared(store: Store, name: str) -> Declared | None:
+    """Return what the study of a sweep declared at its last run; None where that was not kept."""
+    try:
+        return Declared.model_validate_json(store.files.read(_place(name)))
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def declared(spec: Spec) -> Declared:
@@ -128,6 +146,10 @@ def declared(spec: Spec) -> Declared:
         baselines=tuple(study.baselines(cells)),
         replication=study.replication(cells),
         remarks=tuple(study.remarks(cells)),
+        facts=dict(study.facts(cells)),
+        paired=study.paired,
+        beside=dict(study.beside),
+        baseline_name=study.baseline_name,
     )
 
 
@@ -144,6 +166,8 @@ def _study(kept: Declared, settings: Kept) -> Study:
         "metrics": kept.metrics,
         "doubts": kept.doubts,
         "trade_off": None if kept.trade_off is None else TradeOff(*kept.trade_off),
+        "beside": kept.beside,
+        "baseline_name": kept.baseline_name,
     }
     made: type[Study] = type(RecordedStudy.__name__, (RecordedStudy,), own)
     return made(settings)
