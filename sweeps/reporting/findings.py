@@ -80,11 +80,16 @@ def findings(tests: pd.DataFrame, *, label: str, roles: Roles) -> Findings:
         for reason, places in reasons.items():
             untested.setdefault((roles.where(places), reason), []).append(say.pair(lines[0]))
     return Findings(
-        *([sentence for _, sentence in sorted(said, key=lambda each: -each[0])] for said in (differ, unchecked)),
+        _largest_first(differ),
+        _largest_first(unchecked),
         at_floor,
         not_shown,
         [f"At {where}, {reason}: {'; '.join(pairs)}." for (where, reason), pairs in untested.items()],
     )
+
+
+def _largest_first(said: list[tuple[float, str]]) -> list[str]:
+    return [sentence for _, sentence in sorted(said, key=lambda each: -each[0])]
 
 
 def how_tested(tests: pd.DataFrame, *, roles: Roles) -> str:
