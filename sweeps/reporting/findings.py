@@ -21,7 +21,8 @@ _NOT_TESTED = "not tested: "
 _ENDS = ("difference_low", "difference_high")
 
 UNCHECKED_MEANS = (
-    f"of fewer than {FEWEST} values, so that the assumptions of the tests cannot be checked: to be confirmed with more"
+    f"p < {ALPHA:g} after Holm's correction, but of fewer than {FEWEST} values, where the assumptions of the tests cannot "
+    "be checked: to be confirmed with more"
 )
 """What is to be known of `Findings.unchecked`."""
 
@@ -124,7 +125,7 @@ class _Sayer:
             f"At {self._at([most])}, {self._label} is {self._number(most[f'mean_{larger}'])} for "
             f"{self._level(most, larger)} and {self._number(most[f'mean_{smaller}'])} for {self._level(most, smaller)}"
             f"{self._given(most)}: a difference of {self._number(abs(most['difference']))}, 95% interval "
-            f"{self._number(ends[0])} to {self._number(ends[1])}, {self._count(most, larger, smaller)}"
+            f"{self._number(ends[0])} to {self._number(ends[1])}, {self._count([most], larger, smaller)}"
         )
         doubted = [briefly(clause, most["p_value"]) for clause in most["note"].split("; ") if read_doubt(clause)]
         others = [line for line in lines if line is not most]
@@ -143,12 +144,11 @@ class _Sayer:
         """Return a sentence on tests that show nothing, and on how large a difference could be all the same."""
         low, high = min(line["difference_low"] for line in lines), max(line["difference_high"] for line in lines)
         of = f"{self._level(lines[0], 'a')} less {self._level(lines[0], 'b')}"
-        counts = list(dict.fromkeys(self._count(line, "a", "b") for line in lines))
         number = f"{{:+.{self._digits}f}}".format
         what = f"the 95% interval of {of} is" if len(lines) == 1 else f"all 95% intervals of {of} lie within"
         return (
             f"At {self._at(lines)}, no difference is shown between {self.pair(lines[0])}: {what} {number(low)} to "
-            f"{number(high)}, {' or '.join(counts)}."
+            f"{number(high)}, {self._count(lines, 'a', 'b')}."
         )
 
     def _at(self, lines: list[Line]) -> str:
@@ -162,15 +162,19 @@ class _Sayer:
         fixed = in_words([line[factor] for factor in self._roles.factors])
         return f" ({fixed})" if fixed else ""
 
-    def _count(self, line: Line, first: str, second: str) -> str:
-        n, other = int(line[f"n_{first}"]), int(line[f"n_{second}"])
+    def _count(self, lines: list[Line], first: str, second: str) -> str:
+        n, other = ({int(line[f"n_{side}"]) for line in lines} for side in (first, second))
         seeds = f"{self._roles.replicate}s"
-        if line["design"] == "paired":
-            return f"n = {n} {seeds}, paired"
-        return f"n = {n} {seeds} each" if n == other else f"n = {n} and {other} {seeds}"
+        if lines[0]["design"] == "paired":
+            return f"n = {_span(n)} {seeds}, paired"
+        return f"n = {_span(n)} {seeds} each" if n == other else f"n = {_span(n)} and {_span(other)} {seeds}"
 
     def _number(self, value: float) -> str:
         return f"{value:.{self._digits}f}"
+
+
+def _span(counts: set[int]) -> str:
+    return f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)
 
 
 def _by_pair(tests: pd.DataFrame, roles: Roles) -> Iterator[list[Line]]:

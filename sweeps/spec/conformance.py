@@ -137,6 +137,9 @@ def _of_columns(study: type[Study]) -> Iterator[tuple[str, str]]:
     for name in study.metrics:
         if study.columns.get(name) not in (int, float):
             yield "metrics", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"
+    for name in (*study.beside, *study.beside.values()):
+        if name not in study.metrics:
+            yield "beside", f"found {name!r}, expected metrics: {_listed([*study.metrics])}"
     for name, marks in study.doubts.items():
         if study.columns.get(name) not in (int, float):
             yield "doubts", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"

@@ -101,6 +101,15 @@ def test_a_p_value_that_the_correction_takes_back_is_no_finding() -> None:
     assert "90%" in "".join(said(rows).not_shown)
 
 
+def test_several_tests_in_one_sentence_say_how_many_values_each_had() -> None:
+    turned = [*HIGH[1:], HIGH[0]]
+    rows = table({("a", 0.5): HIGH, ("b", 0.5): turned, ("a", 0.6): HIGH[:5], ("b", 0.6): turned[:5]})
+    (sentence,) = said(rows).not_shown
+    assert sentence.endswith("n = 5 to 6 seeds, paired.")
+    (sentence,) = said(rows, design="independent").not_shown
+    assert sentence.endswith("n = 5 to 6 seeds each.")
+
+
 def test_what_could_not_be_tested_is_told_with_why() -> None:
     found = said(table({("a", 0.0): HIGH, ("b", 0.0): HIGH, ("a", 0.5): HIGH[:1], ("b", 0.5): LOW[:1]}))
     assert found.untested == [

@@ -48,10 +48,11 @@ def _sentences(found: Findings) -> str:
     if found.differ:
         parts.append(f"<h3>What differs</h3>{_list(found.differ)}")
     if found.unchecked:
-        parts.append(f'<h3>What may differ</h3><p class="quiet">{escape(_upper(UNCHECKED_MEANS))}.</p>')
+        parts.append(f'<h3>What may differ</h3><p class="quiet">{escape(UNCHECKED_MEANS)}.</p>')
         parts.append(_list(found.unchecked))
     if not (found.differ or found.unchecked):
-        parts.append("<p>No test shows a difference.</p>")
+        tested = found.not_shown or found.at_floor
+        parts.append(f"<p>{'No test shows a difference.' if tested else 'Nothing could be tested.'}</p>")
     if found.not_shown:
         parts.append(f"<h3>Tested, and no difference shown</h3>{_list(found.not_shown)}")
     less = [*found.at_floor, *found.untested]
@@ -64,7 +65,3 @@ def _list(sentences: Sequence[str], *, most: int = MOST) -> str:
     items = [f"<li>{escape(sentence)}</li>" for sentence in sentences]
     shown = f"<ul>{''.join(items[:most])}</ul>"
     return shown + (folded(f"{len(items) - most} more", f"<ul>{''.join(items[most:])}</ul>") if items[most:] else "")
-
-
-def _upper(sentence: str) -> str:
-    return sentence[0].upper() + sentence[1:]

@@ -218,6 +218,15 @@ def test_a_metric_that_is_read_beside_the_main_one_is_drawn_with_it_and_tested(
     assert "accuracy" in page.texts["h3"]
 
 
+def test_where_nothing_differs_or_nothing_could_be_tested_that_is_said(rows: pd.DataFrame, tmp_path: Path) -> None:
+    rows["accuracy"] = 0.5 + 0.01 * (7 * rows.index.to_series() % 5)
+    _, page = write(tmp_path, rows)
+    assert "No test shows a difference." in page.texts["p"]
+    _, page = write(tmp_path, rows[rows["seed"] == 0])
+    assert "Nothing could be tested." in page.texts["p"]
+    assert "No test shows a difference." not in page.texts["p"]
+
+
 def test_tests_are_of_groups_where_replicates_are_no_blocks(rows: pd.DataFrame, tmp_path: Path) -> None:
     _, page = write(tmp_path, rows, design="independent")
     assert "between independent groups" in "".join(page.texts["p"])
