@@ -21,8 +21,8 @@ _NOT_TESTED = "not tested: "
 _ENDS = ("difference_low", "difference_high")
 
 UNCHECKED_MEANS = (
-    f"p < {ALPHA:g} after Holm's correction, but of fewer than {FEWEST} values, where the assumptions of the tests cannot "
-    "be checked: to be confirmed with more"
+    f"p < {ALPHA:g} after Holm's correction, but of fewer than {FEWEST} values, where the assumptions of the tests "
+    "cannot be checked: to be confirmed with more"
 )
 """What is to be known of `Findings.unchecked`."""
 

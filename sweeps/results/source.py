@@ -46,7 +46,8 @@ def open_source(
     against: str | None = None,
     given: Given = NOTHING,
 ) -> Source:
-    """Read rows; by default a sweep's main metric is compared in blocks, a file's only one in independent groups.
+    """Read rows; by default a sweep's main metric is compared in blocks, where its study's replicates are such, and a
+    file's only one in independent groups.
 
     A file whose means are those of bundled published values is tested as published tables are, by the classical tests,
     where nothing else is asked for.
@@ -87,7 +88,8 @@ def _opened(location: str, *, metric: str | None, design: Design | None, against
         if given != NOTHING:
             known = known_of(location, [*map(str, sweep.rows.columns)], None, given)
         main = metric or (sweep.metrics[0] if sweep.metrics else _only_metric(sweep.rows, location, known))
-        return _source(sweep.rows, known, metric=main, design=design or "paired", against=against, remark=sweep.remark)
+        usual: Design = "paired" if sweep.paired else "independent"
+        return _source(sweep.rows, known, metric=main, design=design or usual, against=against, remark=sweep.remark)
     rows, known = _read(location, given)
     main = metric or _only_metric(rows, location, known)
     return _source(rows, known, metric=main, design=design or "independent", against=against, remark=known.remark)

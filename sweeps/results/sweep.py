@@ -53,7 +53,7 @@ class Sweep:
 class Rows(NamedTuple):
     """The rows of a sweep, and which parts their columns play; `remark` on a sweep that another version wrote.
 
-    `doubts` as `Study.doubts`; the rows still have what is in doubt.
+    `doubts` as `Study.doubts`; the rows still have what is in doubt. `paired` as `Study.paired`.
     """
 
     rows: pd.DataFrame
@@ -62,6 +62,7 @@ class Rows(NamedTuple):
     metrics: tuple[str, ...]
     doubts: Doubts
     remark: str = ""
+    paired: bool = True
 
 
 def find_store(location: str) -> tuple[Store, str]:
@@ -140,7 +141,8 @@ def open_rows(location: str) -> Rows:
         cause = str(error).splitlines()[0]
         remark = f"{before.remark} ({cause})"
         return Rows(before.rows, before.baseline, before.roles, before.metrics, before.doubts, remark)
-    return Rows(sweep.rows, sweep.baseline, sweep.roles, tuple(sweep.metrics), sweep.spec.study.doubts)
+    study = sweep.spec.study
+    return Rows(sweep.rows, sweep.baseline, sweep.roles, tuple(sweep.metrics), study.doubts, paired=study.paired)
 
 
 def open_sweep(location: str, study: str | None = None) -> Sweep:

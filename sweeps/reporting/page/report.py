@@ -113,7 +113,9 @@ def write_report(
 
     primary = next(iter(metrics), "")
     pairs = {one: other for one, other in beside.items() if other in metrics and _has(rows, other)}
-    tested = [primary, *([pairs[primary]] if primary in pairs else [])] if len(rows) else []
+    # The main one, and all that are read side by side.
+    read = dict.fromkeys([primary, *(name for name in metrics if name in pairs or name in pairs.values())])
+    tested = [*read] if len(rows) else []
     found = {name: contrasts(rows, metric=name, design=design, roles=roles) for name in tested}
     found = {name: tests for name, tests in found.items() if len(tests)}
     labelled_tests = {metrics[name]: tests for name, tests in found.items()}
@@ -123,16 +125,17 @@ def write_report(
 
     curves, further = [], []
     for metric, label in metrics.items() if len(rows) else ():
-        if metric in pairs.values():
+        if metric in pairs.values() and metric != primary:
             continue
         other = (pairs[metric], metrics[pairs[metric]]) if metric in pairs else None
         html, files = curves_html(folder, rows, baseline, metric=metric, label=label, beside=other, roles=roles)
         html += said[metric] + (said[other[0]] if other else "")
         written += files
+        heading = f"{label}, and {other[1]}" if other else label
         if metric == primary:
-            curves.append(f"<h3>{escape(label)}{f', and {escape(other[1])}' if other else ''}</h3>{html}")
+            curves.append(f"<h3>{escape(heading)}</h3>{html}")
         else:
-            further.append(folded(label, html))
+            further.append(folded(heading, html))
     add("results", "Results", "".join([*curves, *further]) or _NOTHING)
     if trade_off is not None and len(rows):
         against, metric = trade_off.against, trade_off.metric

@@ -11,6 +11,7 @@ from rich.console import Console
 from sweeps.planning import plan
 from sweeps.reporting.reports import costs_of, write_report
 from sweeps.results.origins import Origins, origins_of
+from sweeps.results.source import open_source
 from sweeps.results.sweep import open_sweep
 from sweeps.spec import recorded
 from sweeps.storage import Store
@@ -86,3 +87,5 @@ def test_a_study_whose_replicates_are_no_blocks_is_tested_so(
     text = Path(toy, "report", "report.html").read_text()
     assert "between independent groups" in text
     assert "repeated-measures" not in text
+    assert open_source(toy, metric=None, design=None).design == "independent"
+    assert open_source(toy, metric=None, design="paired").design == "paired"
