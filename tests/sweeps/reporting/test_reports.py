@@ -80,9 +80,10 @@ def test_what_was_told_at_the_run_is_in_the_report(
 
 
 def test_a_study_whose_replicates_are_no_blocks_is_tested_so(
-    toy: str, console: Console, monkeypatch: pytest.MonkeyPatch
+    toy: str, store: Store, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ToyStudy, "paired", property(lambda _: False))
+    recorded.write(toy_rows.load(), store)
     write_report(toy, console)
     text = Path(toy, "report", "report.html").read_text()
     assert "between independent groups" in text
