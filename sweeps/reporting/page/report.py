@@ -131,7 +131,7 @@ def write_report(
         html, files = curves_html(folder, rows, baseline, metric=metric, label=label, beside=other, roles=roles)
         html += said[metric] + (said[other[0]] if other else "")
         written += files
-        heading = f"{label}, and {other[1]}" if other else label
+        heading = f"{label}, beside {other[1]}" if other else label
         if metric == primary:
             curves.append(f"<h3>{escape(heading)}</h3>{html}")
         else:

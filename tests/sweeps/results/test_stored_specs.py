@@ -115,7 +115,7 @@ def test_a_run_keeps_what_its_study_declares_and_reads_it_back(
 ) -> None:
     monkeypatch.setattr(toy_study.ToyStudy, "facts", lambda *_: {"toys": "of 2 shapes"})
     monkeypatch.setattr(toy_study.ToyStudy, "paired", property(lambda _: False))
-    monkeypatch.setattr(toy_study.ToyStudy, "beside", {"outcome": "effort_s"})
+    monkeypatch.setattr(toy_study.ToyStudy, "beside", {"outcome": "outcome"})
     monkeypatch.setattr(toy_study.ToyStudy, "baseline_name", "no toy")
     loaded = toy_rows.load("name=kept", "grid.seed=[0]")
     toy_rows.publish(store, loaded)
@@ -127,7 +127,7 @@ def test_a_run_keeps_what_its_study_declares_and_reads_it_back(
     assert found.study.baselines(found.cells) == loaded.study.baselines(loaded.cells)
     assert found.study.facts(found.cells) == loaded.study.facts(loaded.cells) == {"toys": "of 2 shapes"}
     assert found.study.paired is False
-    assert (found.study.beside, found.study.baseline_name) == ({"outcome": "effort_s"}, "no toy")
+    assert (found.study.beside, found.study.baseline_name) == ({"outcome": "outcome"}, "no toy")
     for name in ("axes", "columns"):
         ours, theirs = getattr(found.study, name), getattr(loaded.study, name)
         assert (

@@ -204,13 +204,13 @@ def test_a_metric_that_is_read_beside_the_main_one_is_drawn_with_it_and_tested(
     baseline = pd.DataFrame()
     written, page = write(tmp_path, rows, metrics=metrics, beside={"accuracy": "easy"}, baseline=baseline)
     assert not [path for path in written if path.name.startswith("easy")]
-    assert "accuracy, and easy accuracy" in page.texts["h3"]
+    assert "accuracy, beside easy accuracy" in page.texts["h3"]
     assert [text for text in page.texts["summary"] if text.startswith("The same tests of easy accuracy: ")]
     assert "other" in page.texts["summary"]
     # Also where neither of them is the main one.
     main = {"other": "other", "accuracy": "accuracy", "easy": "easy accuracy"}
     _, page = write(tmp_path, rows, metrics=main, beside={"accuracy": "easy"}, baseline=baseline)
-    assert "accuracy, and easy accuracy" in page.texts["summary"]
+    assert "accuracy, beside easy accuracy" in page.texts["summary"]
     same = [text for text in page.texts["summary"] if text.startswith("The same tests of ")]
     assert [text.partition(":")[0] for text in same] == [f"The same tests of {name}" for name in [*main.values()][1:]]
     # An earlier sweep may have rows without it.
