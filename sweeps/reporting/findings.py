@@ -56,7 +56,7 @@ def findings(tests: pd.DataFrame, *, label: str, roles: Roles) -> Findings:
         roles: of the key columns.
     """
     digits = decimals(tests[["mean_a", "mean_b"]].abs().max().max())
-    say = _Sayer(label, digits, roles)
+    say = _Sayer(label, digits, roles, told=_varying(tests, roles))
     differ: list[tuple[float, str]] = []
     unchecked: list[tuple[float, str]] = []
     at_floor, not_shown = list[str](), list[str]()
@@ -109,8 +109,8 @@ def how_tested(tests: pd.DataFrame, *, roles: Roles) -> str:
 class _Sayer:
     """Puts lines of one pair of levels in words."""
 
-    def __init__(self, label: str, digits: int, roles: Roles) -> None:
-        self._label, self._digits, self._roles = label, digits, roles
+    def __init__(self, label: str, digits: int, roles: Roles, *, told: list[str]) -> None:
+        self._label, self._digits, self._roles, self._told = label, digits, roles, told
 
     def pair(self, line: Line) -> str:
         """Return what was compared: `deeplift and hydra (unstructured · rgb)`."""
@@ -159,7 +159,7 @@ class _Sayer:
         return level if isinstance(level, str) else f"{line['factor']} {level:g}"
 
     def _given(self, line: Line) -> str:
-        fixed = in_words([line[factor] for factor in self._roles.factors])
+        fixed = in_words([line[factor] for factor in self._told])
         return f" ({fixed})" if fixed else ""
 
     def _count(self, lines: list[Line], first: str, second: str) -> str:
@@ -175,6 +175,16 @@ class _Sayer:
 
 def _span(counts: set[int]) -> str:
     return f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(*counts)
+
+
+def _varying(tests: pd.DataFrame, roles: Roles) -> list[str]:
+    """Return the factors that need telling: those with several levels among all that was compared."""
+    found = []
+    for factor in roles.factors:
+        compared = tests[tests["factor"] == factor]
+        levels = {*compared["level_a"], *compared["level_b"], *tests[factor]} - {""}
+        found += [factor] if len(levels) > 1 else []
+    return found
 
 
 def _by_pair(tests: pd.DataFrame, roles: Roles) -> Iterator[list[Line]]:

@@ -39,7 +39,7 @@ def test_a_difference_is_told_with_its_means_its_interval_and_its_number() -> No
     low, high = differences.mean() - half, differences.mean() + half
     (sentence,) = found.differ
     assert sentence == (
-        f"At 50% of weights pruned, skill is 0.815 for b and 0.615 for a (red): a difference of 0.200, 95% interval "
+        f"At 50% of weights pruned, skill is 0.815 for b and 0.615 for a: a difference of 0.200, 95% interval "
         f"{low:.3f} to {high:.3f}, n = 6 seeds, paired. It is larger for b at 75% of weights pruned too."
     )
     assert [*found.unchecked, *found.not_shown, *found.at_floor, *found.untested] == []
@@ -74,7 +74,7 @@ def test_what_lies_at_the_floor_is_no_finding() -> None:
     found = said(pd.concat([low, lost]))
     assert [*found.differ, *found.unchecked] == []
     (sentence,) = found.at_floor
-    assert sentence.startswith("At 90% of weights pruned, a and b (red): both means are 0.0408 or less")
+    assert sentence.startswith("At 90% of weights pruned, a and b: both means are 0.0408 or less")
 
 
 def test_no_difference_is_shown_with_its_interval_and_never_called_equality() -> None:
@@ -83,7 +83,7 @@ def test_no_difference_is_shown_with_its_interval_and_never_called_equality() ->
     test = contrasts(table({("a", 0.5): HIGH, ("b", 0.5): [*HIGH[1:], HIGH[0]]}), metric="skill", roles=ROLES).iloc[0]
     interval = f"the 95% interval of a less b is {test['difference_low']:+.3f} to {test['difference_high']:+.3f}"
     assert interval in sentence
-    assert sentence.startswith("At 50% of weights pruned, no difference is shown between a and b (red)")
+    assert sentence.startswith("At 50% of weights pruned, no difference is shown between a and b")
     assert not [word for word in ("equal", "same", "identical") if word in sentence]
     assert found.differ == []
 
@@ -113,8 +113,8 @@ def test_several_tests_in_one_sentence_say_how_many_values_each_had() -> None:
 def test_what_could_not_be_tested_is_told_with_why() -> None:
     found = said(table({("a", 0.0): HIGH, ("b", 0.0): HIGH, ("a", 0.5): HIGH[:1], ("b", 0.5): LOW[:1]}))
     assert found.untested == [
-        "At 0% of weights pruned, the differences do not vary: a and b (red).",
-        "At 50% of weights pruned, 1 complete blocks, a test needs 2: a and b (red).",
+        "At 0% of weights pruned, the differences do not vary: a and b.",
+        "At 50% of weights pruned, 1 complete blocks, a test needs 2: a and b.",
     ]
 
 
@@ -139,6 +139,15 @@ def test_a_doubt_about_the_assumptions_is_told_beside_the_finding() -> None:
 )
 def test_places_along_the_curves_are_told_in_words(pruned: str | None, values: list[float], words: str) -> None:
     assert Roles(ROLES.axes, "seed", "ratio", pruned=pruned).where(values) == words
+
+
+def test_the_fixed_levels_are_told_where_there_are_others() -> None:
+    red = table({("a", 0.5): LOW, ("b", 0.5): HIGH})
+    blue = red.assign(colour="blue", skill=red["skill"] / 2)
+    (first, *others) = said(pd.concat([red, blue])).differ
+    assert "0.815 for b and 0.615 for a (red): " in "".join([first, *others])
+    assert "for b and 0.308 for a (blue): " in "".join(others)
+    assert " (a): " in "".join([first, *others])
 
 
 def test_levels_that_are_numbers_are_told_with_their_axis() -> None:
