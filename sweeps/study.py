@@ -68,7 +68,9 @@ class Workload(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """An encoded image, small enough to be one of hundreds on a page, and what it shows in words."""
+    """An encoded image, small enough to be one of hundreds on a page, and what it shows in words; these alone are shown
+    where `image` is empty.
+    """
 
     image: bytes
     media_type: str
@@ -76,14 +78,22 @@ class Picture(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Pictures in rows and columns, with a sentence on what they are. Each of `lines` has a label and as many pictures
-    as there are `heads`.
+    """Pictures in rows and columns, with a sentence on what they are.
+
+    Attributes:
+        title: of all of them.
+        explanation: what a reader should know.
+        heads: of the columns.
+        lines: a label and as many pictures as there are `heads`. Equal neighbours are shown once, across their columns.
+        steps: of each line, where there are many: those of one step are shown at a time, in words such as `75%`, and
+            a reader goes from step to step; those of an empty one are shown at all of them.
     """
 
     title: str
     explanation: str
     heads: Sequence[str]
     lines: Sequence[tuple[str, Sequence[Picture]]]
+    steps: Sequence[str] = ()
 
 
 class TradeOff(NamedTuple):
@@ -213,6 +223,10 @@ class Study:
     metrics: ClassVar[Mapping[str, str]]
     """Columns to draw and test, with their labels; the first is the study's main question."""
 
+    beside: ClassVar[Mapping[str, str]] = {}
+    """Metrics that are read together, in one unit, such as what is left in hard circumstances and what there is in easy
+    ones: the second is drawn beside the first in one scale, and tested where the first is."""
+
     doubts: ClassVar[Doubts] = {}
     """Columns of numbers that are not to be trusted everywhere, and for each the column, or columns, that say where.
 
@@ -232,6 +246,9 @@ class Study:
 
     trade_off: ClassVar[TradeOff | None] = None
     """The metrics to draw against each other, if any."""
+
+    baseline_name: ClassVar[str] = "baseline"
+    """What the rows of `baselines` are called where they are shown, in a few words."""
 
     settings: Any
     """As validated; in a stage, those alone that it declares."""
@@ -272,6 +289,22 @@ class Study:
         said = ", ".join(name for name in self.stages if varies.get(name))
         same = f"; computed once for all of them: {', '.join(shared)}" if shared else ""
         return f"what varies with {self.replicate_axis}: {said}{same}"
+
+    @property
+    def paired(self) -> bool:
+        """Whether rows of one replicate belong together, such as those from one checkpoint: tests are then in blocks of
+        replicates, else between independent groups.
+        """
+        return True
+
+    def facts(self, cells: Sequence[Cell]) -> Mapping[str, str]:
+        """Return what was done, in a few words under each label, for a reader who has the results alone: on which data,
+        with what, under what. It is asked for at a run, after `check`, and kept.
+
+        Raises:
+            ValueError: what it tells of cannot be read here.
+        """
+        return {}
 
     def remarks(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Return sentences on what a reader should know of results of these settings, such as a training that is short;

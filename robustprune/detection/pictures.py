@@ -27,9 +27,7 @@ def thumbnail(image: Image.Image) -> Image.Image:
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
 
 
-def draw(
-    picture: Image.Image, boxes: NDArray[Any], classes: NDArray[Any], labels: Sequence[str], *, note: str = ""
-) -> bytes:
+def draw(picture: Image.Image, boxes: NDArray[Any], classes: NDArray[Any], labels: Sequence[str]) -> bytes:
     """Return a picture with boxes as a JPEG; `picture` stays as it is.
 
     Args:
@@ -37,7 +35,6 @@ def draw(
         boxes: x1, y1, x2, y2 as fractions of the picture's width and height, shape (K, 4). The first are drawn on top.
         classes: Each has its colour, shape (K,).
         labels: One per box.
-        note: A line at the bottom.
     """
     drawn = picture.copy()
     pencil = ImageDraw.Draw(drawn)
@@ -50,8 +47,6 @@ def draw(
     taken: list[Rectangle] = []
     for rectangle, colour, label in zip(rectangles, colours, labels, strict=True):
         taken.append(_tag(pencil, label, rectangle, colour, taken))
-    if note:
-        _tag(pencil, note, (0, drawn.height, 0, drawn.height), "white", taken)
     encoded = io.BytesIO()
     # Letters and lines are drawn in colour, which the usual subsampling would smear.
     drawn.save(encoded, "JPEG", quality=75, subsampling=0, optimize=True)

@@ -23,8 +23,9 @@ from sweeps.results.literature import load_published
 from sweeps.results.origins import origins_of, with_seconds
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.spec import Spec, studies
-from sweeps.spec.recorded import RecordedStudy
+from sweeps.spec.recorded import RecordedStudy, read_declared
 from sweeps.statistics.analysis import contrasts
+from sweeps.statistics.samples import Design
 from sweeps.storage import Store
 from sweeps.storage.files import Files
 from sweeps.storage.rows import stage_columns
@@ -42,7 +43,7 @@ def show(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
         means = mean_table(sweep.rows, sweep.baseline, metric=metric, roles=sweep.roles)
         console.print(mean_view(means, title=label, along=spec.study.row_axis))
         _say_caveats(sweep, metric, console)
-        tests = contrasts(sweep.rows, metric=metric, roles=sweep.roles)
+        tests = contrasts(sweep.rows, metric=metric, design=_design(sweep), roles=sweep.roles)
         for view in contrast_views(tests, roles=sweep.roles):
             console.print(view)
         write_report(location, console)
@@ -111,11 +112,15 @@ def write_report(
             metrics=declared.metrics,
             doubts=declared.doubts,
             description=engine.description,
+            beside=declared.beside,
             trade_off=declared.trade_off,
+            design=_design(sweep),
+            facts=_facts(sweep),
+            notes=_of_settings(sweep.spec),
             galleries=galleries,
             no_galleries=why_none,
             costs=costs_of(sweep),
-            remarks=[*filter(None, [sweep.outside]), *_of_settings(sweep.spec), *_code_sentences(sweep)],
+            remarks=[*filter(None, [sweep.outside]), *_code_sentences(sweep)],
             rows_at_a_time=engine.resources.workers_per_gpu,
             sections=sections,
             roles=sweep.roles,
@@ -205,6 +210,21 @@ def costs_of(sweep: Sweep) -> pd.DataFrame:
     every = pd.concat([sweep.baseline, sweep.rows])
     at_a_time = sweep.spec.engine.resources.workers_per_gpu
     return cost(with_seconds(every, origins, sweep.store), roles=sweep.roles, origins=origins, rows_at_a_time=at_a_time)
+
+
+def _design(sweep: Sweep) -> Design:
+    return "paired" if sweep.spec.study.paired else "independent"
+
+
+def _facts(sweep: Sweep) -> Mapping[str, str]:
+    """Return what was told at the last run, or what the study tells now, where its data is here."""
+    kept = read_declared(sweep.store, sweep.spec.name)
+    if kept is not None and kept.facts:
+        return kept.facts
+    try:
+        return sweep.spec.study.facts(sweep.spec.cells)
+    except ValueError:
+        return {}
 
 
 def _of_settings(spec: Spec) -> list[str]:

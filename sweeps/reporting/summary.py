@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -10,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.statistics.arrays.assumptions import FEWEST, read_doubt
-from sweeps.statistics.cells import check_rows
+from sweeps.statistics.cells import check_rows, configurations
 from sweeps.statistics.marks import ALPHA, STAR, UNCHECKED_MARK
 from sweeps.statistics.means import in_words, labelled, mean_sd
 from sweeps.statistics.roles import Roles
@@ -37,10 +38,52 @@ def baseline_mean_sd(
     factors, along = roles.factors, roles.along
     known = [set(rows[factor]) for factor in factors]
     words = [
-        in_words(["baseline", *(level for level, levels in zip(row, known, strict=True) if level in levels)])
+        in_words([roles.baseline, *(level for level, levels in zip(row, known, strict=True) if level in levels)])
         for row in baseline[factors].itertuples(index=False, name=None)
     ]
     return mean_sd(baseline.assign(configuration=words), metric=metric, along=along)
+
+
+def unpruned_means(rows: pd.DataFrame, *, metric: str, roles: Roles) -> pd.DataFrame:
+    """Return what the models were before any of them was pruned: means at ratio 0, to read those of others against.
+
+    Configurations that are one model there, with the same values for every replicate, are one line. Where each has its
+    own, there is none: the curve of each begins at it.
+
+    Returns:
+        Columns `configuration`, which names only levels that tell such models apart, and `mean`; empty where nothing
+        is pruned, or nothing is known of ratio 0.
+    """
+    nothing = pd.DataFrame({"configuration": [], "mean": []})
+    if roles.pruned is None or rows.empty:
+        return nothing
+    start = rows[rows[roles.along] == 0].dropna(subset=[metric])
+    alike: dict[tuple[tuple[Any, float], ...], list[tuple[Any, ...]]] = {}
+    for levels, models in configurations(start, roles):
+        values = models.sort_values(roles.replicate)[[roles.replicate, metric]].itertuples(index=False, name=None)
+        alike.setdefault(tuple(values), []).append(levels)
+    if not alike or (len(alike) == sum(map(len, alike.values())) > 1):
+        return nothing
+    groups = list(alike.values())
+    known = [[{levels[place] for levels in group} for group in groups] for place in range(len(roles.factors))]
+    apart = [
+        place
+        for place, of_groups in enumerate(known)
+        if len(groups) > 1 and sum(map(len, of_groups)) == len(set().union(*of_groups))
+    ]
+    names = [in_words(["unpruned", *(group[0][place] for place in apart)]) for group in groups]
+    means = [sum(value for _, value in values) / len(values) for values in alike]
+    return pd.DataFrame({"configuration": names, "mean": means})
+
+
+def counts(rows: pd.DataFrame, *, metric: str, roles: Roles) -> str:
+    """Return of how many values means are, `n = 9 to 10 seeds`; nothing where there are none."""
+    found = rows.dropna(subset=[metric]).groupby([*roles.factors, roles.along])[metric].count()
+    if found.empty:
+        return ""
+    few, many = int(found.min()), int(found.max())
+    what = roles.replicate if many == 1 else f"{roles.replicate}s"
+    return f"n = {many} {what}" if few == many else f"n = {few} to {many} {what}"
 
 
 def mean_table(
@@ -148,8 +191,8 @@ def notes(pairs: Sequence[tuple[str, pd.DataFrame]]) -> list[str]:
         for at, note, p in zip(lines.index, lines["note"], lines["p_value"], strict=True):
             # A ratio at which this pair was not compared has no note.
             for clause in note.split("; ") if isinstance(note, str) and note else ():
-                said_of[_briefly(clause, p)] += not math.isnan(p)
-                places = where.setdefault(_briefly(clause, p), {}).setdefault(name, [])
+                said_of[briefly(clause, p)] += not math.isnan(p)
+                places = where.setdefault(briefly(clause, p), {}).setdefault(name, [])
                 places += [] if math.isnan(at) else [f"{at:g}"]
     return [
         said
@@ -159,7 +202,8 @@ def notes(pairs: Sequence[tuple[str, pd.DataFrame]]) -> list[str]:
     ]
 
 
-def _briefly(clause: str, p: float) -> str:
+def briefly(clause: str, p: float) -> str:
+    """Return a clause of a test's note, a doubt in words: whether the robust tests agree with the test, of p."""
     doubt = read_doubt(clause)
     if doubt is None:
         return clause

@@ -46,6 +46,7 @@ def roles_of(study: type[Study] | Study) -> Roles:
         along=study.row_axis,
         pruned=study.pruned,
         panels=study.panel_axis,
+        baseline=study.baseline_name,
     )
 
 

@@ -44,6 +44,7 @@ class _Read(NamedTuple):
     rows: pd.DataFrame
     known: Known
     remarks: list[str]
+    paired: bool = False
 
 
 def open_source(
@@ -56,7 +57,8 @@ def open_source(
     given: Given = NOTHING,
     all_rows: bool = False,
 ) -> Source:
-    """Read rows; by default a sweep's main metric is compared in blocks, a file's only one in independent groups.
+    """Read rows; by default a sweep's main metric is compared in blocks, where its study's replicates are such, and a
+    file's only one in independent groups.
 
     A file whose means are those of bundled published values is tested as published tables are, by the classical tests,
     where nothing else is asked for.
@@ -76,7 +78,7 @@ def open_source(
     """
     is_sweep = _is_sweep(location)
     read = _of_sweep(location, given, all_rows=all_rows) if is_sweep else _of_file(location, given)
-    usual: Design = "paired" if is_sweep else "independent"
+    usual: Design = "paired" if read.paired else "independent"
     found = _source(read, metric=metric or _only_metric(read, location), design=design or usual, against=against)
     if found.design == "paired":
         if classical:
@@ -108,7 +110,7 @@ def _of_sweep(location: str, given: Given, *, all_rows: bool) -> _Read:
     known = Known(sweep.roles, sweep.metrics, doubts=sweep.doubts)
     if given != NOTHING:
         known = known_of(location, [*map(str, sweep.rows.columns)], None, given, before=known)
-    return _Read(sweep.rows, known, [*filter(None, [sweep.remark, sweep.outside])])
+    return _Read(sweep.rows, known, [*filter(None, [sweep.remark, sweep.outside])], paired=sweep.paired)
 
 
 def _source(read: _Read, *, metric: str, design: Design, against: str | None) -> Source:

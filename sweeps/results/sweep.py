@@ -66,7 +66,8 @@ class Sweep:
 class Rows(NamedTuple):
     """The rows of a sweep, and which parts their columns play; `remark` on a sweep that another version wrote.
 
-    `doubts` as `Study.doubts`; the rows still have what is in doubt. `outside` as of a `Sweep`.
+    `doubts` as `Study.doubts`; the rows still have what is in doubt. `outside` as of a `Sweep`, `paired` as
+    `Study.paired`.
     """
 
     rows: pd.DataFrame
@@ -76,6 +77,7 @@ class Rows(NamedTuple):
     doubts: Doubts
     remark: str = ""
     outside: str = ""
+    paired: bool = True
 
 
 def find_store(location: str) -> tuple[Store, str]:
@@ -197,8 +199,16 @@ def open_rows(location: str, *, all_rows: bool = False) -> Rows:
         cause = str(error).splitlines()[0]
         remark = f"{before.remark} ({cause})"
         return Rows(before.rows, before.baseline, before.roles, before.metrics, before.doubts, remark)
-    doubts = sweep.spec.study.doubts
-    return Rows(sweep.rows, sweep.baseline, sweep.roles, tuple(sweep.metrics), doubts, outside=sweep.outside)
+    study = sweep.spec.study
+    return Rows(
+        sweep.rows,
+        sweep.baseline,
+        sweep.roles,
+        tuple(sweep.metrics),
+        study.doubts,
+        outside=sweep.outside,
+        paired=study.paired,
+    )
 
 
 def open_sweep(location: str, study: str | None = None, *, all_rows: bool = False) -> Sweep:

@@ -45,6 +45,11 @@ class Declared(BaseModel):
     baselines: tuple[dict[str, str | int | float], ...]
     replication: str | None = None
     remarks: tuple[str, ...] = ()
+    # Sweeps of before have none of these.
+    facts: dict[str, str] = {}
+    paired: bool = True
+    beside: dict[str, str] = {}
+    baseline_name: str = Study.baseline_name
 
 
 class Kept(BaseModel):
@@ -74,6 +79,15 @@ class RecordedStudy(Study):
         """Return what was said at the last run."""
         return self.declared.remarks
 
+    @property
+    def paired(self) -> bool:
+        """Whether tests are in blocks, as the last run was set."""
+        return self.declared.paired
+
+    def facts(self, cells: Sequence[Cell]) -> Mapping[str, str]:
+        """Return what was told at the last run."""
+        return self.declared.facts
+
     def stage(self, name: str, cell: Cell) -> Stage | None:
         """Refuse: keys are not known."""
         raise ValueError("the study of this sweep is known by what it declared alone")
@@ -96,18 +110,8 @@ def read(store: Store, name: str) -> Spec | None:
     Raises:
         SpecError: the spec is none.
     """
-    text = store.read_spec(name)
-    (said,) = store.files.look_into([_place(name)], "axes", lambda axes: isinstance(axes, dict))
-    if text is None or said is None:
-        return None
-    try:
-        kept = Declared.model_validate_json(to_json(said))
-    except ValidationError as error:
-        field = ".".join(map(str, error.errors()[0]["loc"]))
-        notices.say_once(
-            f"{store.describe(_place(name))}: found no {field} that this version understands, expected what a study "
-            "declares; it is left aside"
-        )
+    text, kept = store.read_spec(name), read_declared(store, name)
+    if text is None or kept is None:
         return None
     source = store.describe(f"{name}/spec.yaml")
     raw = mapping_of(text, source)
@@ -131,6 +135,22 @@ def _known(raw: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
+def read_declared(store: Store, name: str) -> Declared | None:
+    """Return what the study of a sweep declared at its last run; None where that was not kept, or says nothing now."""
+    (said,) = store.files.look_into([_place(name)], "axes", lambda axes: isinstance(axes, dict))
+    if said is None:
+        return None
+    try:
+        return Declared.model_validate_json(to_json(said))
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        notices.say_once(
+            f"{store.describe(_place(name))}: found no {field} that this version understands, expected what a study "
+            "declares; it is left aside"
+        )
+        return None
+
+
 def declared(spec: Spec) -> Declared:
     """Return what the study of a spec declares."""
     study, cells = spec.study, spec.cells
@@ -148,6 +168,10 @@ def declared(spec: Spec) -> Declared:
         baselines=tuple(study.baselines(cells)),
         replication=study.replication(cells),
         remarks=tuple(study.remarks(cells)),
+        facts=dict(study.facts(cells)),
+        paired=study.paired,
+        beside=dict(study.beside),
+        baseline_name=study.baseline_name,
     )
 
 
@@ -164,6 +188,8 @@ def _study(kept: Declared, settings: Kept) -> Study:
         "metrics": kept.metrics,
         "doubts": kept.doubts,
         "trade_off": None if kept.trade_off is None else TradeOff(*kept.trade_off),
+        "beside": kept.beside,
+        "baseline_name": kept.baseline_name,
     }
     made: type[Study] = type(RecordedStudy.__name__, (RecordedStudy,), own)
     return made(settings)

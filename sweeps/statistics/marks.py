@@ -51,6 +51,10 @@ FLOOR = Floor(5, in_percent=True)
 says."""
 
 
+AT_FLOOR = "no star: means at the floor of"
+"""How the clause of a note begins on a difference that p alone would star."""
+
+
 def mark(p_holm: float, *, fewest: int, means: Sequence[float], floor: float) -> tuple[str, str]:
     """Return the star that a p-value earns, a question mark where its values are too few to check, or nothing.
 
@@ -66,7 +70,7 @@ def mark(p_holm: float, *, fewest: int, means: Sequence[float], floor: float) ->
     if not p_holm < ALPHA:
         return "", ""
     if floor > 0 and max(map(abs, means)) <= floor:
-        return "", f"no star: means at the floor of {floor:.3g}"
+        return "", f"{AT_FLOOR} {floor:.3g}"
     return (STAR if fewest >= FEWEST else UNCHECKED_MARK), ""
 
 

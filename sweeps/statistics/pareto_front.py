@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sweeps.statistics.marks import FLOOR, Floor
 from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.roles import Roles
 
@@ -23,18 +24,23 @@ def pareto_front(values: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     return np.asarray(~(dominated | np.isnan(points).any(axis=1)))
 
 
-def mean_trade_off(rows: pd.DataFrame, *, against: str, metric: str, roles: Roles) -> pd.DataFrame:
+def mean_trade_off(
+    rows: pd.DataFrame, *, against: str, metric: str, floor: Floor = FLOOR, roles: Roles
+) -> pd.DataFrame:
     """Return the means of each configuration at each ratio, the fastest first.
+
+    Means of `metric` at its floor are not on the front: what was measured is lost there, at whatever speed.
 
     Args:
         rows: one per model; those without both values are left out.
         against: the metric along the horizontal axis, more is better.
         metric: that along the vertical one, more is better.
+        floor: of it, as for stars.
         roles: of the key columns.
 
     Returns:
-        Columns `configuration`, the one `along`, `n`, `against`, `against_sd`, `metric`, `metric_sd` and `on_front`; a
-        standard deviation is the sample's, NaN for one model.
+        Columns `configuration`, the one `along`, `n`, `against`, `against_sd`, `metric`, `metric_sd`, `at_floor` and
+        `on_front`; a standard deviation is the sample's, NaN for one model.
     """
     models = labelled(rows.dropna(subset=[against, metric]), roles.factors)
     by = ["configuration", roles.along]
@@ -44,5 +50,7 @@ def mean_trade_off(rows: pd.DataFrame, *, against: str, metric: str, roles: Role
         for column, name in columns.items()
     ]
     means = parts[0].merge(parts[1].drop(columns="n"), on=by)
-    means["on_front"] = pareto_front(means[["against", "metric"]])
+    lowest = floor.of(rows, metric=metric, roles=roles)
+    means["at_floor"] = (lowest > 0) & (means["metric"].abs() <= lowest)
+    means["on_front"] = pareto_front(means[["against", "metric"]].mask(means["at_floor"]))
     return means.sort_values(["against", "metric"], ascending=False, kind="stable", ignore_index=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 ANALYSED = frozenset(
@@ -29,6 +30,7 @@ class Roles:
         along: the axis along which curves run, of numbers: where something is `pruned`, the fraction of it, in [0, 1].
         pruned: what that is, in the plural; None: nothing.
         panels: the factor of which every level has a panel of its own in figures, if any.
+        baseline: what rows are called that the others are compared with.
     """
 
     axes: tuple[str, ...]
@@ -36,6 +38,7 @@ class Roles:
     along: str
     pruned: str | None = None
     panels: str | None = None
+    baseline: str = "baseline"
 
     @property
     def factors(self) -> list[str]:
@@ -49,6 +52,17 @@ class Roles:
         """What curves run along, in words."""
         return self.along if self.pruned is None else f"{self.pruned} pruned"
 
+    def where(self, values: Sequence[float]) -> str:
+        """Return values along the curves in words, `65, 75 and 85% of weights pruned`; at least one."""
+        if self.pruned is None:
+            return f"{self.along} {_listed([f'{value:g}' for value in values])}"
+        return f"{_listed([f'{round(100 * value, 6):g}' for value in values])}% of {self.pruned} pruned"
+
     def within_panel(self) -> Roles:
         """Return the roles inside one panel of a figure, where the axis of the panels does not vary."""
         return replace(self, axes=tuple(axis for axis in self.axes if axis != self.panels), panels=None)
+
+
+def _listed(words: Sequence[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last

@@ -31,6 +31,7 @@ from robustprune.plugins import identities
 from robustprune.structures.removal import channel_counts
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification import checks
+from robustprune.studies.classification.facts import classification_facts
 from robustprune.studies.classification.settings import (
     FROM_SCRATCH,
     TRAININGS,
@@ -96,6 +97,8 @@ class ClassificationStudy(PruningStudy):
         "macs": "multiply–accumulates per image",
         "speedup": "speed-up over the unpruned classifier (×)",
     }
+    beside: ClassVar = {"accuracy_adv": "accuracy_clean"}
+    baseline_name: ClassVar = "before pruning and retraining"
     doubts: ClassVar = {**timing.DOUBTS, **evaluation.DOUBTS}
     trade_off: ClassVar = TradeOff(
         title="Robustness against time",
@@ -144,6 +147,10 @@ class ClassificationStudy(PruningStudy):
             pretraining = {"training": self.settings.pretrain.epochs}
             said.append((trained, seeds_vary(pretraining | retraining, [], draws=draws)))
         return "; ".join(f"{', '.join(names)}: {sentence}" for names, sentence in said) if len(said) > 1 else said[0][1]
+
+    def facts(self, cells: Sequence[Cell]) -> dict[str, str]:
+        """Return the data, the networks, the attacks and the trainings."""
+        return classification_facts(self.settings, *self._by_origin(cells))
 
     def remarks(self, cells: Sequence[Cell]) -> list[str]:
         """Return a sentence where models that are trained here are retrained for short."""

@@ -61,8 +61,10 @@ def detection_gallery(
     images: Sequence[int],
     confidence: float,
     is_baseline: Callable[[Mapping[str, Any]], bool],
+    baseline_name: str,
 ) -> Gallery:
-    """Return what the models found in some images: one line per configuration and ratio, at the lowest seed.
+    """Return what the models found in some images: one line per configuration and ratio, at the lowest seed;
+    those of a ratio are a step.
 
     Args:
         rows: as `sweeps.study.Study.galleries` gets them.
@@ -71,18 +73,20 @@ def detection_gallery(
         images: indices of the images to show.
         confidence: only what is surer is shown.
         is_baseline: says so of a row.
+        baseline_name: what such rows are called.
 
     Raises:
         InputError: an image cannot be read, or of no model were detections kept.
     """
     renderer = _GalleryRenderer(split, images, confidence)
-    lines = [("ground truth", renderer.ground_truth())]
-    for row in _at_the_lowest_seed(rows):
+    lines, steps = [("ground truth", renderer.ground_truth())], [""]
+    for row in sorted(_at_the_lowest_seed(rows), key=lambda row: float(row["ratio"])):
         found = detections(str(row["row_key"]))
         if found is not None:
-            levels = ["baseline"] if is_baseline(row) else [row["structure"], row["initializer"]]
-            label = " · ".join([*levels, row["colour"], f"{100 * row['ratio']:g}% pruned"])
+            levels = [baseline_name] if is_baseline(row) else [row["structure"], row["initializer"]]
+            label = " · ".join([*levels, row["colour"]])
             lines.append((label, renderer.found(found, greyscale=row["colour"] == "greyscale")))
+            steps.append("" if is_baseline(row) else f"{100 * row['ratio']:g}% pruned")
     if len(lines) == 1:
         raise InputError(
             f"found no detections of any of the {len(rows)} models, expected some; `detections: {{keep: true}}` keeps "
@@ -100,6 +104,7 @@ def detection_gallery(
             for condition in ("clean", "under attack")
         ],
         lines=lines,
+        steps=steps,
     )
 
 
@@ -153,12 +158,11 @@ class _GalleryRenderer:
         names = detections["category"][surest_first].tolist()
         classes = np.array([self._classes[id_] for id_ in detections["category_id"][surest_first].tolist()], np.int64)
         boxes = self._relative(index, np.stack([x, y, x + width, y + height], axis=1))
-        nothing = "" if names else f"nothing above {self._confidence:g}"
+        if not names:
+            return Picture(b"", MEDIA_TYPE, f"nothing above {self._confidence:g}")
         labels = [f"{name} {score:.2f}" for name, score in zip(names, scores.tolist(), strict=True)]
         condition = "under attack" if attacked else "clean"
-        return Picture(
-            draw(image, boxes, classes, labels, note=nothing), MEDIA_TYPE, f"{condition}: {nothing or _counted(names)}"
-        )
+        return Picture(draw(image, boxes, classes, labels), MEDIA_TYPE, f"{condition}: {_counted(names)}")
 
     def _relative(self, index: int, boxes: NDArray[Any]) -> NDArray[Any]:
         record = self._split.images[index]

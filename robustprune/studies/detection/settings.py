@@ -144,7 +144,7 @@ class DetectionSettings(Settings):
     share_pretraining: bool = Field(
         default=True,
         description="one checkpoint per colour and seed; false trains one per trial, all from the same base detector: "
-        "trials of one seed then are no pairs, and analyze wants --design independent",
+        "trials of one seed then are no pairs, and are tested as independent groups",
     )
     seed_draws: SeedDraws = seed_draws_field()
     threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")

@@ -29,6 +29,7 @@ from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.studies.caveats import seeds_vary, short_retraining
+from robustprune.studies.detection.facts import detection_facts
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.inputs import arranged, input_remarks, load_weights, network_input, samples
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
@@ -50,6 +51,7 @@ CHANGELOG.md says how."""
 _DATA = ("dataset", "detector", "compute", "loader", "threads")
 _ROBUST = (*_DATA, "attack")
 _PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
+_ROW = ("finetune", "renewal", "evaluation", "detections", "keep_models")
 
 
 class DetectionStudy(PruningStudy):
@@ -92,10 +94,13 @@ class DetectionStudy(PruningStudy):
     tables: ClassVar = {"detections": COLUMNS}
     metrics: ClassVar = {
         "map_adv": "COCO AP under attack",
+        "map_clean": "COCO AP on clean images",
         # Not milliseconds: those drift with the machine, the ratio to the same process's dense detector does not.
         "speedup": "speed-up over the unpruned detector (×)",
     }
+    beside: ClassVar = {"map_adv": "map_clean"}
     doubts: ClassVar = DOUBTS
+    baseline_name: ClassVar = "unpruned, unprotected"
     trade_off: ClassVar = ACCURACY_AGAINST_TIME
 
     # What the engine asks before anything runs
@@ -149,6 +154,15 @@ class DetectionStudy(PruningStudy):
         trained = {"pretraining": settings.pretrain.epochs, "fine-tuning": settings.finetune.epochs}
         return seeds_vary(trained, [f"the detector before pretraining ({start})"], draws=settings.seed_draws)
 
+    @property
+    def paired(self) -> bool:
+        """Whether trials of one seed share its checkpoint."""
+        return self.settings.share_pretraining
+
+    def facts(self, cells: Sequence[Cell]) -> dict[str, str]:
+        """Return the data, the detector, the attacks and the trainings."""
+        return detection_facts(self.settings)
+
     def remarks(self, cells: Sequence[Cell]) -> list[str]:
         """Return a sentence where fine-tuning is short."""
         again, before = ("finetune", self.settings.finetune.epochs), ("pretrain", self.settings.pretrain.epochs)
@@ -172,16 +186,7 @@ class DetectionStudy(PruningStudy):
             base = () if self.settings.detector.is_whole else ("colour",)
             return Stage(base, self._inputs["base"], fields=(*_DATA, "base"))
         if name == "evaluate_row":
-            fields = (
-                *_PRUNED,
-                "share_pretraining",
-                "base",
-                "finetune",
-                "renewal",
-                "evaluation",
-                "detections",
-                "keep_models",
-            )
+            fields = (*_PRUNED, "share_pretraining", "base", *_ROW)
             if self.is_baseline(cell):
                 inputs = self._inputs["baseline"]
                 return Stage((*trial, "ratio"), inputs, version=ROW_VERSION, fields=fields, reads=("base", "score"))
@@ -334,6 +339,7 @@ class DetectionStudy(PruningStudy):
             images=chosen_images(val_split, settings.images),
             confidence=settings.confidence,
             is_baseline=self.is_baseline,
+            baseline_name=self.baseline_name,
         )
         return [gallery]
 

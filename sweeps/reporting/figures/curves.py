@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from sweeps.reporting.figures import style
-from sweeps.reporting.summary import baseline_mean_sd
+from sweeps.reporting.summary import baseline_mean_sd, unpruned_means
 from sweeps.statistics.cells import check_rows
 from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.roles import Roles
@@ -29,6 +29,7 @@ def metric_against_ratio(
     *,
     metric: str,
     label: str,
+    beside: tuple[str, str] | None = None,
     roles: Roles,
 ) -> Figure:
     """One curve per configuration: mean, standard deviation as bars, every model as a faint dot.
@@ -36,34 +37,44 @@ def metric_against_ratio(
     The ticks are the ratios of the data, pruned below and kept above. The axis is logarithmic in what is *kept* where
     that parts them better, so that .85, .90, .95 and .99 are as legible as they are different. Configurations stand
     side by side at each ratio, a few points apart; those of each level of `roles.panels` have a panel of their own.
+    Horizontal lines are what the models were before they were pruned, and the baseline.
 
     Args:
         rows: one row per pruned model.
         baseline: rows of the baseline, drawn as dashed lines; may be empty.
         metric: the column drawn upwards.
         label: its name and unit for the axis.
+        beside: another column and its label, drawn in the same scale in panels beside those of the metric, or below.
         roles: of the key columns.
 
     Raises:
         ValueError: a key or metric column is missing or unfit.
     """
-    check_rows(rows, metric=metric, roles=roles)
+    shown = [(metric, label), *([beside] if beside is not None else [])]
+    for column, _ in shown:
+        check_rows(rows, metric=column, roles=roles)
     parts = _by_panel(rows, baseline, roles.panels)
-    drawn = [_Panel(title, *part, metric=metric, roles=roles) for title, part in parts.items()]
-    names = list(dict.fromkeys(name for panel in drawn for name in panel.names))
-    dashed = list(dict.fromkeys(name for panel in drawn for name in panel.unpruned["configuration"]))
-    heights = pd.concat([each for panel in drawn for each in panel.heights])
-    legend_columns = style.columns_of([*names, *dashed])
-    legend_lines = -(-(len(names) + len(dashed)) // legend_columns)
+    drawn = [[_Panel(title, *part, metric=column, roles=roles) for title, part in parts.items()] for column, _ in shown]
+    every = [panel for panels in drawn for panel in panels]
+    names = list(dict.fromkeys(name for panel in every for name in panel.names))
+    levels = list(dict.fromkeys(name for panel in every for name in panel.levels))
+    heights = pd.concat([each for panel in every for each in panel.heights])
+    legend_columns = style.columns_of([*names, *levels])
+    legend_lines = -(-(len(names) + len(levels)) // legend_columns)
+    stacked = len(parts) > 1
+    down, across = (len(shown), len(parts)) if stacked else (1, len(shown))
     with matplotlib.rc_context(style.STYLE):
-        width = 7.2 if len(drawn) == 1 else 4.2 * len(drawn)
-        figure = Figure(figsize=(width, 4.2 + 0.19 * legend_lines), layout="constrained")
+        width = 7.2 if across == 1 else 4.2 * across
+        figure = Figure(figsize=(width, (4.2 if down == 1 else 3.4 * down) + 0.19 * legend_lines), layout="constrained")
         handles: dict[str, Any] = {}
-        for plot, panel in zip(figure.subplots(1, len(drawn), squeeze=False, sharey=True)[0], drawn, strict=True):
+        plots = figure.subplots(down, across, squeeze=False, sharey=True).flatten()
+        for place, (plot, panel) in enumerate(zip(plots, every, strict=True)):
             handles |= panel.draw(plot, names)
             ratio_axis(plot, sorted(rows[roles.along].unique()), roles=roles)
-            style.metric_axis(plot, label if panel is drawn[0] else "", low=heights.min(), high=heights.max())
-        listed = [*names, *dashed]
+            said = shown[place // len(parts)][1]
+            first = place % across == 0 or not stacked
+            style.metric_axis(plot, said if first else "", low=heights.min(), high=heights.max())
+        listed = [*names, *levels]
         figure.legend(
             [handles[name] for name in listed],
             listed,
@@ -100,13 +111,19 @@ class _Panel:
         self._models = labelled(rows, inside.factors)
         self._means = mean_sd(self._models, metric=metric, along=roles.along)
         self.names = list(self._models["configuration"].unique())
-        self.unpruned = baseline_mean_sd(baseline, rows, metric=metric, roles=inside)
+        self._unpruned = unpruned_means(rows, metric=metric, roles=inside)
+        self._baseline = baseline_mean_sd(baseline, rows, metric=metric, roles=inside)
+
+    @property
+    def levels(self) -> list[str]:
+        """What horizontal lines are called."""
+        return [*self._unpruned["configuration"], *self._baseline["configuration"]]
 
     @property
     def heights(self) -> list[pd.Series]:
         """What has to be in sight."""
         means = self._means
-        return [self._models[self._metric], means["mean"] + means["sd"], means["mean"], self.unpruned["mean"]]
+        return [self._models[self._metric], means["mean"] + means["sd"], means["mean"], self._baseline["mean"]]
 
     def draw(self, plot: Axes, names: Sequence[str]) -> dict[str, Any]:
         """Draw curves in the colours of their places in `names`, and dashed lines; return handles for a legend."""
@@ -123,8 +140,19 @@ class _Panel:
             )
             for place, name in enumerate(self.names)
         }
-        levels = zip(self.unpruned["configuration"], self.unpruned["mean"], cycle(style.BASELINE_DASHES), strict=False)
-        return handles | {name: plot.axhline(mean, linestyle=dashes, **style.BASELINE) for name, mean, dashes in levels}
+        return handles | draw_levels(plot, self._unpruned, self._baseline)
+
+
+def draw_levels(plot: Axes, unpruned: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, Any]:
+    """Draw horizontal lines at what `unpruned_means` and `baseline_mean_sd` returned; return handles by name."""
+    handles = {}
+    for means, dashes, look in (
+        (unpruned, style.UNPRUNED_DASHES, style.UNPRUNED),
+        (baseline, style.BASELINE_DASHES, style.BASELINE),
+    ):
+        for name, mean, dash in zip(means["configuration"], means["mean"], cycle(dashes), strict=False):
+            handles[name] = plot.axhline(mean, linestyle=dash, **look)
+    return handles
 
 
 def save(figure: Figure, folder: Path, stem: str) -> list[Path]:

@@ -16,6 +16,10 @@ _LINES = ("-", (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (5, 1, 1, 1, 1, 1)))
 BASELINE_DASHES = ((0, (5, 4)), (0, (2, 3)))
 """Of horizontal lines, one after the other."""
 
+UNPRUNED_DASHES = ((0, (1, 1.5)), (0, (8, 2, 1, 2)), (0, (3, 1, 1, 1)), (0, (1, 4)))
+"""The same, of what the others were pruned from."""
+
+UNPRUNED: dict[str, Any] = {"color": "#999999", "linewidth": 1.4, "zorder": 1}
 BASELINE: dict[str, Any] = {"color": "#555555", "linewidth": 1.2, "zorder": 1}
 DOTS: dict[str, Any] = {"linestyle": "none", "alpha": 0.35, "markersize": 3, "markeredgewidth": 0}
 MEANS: dict[str, Any] = {"markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.5}

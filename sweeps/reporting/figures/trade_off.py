@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -12,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
 from sweeps.reporting.figures import style
-from sweeps.reporting.summary import baseline_mean_sd
+from sweeps.reporting.figures.curves import draw_levels
+from sweeps.reporting.summary import baseline_mean_sd, unpruned_means
 from sweeps.statistics.means import labelled
 from sweeps.statistics.roles import Roles
 
@@ -31,6 +31,8 @@ def trade_off_figure(
 ) -> Figure:
     """Every model a faint dot, every mean a marker, and those on the front ringed and joined by steps.
 
+    Means at the floor are hollow. Horizontal lines are what the models were before they were pruned, and the baseline.
+
     Args:
         rows: one per model.
         means: of them, as `mean_trade_off` returns them.
@@ -42,8 +44,9 @@ def trade_off_figure(
     """
     models = labelled(rows, roles.factors)
     names = list(models["configuration"].unique())
-    unpruned = baseline_mean_sd(baseline, rows, metric=metric, roles=roles)
-    legend = [*names, "Pareto front of the means", *unpruned["configuration"]]
+    unpruned = unpruned_means(rows, metric=metric, roles=roles)
+    references = baseline_mean_sd(baseline, rows, metric=metric, roles=roles)
+    legend = [*names, "Pareto front of the means", *unpruned["configuration"], *references["configuration"]]
     legend_columns = style.columns_of(legend)
     with matplotlib.rc_context(style.STYLE):
         figure = Figure(figsize=(7.2, 4.2 + 0.19 * -(-len(legend) // legend_columns)), layout="constrained")
@@ -54,17 +57,18 @@ def trade_off_figure(
             each, mean = models[models["configuration"] == name], means[means["configuration"] == name]
             shared = style.colour_and_marker(index)
             plot.plot(each[against], each[metric], zorder=2, **shared, **style.DOTS)
-            handles += plot.plot(mean["against"], mean["metric"], linestyle="none", zorder=4, **shared, **style.MEANS)
+            kept, lost = mean[~mean["at_floor"]], mean[mean["at_floor"]]
+            handles += plot.plot(kept["against"], kept["metric"], linestyle="none", zorder=4, **shared, **style.MEANS)
+            hollow = style.MEANS | {"markerfacecolor": "white", "markeredgecolor": shared["color"]}
+            if len(lost):
+                plot.plot(lost["against"], lost["metric"], linestyle="none", zorder=4, **shared, **hollow)
         handles.append(_draw_front(plot, means[means["on_front"]]))
-        handles += [
-            plot.axhline(mean, linestyle=dashes, **style.BASELINE)
-            for mean, dashes in zip(unpruned["mean"], cycle(style.BASELINE_DASHES))
-        ]
+        handles += draw_levels(plot, unpruned, references).values()
         if models[against].min() > 0:
             _factor_axis(plot, labels[0])
         else:
             plot.set_xlabel(labels[0])
-        drawn = pd.concat([models[metric], unpruned["mean"]])
+        drawn = pd.concat([models[metric], references["mean"]])
         style.metric_axis(plot, labels[1], low=drawn.min(), high=drawn.max())
         figure.legend(handles, legend, loc="outside lower center", ncols=legend_columns, handlelength=3.6)
     return figure

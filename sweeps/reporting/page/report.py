@@ -18,9 +18,10 @@ from typing import Any
 import pandas as pd
 
 from sweeps.reporting.page.html_tables import filters, sortable_table
-from sweeps.reporting.page.section import Section, links_html, section_html
+from sweeps.reporting.page.section import Section, folded, links_html, section_html
 from sweeps.reporting.page.sections.cost import cost, cost_html
 from sweeps.reporting.page.sections.curves import curves_html
+from sweeps.reporting.page.sections.findings import findings_html, setting_html
 from sweeps.reporting.page.sections.gallery import gallery_html
 from sweeps.reporting.page.sections.pareto_front import front_html
 from sweeps.reporting.page.sections.progress import progress_html, progress_of
@@ -28,7 +29,9 @@ from sweeps.reporting.page.sections.provenance import provenance_html
 from sweeps.reporting.page.sections.significance import significance_html
 from sweeps.results.doubts import caveats, trusted
 from sweeps.results.origins import Origins
+from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.roles import Roles
+from sweeps.statistics.samples import Design
 from sweeps.study import Doubts, Gallery, TradeOff
 
 _NOTHING = "<p>No model has finished.</p>"
@@ -47,7 +50,11 @@ def write_report(
     metrics: Mapping[str, str],
     doubts: Doubts = MappingProxyType({}),
     description: str = "",
+    beside: Mapping[str, str] = MappingProxyType({}),
     trade_off: TradeOff | None = None,
+    design: Design = "paired",
+    facts: Mapping[str, str] = MappingProxyType({}),
+    notes: Sequence[str] = (),
     galleries: Sequence[Gallery] = (),
     no_galleries: str = "",
     costs: pd.DataFrame | None = None,
@@ -68,11 +75,14 @@ def write_report(
         cells: of the grid, finished or not.
         baselines: the cells of what they are compared with.
         spec_text: the resolved spec.
-        metrics: columns to draw and their labels with units; the first is the primary one, which is tested
-            in the paired design.
+        metrics: columns to draw and their labels with units; the first is the primary one, which is tested.
         doubts: as `Study.doubts`; figures and tests leave out what is in doubt and say so, the table of rows has it.
         description: what the sweep is for.
+        beside: as `Study.beside`.
         trade_off: two of the metrics to draw against each other.
+        design: of the tests.
+        facts: what was done, as `Study.facts`.
+        notes: sentences on what a reader should know of it.
         galleries: pictures beside the figures.
         no_galleries: a sentence on why there are none, if there should be.
         remarks: sentences on where the rows come from.
@@ -98,15 +108,35 @@ def write_report(
     written: list[Path] = []
     shown: list[Section] = []
 
-    def add(name: str, heading: str, content: str, *, on_paper: bool = True) -> None:
-        shown.append(Section(name, heading, content, on_paper))
+    def add(name: str, heading: str, content: str, *, on_paper: bool = True, folded: str = "") -> None:
+        shown.append(Section(name, heading, content, on_paper, folded))
 
-    curves = []
+    primary = next(iter(metrics), "")
+    pairs = {one: other for one, other in beside.items() if other in metrics and _has(rows, other)}
+    # The main one, and all that are read side by side.
+    read = dict.fromkeys([primary, *(name for name in metrics if name in pairs or name in pairs.values())])
+    tested = [*read] if len(rows) else []
+    found = {name: contrasts(rows, metric=name, design=design, roles=roles) for name in tested}
+    found = {name: tests for name, tests in found.items() if len(tests)}
+    labelled_tests = {metrics[name]: tests for name, tests in found.items()}
+    told = "".join(said[name] for name in tested)
+    add("findings", "Findings", findings_html(labelled_tests, caveats=told, roles=roles) if len(rows) else _NOTHING)
+    add("setting", "Setting", setting_html(facts, _swept(cells, roles), notes))
+
+    curves, further = [], []
     for metric, label in metrics.items() if len(rows) else ():
-        html, files = curves_html(folder, rows, baseline, metric=metric, label=label, roles=roles)
-        curves += [html, said[metric]]
+        if metric in pairs.values() and metric != primary:
+            continue
+        other = (pairs[metric], metrics[pairs[metric]]) if metric in pairs else None
+        html, files = curves_html(folder, rows, baseline, metric=metric, label=label, beside=other, roles=roles)
+        html += said[metric] + (said[other[0]] if other else "")
         written += files
-    add("results", "Results", "".join(curves) or _NOTHING)
+        heading = f"{label}, beside {other[1]}" if other else label
+        if metric == primary:
+            curves.append(f"<h3>{escape(heading)}</h3>{html}")
+        else:
+            further.append(folded(heading, html))
+    add("results", "Results", "".join([*curves, *further]) or _NOTHING)
     if trade_off is not None and len(rows):
         against, metric = trade_off.against, trade_off.metric
         labels = (metrics[against], metrics[metric])
@@ -114,23 +144,26 @@ def write_report(
         explained = f"<p>{escape(trade_off.explanation)}</p>"
         add("trade-off", trade_off.title, explained + html + said[against] + said[metric])
         written += files
-    primary = next(iter(metrics), "")
-    tests = significance_html(rows, metric=primary, label=metrics[primary], roles=roles) if len(rows) else _NOTHING
-    add("tests", "Tests", tests + said.get(primary, ""))
-    shown += sections
     if galleries or no_galleries:
-        add("pictures", "Pictures", "".join(map(gallery_html, galleries)) or f"<p>None: {escape(no_galleries)}.</p>")
+        drawn = (gallery_html(gallery, key=f"gallery-{place}") for place, gallery in enumerate(galleries))
+        add("pictures", "Pictures", "".join(drawn) or f"<p>None: {escape(no_galleries)}.</p>")
+    tables = "".join(significance_html(tests, label=label, roles=roles) for label, tests in labelled_tests.items())
+    if tables:
+        add("tests", "Tests", tables + told, folded="Every test")
+    shown += sections
     add("progress", "Progress and failures", progress_html(progress, failures, roles=roles))
     if costs is None:
         costs = cost(every, roles=roles, origins=Origins(), rows_at_a_time=rows_at_a_time)
     add("cost", "Cost", cost_html(costs, rows=len(every), rows_at_a_time=rows_at_a_time))
     add("provenance", "Provenance", _said(remarks) + (provenance_html(every) if len(every) else _NOTHING))
-    add("spec", "Spec", f'<pre tabindex="0" aria-label="The resolved spec">{escape(spec_text)}</pre>')
-    add("rows", "All rows", _all_rows(every, roles) if len(every) else _NOTHING, on_paper=False)
+    spec_html = f'<pre tabindex="0" aria-label="The resolved spec">{escape(spec_text)}</pre>'
+    add("spec", "Spec", spec_html, folded="Every setting")
+    table = _all_rows(every, roles) if len(every) else _NOTHING
+    add("rows", "All rows", table, on_paper=False, folded="Every row")
 
     page = folder / "report.html"
     about = f"<p>{escape(description)}</p>" if description else ""
-    lead = f"{about}<p>{escape(progress.sentence)}</p>{_swept(cells, roles)}"
+    lead = f"{about}<p>{escape(progress.sentence)}</p>"
     page.write_text(page_html(title, lead, shown), "utf-8")
     return [*written, page]
 
@@ -164,14 +197,17 @@ def _hash(source: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
-def _swept(cells: Sequence[Mapping[str, Any]], roles: Roles) -> str:
-    """Return the levels of each axis, in the order of the grid."""
-    lines = []
+def _has(rows: pd.DataFrame, metric: str) -> bool:
+    return metric in rows and bool(rows[metric].notna().any())
+
+
+def _swept(cells: Sequence[Mapping[str, Any]], roles: Roles) -> dict[str, str]:
+    """Return the levels of each axis in words, in the order of the grid."""
+    said = {}
     for axis in roles.axes:
         levels = dict.fromkeys(cell[axis] for cell in cells)
-        said = ", ".join(f"{level:g}" if isinstance(level, float) else str(level) for level in levels)
-        lines.append(f"<div><dt>{escape(axis)}</dt><dd>{escape(said)}</dd></div>")
-    return f'<dl class="axes">{"".join(lines)}</dl>'
+        said[axis] = ", ".join(f"{level:g}" if isinstance(level, float) else str(level) for level in levels)
+    return said
 
 
 def _all_rows(rows: pd.DataFrame, roles: Roles) -> str:

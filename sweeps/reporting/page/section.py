@@ -15,12 +15,14 @@ class Section(NamedTuple):
         title: plain text, for the heading and the link to it.
         content: headings in it begin at `h3`.
         on_paper: whether it is printed too.
+        folded: what is to be pressed to see the content, in words; nothing where it is seen at once.
     """
 
     name: str
     title: str
     content: str
     on_paper: bool = True
+    folded: str = ""
 
 
 def section_html(section: Section) -> str:
@@ -28,7 +30,13 @@ def section_html(section: Section) -> str:
     screen = "" if section.on_paper else ' class="screen"'
     heading = f'<h2 id="{section.name}-heading">{escape(section.title)}</h2>'
     labelled = f'id="{section.name}" aria-labelledby="{section.name}-heading"'
-    return f"<section {labelled}{screen}>{heading}{section.content}</section>\n"
+    content = folded(section.folded, section.content) if section.folded else section.content
+    return f"<section {labelled}{screen}>{heading}{content}</section>\n"
+
+
+def folded(summary: str, content: str) -> str:
+    """Return HTML behind a line that is pressed to see it; paper shows it."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def links_html(sections: Sequence[Section]) -> str:

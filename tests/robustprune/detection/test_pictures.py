@@ -74,9 +74,3 @@ def test_labels_of_neighbours_do_not_hide_each_other() -> None:
         changed(draw(picture, boxes[:count], classes[:count], ["zebra 0.97"] * count))[20:180].sum() for count in (1, 2)
     )
     assert both > 1.5 * one
-
-
-def test_a_note_is_at_the_bottom() -> None:
-    drawn = changed(draw(Image.new("RGB", (200, 100), GREY), NO_BOXES, NO_CLASSES, [], note="nothing above 0.5"))
-    assert drawn[90:, :60].mean() > 0.5
-    assert not drawn[:80].any()

@@ -11,7 +11,9 @@ from rich.console import Console
 from sweeps.planning import plan
 from sweeps.reporting.reports import costs_of, write_report
 from sweeps.results.origins import Origins, origins_of
+from sweeps.results.source import open_source
 from sweeps.results.sweep import open_sweep
+from sweeps.spec import recorded
 from sweeps.storage import Store
 from tests.support import toy_rows
 from tests.support.toy_study import ToyStudy
@@ -53,3 +55,38 @@ def test_without_its_data_a_sweep_is_reported_from_its_rows(toy: str, monkeypatc
     sweep = open_sweep(toy)
     monkeypatch.setattr(ToyStudy, "stage", no_data)
     assert origins_of(sweep.spec) == Origins(("base", "pretrain", "score"))
+
+
+def test_what_was_told_at_the_run_is_in_the_report(
+    toy: str, store: Store, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the data that it tells of is here no more; a sweep of before has only what the study tells now."""
+    page = Path(toy, "report", "report.html")
+    monkeypatch.setattr(ToyStudy, "facts", lambda *_: {"toys": "of now"})
+    write_report(toy, console)
+    assert "<dt>toys</dt><dd>of now</dd>" in page.read_text()
+    monkeypatch.setattr(ToyStudy, "facts", lambda *_: {"toys": "of then"})
+    recorded.write(toy_rows.load(), store)
+
+    def no_data(*asked: object) -> None:
+        raise ValueError("data.json: found nothing, expected the data")
+
+    monkeypatch.setattr(ToyStudy, "facts", no_data)
+    write_report(toy, console)
+    assert "<dt>toys</dt><dd>of then</dd>" in page.read_text()
+    store.files.delete("toy/study.json")
+    write_report(toy, console)
+    assert "<dt>toys</dt>" not in page.read_text()
+
+
+def test_a_study_whose_replicates_are_no_blocks_is_tested_so(
+    toy: str, store: Store, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToyStudy, "paired", property(lambda _: False))
+    recorded.write(toy_rows.load(), store)
+    write_report(toy, console)
+    text = Path(toy, "report", "report.html").read_text()
+    assert "between independent groups" in text
+    assert "repeated-measures" not in text
+    assert open_source(toy, metric=None, design=None).design == "independent"
+    assert open_source(toy, metric=None, design="paired").design == "paired"

@@ -110,7 +110,13 @@ def test_to_run_beside_such_a_spec_imports_nothing_of_it_either(store: Store, tr
     assert not trace.exists()
 
 
-def test_a_run_keeps_what_its_study_declares_and_reads_it_back(store: Store, console: object) -> None:
+def test_a_run_keeps_what_its_study_declares_and_reads_it_back(
+    store: Store, console: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toy_study.ToyStudy, "facts", lambda *_: {"toys": "of 2 shapes"})
+    monkeypatch.setattr(toy_study.ToyStudy, "paired", property(lambda _: False))
+    monkeypatch.setattr(toy_study.ToyStudy, "beside", {"outcome": "outcome"})
+    monkeypatch.setattr(toy_study.ToyStudy, "baseline_name", "no toy")
     loaded = toy_rows.load("name=kept", "grid.seed=[0]")
     toy_rows.publish(store, loaded)
     run(loaded, store, console)  # type: ignore[arg-type]
@@ -119,6 +125,9 @@ def test_a_run_keeps_what_its_study_declares_and_reads_it_back(store: Store, con
     assert found.cells == loaded.cells
     assert found.to_yaml() == loaded.to_yaml()
     assert found.study.baselines(found.cells) == loaded.study.baselines(loaded.cells)
+    assert found.study.facts(found.cells) == loaded.study.facts(loaded.cells) == {"toys": "of 2 shapes"}
+    assert found.study.paired is False
+    assert (found.study.beside, found.study.baseline_name) == ({"outcome": "outcome"}, "no toy")
     for name in ("axes", "columns"):
         ours, theirs = getattr(found.study, name), getattr(loaded.study, name)
         assert (

@@ -19,7 +19,7 @@ from sweeps.reporting.page.file_names import file_stem
 from sweeps.reporting.page.grouped_table import grouped_table, line
 from sweeps.reporting.page.section import Section
 from sweeps.reporting.page.sections.curves import figure_html
-from sweeps.reporting.summary import decimals
+from sweeps.reporting.summary import counts, decimals
 from sweeps.results.literature import Published
 from sweeps.statistics.means import in_words, labelled
 from sweeps.statistics.roles import Roles
@@ -74,7 +74,9 @@ def against_section(
             figure = panels(sources, configurations=configurations, label=of_what, roles=roles)
             drawn = save(figure, folder, f"{metric}{kind}_against_{file_stem(published.name)}")
             gist = f"{of_what}, against the {roles.what_varies}, a panel per configuration: {name} solid, published "
-            parts.append(figure_html(drawn[1].read_bytes(), f"{gist}dashed. The table below holds all values."))
+            alternative = f"{gist}dashed. The table below holds all values."
+            caption = f"Means of {name} with standard deviations, {counts(rows, metric=metric, roles=roles)}."
+            parts.append(figure_html(drawn[1].read_bytes(), alternative, caption=caption))
             files += drawn
         parts.append(_table(values, names=names, label=label, along=roles.along))
     if len(parts) == 1:
@@ -131,7 +133,7 @@ def _configurations(
     known = {level for factor in roles.factors for level in rows[factor]}
     for _, models in labelled(baseline, roles.factors).groupby("configuration", sort=False):
         levels = models[roles.factors].iloc[0]
-        yield in_words(["baseline", *(level for level in levels if level in known)]), models, True
+        yield in_words([roles.baseline, *(level for level in levels if level in known)]), models, True
 
 
 def _means(lines: pd.DataFrame, metric: str, along: str, side: str) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from sweeps.reporting.page.grouped_table import Line, grouped_table, line
 from sweeps.reporting.page.html_tables import small_table, sortable_table
 from sweeps.reporting.page.sections.curves import figure_html
 from sweeps.reporting.page.sections.provenance import FIELDS
-from sweeps.reporting.summary import STAR_MEANS, decimals, format_p, notes, starred
+from sweeps.reporting.summary import STAR_MEANS, counts, decimals, format_p, notes, starred
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.roles import Roles
@@ -77,7 +77,10 @@ def comparison_html(
         files = save(figure, folder, f"{stem}_{metric}")
         drawn = ", ".join(source.source for source in sources)
         gist = f"{label} against the {roles.what_varies}, a panel per configuration, a curve each for {drawn}. "
-        parts.append(figure_html(files[1].read_bytes(), gist + "The tables below hold all means."))
+        of_each = (f"{name}: {counts(rows[name], metric=metric, roles=roles)}" for name, _ in sources)
+        caption = f"Means with standard deviations; {'; '.join(of_each)}."
+        alternative = f"{gist}The tables below hold all means."
+        parts.append(figure_html(files[1].read_bytes(), alternative, caption=caption))
     first, *others = rows
     for other in others:
         if {first, other} & set(without):

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sweeps.reporting.page.html_tables import small_table
+from sweeps.reporting.page.section import folded
 from sweeps.reporting.summary import decimals
 from sweeps.results.origins import Origins
 from sweeps.statistics.roles import Roles
@@ -90,7 +91,7 @@ def cost_html(costs: pd.DataFrame, *, rows: int, rows_at_a_time: int = 1) -> str
         ]
         lines.append(("together", None, None, *_in_hours(digits, spent, alone)))
         heads = ["stage", "computed", "mean (s)", unit, f"{unit} had nothing been shared"]
-        parts.append(small_table(heads, lines, caption=f"Durations by stage{on}"))
+        parts.append(folded(f"Durations by stage{on}", small_table(heads, lines, caption=f"Durations by stage{on}")))
     said = [
         "A result that several rows share counts once, and also if another sweep in this storage had computed it; "
         "attempts that failed or were cut short are not counted.",

@@ -12,31 +12,56 @@ import pandas as pd
 
 from sweeps.reporting.figures.curves import metric_against_ratio, save
 from sweeps.reporting.page.html_tables import scrolling
-from sweeps.reporting.summary import baseline_mean_sd, mean_table
+from sweeps.reporting.page.section import folded
+from sweeps.reporting.summary import baseline_mean_sd, counts, mean_table, unpruned_means
 from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.roles import Roles
 
 
 def curves_html(
-    folder: Path, rows: pd.DataFrame, baseline: pd.DataFrame, *, metric: str, label: str, roles: Roles
+    folder: Path,
+    rows: pd.DataFrame,
+    baseline: pd.DataFrame,
+    *,
+    metric: str,
+    label: str,
+    beside: tuple[str, str] | None = None,
+    roles: Roles,
 ) -> tuple[str, list[Path]]:
     """Return the metric's part of the page, and the files of its figure in `folder`.
+
+    Args:
+        folder: where figures are written.
+        rows: one per pruned model.
+        baseline: rows that the others are compared with; may be empty.
+        metric: the column drawn.
+        label: of it.
+        beside: another column to draw beside it, and its label.
+        roles: of the key columns.
 
     Raises:
         ValueError: a key or metric column is missing or unfit.
     """
-    figure = metric_against_ratio(rows, baseline, metric=metric, label=label, roles=roles)
+    figure = metric_against_ratio(rows, baseline, metric=metric, label=label, beside=beside, roles=roles)
     files = save(figure, folder, f"{metric}_against_{roles.along}")
-    means = mean_table(rows, baseline, metric=metric, roles=roles)
-    gist = curves_gist(rows, baseline, metric=metric, label=label, roles=roles)
-    drawn = figure_html(files[1].read_bytes(), gist)
-    return f"<h3>{escape(label)}</h3>{drawn}{_means(means, label, roles.along)}", files
+    shown = [(metric, label), *([beside] if beside is not None else [])]
+    gists = [curves_gist(rows, baseline, metric=column, label=words, roles=roles) for column, words in shown]
+    caption = f"Means with standard deviations, {counts(rows, metric=metric, roles=roles)}; every dot is a row."
+    tables = [
+        _means(mean_table(rows, baseline, metric=column, roles=roles), words, roles.along) for column, words in shown
+    ]
+    drawn = figure_html(files[1].read_bytes(), " ".join(gists), caption=caption, wide=beside is not None)
+    return f"{drawn}{folded('All means', ''.join(tables))}", files
 
 
-def figure_html(svg: bytes, alternative: str) -> str:
-    """Return a figure that carries its own bytes, and says in words what it shows."""
+def figure_html(svg: bytes, alternative: str, *, caption: str, wide: bool = False) -> str:
+    """Return a figure that carries its own bytes, says in words what it shows, and below of how many values it is."""
     source = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
-    return f'<figure><img src="{source}" alt="{escape(alternative)}"></figure>'
+    kind = ' class="broad"' if wide else ""
+    return (
+        f'<figure{kind}><img src="{source}" alt="{escape(alternative)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
 
 
 def curves_gist(rows: pd.DataFrame, baseline: pd.DataFrame, *, metric: str, label: str, roles: Roles) -> str:
@@ -58,6 +83,9 @@ def curves_gist(rows: pd.DataFrame, baseline: pd.DataFrame, *, metric: str, labe
     unpruned = baseline_mean_sd(baseline, rows, metric=metric, roles=roles)
     levels = ", ".join(f"{name} {mean:.3g}" for name, mean in unpruned[["configuration", "mean"]].to_numpy())
     said.append(f"Dashed: {levels}." if levels else "")
+    start = unpruned_means(rows, metric=metric, roles=roles)
+    levels = ", ".join(f"{name} {mean:.3g}" for name, mean in start.to_numpy())
+    said.append(f"Dotted: {levels}." if levels else "")
     return " ".join([*said, "The table below holds all means."]).replace("  ", " ")
 
 

@@ -60,7 +60,7 @@ def progress_html(progress: Progress, failures: pd.DataFrame, *, roles: Roles) -
     lines = [(cause, stage, count) for (cause, stage), count in causes.most_common()]
     parts.append(small_table(["cause", "stage", "failures"], lines, caption="Failures by cause"))
     every = sortable_table(failures, caption="Every failure, with its traceback")
-    parts.append(f"<details><summary>Every failure</summary>{every}</details>")
+    parts.append(f'<details class="screen"><summary>Every failure</summary>{every}</details>')
     return "".join(parts)
 
 

@@ -8,6 +8,7 @@ from html import escape
 import pandas as pd
 
 from sweeps.reporting.page.html_tables import scrolling
+from sweeps.reporting.page.section import folded
 
 FIELDS = {
     "device": "device",
@@ -34,7 +35,8 @@ def provenance_html(rows: pd.DataFrame) -> str:
         return "<p>Nothing is recorded.</p>"
     caption = "What the rows were computed with"
     lines = "".join(_line(words, values) for words, values in facts.items())
-    return scrolling(f'<table class="lines"><caption>{caption}</caption><tbody>{lines}</tbody></table>', label=caption)
+    table = f'<table class="lines"><caption>{caption}</caption><tbody>{lines}</tbody></table>'
+    return folded(caption, scrolling(table, label=caption))
 
 
 def _values(column: pd.Series[str]) -> list[str]:

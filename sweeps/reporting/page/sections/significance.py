@@ -14,23 +14,16 @@ import pandas as pd
 
 from sweeps.reporting.page.html_tables import scrolling, sortable_table
 from sweeps.reporting.summary import CONTRAST_MEANS, MISSING, families, format_p, notes, starred
-from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.marks import STAR
 from sweeps.statistics.roles import Roles
 
 
-def significance_html(rows: pd.DataFrame, *, metric: str, label: str, roles: Roles) -> str:
-    """Return tests of `metric`, which `label` names, blocked by the replicates.
-
-    Raises:
-        ValueError: a key or metric column is missing or unfit.
-    """
-    tests = contrasts(rows, metric=metric, design="paired", roles=roles)
-    if tests.empty:
-        return "<p>No factor has two levels to compare.</p>"
+def significance_html(tests: pd.DataFrame, *, label: str, roles: Roles) -> str:
+    """Return what `contrasts` found of a metric, which `label` names."""
+    design = f"blocked by {roles.replicate}" if tests["design"].iloc[0] == "paired" else "of independent groups"
     parts = [
         f"<p>{escape(label)}: {escape(tests['test'].iloc[0])} at each {escape(roles.along)}, "
-        f"blocked by {escape(roles.replicate)}. {escape(CONTRAST_MEANS)}; in brackets its 95% interval.</p>"
+        f"{escape(design)}. {escape(CONTRAST_MEANS)}; in brackets its 95% interval.</p>"
     ]
     for factor, pairs in families(tests, roles=roles):
         ratios = sorted({at for _, lines in pairs for at in lines.index})

@@ -48,3 +48,40 @@ for (const form of document.querySelectorAll("form.filter")) {
   form.hidden = false;
   filter();
 }
+
+// Show the lines of one step of a gallery, which a slider and arrows choose; those of every step stay.
+for (const form of document.querySelectorAll("form.steps")) {
+  const lines = Array.from(document.getElementById(form.dataset.table).querySelectorAll("[data-step]"));
+  const slider = form.querySelector("input");
+  const go = (step) => {
+    slider.value = step;
+    for (const line of lines) line.hidden = line.dataset.step !== slider.value;
+    const words = lines.find((line) => !line.hidden).querySelector(".spread").textContent;
+    form.querySelector("strong").textContent = words;
+    slider.setAttribute("aria-valuetext", words);
+  };
+  slider.addEventListener("input", () => go(slider.value));
+  for (const button of form.querySelectorAll("button")) {
+    button.addEventListener("click", () => go(Number(slider.value) + Number(button.value)));
+  }
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.hidden = false;
+  go(slider.value);
+}
+
+// A link to a section shows what is folded there.
+const unfold = () => {
+  document.getElementById(location.hash.slice(1))?.querySelector(":scope > details")?.setAttribute("open", "");
+};
+addEventListener("hashchange", unfold);
+unfold();
+
+// Paper has nothing to press: all is printed unfolded but what is for the screen, and then folded again.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = Array.from(document.querySelectorAll("details:not([open], .screen, .screen *)"));
+  for (const each of folded) each.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const each of folded) each.open = false;
+});

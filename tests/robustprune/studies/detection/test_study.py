@@ -227,7 +227,7 @@ def test_the_report_shows_what_was_found_in_the_chosen_images(checkpoint: Arrays
     row = {**baseline, "row_key": "a-1"}
     kept = {("detections", "a-1"): own.evaluate_row(baseline, checkpoint, None)["detections"]}
     (gallery,) = own.galleries([row], lambda table, row_key: kept.get((table, row_key)))
-    assert [label for label, _ in gallery.lines] == ["ground truth", "baseline · rgb · 0% pruned"]
+    assert [label for label, _ in gallery.lines] == ["ground truth", "unpruned, unprotected · rgb"]
     assert own.galleries([], lambda *_: None) == []
     assert study(detections={"images": []}).galleries([row], lambda *_: None) == []
 

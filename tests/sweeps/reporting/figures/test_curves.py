@@ -140,7 +140,7 @@ def test_levels_of_the_panel_axis_stand_side_by_side(rows: pd.DataFrame) -> None
     panels = [plot for plot in figure.axes if plot.get_title()]
     assert [plot.get_title() for plot in panels] == ["training: plain", "training: robust"]
     assert [len([each for each in plot.containers if isinstance(each, ErrorbarContainer)]) for plot in panels] == [2, 1]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["l1", "random", "baseline"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["l1", "random", "baseline", "unpruned"]
     left, right = (
         next(
             each
@@ -151,10 +151,26 @@ def test_levels_of_the_panel_axis_stand_side_by_side(rows: pd.DataFrame) -> None
     )
     assert left.lines[0].get_color() == right.lines[0].get_color()  # random, in either panel
     assert panels[0].get_ylim() == panels[1].get_ylim()
-    for plot, level in zip(panels, (0.95, 0.75), strict=True):
+    for plot, levels in zip(panels, ([0.95], [0.61, 0.75]), strict=True):
         dashed = [line for line in plot.lines if line.is_dashed() and len(set(np.asarray(line.get_ydata()))) == 1]
-        assert [np.asarray(line.get_ydata())[0] for line in dashed] == [level]
+        assert [np.asarray(line.get_ydata())[0] for line in dashed] == pytest.approx(levels)
     assert panels[0].get_xlabel() == "channels pruned (%)"
+
+
+def test_a_metric_stands_beside_another_in_one_scale(rows: pd.DataFrame, baseline: pd.DataFrame) -> None:
+    rows["easy"], baseline["easy"] = rows["accuracy"] + 0.05, 0.97
+    beside = ("easy", "easy accuracy")
+    figure = metric_against_ratio(rows, baseline, metric="accuracy", label="accuracy", beside=beside, roles=ROLES)
+    left, right = (plot for plot in figure.axes if plot.get_ylabel())
+    assert [left.get_ylabel(), right.get_ylabel()] == ["accuracy", "easy accuracy"]
+    assert left.get_ylim() == right.get_ylim()
+    assert left.get_ylim()[1] > 0.97
+    roles = Roles(("training", *AXES), "seed", "sparsity", pruned="weights", panels="training")
+    both = pd.concat([rows.assign(training=name) for name in ("plain", "robust")])
+    figure = metric_against_ratio(both, pd.DataFrame(), metric="accuracy", label="hard", beside=beside, roles=roles)
+    titled = [(plot.get_title(), plot.get_ylabel()) for plot in figure.axes if plot.get_title()]
+    plain, robust = "training: plain", "training: robust"
+    assert titled == [(plain, "hard"), (robust, ""), (plain, "easy accuracy"), (robust, "")]
 
 
 def test_a_misspelt_metric_is_refused(rows: pd.DataFrame) -> None:

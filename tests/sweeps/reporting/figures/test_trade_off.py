@@ -11,6 +11,7 @@ from matplotlib.cbook import STEP_LOOKUP_MAP
 from matplotlib.lines import Line2D
 
 from sweeps.reporting.figures.trade_off import trade_off_figure
+from sweeps.statistics.marks import Floor
 from sweeps.statistics.pareto_front import mean_trade_off, pareto_front
 from sweeps.statistics.roles import Roles
 
@@ -58,6 +59,19 @@ def test_the_means_of_two_metrics(rows: pd.DataFrame) -> None:
     assert one[["n", "against", "metric"]].tolist() == [1, 1.01, pytest.approx(0.92)]
     front = means[means["on_front"]]
     assert list(zip(front["configuration"], front["sparsity"], strict=True)) == [("l2", 0.9), ("l2", 0.5), ("l1", 0.0)]
+
+
+def test_means_at_the_floor_are_on_no_front(rows: pd.DataFrame) -> None:
+    rows.loc[rows["sparsity"] == 0.9, "accuracy"] /= 20
+    means = mean_trade_off(rows, against="gain", metric="accuracy", roles=ROLES)
+    lost = means[means["at_floor"]]
+    assert set(lost["sparsity"]) == {0.9}
+    # They are the fastest of all, and would be on it.
+    assert lost["against"].min() > means[means["on_front"]]["against"].max()
+    free = mean_trade_off(rows, against="gain", metric="accuracy", floor=Floor(0), roles=ROLES)
+    assert 0.9 in set(free[free["on_front"]]["sparsity"])
+    hollow = [line for line in lines(rows) if line.get_markerfacecolor() == "white"]
+    assert sorted(np.concatenate([np.asarray(line.get_xdata()) for line in hollow])) == sorted(lost["against"])
 
 
 def lines(rows: pd.DataFrame, baseline: pd.DataFrame | None = None) -> list[Line2D]:

@@ -72,6 +72,29 @@ def test_a_gallery_is_a_table_with_headers_in_a_region_the_keyboard_reaches(tmp_
     assert "#pictures" in {link["href"] for link in found.all("a")}
 
 
+def test_equal_neighbours_are_shown_once_and_nothing_is_told_in_words(tmp_path: Path) -> None:
+    one, nothing = Picture(b"one", "image/png", "1 dose"), Picture(b"", "image/png", "nothing")
+    lines = [("truth", [one, one, nothing]), ("found", [nothing, nothing, nothing]), ("again", [one, nothing, one])]
+    found = page(tmp_path, galleries=[Gallery("Doses", "All.", ["a", "b", "c"], lines)])
+    cells = [cell.get("colspan") for cell in found.all("td")][1:]
+    assert cells == ["2", None, "3", None, None, None]
+    assert len(found.all("img")) == 3
+    assert found.texts["span"].count("nothing") == 3
+
+
+def test_lines_of_a_step_can_be_told_by_scripts_and_by_readers(tmp_path: Path) -> None:
+    picture = [Picture(b"one", "image/png", "1 dose")]
+    lines = [(label, picture) for label in ("truth", "a", "b", "a", "b")]
+    steps = ["", "0%", "0%", "50%", "50%"]
+    found = page(tmp_path, galleries=[Gallery("Doses", "All.", ["all"], lines, steps)])
+    rows = [row.get("data-step") for row in found.all("tr")][-5:]
+    assert rows == [None, "0", "0", "1", "1"]
+    assert [text for text in found.texts["span"] if "%" in text] == steps[1:]
+    (slider,) = [field for field in found.all("input") if field["type"] == "range"]
+    assert (slider["min"], slider["max"], slider["value"]) == ("0", "1", "1")
+    assert "range" not in [field["type"] for field in page(tmp_path, galleries=[GALLERY]).all("input")]
+
+
 def test_a_page_without_pictures_says_why(tmp_path: Path) -> None:
     found = page(tmp_path, no_galleries=f"nothing was kept {HOSTILE}")
     assert found.all("img") == []

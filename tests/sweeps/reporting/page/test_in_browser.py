@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from sweeps.planning import plan
@@ -78,11 +79,43 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written[-1]
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with two lines of six pictures at each of three steps, and one at all of them."""
+    square = Image.new("RGB", (200, 200), (40, 90, 140))
+    encoded = io.BytesIO()
+    square.save(encoded, "PNG")
+    six = [Picture(encoded.getvalue(), "image/png", str(number)) for number in range(6)]
+    steps = ("0%", "50%", "90%")
+    lines = [("truth", six), *((label, six) for _ in steps for label in "ab")]
+    nothing = pd.DataFrame()
+    written = write_report(
+        tmp_path_factory.mktemp("pictures"),
+        title="pictures",
+        rows=nothing,
+        baseline=nothing,
+        failures=nothing,
+        cells=[],
+        baselines=[],
+        spec_text="",
+        metrics={},
+        galleries=[Gallery("Six", "Of each.", [*"uvwxyz"], lines, ["", *(step for step in steps for _ in "ab")])],
+        roles=Roles(AXES, "seed", "sparsity"),
+    )
+    return written[-1]
+
+
 @pytest.fixture
 def tab(browser: Browser, report: Path) -> Tab:
     tab = browser.tab()
     tab.open(report)
+    unfold(tab)
     return tab
+
+
+def unfold(tab: Tab) -> None:
+    """Show the table of all rows."""
+    tab.evaluate('document.querySelector("#rows > details").open = true')
 
 
 def shown(tab: Tab, column: str) -> list[str | None]:
@@ -151,11 +184,14 @@ def test_the_keyboard_sorts_and_filters(tab: Tab) -> None:
 def test_words_and_levels_filter_together_and_a_button_ends_it(tab: Tab) -> None:
     assert said(tab) == "22 of 22 rows shown"
     tab.click("form.filter input")
-    tab.write("QUICK  0.5")
-    assert list(zip(shown(tab, "method"), shown(tab, "dose"), strict=True)) == [("quick", "0.5")] * 3
-    tab.evaluate('document.querySelector("form.filter select").focus()')
+    tab.write("QUICK  FLAT")
+    found = list(zip(shown(tab, "method"), shown(tab, "shape"), strict=True))
+    assert set(found) == {("quick", "flat")}
+    tab.evaluate('document.querySelector("form.filter label:last-of-type select").focus()')
     tab.press("ArrowDown")
-    assert said(tab) == f"{len(shown(tab, 'dose'))} of 22 rows shown" == "1 of 22 rows shown"
+    assert set(shown(tab, "dose")) == {"0.0"}
+    assert 0 < len(shown(tab, "dose")) < len(found)
+    assert said(tab) == f"{len(shown(tab, 'dose'))} of 22 rows shown"
     tab.click("form.filter button")
     assert said(tab) == "22 of 22 rows shown"
 
@@ -170,6 +206,7 @@ def test_markup_stays_text_and_no_script_of_it_runs(browser: Browser, hostile: P
     assert tab.evaluate("document.querySelectorAll('[onerror]').length") == 0
     # The figure, and the picture of the gallery.
     assert tab.evaluate("document.images.length") == 2
+    unfold(tab)
     assert set(shown(tab, "host")) == {HOSTILE}
     tab.evaluate("document.querySelector('form.filter select').value = " + json.dumps(HOSTILE))
     tab.evaluate("document.querySelector('form.filter').dispatchEvent(new Event('input'))")
@@ -188,6 +225,7 @@ def test_without_scripts_the_rows_are_there_and_the_controls_are_not(browser: Br
     tab = browser.tab()
     tab.call("Emulation.setScriptExecutionDisabled", value=True)
     tab.open(report)
+    unfold(tab)
     assert len(shown(tab, "dose")) == 22
     assert tab.evaluate('document.querySelector("form.filter").offsetHeight') == 0
 
@@ -220,6 +258,78 @@ def test_a_narrow_window_scrolls_down_only(browser: Browser, page: str, request:
     tab = browser.tab(width=400)
     tab.open(request.getfixturevalue(page))
     assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_a_wide_window_shows_every_picture_whole(browser: Browser, pictures: Path) -> None:
+    for width in (1300, 1900):
+        tab = browser.tab(width=width)
+        tab.open(pictures)
+        inside = """((box) => box.scrollWidth <= box.clientWidth && box.scrollHeight <= box.clientHeight)"""
+        assert tab.evaluate(f'{inside}(document.querySelector(".wide"))'), width
+
+
+def test_arrows_and_a_slider_lead_through_the_steps_of_a_gallery(browser: Browser, pictures: Path) -> None:
+    tab = browser.tab()
+    tab.open(pictures)
+
+    def seen() -> tuple[str, list[str]]:
+        heads = (
+            'Array.from(document.querySelectorAll(".gallery tbody tr:not([hidden]) th"), (each) => each.textContent)'
+        )
+        return tab.evaluate('document.querySelector(".steps strong").textContent'), tab.evaluate(heads)
+
+    assert seen() == ("50%", ["truth", "a 50%", "b 50%"])
+    tab.click(".steps button:last-of-type")
+    assert seen() == ("90%", ["truth", "a 90%", "b 90%"])
+    tab.click(".steps button:last-of-type")  # there is no further one
+    assert seen()[0] == "90%"
+    tab.evaluate('document.querySelector(".steps input").focus()')
+    tab.press("ArrowDown")
+    assert seen()[0] == "50%"
+    tab.click(".steps button")
+    assert seen() == ("0%", ["truth", "a 0%", "b 0%"])
+
+
+def test_a_link_shows_what_is_folded_where_it_leads(browser: Browser, report: Path) -> None:
+    tab = browser.tab()
+    tab.open(report)
+    assert not tab.evaluate('document.querySelector("#spec details").open')
+    tab.click('nav a[href="#spec"]')
+    tab.evaluate("new Promise((resolve) => setTimeout(resolve, 50))")
+    assert tab.evaluate('document.querySelector("#spec details").open')
+
+
+def test_what_names_a_line_stays_in_sight_in_a_narrow_window(browser: Browser, report: Path) -> None:
+    tab = browser.tab(width=400)
+    tab.open(report)
+    tab.evaluate('document.querySelectorAll("details").forEach((each) => { each.open = true; })')
+    moved: list[float] = tab.evaluate(
+        """Array.from(document.querySelectorAll(".scroll"), (region) => {
+          region.scrollLeft = 9999;
+          const name = region.querySelector("tbody th");
+          const left = name && name.getBoundingClientRect().x - region.getBoundingClientRect().x;
+          return name && region.scrollLeft > 0 ? left : null;
+        }).filter((left) => left !== null)"""
+    )
+    assert moved
+    assert set(moved) == {0}
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_it_is_a_few_screens_long_before_details(browser: Browser, report: Path) -> None:
+    tab = browser.tab(width=1300)
+    tab.open(report)
+    assert tab.evaluate('document.getElementById("tests").getBoundingClientRect().y') < 4 * 900
+
+
+def test_paper_shows_what_is_folded_and_the_screen_folds_it_again(browser: Browser, report: Path) -> None:
+    tab = browser.tab()
+    tab.open(report)
+    tab.evaluate('dispatchEvent(new Event("beforeprint"))')
+    assert tab.evaluate('document.querySelector("#tests > details").open')
+    assert not tab.evaluate('document.querySelector("#tests details.screen").open')
+    tab.evaluate('dispatchEvent(new Event("afterprint"))')
+    assert not tab.evaluate('document.querySelectorAll("details[open]").length')
 
 
 def test_it_prints(tab: Tab) -> None:

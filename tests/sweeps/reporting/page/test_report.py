@@ -185,6 +185,60 @@ def test_two_metrics_are_drawn_against_each_other(rows: pd.DataFrame, tmp_path: 
     assert HOSTILE not in alternative
 
 
+def test_findings_lead_and_then_what_was_done(rows: pd.DataFrame, tmp_path: Path) -> None:
+    facts = {"data [set]": f"made up {HOSTILE}"}
+    _, page = write(tmp_path, rows, facts=facts, notes=["seeds vary all"])
+    assert page.texts["h2"][:3] == ["Findings", "Setting", "Results"]
+    assert "data [set]" in page.texts["dt"]
+    assert f"made up {HOSTILE}" in page.texts["dd"]
+    assert "seeds vary all" in page.texts["p"]
+    assert "Means with standard deviations, n = 3 seeds; every dot is a row." in page.texts["figcaption"]
+
+
+def test_a_metric_that_is_read_beside_the_main_one_is_drawn_with_it_and_tested(
+    rows: pd.DataFrame, tmp_path: Path
+) -> None:
+    rows["easy"] = 2 * rows["accuracy"]
+    metrics = {"accuracy": "accuracy", "easy": "easy accuracy", "other": "other"}
+    rows["other"] = 1.0
+    baseline = pd.DataFrame()
+    written, page = write(tmp_path, rows, metrics=metrics, beside={"accuracy": "easy"}, baseline=baseline)
+    assert not [path for path in written if path.name.startswith("easy")]
+    assert "accuracy, beside easy accuracy" in page.texts["h3"]
+    assert [text for text in page.texts["summary"] if text.startswith("The same tests of easy accuracy: ")]
+    assert "other" in page.texts["summary"]
+    # Also where neither of them is the main one.
+    main = {"other": "other", "accuracy": "accuracy", "easy": "easy accuracy"}
+    _, page = write(tmp_path, rows, metrics=main, beside={"accuracy": "easy"}, baseline=baseline)
+    assert "accuracy, beside easy accuracy" in page.texts["summary"]
+    same = [text for text in page.texts["summary"] if text.startswith("The same tests of ")]
+    assert [text.partition(":")[0] for text in same] == [f"The same tests of {name}" for name in [*main.values()][1:]]
+    # An earlier sweep may have rows without it.
+    _, page = write(
+        tmp_path,
+        rows.drop(columns="easy"),
+        metrics={"accuracy": "accuracy", "other": "other"},
+        beside={"accuracy": "easy"},
+        baseline=baseline,
+    )
+    assert "accuracy" in page.texts["h3"]
+
+
+def test_where_nothing_differs_or_nothing_could_be_tested_that_is_said(rows: pd.DataFrame, tmp_path: Path) -> None:
+    rows["accuracy"] = 0.5 + 0.01 * (7 * rows.index.to_series() % 5)
+    _, page = write(tmp_path, rows)
+    assert "No test shows a difference." in page.texts["p"]
+    _, page = write(tmp_path, rows[rows["seed"] == 0])
+    assert "Nothing could be tested." in page.texts["p"]
+    assert "No test shows a difference." not in page.texts["p"]
+
+
+def test_tests_are_of_groups_where_replicates_are_no_blocks(rows: pd.DataFrame, tmp_path: Path) -> None:
+    _, page = write(tmp_path, rows, design="independent")
+    assert "between independent groups" in "".join(page.texts["p"])
+    assert "paired" not in "".join(page.texts["li"] + page.texts["p"])
+
+
 def test_sections_of_others_come_after_the_tests(rows: pd.DataFrame, tmp_path: Path) -> None:
     _, page = write(tmp_path, rows, sections=[Section("other", "Other", "<h3>Here</h3>")])
     heads = page.texts["h2"]

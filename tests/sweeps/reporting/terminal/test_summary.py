@@ -3,7 +3,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.reporting.summary import contrast_views, format_p, mean_table, mean_view, starred
+from sweeps.reporting.summary import contrast_views, counts, format_p, mean_table, mean_view, starred, unpruned_means
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.marks import Floor
 from sweeps.statistics.roles import Roles
@@ -127,3 +127,29 @@ def test_levels_are_not_read_as_markup(rows: pd.DataFrame) -> None:
 )
 def test_p_values_are_short(p: float, text: str) -> None:
     assert format_p(p) == text
+
+
+def test_what_models_were_before_pruning_is_a_line_where_they_share_it(rows: pd.DataFrame) -> None:
+    """At ratio 0 scores and structures change nothing; colours do."""
+    start = rows["ratio"] == 0
+    rows.loc[start, "map"] = 0.4 + 0.01 * rows["seed"] - 0.2 * (rows["colour"] == "greyscale")
+    found = unpruned_means(rows, metric="map", roles=ROLES)
+    assert dict(found.to_numpy().tolist()) == {
+        "unpruned · greyscale": pytest.approx(0.21),
+        "unpruned · rgb": pytest.approx(0.41),
+    }
+    one = unpruned_means(rows[rows["colour"] == "rgb"], metric="map", roles=ROLES)
+    assert one["configuration"].tolist() == ["unpruned"]
+    # Where each has its own, its curve begins there, and lines would only hide them.
+    own = rows.assign(map=rows["map"] + 0.001 * rows.groupby(["structure", "initializer", "colour"]).ngroup())
+    assert unpruned_means(own, metric="map", roles=ROLES).empty
+    nothing_pruned = Roles(ROLES.axes, "seed", "ratio")
+    assert unpruned_means(rows, metric="map", roles=nothing_pruned).empty
+    assert unpruned_means(rows[~start], metric="map", roles=ROLES).empty
+
+
+def test_it_is_told_of_how_many_values_means_are(rows: pd.DataFrame) -> None:
+    assert counts(rows, metric="map", roles=ROLES) == "n = 3 seeds"
+    assert counts(rows[1:], metric="map", roles=ROLES) == "n = 2 to 3 seeds"
+    assert counts(rows[rows["seed"] == 0], metric="map", roles=ROLES) == "n = 1 seed"
+    assert counts(rows.assign(map=float("nan")), metric="map", roles=ROLES) == ""
