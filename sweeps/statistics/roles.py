@@ -7,7 +7,18 @@ from dataclasses import dataclass, replace
 
 ANALYSED = frozenset(
     {
-        *("against", "against_sd", "alpha", "baseline", "cause", "configuration", "design", "df", "df_error"),
+        *(
+            "against",
+            "against_sd",
+            "alpha",
+            "at_floor",
+            "baseline",
+            "cause",
+            "configuration",
+            "design",
+            "df",
+            "df_error",
+        ),
         *("difference", "difference_high", "difference_low", "difference_percent", "effect", "effect_high"),
         *("effect_low", "effect_size", "factor", "fewest", "high_percent", "level_a", "level_b", "low_percent"),
         *("margin_percent", "mark", "mean", "mean_a", "mean_b", "means", "metric", "metric_sd", "n", "n_a", "n_b"),
