@@ -22,9 +22,10 @@ def attack(settings: Settings) -> str:
     return _in_words(settings, without=("name",))
 
 
-def images(train: int, measured: int, *, size: int) -> str:
-    """Return how many images there are of each split, and their side in pixels as the networks see them."""
-    return f"{train:,} to train on, {measured:,} others to measure on, {size} × {size} pixels"
+def images(train: int, measured: int, *, size: tuple[int, int]) -> str:
+    """Return how many images there are of each split, and their height and width as the networks see them."""
+    height, width = size
+    return f"{train:,} to train on, {measured:,} others to measure on, {width} × {height} pixels"
 
 
 def classes(names: Sequence[str]) -> str:

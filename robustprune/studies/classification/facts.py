@@ -25,7 +25,7 @@ def classification_facts(
     models = [*(f"{name} (given weights)" for name in given), *(f"{name} (trained here)" for name in trained)]
     return {
         "data set": data(dataset),
-        "images": images(len(dataset.load("train")), len(dataset.load("test")), size=dataset.image_size),
+        "images": images(len(dataset.load("train")), len(dataset.load("test")), size=(dataset.image_size,) * 2),
         "classes": classes(dataset.classes),
         "classifiers": ", ".join(models),
         "attack": attack(measured.attack),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from robustprune.detection.image_size import sides
 from robustprune.detection.measure.evaluation import is_linf
+from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings
 from robustprune.studies.in_words import attack, classes, data, epochs, images
 
@@ -13,14 +15,14 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
     Raises:
         InputError: the data cannot be read here.
     """
-    (train_split, val_split), margin = settings.dataset.splits(), settings.evaluation.margin
+    (train_split, val_split), margin = arranged(settings).splits, settings.evaluation.margin
     start = "given weights" if settings.detector.weights is not None else "trained from scratch"
     attacks = attack(settings.attack)
     if margin is not None and is_linf(settings.attack):
         attacks += f"; measured under the margin attack too, steps {margin.steps}"
     return {
         "data set": data(settings.dataset),
-        "images": images(len(train_split), len(val_split), size=settings.detector.image_size),
+        "images": images(len(train_split), len(val_split), size=sides(network_input(settings).size)),
         "classes": classes(val_split.category_names),
         "detector": f"{settings.detector.config}, {start}, loss {settings.detector.loss}",
         "attack": attacks,
