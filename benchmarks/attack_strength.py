@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.output import parser, write
 from robustprune.attacks import PgdSettings, ZeroGradients, configured
-from robustprune.cli.inputs import open_detector, open_samples, square_side
+from robustprune.cli.inputs import SplitFiles, open_detector, open_samples, square_side
 from robustprune.core.errors import InputError
 from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.measure.average_precision import AveragePrecision
@@ -139,7 +139,9 @@ def _given(arguments: argparse.Namespace) -> Iterator[tuple[str, AnchorDetector,
         raise InputError("--config: found it alone, expected --weights and --coco with it")
     detector = open_detector(arguments.config, arguments.weights)
     side = square_side(detector, arguments.image_size)
-    samples = open_samples(arguments.coco, arguments.split, detector, image_size=side, images=arguments.images)
+    samples = open_samples(
+        SplitFiles(arguments.coco, arguments.split), detector, image_size=side, images=arguments.images
+    )
     yield arguments.config, detector, DetectionTask.of(detector, image_size=side, val=samples)
 
 

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from robustprune.core.errors import InputError
+from robustprune.core.images.reading import Exif
 from robustprune.detection.darknet import Detector, load_weights
-from robustprune.detection.data.coco import load_split
+from robustprune.detection.data.coco import CocoSplit, load_split
 from robustprune.detection.data.samples import Colour, Samples
 from robustprune.detection.data.subsets import take
 from robustprune.detection.kept_models import KeptModel, load_model
+
+
+class SplitFiles(NamedTuple):
+    """Where a split is, as named on a command line.
+
+    Attributes:
+        root: Folder in a layout that `detection.data.layouts` knows; None where annotations are given.
+        split: Such as val2017.
+        annotations: Its annotation file; None to find it.
+        images: The folder of its pictures; None to find it.
+        exif: Whether pictures are turned as their metadata says.
+    """
+
+    root: str | None
+    split: str
+    annotations: str | None = None
+    images: str | None = None
+    exif: Exif = "ignore"
 
 
 def open_detector(config: str, weights: str) -> Detector:
@@ -54,9 +74,28 @@ def square_side(detector: Detector, image_size: int | None) -> int:
     return side
 
 
+def open_split(files: SplitFiles, *, images: int | None = None, with_pictures: bool = True) -> CocoSplit:
+    """Return a split, or its first so many images by id.
+
+    Raises:
+        InputError: a file is missing or wrong, or none is named.
+    """
+    if files.root is None and files.annotations is None:
+        raise InputError("expected --coco, the folder of a data set, or --annotations")
+    root = Path(files.root) if files.root is not None else Path(files.annotations or "").parent
+    found = load_split(
+        root,
+        files.split,
+        annotations=files.annotations,
+        images=files.images,
+        exif=files.exif,
+        with_pictures=with_pictures,
+    )
+    return found if images is None else take(found, range(min(images, len(found))))
+
+
 def open_samples(
-    root: str,
-    split: str,
+    files: SplitFiles,
     detector: Detector,
     *,
     classes: Sequence[str] | None = None,
@@ -67,8 +106,7 @@ def open_samples(
     """Return a COCO split as the detector sees it: squares, of whatever size.
 
     Args:
-        root: folder with annotations/instances_SPLIT.json and SPLIT/.
-        split: such as val2017.
+        files: where the split is.
         detector: whose k-th class is the split's k-th category by id, as in all detectors trained on COCO.
         classes: names of the detector's classes, where they are known.
         image_size: side of the squares in pixels.
@@ -78,15 +116,13 @@ def open_samples(
     Raises:
         InputError: a file is missing or wrong, or the detector has another number of classes, or others.
     """
-    found = load_split(Path(root), split)
+    found = open_split(files, images=images)
     count, names = detector.heads[0].classes, found.category_names
     if count != len(names):
-        raise InputError(f"{root}: {split} has {len(names)} categories, the detector has {count} classes")
+        raise InputError(f"{found.source}: found {len(names)} categories, the detector has {count} classes")
     for name, own in zip(names, classes or names, strict=True):
         if name != own:
-            raise InputError(f"{root}: {split} has the category {name!r}, the detector has the class {own!r} there")
-    if images is not None:
-        found = take(found, range(min(images, len(found))))
+            raise InputError(f"{found.source}: found the category {name!r}, the detector has the class {own!r} there")
     return Samples(found, image_size=image_size, colour=colour)
 
 

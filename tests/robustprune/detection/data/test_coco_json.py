@@ -157,7 +157,7 @@ def test_nothing_is_lost_without_polygons(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not valid JSON, EOF while parsing a value at line 1 column 0"),
+        ("", "found an empty file, expected a COCO annotation file"),
         ('{"images":\n [}', "not valid JSON, expected value at line 2 column 3"),
         ("[]", "found [], expected an object with the fields images, annotations and categories"),
     ],
