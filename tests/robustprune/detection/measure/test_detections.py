@@ -8,7 +8,8 @@ from torch import Tensor
 from torchvision.ops import box_convert, nms
 
 from robustprune.detection.detector import AnchorDetector
-from robustprune.detection.measure.detections import MAX_DETECTIONS, detect
+from robustprune.detection.measure.detections import detect
+from robustprune.detection.measure.matching import MAX_DETECTIONS
 
 Found = tuple[Tensor, Tensor, Tensor]
 
