@@ -97,7 +97,8 @@ def parse(content: bytes, path: Path) -> AnnotationFile:
     Raises:
         InputError: It is not JSON, lacks a field, or contradicts itself.
     """
-    file = validated(_FILE, content, path, expected="an object with the fields images, annotations and categories")
+    expected = "an object with the fields images, annotations and categories"
+    file: AnnotationFile = validated(_FILE, content, path, expected=expected)
     _check(file, path)
     return file
 

@@ -114,8 +114,17 @@ def _matches(
     judged = np.isin(image_ids, with_truth)
     by_size: list[list[dict[str, NDArray[np.float64]]]] = [[] for _ in sizes]
     if len(with_truth):
-        annotated = (image_ids[judged], boxes[judged], areas[judged], scores[judged])
-        by_size = _by_pycocotools(split.ground_truth, category_id, with_truth, *annotated, limit, sizes)
+        by_size = _by_pycocotools(
+            split.ground_truth,
+            category_id,
+            with_truth,
+            image_ids[judged],
+            boxes[judged],
+            areas[judged],
+            scores[judged],
+            limit,
+            sizes,
+        )
     # As pycocotools sorts: among equals by image.
     order = np.argsort(-scores, kind="stable")
     image = np.searchsorted(split.image_ids, image_ids)[order]

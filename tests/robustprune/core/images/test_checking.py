@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from robustprune.core.errors import InputError
-from robustprune.core.images import checking
+from robustprune.core.images import checking, reading
 from robustprune.core.images.checking import check_pictures
 
 
@@ -18,7 +18,7 @@ from robustprune.core.images.checking import check_pictures
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of the pictures that were decoded since."""
     names: list[str] = []
-    read: Callable[..., Any] = checking.read_rgb
+    read: Callable[..., Any] = reading.read_rgb
 
     def told(file: io.BytesIO, name: str, **options: Any) -> Any:
         names.append(Path(name).name)

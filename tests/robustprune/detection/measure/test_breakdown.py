@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from robustprune.detection.measure.results import write_results
 def split(tmp_path_factory: pytest.TempPathFactory) -> CocoSplit:
     """Return 12 images with up to 20 objects of all sizes and three classes, one of which has no large ones."""
     rng, root = np.random.default_rng(0), tmp_path_factory.mktemp("sizes")
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image in range(12):
         for _ in range(int(rng.integers(20))):
             category = int(rng.integers(1, 4))
