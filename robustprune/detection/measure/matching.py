@@ -105,10 +105,11 @@ def _matches(
 ) -> list[Matches]:
     """Return the matches of one class by size; detections are in the order of their images, the best of one first."""
     best = np.arange(len(image_ids)) - np.searchsorted(image_ids, image_ids) < limit
-    image_ids, boxes, scores = image_ids[best], boxes[best].astype(np.float64), scores[best]
-    # Boxes as COCO's: left, top, width, height.
-    boxes[:, 2:] -= boxes[:, :2]
-    areas = boxes[:, 2] * boxes[:, 3]
+    image_ids, scores = image_ids[best], scores[best]
+    # As COCO's: left, top, width, height.
+    bbox: NDArray[np.float64] = boxes[best].astype(np.float64)
+    bbox[:, 2:] -= bbox[:, :2]
+    areas = bbox[:, 2] * bbox[:, 3]
     with_truth = np.unique(np.array(split.ground_truth.catToImgs[category_id], dtype=np.int64))
     # Where the class has no object, every detection is wrong; that takes no pycocotools.
     judged = np.isin(image_ids, with_truth)
@@ -119,7 +120,7 @@ def _matches(
             category_id,
             with_truth,
             image_ids[judged],
-            boxes[judged],
+            bbox[judged],
             areas[judged],
             scores[judged],
             limit,

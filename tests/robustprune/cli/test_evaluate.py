@@ -160,7 +160,7 @@ def test_a_long_run_says_where_it_is(command: Command, nano: list[object], monke
         (["--attack", "ddn"], "Invalid value for '--attack': 'ddn' is not one of 'pgd', 'fgsm'."),
         (["--attack", "pgd", "--epsilon", 0], "Invalid value for '--epsilon': 0.0 is not in the range 0<x<=1."),
         (["--imags", 1], "No such option"),
-        (["--model", "kept.safetensors"], "expected --config and --weights, or --model alone"),
+        (["--model", "kept.safetensors"], "expected --config and --weights, --model alone, or --results alone"),
     ],
 )
 def test_mistakes_are_said_in_one_sentence(
@@ -179,7 +179,7 @@ def test_other_classes_are_refused(command: Command, nano: list[object], tmp_pat
     save_weights(twenty, tmp_path / "twenty.weights")
     ended = command("evaluate", *nano, "--config", tmp_path / "twenty.cfg", "--weights", tmp_path / "twenty.weights")
     assert ended.status == 2
-    assert "val has 6 categories, the detector has 20 classes" in ended.err
+    assert "instances_val.json: found 6 categories, the detector has 20 classes" in ended.err
 
 
 def kept_model(folder: Path, nano: list[object], classes: list[str], colour: str = "rgb") -> Path:
@@ -214,7 +214,7 @@ def test_a_kept_model_of_other_classes_is_refused(
     names = class_names(shapes_root)
     ended = command("evaluate", "--model", kept_model(tmp_path, nano, names[::-1]), *nano[4:])
     assert ended.status == 2
-    assert f"val has the category {names[0]!r}, the detector has the class {names[-1]!r} there" in ended.err
+    assert f"instances_val.json: found the category {names[0]!r}, the detector has the class {names[-1]!r} there" in ended.err
 
 
 def test_a_detector_that_answers_with_nan_is_refused(command: Command, nano: list[object], tmp_path: Path) -> None:
