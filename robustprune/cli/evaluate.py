@@ -32,12 +32,13 @@ from robustprune.detection.measure.evaluation import (
     margin_attack,
 )
 from robustprune.detection.measure.matching import MAX_DETECTIONS, matched_by_size
-from robustprune.detection.measure.results import read_results, write_results
+from robustprune.detection.measure.results import check_writable, read_results, write_results
 from robustprune.detection.task import DetectionTask
 from robustprune.inference.cost import size
 from robustprune.training import Objective
 
 _SEEING_LOSS = [name for name, entry in ATTACKS.items() if entry.sees == "loss"]
+_MORE = "--max-detections N lets more count"
 _unit = click.FloatRange(min=0, max=1, min_open=True)
 
 
@@ -150,6 +151,8 @@ def evaluate_(
     settings = _attack_settings(attack, {name: value for name, value in given.items() if value is not None})
     if settings is None and margin_steps is not None:
         raise InputError("--margin-steps: expected --attack with it")
+    if save_results is not None:
+        check_writable(Path(save_results))
     classes = None
     if model is not None and config is None and weights is None:
         detector, spec = open_model(model)
@@ -190,9 +193,6 @@ def evaluate_(
     figures |= {"images": len(samples), "image_size": size, "colour": colour, "max_detections": max_detections}
     figures[PER_CLASS] = class_figures(samples.split, precision.clean_lines, precision.attacked_lines)
     show(figures, form)
-
-
-_MORE = "--max-detections N lets more count"
 
 
 def _say(remarks: Sequence[str | None]) -> None:

@@ -65,6 +65,18 @@ def read_results(path: Path, split: CocoSplit) -> list[Detections]:
     return found
 
 
+def check_writable(path: Path) -> None:
+    """Check that a file can be written, before there is anything to write.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a file to write detections to") from None
+
+
 def write_results(path: Path, split: CocoSplit, detections: Sequence[Detections]) -> None:
     """Write detections on images of `split`.
 
@@ -83,7 +95,5 @@ def write_results(path: Path, split: CocoSplit, detections: Sequence[Detections]
             found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
         )
     ]
-    try:
-        path.write_text(json.dumps(records), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a file to write detections to") from None
+    check_writable(path)
+    path.write_text(json.dumps(records), encoding="utf-8")

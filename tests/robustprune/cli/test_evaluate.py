@@ -214,7 +214,10 @@ def test_a_kept_model_of_other_classes_is_refused(
     names = class_names(shapes_root)
     ended = command("evaluate", "--model", kept_model(tmp_path, nano, names[::-1]), *nano[4:])
     assert ended.status == 2
-    assert f"instances_val.json: found the category {names[0]!r}, the detector has the class {names[-1]!r} there" in ended.err
+    assert (
+        f"instances_val.json: found the category {names[0]!r}, the detector has the class {names[-1]!r} there"
+        in ended.err
+    )
 
 
 def test_a_detector_that_answers_with_nan_is_refused(command: Command, nano: list[object], tmp_path: Path) -> None:

@@ -108,6 +108,14 @@ def test_a_damaged_picture_is_named_before_anything_is_measured(
     assert ended.err.endswith(", expected an image file\n")
 
 
+def test_a_file_that_cannot_be_written_is_named_before_anything_is_measured(
+    command: Command, nano: list[object], tmp_path: Path
+) -> None:
+    ended = command("evaluate", *nano, "--coco", "nowhere", "--save-results", tmp_path / "none" / "x.json")
+    assert ended.status == 2
+    assert ended.err.startswith(f"Error: {tmp_path}/none/x.json: No such file or directory, expected a file to write")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
