@@ -77,17 +77,19 @@ def means(lines: Sequence[Line]) -> dict[str, float | None]:
     return figures | {f"ar_{size}": _mean(lines, size, f"ar_{RECALLED[-1]}") for size in SIZES if size != "all"}
 
 
-def breakdown_table(
-    split: CocoSplit, *, clean: Sequence[Line], attacked: Sequence[Line]
-) -> dict[str, NDArray[Any] | list[Any]]:
+def breakdown_table(split: CocoSplit, *, clean: Sequence[Line], attacked: Sequence[Line]) -> dict[str, NDArray[Any]]:
     """Return `COLUMNS`: first the lines of clean, then those of attacked images."""
     lines = [*clean, *attacked]
-    return {
+    columns: dict[str, list[Any]] = {
         "attacked": [False] * len(clean) + [True] * len(attacked),
         "size": [line.size for line in lines],
         "category_id": [split.category_ids[line.class_] for line in lines],
         "category": [split.category_names[line.class_] for line in lines],
-        **{name: np.array([getattr(line, name) for line in lines], COLUMNS[name]) for name in [*COLUMNS][4:]},
+        **{name: [getattr(line, name) for line in lines] for name in [*COLUMNS][4:]},
+    }
+    return {
+        name: np.array(column, np.object_ if COLUMNS[name] is str else COLUMNS[name])
+        for name, column in columns.items()
     }
 
 

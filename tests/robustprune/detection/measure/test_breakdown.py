@@ -119,6 +119,8 @@ def test_a_table_has_clean_lines_first(split: CocoSplit, detections: list[Detect
     assert list(table["attacked"]) == [False] * len(clean) + [True] * len(attacked)
     assert list(table["ap"]) == [line.ap for line in (*clean, *attacked)]
     assert table["category"][0] == "class 1"
+    empty = breakdown_table(split, clean=[], attacked=[])
+    assert {name: column.dtype for name, column in empty.items()} == {name: table[name].dtype for name in COLUMNS}
 
 
 def test_nothing_to_be_found_is_no_figure(split: CocoSplit) -> None:
