@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.output import parser, write
 from robustprune.attacks import PgdSettings, ZeroGradients, configured
-from robustprune.cli.inputs import checked_size, open_detector, open_samples, open_split
+from robustprune.cli.inputs import SplitFiles, checked_size, open_detector, open_samples, open_split
 from robustprune.core.errors import InputError
 from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.measure.average_precision import AveragePrecision
@@ -139,7 +139,7 @@ def _given(arguments: argparse.Namespace) -> Iterator[tuple[str, AnchorDetector,
         raise InputError("--config: found it alone, expected --weights and --coco with it")
     detector = open_detector(arguments.config, arguments.weights)
     size = checked_size(detector, arguments.image_size)
-    (split,), _ = open_split(arguments.coco, arguments.split, detector)
+    (split,), _ = open_split(SplitFiles(arguments.coco, arguments.split), detector)
     samples = open_samples(split, detector, image_size=size, images=arguments.images)
     yield arguments.config, detector, DetectionTask.of(detector, image_size=size, val=samples)
 

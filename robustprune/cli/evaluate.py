@@ -1,26 +1,40 @@
-"""`python -m robustprune evaluate`: one detector on COCO, clean and attacked, without Ray."""
+"""`python -m robustprune evaluate`: one detector on COCO, clean and attacked, without Ray; or detections of any."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 import torch
+from click.core import ParameterSource
 
 from robustprune.attacks import ATTACKS, AttackSettings, ZeroGradients, configured
-from robustprune.cli.inputs import SizeType, checked_size, open_detector, open_model, open_samples, open_split
+from robustprune.cli.figures import PER_CLASS, class_figures, precision_figures, show
+from robustprune.cli.inputs import (
+    SizeType,
+    SplitFiles,
+    checked_size,
+    open_detector,
+    open_model,
+    open_samples,
+    open_split,
+    read_split,
+)
 from robustprune.core.devices import device_name
 from robustprune.core.errors import InputError
 from robustprune.core.memory import reuse_freed_memory
+from robustprune.core.progress import teller
 from robustprune.core.timing import take_turns
 from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
 from robustprune.detection.darknet.ends import ChosenFit, fit_of
 from robustprune.detection.data.classes import read_names
+from robustprune.detection.data.inspection import crowded, inspect
 from robustprune.detection.image_size import ImageSize, in_words, sides
+from robustprune.detection.measure.average_precision import average_precision
+from robustprune.detection.measure.breakdown import breakdown
 from robustprune.detection.measure.evaluation import (
     Evaluation,
     MarginSettings,
@@ -29,15 +43,14 @@ from robustprune.detection.measure.evaluation import (
     is_linf,
     margin_attack,
 )
+from robustprune.detection.measure.matching import MAX_DETECTIONS, matched_by_size
+from robustprune.detection.measure.results import check_writable, read_results, write_results
 from robustprune.detection.task import DetectionTask
 from robustprune.inference.cost import size
 from robustprune.training import Objective
 
-PATIENCE = 5.0
-"""Seconds between two words about progress."""
-
-
 _SEEING_LOSS = [name for name, entry in ATTACKS.items() if entry.sees == "loss"]
+_MORE = "--max-detections N lets more count"
 _unit = click.FloatRange(min=0, max=1, min_open=True)
 
 
@@ -45,8 +58,28 @@ _unit = click.FloatRange(min=0, max=1, min_open=True)
 @click.option("--config", help="A Darknet .cfg, or the name of a bundled one.")
 @click.option("--weights", help="The .weights that belong to it.")
 @click.option("--model", help="In place of both: the .safetensors of a model that a sweep has kept.")
-@click.option("--coco", "root", required=True, help="Folder with annotations/instances_SPLIT.json and SPLIT/.")
+@click.option("--results", "--detections", help="In place of these: detections to measure, COCO's results as JSON.")
+@click.option(
+    "--save-results", help="Write the detections to this file, likewise; with --attack, FILE.attacked.json too."
+)
+@click.option("--coco", "root", help="Folder with annotations/instances_SPLIT.json and SPLIT/, or as tools export it.")
 @click.option("--split", default="val2017", show_default=True)
+@click.option("--annotations", help="The annotation file, if it is elsewhere; --coco can be left out then.")
+@click.option("--image-folder", help="The folder of its pictures, if it is elsewhere.")
+@click.option(
+    "--exif",
+    type=click.Choice(["ignore", "apply"]),
+    default="ignore",
+    show_default=True,
+    help="apply: turn pictures as their orientation tag says.",
+)
+@click.option(
+    "--max-detections",
+    type=click.IntRange(min=1),
+    default=MAX_DETECTIONS,
+    show_default=True,
+    help="Detections of an image that count, the surest.",
+)
 @click.option(
     "--image-size",
     type=SizeType(),
@@ -76,8 +109,14 @@ def evaluate_(
     config: str | None,
     weights: str | None,
     model: str | None,
-    root: str,
+    results: str | None,
+    save_results: str | None,
+    root: str | None,
     split: str,
+    annotations: str | None,
+    image_folder: str | None,
+    exif: Any,
+    max_detections: int,
     image_size: ImageSize | None,
     fit: Any,
     names: str | None,
@@ -106,6 +145,10 @@ def evaluate_(
     a 95% interval, from samples of the images. `ap_adv_margin` and so on are under the margin attack, as far from the
     images, which ascends what costs precision most. No figure depends on the batch size, but for rounding.
 
+    `ap_small` and so on are COCO's by size of the objects, `ar_1`, `ar_10` and `ar_100` the recall of so many
+    detections of an image and class, and `per_class` has AP and recall of each class. Of what there is none, there is
+    no figure. --results measures detections of any engine, with nothing but annotations.
+
     `inference_ms` is the mean time of one image, a batch by itself, to raw outputs; the median and the 95th percentile
     are beside it. `engine` is how it was run, the fastest way found: all of it (dense), what pruning left (compact), or
     weight by weight (sparse).
@@ -124,10 +167,17 @@ def evaluate_(
     reuse_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
+    files = SplitFiles(root, split, annotations, image_folder, exif)
+    if results is not None:
+        _no_more_than_results(click.get_current_context())
+        show(_of_results(files, results, images=images, limit=max_detections), form)
+        return
     given = {"epsilon": epsilon, "step_size": step_size, "steps": steps, "restarts": restarts}
     settings = _attack_settings(attack, {name: value for name, value in given.items() if value is not None})
     if settings is None and margin_steps is not None:
         raise InputError("--margin-steps: expected --attack with it")
+    if save_results is not None:
+        check_writable(Path(save_results))
     classes = None if names is None else read_names(names.split(",") if "," in names else names, "--names")
     if model is not None and config is None and weights is None:
         detector, spec = open_model(model)
@@ -137,15 +187,14 @@ def evaluate_(
         detector = open_detector(config, weights)
         own = fit_of(detector.sections)
     else:
-        raise InputError("expected --config and --weights, or --model alone")
+        raise InputError("expected --config and --weights, --model alone, or --results alone")
     chosen = own if fit is None else ChosenFit(fit, "--fit says so")
     colour = "greyscale" if detector.channels == 1 else colour or "rgb"
     size = checked_size(detector, image_size)
-    (found,), remarks = open_split(root, split, detector, names=classes)
+    (found,), remarks = open_split(files, detector, names=classes)
     samples = open_samples(found, detector, image_size=size, fit=chosen.fit, images=images, colour=colour)
-    for remark in (*remarks, samples.split.remark):
-        if remark is not None:
-            click.echo(remark, err=True)
+    found = samples.split
+    _say([*remarks, found.remark, *crowded(found, max_detections, setting=_MORE), *inspect([found])])
     zeros = ZeroGradients()
     under_attack = margin = None
     if settings is not None:
@@ -159,24 +208,58 @@ def evaluate_(
         detector,
         samples,
         objective=Objective(task=task, attack=under_attack, clean_too=True),
-        settings=Evaluation(batch_size=batch_size),
+        settings=Evaluation(batch_size=batch_size, max_detections=max_detections),
         margin=margin,
-        tell=_teller(len(samples)),
+        tell=teller(len(samples), of="images"),
     )
-    figures: dict[str, Any] = precision.clean._asdict()
+    if save_results is not None:
+        write_results(Path(save_results), samples.split, precision.clean_detections)
+        if settings is not None:
+            write_results(Path(f"{save_results}.attacked.json"), samples.split, precision.attacked_detections)
+    figures = precision_figures(precision.clean, precision.clean_lines)
     if settings is not None:
         figures |= _under_attack(precision)
         figures |= {"zero_gradients": zeros.share, "attack": settings.name, **settings.model_dump(exclude={"name"})}
     figures |= _size_and_time(detector, size)
     figures |= {"images": len(samples), "image_size": size if isinstance(size, int) else in_words(size)}
-    figures |= {"colour": colour, "fit": chosen.fit, "fit_reason": chosen.reason}
-    _show(figures, form)
+    figures |= {"colour": colour, "fit": chosen.fit, "fit_reason": chosen.reason, "max_detections": max_detections}
+    figures[PER_CLASS] = class_figures(samples.split, precision.clean_lines, precision.attacked_lines)
+    show(figures, form)
 
 
-def _under_attack(precision: Measured) -> dict[str, float]:
+def _say(remarks: Sequence[str | None]) -> None:
+    for remark in remarks:
+        if remark is not None:
+            click.echo(remark, err=True)
+
+
+def _no_more_than_results(context: click.Context) -> None:
+    """Complain about options that a measurement of given detections would ignore."""
+    used = {"results", "root", "split", "annotations", "image_folder", "images", "max_detections", "threads", "form"}
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name not in used and source == ParameterSource.COMMANDLINE:
+            raise InputError(f"{option.opts[0]}: expected no such option beside --results, which needs no network")
+
+
+def _of_results(files: SplitFiles, results: str, *, images: int | None, limit: int) -> dict[str, Any]:
+    """Return the figures of the detections in a file."""
+    whole = read_split(files, with_pictures=False)
+    split = read_split(files, images=images, with_pictures=False)
+    _say([split.remark, *crowded(split, limit, setting=_MORE)])
+    measured = {*split.image_ids}
+    found = [detections for detections in read_results(Path(results), whole) if detections.image_id in measured]
+    by_size = matched_by_size(split, found, limit=limit)
+    lines = breakdown(by_size)
+    figures = precision_figures(average_precision(by_size["all"]), lines)
+    figures |= {"images": len(split), "max_detections": limit, "detections": sum(len(one.scores) for one in found)}
+    return {**figures, PER_CLASS: class_figures(split, lines)}
+
+
+def _under_attack(precision: Measured) -> dict[str, Any]:
     assert precision.attacked is not None
     assert precision.interval is not None
-    figures = {f"{name}_adv": value for name, value in precision.attacked._asdict().items()}
+    figures = precision_figures(precision.attacked, precision.attacked_lines, suffix="_adv")
     for name, (low, high) in precision.interval._asdict().items():
         figures |= {f"{name}_adv_low": low, f"{name}_adv_high": high}
     if precision.margin is not None:
@@ -196,19 +279,6 @@ def _attack_settings(name: str | None, given: Mapping[str, Any]) -> AttackSettin
     starts = {"random_start": True} if "restarts" in given else {}
     settings: AttackSettings = model.model_validate({"name": name, **given, **starts})  # type: ignore[assignment]
     return settings
-
-
-def _teller(total: int) -> Callable[[int], None]:
-    """Return a function that says on stderr how many images are done, if it has been silent for long."""
-    spoken = time.monotonic()
-
-    def tell(done: int) -> None:
-        nonlocal spoken
-        if time.monotonic() - spoken > PATIENCE:
-            spoken = time.monotonic()
-            click.echo(f"{done} of {total} images", err=True)
-
-    return tell
 
 
 def _size_and_time(detector: Detector, image_size: ImageSize) -> dict[str, Any]:
@@ -231,12 +301,3 @@ def _size_and_time(detector: Detector, image_size: ImageSize) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch_version": str(torch.__version__),
     }
-
-
-def _show(figures: Mapping[str, Any], form: str) -> None:
-    if form == "json":
-        click.echo(json.dumps(figures, indent=1))
-        return
-    width = max(map(len, figures))
-    for name, value in figures.items():
-        click.echo(f"{name:{width}}  {f'{value:.4g}' if isinstance(value, float) else value}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import torch
 
 from robustprune.core.errors import InputError
+from robustprune.core.images.reading import Exif
 from robustprune.detection.darknet import Detector, load_weights
 from robustprune.detection.darknet.ends import fit_of
 from robustprune.detection.data.classes import Arranged, by_name, groups_remark, paired_by_position, without_groups
@@ -20,6 +21,24 @@ from robustprune.detection.data.samples import Colour, Samples
 from robustprune.detection.data.subsets import take
 from robustprune.detection.image_size import ImageSize, in_words, sides, smallest
 from robustprune.detection.kept_models import KeptModel, load_model
+
+
+class SplitFiles(NamedTuple):
+    """Where a split is, as named on a command line.
+
+    Attributes:
+        root: Folder in a layout that `detection.data.layouts` knows; None where annotations are given.
+        split: Such as val2017.
+        annotations: Its annotation file; None to find it.
+        images: The folder of its pictures; None to find it.
+        exif: Whether pictures are turned as their metadata says.
+    """
+
+    root: str | None
+    split: str
+    annotations: str | None = None
+    images: str | None = None
+    exif: Exif = "ignore"
 
 
 def open_detector(config: str, weights: str) -> Detector:
@@ -70,19 +89,39 @@ def checked_size(detector: Detector, image_size: ImageSize | None) -> ImageSize:
     return size
 
 
-def open_split(root: str, split: str, detector: Detector, *, names: Sequence[str] | None = None) -> Arranged:
+def read_split(files: SplitFiles, *, images: int | None = None, with_pictures: bool = True) -> CocoSplit:
+    """Return a split as its files have it, or its first so many images by id.
+
+    Raises:
+        InputError: a file is missing or wrong, or none is named.
+    """
+    if files.root is None and files.annotations is None:
+        raise InputError("expected --coco, the folder of a data set, or --annotations")
+    root = Path(files.root) if files.root is not None else Path(files.annotations or "").parent
+    found = load_split(
+        root,
+        files.split,
+        annotations=files.annotations,
+        images=files.images,
+        exif=files.exif,
+        with_pictures=with_pictures,
+    )
+    return found if images is None else take(found, range(min(images, len(found))))
+
+
+def open_split(files: SplitFiles, detector: Detector, *, names: Sequence[str] | None = None) -> Arranged:
     """Return a COCO split whose classes are the detector's, and remarks on how that came about.
 
     Args:
-        root: folder with annotations/instances_SPLIT.json and SPLIT/.
-        split: such as val2017.
+        files: where the split is.
         detector: without names, its k-th class is the split's k-th category by id.
         names: of the detector's classes, where they are known: categories are matched by name.
 
     Raises:
-        InputError: a file is missing or wrong, or the detector has another number of classes, or others.
+        InputError: a file is missing or wrong, or none is named, or the detector has another number of classes, or
+            others.
     """
-    found, count = load_split(Path(root), split), detector.heads[0].classes
+    found, count = read_split(files), detector.heads[0].classes
     if names is not None:
         if len(names) != count:
             raise InputError(
@@ -94,7 +133,7 @@ def open_split(root: str, split: str, detector: Detector, *, names: Sequence[str
         (found,) = without_groups(found)
     if len(found.categories) != count:
         raise InputError(
-            f"{root}: {split} has {len(found.categories)} categories, the detector has {count} classes (with their "
+            f"{found.source}: found {len(found.categories)} categories, the detector has {count} classes (with their "
             "names, --names, categories are matched by name)"
         )
     remarks = [groups_remark(found), f"{paired_by_position(found)} (--names FILE)"]

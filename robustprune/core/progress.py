@@ -1,10 +1,13 @@
-"""How far a long computation has come, kept by whoever asked for it, so that after a crash it goes on from there.
+"""How far a long computation has come: kept by whoever asked for it, so that after a crash it goes on from there; and
+told to whoever waits.
 
 What a state holds is the business of the computation (`training_state`), where it lies that of the keeper.
 """
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -41,3 +44,24 @@ class Nowhere:
 
 
 NOWHERE = Nowhere()
+
+PATIENCE = 5.0
+"""Seconds between two words about progress."""
+
+
+def teller(total: int, *, of: str) -> Callable[[int], None]:
+    """Return a function that says on stderr how much is done, if it has been silent for long.
+
+    Args:
+        total: number of things to be done.
+        of: what they are, such as `images`.
+    """
+    spoken = time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal spoken
+        if time.monotonic() - spoken > PATIENCE:
+            spoken = time.monotonic()
+            print(f"{done} of {total} {of}", file=sys.stderr, flush=True)
+
+    return tell

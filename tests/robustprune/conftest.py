@@ -13,6 +13,7 @@ from hypothesis import settings
 from PIL import Image
 
 from robustprune.detection.darknet import Detector
+from robustprune.detection.data import inspection
 from robustprune.detection.data.coco import load_split
 from robustprune.detection.data.samples import Samples
 from robustprune.detection.data.shapes import generate
@@ -32,6 +33,15 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Remember pictures of tests for as long as these run, and not in the user's folder."""
+    folder = tmp_path_factory.mktemp("memory")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inspection, "memory", lambda: folder)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from robustprune.classification.data import cifar10, emblems, folders
 from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.data.subsets import balanced
+from robustprune.core.images.reading import Exif
 from robustprune.core.settings import Settings
 from robustprune.plugins import any_settings, check_named_settings, task_registry
 
@@ -99,6 +100,9 @@ class Folders(_OnDisk):
     image_size: int = Field(
         default=32, ge=1, le=MAX_IMAGE_SIZE, description="side in pixels that images are resized to"
     )
+    exif: Exif = Field(
+        default="ignore", description="apply turns pictures as the orientation tag in their metadata says"
+    )
 
     @field_validator("train", "test")
     @classmethod
@@ -127,7 +131,7 @@ class Folders(_OnDisk):
     def _read(self, split: Split) -> LabelledImages:
         # A label is to mean the same in both.
         _common_classes(self.root, self.train, self.test)
-        return folders.load(Path(self.root), getattr(self, split), image_size=self.image_size)
+        return folders.load(Path(self.root), getattr(self, split), image_size=self.image_size, exif=self.exif)
 
 
 DATASETS = task_registry(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from robustprune.classification.data.images import LabelledImages
-from robustprune.core.drawing import Category, cross, draw_one, ellipse, rectangle, triangle
+from robustprune.core.images.drawing import Category, cross, draw_one, ellipse, rectangle, triangle
 
 VERSION = 1  # raised by hand whenever the same settings give other pixels
 LENGTHS = (0.5, 0.9)  # an object's length before it is rotated, as a part of the image's side

@@ -8,10 +8,9 @@ ending of an image, and links that lead back to a folder around them.
 from __future__ import annotations
 
 import os
-import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,12 +23,8 @@ from PIL import Image
 
 from robustprune.classification.data.images import LabelledImages
 from robustprune.core.errors import InputError
-
-# What Pillow raises for files that are no images, or broken ones, and `zipfile` for broken or encrypted members.
-_DAMAGED = (
-    *(OSError, SyntaxError, ValueError),
-    *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError),
-)
+from robustprune.core.images.reading import DAMAGED, Exif, Kind, picture_remarks, read_rgb
+from robustprune.core.progress import teller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,26 +64,37 @@ def common_classes(root: Path, train: str, test: str) -> tuple[str, ...]:
     return names[train]
 
 
-def load(root: Path, split: str, *, image_size: int) -> LabelledImages:
+def load(root: Path, split: str, *, image_size: int, exif: Exif = "ignore") -> LabelledImages:
     """Return a split, in the order of the images' paths, which file systems have no part in.
 
     Images are brought to RGB, and to squares of `image_size` pixels where they are none: resized, bilinearly, in both
-    directions.
+    directions. With `exif` "apply" they are turned first as the orientation tag in their metadata says.
 
     Raises:
         InputError: there is no such split, it has no classes, one of them has no images, or an image is damaged, too
-            large or of more than 8 bits per channel.
+            large or of more than 16 bits per channel.
     """
     with _opened(root, split) as tree:
         by_class = _by_class(tree)
         labels = [label for label, paths in enumerate(by_class.values()) for _ in paths]
         pixels = np.empty((len(labels), image_size, image_size, 3), dtype=np.uint8)
-        for index, path in enumerate(path for paths in by_class.values() for path in paths):
-            pixels[index] = _read(tree, path, image_size)
+        paths = [path for of_class in by_class.values() for path in of_class]
+        kinds, tell = [], teller(len(paths), of="pictures read")
+        pool = ThreadPoolExecutor()
+        try:
+            # Threads, as decoding releases Python's lock.
+            read = pool.map(lambda path: _read(tree, path, image_size, exif), paths)
+            for index, (of_image, kind) in enumerate(read):
+                pixels[index] = of_image
+                kinds.append(kind)
+                tell(index + 1)
+        finally:
+            pool.shutdown(cancel_futures=True)
     return LabelledImages(
         pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
         labels=torch.tensor(labels),
         classes=tuple(by_class),
+        remarks=tuple(picture_remarks(kinds, tree.source, exif=exif)),
     )
 
 
@@ -174,24 +180,15 @@ def _is_hidden(path: PurePosixPath) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _read(tree: _Tree, path: PurePosixPath, image_size: int) -> NDArray[np.uint8]:
+def _read(tree: _Tree, path: PurePosixPath, image_size: int, exif: Exif) -> tuple[NDArray[np.uint8], Kind]:
+    name = f"{tree.source}/{path}"
     try:
-        with (
-            warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
-            tree.open(path) as file,
-            Image.open(file) as image,
-        ):
-            mode = image.mode
-            # By way of RGBA, as Pillow warns of palettes that have transparent colours.
-            rgb = (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        limit = Image.MAX_IMAGE_PIXELS
-        raise InputError(f"{tree.source}/{path}: found more than {limit} pixels, expected no more") from error
-    except _DAMAGED as error:
-        raise InputError(f"{tree.source}/{path}: found a damaged image, expected a whole one ({error})") from error
-    # 32-bit integers, 16-bit ones, and floating point, all of which Pillow clips to [0, 255].
-    if mode.startswith(("I", "F")):
-        raise InputError(f"{tree.source}/{path}: found pixels of mode {mode!r}, expected 8 bits per channel")
+        with tree.open(path) as file:
+            rgb, kind = read_rgb(file, name, exif=exif)
+    except InputError:
+        raise
+    except DAMAGED as error:
+        raise InputError(f"{name}: {error}, expected an image file") from error
     if rgb.size != (image_size, image_size):
         rgb = rgb.resize((image_size, image_size), Image.Resampling.BILINEAR)
-    return np.asarray(rgb)
+    return np.asarray(rgb), kind

@@ -17,11 +17,13 @@ class LabelledImages:
         pixels: uint8, shape (N, 3, S, S), on the CPU.
         labels: int64, shape (N,), indices of `classes`.
         classes: their names, in the order of a classifier's logits.
+        remarks: sentences on their files that a user should know.
     """
 
     pixels: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -30,7 +32,9 @@ class LabelledImages:
     def take(self, indices: Tensor | Sequence[int]) -> LabelledImages:
         """Return some of the images, in the order given."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
-        return LabelledImages(pixels=self.pixels[chosen], labels=self.labels[chosen], classes=self.classes)
+        return LabelledImages(
+            pixels=self.pixels[chosen], labels=self.labels[chosen], classes=self.classes, remarks=self.remarks
+        )
 
     def batches(
         self, batch_size: int, *, device: torch.device, generator: torch.Generator | None = None

@@ -97,7 +97,9 @@ def by_name(splits: Sequence[CocoSplit], names: Sequence[str]) -> Arranged:
     left = [category for category in categories if category not in class_of]
     if left:
         remarks.append(f"{splits[0].source}: {_listed(left)} of no object and no class of the detector, left out")
-    return Arranged(tuple(_with(split, arranged, table) for split in splits), tuple(remarks))
+    added = tuple(category for class_, category in enumerate(arranged) if class_ not in taken)
+    found = (dataclasses.replace(_with(split, arranged, table), added=added) for split in splits)
+    return Arranged(tuple(found), tuple(remarks))
 
 
 def without_groups(*splits: CocoSplit) -> tuple[CocoSplit, ...]:

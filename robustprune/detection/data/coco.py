@@ -8,8 +8,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from robustprune.core.errors import InputError
+from robustprune.core.files import read_utf8
 from robustprune.core.garbage_collection import paused
+from robustprune.core.images.reading import SWAPS_SIDES, Exif, Kind, read_rgb
 from robustprune.detection.data.coco_json import (
     AnnotationFile,
     AnnotationRecord,
@@ -30,15 +30,13 @@ from robustprune.detection.data.coco_json import (
     parse,
     without_polygons,
 )
+from robustprune.detection.data.layouts import annotation_file, image_folder, located
 
 # Boxes are written with two decimals: less than this, in pixels, is no extent and no damage.
 ROUNDING = 0.01
 
-# What Pillow raises for files that are no images, or broken ones.
-DAMAGED = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-
-# Broken metadata, as some photographs have, is no damage to the picture.
-warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")
+MOST_REACHING = 0.2
+"""The part of boxes that reach out of their images from which on, if all lie inside them as corners, they are these."""
 
 
 class Objects(NamedTuple):
@@ -64,9 +62,12 @@ class CocoSplit:
         images: Sorted by id.
         folders: What their file names are relative to, one per image.
         objects: Of all images.
-        mended: Per image, the number of boxes that reached out of it and were cut at its edge, and the number of
-            those that had no extent inside it and are left out everywhere; shape (number of images, 2).
+        mended: Per image, the number of boxes that reached out of it and were cut at its edge, and the numbers of
+            those that are left out everywhere, as they had no extent inside it, or a negative one;
+            shape (number of images, 3).
+        exif: Whether pictures are turned as the orientation tag in their metadata says.
         groups: Categories of the file that are mere groups of others, and none of `categories`.
+        added: Those of `categories` that are none of the file, but classes of a detector; their ids are made up.
     """
 
     source: str
@@ -75,7 +76,9 @@ class CocoSplit:
     folders: tuple[Path, ...]
     objects: Objects
     mended: NDArray[np.int64]
+    exif: Exif = "ignore"
     groups: tuple[CategoryRecord, ...] = ()
+    added: tuple[CategoryRecord, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -88,7 +91,7 @@ class CocoSplit:
 
     @functools.cached_property
     def category_ids(self) -> tuple[int, ...]:
-        """Ids of the categories, ascending: `category_ids[c]` is the id of class c."""
+        """Ids of the categories: `category_ids[c]` is the id of class c."""
         return tuple(category.id for category in self.categories)
 
     @functools.cached_property
@@ -132,36 +135,60 @@ class CocoSplit:
     def image(self, index: int) -> Image.Image:
         """Read an image as RGB, whatever its file's colour space; transparency is dropped.
 
-        Its pixels are as they are stored: COCO's sizes and boxes take no account of an orientation in the metadata.
+        Its pixels are as they are stored, unless `exif` says otherwise: COCO's sizes and boxes take no account of an
+        orientation in the metadata.
 
         Raises:
             InputError: The file is damaged, or not of the size that the annotations say.
         """
-        record = self.images[index]
         path = self.path(index)
         try:
-            with Image.open(path) as file:
-                size = file.size
-                image = _rgb(file) if size == (record.width, record.height) else None
-        except DAMAGED as error:
-            raise InputError(f"{path}: {error}, expected an image file") from None
-        if image is None:
-            raise InputError(
-                f"{path}: found {size[0]} x {size[1]} pixels as stored, "
-                f"expected {record.width} x {record.height} as in {self.source}"
-            )
+            with path.open("rb") as file:
+                image, kind = read_rgb(file, str(path), exif=self.exif)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}, expected an image file") from None
+        self.check_size(index, kind)
         return image
+
+    def check_size(self, index: int, kind: Kind) -> None:
+        """Check that an image is as large as the annotations say.
+
+        Raises:
+            InputError: It is not.
+        """
+        record, stored = self.images[index], (kind.width, kind.height)
+        expected, turned = (record.width, record.height), stored[::-1]
+        has_tag = kind.orientation >= SWAPS_SIDES
+        found = turned if has_tag and self.exif == "apply" else stored
+        if found == expected:
+            return
+        hint = ""
+        if has_tag and expected in (stored, turned):
+            tag = f"its EXIF orientation tag is {kind.orientation}, which turns it by 90 degrees"
+            hint = (
+                f"; {tag} where exif is apply (--exif apply)"
+                if self.exif == "ignore"
+                else f"; {tag}, and not where exif is ignore (--exif ignore)"
+            )
+        raise InputError(
+            f"{self.path(index)}: found {found[0]} x {found[1]} pixels {'as stored' if found == stored else 'turned'}, "
+            f"expected {expected[0]} x {expected[1]} as in {self.source}{hint}"
+        )
 
     @property
     def remark(self) -> str | None:
         """One sentence on the boxes that were mended, if any, for the user to know."""
-        repaired, dropped = self.mended.sum(axis=0)
-        if not repaired and not dropped:
-            return None
-        return (
-            f"{self.source}: {repaired} boxes that reach out of their image are cut at its edge, "
-            f"{dropped} without extent inside it are left out"
-        )
+        repaired, dropped, negative = self.mended.sum(axis=0)
+        told = [
+            f"{count} {what}"
+            for count, what in (
+                (repaired, "boxes that reach out of their image are cut at its edge"),
+                (dropped, "boxes without extent inside their image are left out"),
+                (negative, "boxes of negative width or height are left out"),
+            )
+            if count
+        ]
+        return f"{self.source}: {', '.join(told)}" if told else None
 
     @functools.cached_property
     @paused()
@@ -210,68 +237,64 @@ class CocoSplit:
             digest.update(repr((image.id, image.file_name, image.width, image.height, size)).encode())
         for column in self.objects:
             digest.update(column.tobytes())
+        if self.exif != "ignore":
+            digest.update(self.exif.encode())
         return digest.hexdigest()
 
 
 @paused()
-def load_split(root: Path, split: str) -> CocoSplit:
-    """Load the split with annotations `root/annotations/instances_{split}.json` and images `root/{split}/`.
+def load_split(
+    root: Path,
+    split: str,
+    *,
+    annotations: str | None = None,
+    images: str | None = None,
+    exif: Exif = "ignore",
+    with_pictures: bool = True,
+) -> CocoSplit:
+    """Load a split of a data set; none of its pictures is opened.
+
+    Args:
+        root: Of the data set.
+        split: As in `root/annotations/instances_{split}.json` and `root/{split}/`, COCO's layout, or in one of those
+            in `layouts`.
+        annotations: Its annotation file, relative to `root`, wherever that is.
+        images: Likewise, the folder of its pictures.
+        exif: See `CocoSplit`.
+        with_pictures: Pictures have to be there.
 
     Raises:
         InputError: A file is missing or damaged, or the annotations contradict themselves.
     """
-    path = root / "annotations" / f"instances_{split}.json"
+    path = annotation_file(root, split) if annotations is None else located(root, annotations)
     file = _read(path)
-    folder = root / split
-    _check_files(file, path, folder)
-    images = tuple(sorted(file.images, key=lambda image: image.id))
+    folder = root / split if images is None else located(root, images)
+    if with_pictures:
+        names = [image.file_name for image in file.images]
+        folder = image_folder(root, split, path, names, given=None if images is None else folder)
+    records = tuple(sorted(file.images, key=lambda image: image.id))
     categories = tuple(sorted(file.categories, key=lambda category: category.id))
-    objects, mended = _objects(file, images, categories)
-    return CocoSplit(str(path), categories, images, (folder,) * len(images), objects, mended)
+    objects, mended = _objects(file, records, categories, path)
+    return CocoSplit(str(path), categories, records, (folder,) * len(records), objects, mended, exif=exif)
 
 
 def _read(path: Path) -> AnnotationFile:
+    content = read_utf8(path, "a COCO annotation file")
     try:
-        try:
-            return parse(without_polygons(path.read_bytes()), path)
-        except InputError:
-            # The error is to name lines of the file as it is.
-            return parse(path.read_bytes(), path)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a COCO annotation file") from None
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    # By way of RGBA, as Pillow warns of palettes that have transparent colours.
-    return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
-
-
-def _check_files(file: AnnotationFile, path: Path, folder: Path) -> None:
-    # One listing per folder: asking for each of 118,000 files is slow on a network file system.
-    listings: dict[str, set[str]] = {}
-    missing: list[int] = []
-    for position, image in enumerate(file.images):
-        subfolder, name = os.path.split(image.file_name)
-        if subfolder not in listings:
-            try:
-                with os.scandir(folder / subfolder) as entries:
-                    listings[subfolder] = {entry.name for entry in entries if entry.is_file()}
-            except OSError:
-                listings[subfolder] = set()
-        if name not in listings[subfolder]:
-            missing.append(position)
-    if missing:
-        others = f", which lacks those of {len(missing) - 1} more images" if len(missing) > 1 else ""
-        raise InputError(
-            f"{path}: field images[{missing[0]}].file_name is {file.images[missing[0]].file_name!r}, "
-            f"expected a file in {folder}{others}"
-        )
+        return parse(without_polygons(content), path)
+    except InputError:
+        # The error is to name lines of the file as it is.
+        return parse(content, path)
 
 
 def _objects(
-    file: AnnotationFile, images: tuple[ImageRecord, ...], categories: tuple[CategoryRecord, ...]
+    file: AnnotationFile, images: tuple[ImageRecord, ...], categories: tuple[CategoryRecord, ...], path: Path
 ) -> tuple[Objects, NDArray[np.int64]]:
-    """Return the objects ordered by image, and how many boxes of each image were mended, as in `CocoSplit`."""
+    """Return the objects ordered by image, and how many boxes of each image were mended, as in `CocoSplit`.
+
+    Raises:
+        InputError: Boxes are corners.
+    """
     records = file.annotations
     owners = _positions([record.image_id for record in records], images)
     classes = _positions([record.category_id for record in records], categories)
@@ -281,12 +304,14 @@ def _objects(
     sizes = np.array([(image.width, image.height) for image in images], dtype=np.float64)
 
     bbox, moved = _clip(written, sizes[owners])
+    _check_extents(written, sizes[owners], moved, path)
     kept = np.asarray((bbox[:, 2:] >= ROUNDING).all(axis=1))
     rows = np.argsort(owners, kind="stable")
     rows = rows[kept[rows]]
     objects = Objects(owners[rows], bbox[rows], classes[rows], areas[rows], crowds[rows])
-    repaired, dropped = kept & (moved > ROUNDING), ~kept
-    mended = [np.bincount(owners[which], minlength=len(images)) for which in (repaired, dropped)]
+    negative = (written[:, 2:] < 0).any(axis=1)
+    kinds = (kept & (moved > ROUNDING), ~kept & ~negative, negative)
+    mended = [np.bincount(owners[which], minlength=len(images)) for which in kinds]
     return objects, np.stack(mended, axis=1)
 
 
@@ -308,3 +333,22 @@ def _clip(bbox: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[NDArra
     # Boxes that stay keep the very numbers of the file.
     clipped = np.where(moved[:, None] > 0, np.hstack([inner_low, inner_high - inner_low]), bbox)
     return clipped, moved
+
+
+def _check_extents(
+    bbox: NDArray[np.float64], sizes: NDArray[np.float64], moved: NDArray[np.float64], path: Path
+) -> None:
+    """Check that boxes are x, y, width and height, as far as can be told from all together, and not two corners.
+
+    Raises:
+        InputError: They are corners.
+    """
+    ordered = (bbox[:, 2:] > bbox[:, :2]).all(axis=1)
+    inside = (bbox >= 0).all(axis=1) & (bbox[:, 2:] <= sizes + 1).all(axis=1)
+    reaching = np.flatnonzero(moved > 1)
+    if len(reaching) >= max(2, MOST_REACHING * len(bbox)) and (ordered & inside).all():
+        first = reaching[0]
+        raise InputError(
+            f"{path}: field annotations[{first}].bbox is {bbox[first].tolist()}, expected x, y, width and height, not "
+            f"two corners: {len(reaching)} of {len(bbox)} boxes reach out of their images, and as corners none does"
+        )

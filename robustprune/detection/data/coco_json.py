@@ -3,6 +3,8 @@
 Only the fields that detection uses are kept; what they mean to a detector is in `coco`.
 """
 
+import itertools
+import json
 import re
 import reprlib
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import FailFast, Field, FiniteFloat, Strict, TypeAdapter, ValidationError
 
 from robustprune.core.errors import InputError
+from robustprune.core.files import undecodable
 
 Id = Annotated[int, Strict(), Field(ge=-(2**63), lt=2**63)]
 Pixels = Annotated[int, Strict(), Field(gt=0)]
@@ -63,6 +66,12 @@ class AnnotationFile:
 
 _FILE = TypeAdapter(AnnotationFile)
 
+_WHOLE = ("id", "image_id", "category_id", "width", "height")
+"""Fields of whole numbers, which tools that keep tables of floating point write as 64.0."""
+
+_EXACT = 2**53
+"""From here on, floating point holds not every whole number."""
+
 # In JSON, a quote before a colon ends a key: no text within a string looks like this.
 _POLYGONS = re.compile(rb'"segmentation"\s*:\s*\[[][0-9.,\seE+-]*\]')
 
@@ -80,6 +89,7 @@ _EXPECTED = {
     "bbox": "four finite numbers",
     "area": "a finite number",
     "iscrowd": "0 or 1",
+    "score": "a finite number",
 }
 
 
@@ -89,12 +99,33 @@ def parse(content: bytes, path: Path) -> AnnotationFile:
     Raises:
         InputError: It is not JSON, lacks a field, or contradicts itself.
     """
-    try:
-        file = _FILE.validate_json(content)
-    except ValidationError as error:
-        raise InputError(f"{path}: {_sentence(error)}") from None
+    expected = "an object with the fields images, annotations and categories"
+    file: AnnotationFile = validated(_FILE, content, path, expected=expected)
     _check(file, path)
     return file
+
+
+def validated(shape: TypeAdapter[Any], content: bytes, path: Path, *, expected: str) -> Any:
+    """Return the content of a JSON file in its shape; whole numbers may be written as 64.0.
+
+    Args:
+        shape: of records whose fields are known to `_EXPECTED`.
+        content: of the file.
+        path: of the file, for messages.
+        expected: what it should be as a whole, for messages.
+
+    Raises:
+        InputError: it has another shape.
+    """
+    try:
+        try:
+            return shape.validate_json(content)
+        except ValidationError as error:
+            if not isinstance(error.errors(include_url=False)[0]["input"], float):
+                raise
+            return shape.validate_python(_with_whole_numbers(json.loads(content)))
+    except ValidationError as error:
+        raise InputError(f"{path}: {_sentence(error, content, expected)}") from None
 
 
 def without_polygons(content: bytes) -> bytes:
@@ -105,14 +136,29 @@ def without_polygons(content: bytes) -> bytes:
     return _POLYGONS.sub(b'"segmentation":0', content)
 
 
-def _sentence(error: ValidationError) -> str:
+def _with_whole_numbers(written: Any) -> Any:
+    """Return the content of a file, a list of records or some such lists, with its whole numbers as such."""
+    lists = written.values() if isinstance(written, dict) else [written]
+    for record in itertools.chain.from_iterable(records for records in lists if isinstance(records, list)):
+        if isinstance(record, dict):
+            record |= {field: _whole(record[field]) for field in _WHOLE if field in record}
+    return written
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
+
+
+def _sentence(error: ValidationError, content: bytes, expected: str) -> str:
     first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
+        if found := undecodable(content):
+            return f"found {found}, expected JSON in UTF-8"
         return f"not valid JSON, {first['ctx']['error']}"
     found = reprlib.repr(first["input"])
     if not first["loc"]:
-        return f"found {found}, expected an object with the fields images, annotations and categories"
-    field, name = "", ""
+        return f"found {found}, expected {expected}"
+    field, name = "", "images"
     for step in first["loc"]:
         if isinstance(step, int):
             field += f"[{step}]"
@@ -141,7 +187,10 @@ def _check(file: AnnotationFile, path: Path) -> None:
             raise InputError(f"{path}: {field}, expected a relative path inside the image folder, with forward slashes")
         name = normpath(image.file_name)
         if name in file_names:
-            raise InputError(f"{path}: {field} again, expected unique names")
+            first = next(n for n, other in enumerate(file.images) if normpath(other.file_name) == name)
+            raise InputError(
+                f"{path}: {field} again, expected unique names: images[{first}] is the same file under another id"
+            )
         file_names.add(name)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from robustprune.core.errors import InputError
+from robustprune.core.images.reading import Exif
 from robustprune.core.settings import Settings
 from robustprune.detection.data.classes import without_groups
 from robustprune.detection.data.coco import CocoSplit, load_split
@@ -45,11 +46,20 @@ class Shapes(Settings):
         return {"version": VERSION, "split": split, **self.model_dump(exclude={"root", other})}
 
 
-class Coco(Settings):
-    """A folder in COCO's layout: annotations/instances_SPLIT.json and SPLIT/*.jpg.
+class SplitPaths(Settings):
+    """A path for each split, relative to the data set's root; where a split is several, as many, joined by `+`."""
 
-    `train` and `val` each name a split, or several joined by `+`. With `train_images` or `val_images`, so many of
-    them are drawn at random; with `val: null`, out of those that are not drawn to train on.
+    train: str | None = Field(default=None, min_length=1)
+    val: str | None = Field(default=None, min_length=1)
+
+
+class Coco(Settings):
+    """A folder in COCO's layout: annotations/instances_SPLIT.json and SPLIT/*.jpg; or as tools export its format.
+
+    `train` and `val` each name a split, or several joined by `+`. The layouts of Roboflow, CVAT, FiftyOne and Label
+    Studio are found by themselves, any other by `annotations` and `images`. Ids and file names are local to a split;
+    where they repeat among several that are joined, images are numbered anew. With `train_images` or `val_images`, so
+    many of them are drawn at random; with `val: null`, out of those that are not drawn to train on.
 
     The drawing has one seed for all trials, not theirs: the base detector, which they share, must be trained on no
     image that one of them is measured on, and rows of different images could not be compared. What is drawn depends
@@ -63,6 +73,23 @@ class Coco(Settings):
     train_images: int | None = Field(default=None, ge=1, description="how many are drawn; null for all")
     val_images: int | None = Field(default=None, ge=1, description="how many are drawn; null for all")
     seed: int = Field(default=0, ge=0, description="of the drawing")
+    annotations: SplitPaths = Field(
+        default=SplitPaths(), description="annotation files, as {train: FILE, val: FILE}; null finds them"
+    )
+    images: SplitPaths = Field(
+        default=SplitPaths(), description="folders of pictures, as {train: DIR, val: DIR}; null finds them"
+    )
+    exif: Exif = Field(
+        default="ignore", description="apply turns pictures as the orientation tag in their metadata says"
+    )
+    shared_pictures: Literal["tell", "refuse"] = Field(
+        default="tell", description="what is done where pictures of `val` have the very content of some of `train`"
+    )
+
+    @field_validator("annotations", "images", mode="before")
+    @classmethod
+    def _one_for_both(cls, given: Any) -> Any:
+        return {"train": given, "val": given} if isinstance(given, str) else given
 
     @field_validator("train_images")
     @classmethod
@@ -116,20 +143,38 @@ def _load(root: Path, train: str, val: str) -> tuple[CocoSplit, CocoSplit]:
 
 @functools.lru_cache(maxsize=4)
 def _drawn(settings: Coco) -> tuple[CocoSplit, CocoSplit]:
-    def pooled(names: str) -> CocoSplit:
-        return pool([load_split(Path(settings.root), name) for name in names.split("+")])
+    def pooled(names: str, which: Literal["train", "val"]) -> CocoSplit:
+        parts = names.split("+")
+        files = _for_each(parts, getattr(settings.annotations, which), f"dataset.annotations.{which}")
+        folders = _for_each(parts, getattr(settings.images, which), f"dataset.images.{which}")
+        return pool(
+            [
+                load_split(Path(settings.root), name, annotations=file, images=folder, exif=settings.exif)
+                for name, file, folder in zip(parts, files, folders, strict=True)
+            ]
+        )
 
-    train_pool = pooled(settings.train)
+    train_pool = pooled(settings.train, "train")
     order = shuffled(train_pool, settings.seed)
     train = _first(settings.train_images, order, train_pool, "train_images")
     if settings.val is not None:
-        val_pool = pooled(settings.val)
+        val_pool = pooled(settings.val, "val")
         val = _first(settings.val_images, shuffled(val_pool, settings.seed), val_pool, "val_images")
     elif len(train) == len(train_pool):
         raise InputError(f"dataset.val is null, but no images of {train_pool.source} are left to measure on")
     else:
         val = _first(settings.val_images, order[len(train) :], train_pool, "val_images")
     return _checked(train, val)
+
+
+def _for_each(splits: list[str], paths: str | None, field: str) -> list[str | None]:
+    """Return a path for each of several splits; None where none is given."""
+    if paths is None:
+        return [None] * len(splits)
+    found: list[str | None] = [paths] if len(splits) == 1 else [*paths.split("+")]
+    if len(found) != len(splits):
+        raise InputError(f"{field}: found {len(found)} paths, expected {len(splits)} joined by +, one for each split")
+    return found
 
 
 def _first(count: int | None, order: list[int], split: CocoSplit, field: str) -> CocoSplit:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from robustprune.core.drawing import CATEGORIES, draw
 from robustprune.core.errors import InputError
+from robustprune.core.images.drawing import CATEGORIES, draw
 
 VERSION = 1  # raised by hand whenever the same settings give other bytes
 SPLITS = ("train", "val")

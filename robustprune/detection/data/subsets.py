@@ -6,9 +6,9 @@ Reading one split is in `coco`.
 import dataclasses
 import hashlib
 import itertools
+import os
 from collections.abc import Sequence
-from posixpath import normpath
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from robustprune.detection.data.coco_json import CategoryRecord
 
 def pool(splits: Sequence[CocoSplit]) -> CocoSplit:
     """Return the images of several splits as one.
+
+    Ids are local to a file: where they repeat, images are numbered anew from 1, those of the first split first.
 
     Raises:
         InputError: Two of them share an image, or have other categories.
@@ -31,13 +33,17 @@ def pool(splits: Sequence[CocoSplit]) -> CocoSplit:
         split.objects._replace(images=split.objects.images + offset)
         for split, offset in zip(splits, offsets, strict=False)
     ]
+    images = [image for split in splits for image in split.images]
+    if len({image.id for image in images}) < len(images):
+        images = [dataclasses.replace(image, id=number) for number, image in enumerate(images, start=1)]
     joined = CocoSplit(
         source=" and ".join(split.source for split in splits),
         categories=splits[0].categories,
-        images=tuple(image for split in splits for image in split.images),
+        images=tuple(images),
         folders=tuple(folder for split in splits for folder in split.folders),
         objects=Objects._make(map(np.concatenate, zip(*shifted, strict=True))),
         mended=np.concatenate([split.mended for split in splits]),
+        exif=splits[0].exif,
     )
     return take(joined, sorted(range(len(joined)), key=joined.image_ids.__getitem__))
 
@@ -68,25 +74,27 @@ def shuffled(split: CocoSplit, seed: int) -> list[int]:
 
 
 def check_disjoint(train: CocoSplit, val: CocoSplit) -> None:
-    """Check that no image is trained on and measured.
+    """Check that no file is trained on and measured; ids and names are local to a split.
+
+    Files of the same content are told in `inspection`, where files are read.
 
     Raises:
-        InputError: The splits share an image id or a file name.
+        InputError: The splits share a file.
     """
-    shared: dict[str, set[Any]] = {
-        "id": set(train.image_ids) & set(val.image_ids),
-        "file_name": _file_names(train) & _file_names(val),
+    shared = _files(train) & _files(val)
+    if shared:
+        raise InputError(
+            f"{val.source}: {len(shared)} images are files of {train.source} too, one is {min(shared)}, "
+            "expected disjoint splits"
+        )
+
+
+def _files(split: CocoSplit) -> set[str]:
+    real: dict[Path, str] = {folder: os.path.realpath(folder) for folder in set(split.folders)}
+    return {
+        os.path.normpath(os.path.join(real[folder], image.file_name))
+        for folder, image in zip(split.folders, split.images, strict=True)
     }
-    for field, values in shared.items():
-        if values:
-            raise InputError(
-                f"{val.source}: {len(values)} images have the same {field} as in "
-                f"{train.source}, one is {min(values)!r}, expected disjoint splits"
-            )
-
-
-def _file_names(split: CocoSplit) -> set[str]:
-    return {normpath(image.file_name) for image in split.images}
 
 
 def check_categories(train: CocoSplit, val: CocoSplit) -> None:

@@ -10,20 +10,16 @@ from torch import Tensor
 from torchvision.ops import box_convert
 
 from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.measure.matching import MAX_DETECTIONS
 from robustprune.detection.measure.suppression import suppress
 
-MAX_DETECTIONS = 100
-"""Per image, as COCO's server limits results: a detector ruined by pruning would report boxes by the thousand.
-
-pycocotools looks at as many per image and class; on a sound detector that is worth 0.0002 AP."""
-
 FIRST_TRIED = 1000
-"""Candidates of an image among which a sound detector's best `MAX_DETECTIONS` are found."""
+"""Candidates of an image among which a sound detector's best 100 are found."""
 
 
 @torch.no_grad()
 def detect(
-    detector: AnchorDetector, images: Tensor, *, confidence: float, nms_iou: float
+    detector: AnchorDetector, images: Tensor, *, confidence: float, nms_iou: float, limit: int = MAX_DETECTIONS
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Return boxes, scores and classes per image, best score first.
 
@@ -35,9 +31,11 @@ def detect(
         confidence: candidates at or below this score are dropped.
         nms_iou: of two overlapping boxes of a class, the weaker goes if their IoU exceeds this; or what the detector
             measures in its place.
+        limit: so many of an image at most: a detector ruined by pruning would report boxes by the thousand. pycocotools
+            looks at as many per image and class; on a sound detector that is worth 0.0002 AP.
 
     Shape:
-        boxes (K, 4) as x1, y1, x2, y2 in pixels of the input, scores (K,), classes (K,) int64; K ≤ 100.
+        boxes (K, 4) as x1, y1, x2, y2 in pixels of the input, scores (K,), classes (K,) int64; K ≤ `limit`.
 
     Raises:
         FloatingPointError: the detector's outputs hold NaN, which no threshold would show.
@@ -55,15 +53,15 @@ def detect(
         box, classes = (scores > confidence).nonzero(as_tuple=True)
         kept_scores = scores[box, classes]
         boxes = box_convert(prediction[box, :4], "cxcywh", "xyxy")
-        best = _best(boxes, kept_scores, classes, suppressed)
+        best = _best(boxes, kept_scores, classes, suppressed, limit)
         found.append((boxes[best], kept_scores[best], classes[best]))
     return found
 
 
 def _best(
-    boxes: Tensor, scores: Tensor, classes: Tensor, suppressed: Callable[[Tensor, Tensor, Tensor], Tensor]
+    boxes: Tensor, scores: Tensor, classes: Tensor, suppressed: Callable[[Tensor, Tensor, Tensor], Tensor], limit: int
 ) -> Tensor:
-    """Return which boxes non-maximum suppression per class leaves, best score first: as many as are reported.
+    """Return which boxes non-maximum suppression per class leaves, best score first: at most `limit`.
 
     What is left of the best depends on none that are worse. So these are tried only if too few are left: a ruined
     detector has 80 candidates in every place, and to compare them all takes half a minute per image.
@@ -73,6 +71,6 @@ def _best(
     while True:
         first = order[:tried]
         left = suppressed(boxes[first], scores[first], classes[first])
-        if len(left) >= MAX_DETECTIONS or tried >= len(order):
-            return first[left[:MAX_DETECTIONS]]
+        if len(left) >= limit or tried >= len(order):
+            return first[left[:limit]]
         tried *= 4

@@ -19,8 +19,9 @@ from robustprune.detection.losses.assignment import assign
 from robustprune.detection.losses.margin import MarginLoss
 from robustprune.detection.measure.average_precision import AveragePrecision, average_precision
 from robustprune.detection.measure.bootstrap import Intervals, intervals
+from robustprune.detection.measure.breakdown import Line, breakdown
 from robustprune.detection.measure.detections import detect
-from robustprune.detection.measure.matching import Detections, matched
+from robustprune.detection.measure.matching import MAX_DETECTIONS, Detections, matched, matched_by_size
 from robustprune.training import Objective
 
 
@@ -36,6 +37,9 @@ class Evaluation(TimingSettings):
     batch_size: int = Field(default=32, ge=1)
     confidence: float = Field(default=0.005, ge=0, lt=1)
     nms_iou: float = Field(default=0.45, gt=0, le=1)
+    max_detections: int = Field(
+        default=MAX_DETECTIONS, ge=1, description="of an image, the surest; where images hold more objects, set more"
+    )
     margin: MarginSettings | None = Field(
         default=MarginSettings(),
         description="measure under the margin attack too, where the attack's ball is L∞; null does without",
@@ -68,6 +72,8 @@ class Measured(NamedTuple):
         margin: Under the margin attack alone, not the worse of the two; None where there was none.
         clean_detections: Image by image, in their order.
         attacked_detections: Likewise, under the objective's attack; empty where there was none.
+        clean_lines: `clean` by class and size.
+        attacked_lines: `attacked` likewise; empty where there was none.
     """
 
     clean: AveragePrecision
@@ -76,6 +82,8 @@ class Measured(NamedTuple):
     margin: AveragePrecision | None
     clean_detections: list[Detections]
     attacked_detections: list[Detections]
+    clean_lines: list[Line]
+    attacked_lines: list[Line]
 
 
 def evaluate(
@@ -117,20 +125,25 @@ def evaluate(
                 perturbed = margin(MarginLoss(answer, targets, detector.heads, training_losses), images)
             by_margin += _found(detector, perturbed, batch, settings)
         tell(len(clean))
-    under_attack = matched(samples.split, attacked) if objective.attack is not None else None
+    limit = settings.max_detections
+    untouched = matched_by_size(samples.split, clean, limit=limit)
+    under_attack = matched_by_size(samples.split, attacked, limit=limit) if objective.attack is not None else {}
     return Measured(
-        clean=average_precision(matched(samples.split, clean)),
-        attacked=average_precision(under_attack) if under_attack is not None else None,
-        interval=intervals(under_attack) if under_attack is not None else None,
-        margin=average_precision(matched(samples.split, by_margin)) if margin is not None else None,
+        clean=average_precision(untouched["all"]),
+        attacked=average_precision(under_attack["all"]) if under_attack else None,
+        interval=intervals(under_attack["all"]) if under_attack else None,
+        margin=average_precision(matched(samples.split, by_margin, limit=limit)) if margin is not None else None,
         clean_detections=clean,
         attacked_detections=attacked,
+        clean_lines=breakdown(untouched),
+        attacked_lines=breakdown(under_attack),
     )
 
 
 def _found(detector: AnchorDetector, images: Tensor, batch: Batch, settings: Evaluation) -> list[Detections]:
     """Return the detections in `images`, the squares of a batch or what an attack made of them."""
-    found = detect(detector, images, confidence=settings.confidence, nms_iou=settings.nms_iou)
+    thresholds = {"confidence": settings.confidence, "nms_iou": settings.nms_iou}
+    found = detect(detector, images, **thresholds, limit=settings.max_detections)
     return [
         Detections(image_id, letterbox.to_image(squares).cpu(), scores.cpu(), classes.cpu())
         for image_id, letterbox, (squares, scores, classes) in zip(

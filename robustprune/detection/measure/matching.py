@@ -23,8 +23,11 @@ Ids = NDArray[np.int64]
 THRESHOLDS = 10
 """IoU 0.50, 0.55 to 0.95."""
 
+SIZES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""COCO's ranges of an object's area, in pixels of its image. What is outside is ignored, found or not."""
+
 MAX_DETECTIONS = 100
-"""Per image and class, as in COCO's own figures."""
+"""Per image, as COCO's server limits results, and per class, as in COCO's own figures, unless another limit is set."""
 
 
 class Detections(NamedTuple):
@@ -59,11 +62,21 @@ class Matches(NamedTuple):
     objects: Ids
 
 
-def matched(split: CocoSplit, detections: Sequence[Detections]) -> list[Matches]:
-    """Return the matches of each class: objects of all sizes, at most 100 detections per image and class.
+def matched(split: CocoSplit, detections: Sequence[Detections], *, limit: int = MAX_DETECTIONS) -> list[Matches]:
+    """Return the matches of each class: objects of all sizes.
 
-    An image without detections may be left out.
+    Args:
+        split: whose images were looked at.
+        detections: of its images; one without any may be left out.
+        limit: so many per image and class count at most, the surest.
     """
+    return matched_by_size(split, detections, limit=limit, sizes=("all",))["all"]
+
+
+def matched_by_size(
+    split: CocoSplit, detections: Sequence[Detections], *, limit: int = MAX_DETECTIONS, sizes: Sequence[str] = (*SIZES,)
+) -> dict[str, list[Matches]]:
+    """Return the matches of each class, by the size of objects; see `matched`."""
     counts = [len(found.scores) for found in detections]
     image_ids = np.repeat(np.array([found.image_id for found in detections], dtype=np.int64), counts)
     boxes = torch.cat([torch.zeros(0, 4), *(found.boxes for found in detections)]).numpy()
@@ -74,40 +87,65 @@ def matched(split: CocoSplit, detections: Sequence[Detections]) -> list[Matches]
     order = np.lexsort((-scores, image_ids, classes))
     # One class at a time: pycocotools holds a kilobyte for each detection it looks at.
     bounds = np.searchsorted(classes, np.arange(len(split.categories) + 1), sorter=order)
-    return [
-        _matches(split, category_id, image_ids[rows], boxes[rows], scores[rows])
+    by_class = [
+        _matches(split, category_id, image_ids[rows], boxes[rows], scores[rows], limit, sizes)
         for category_id, rows in zip(split.category_ids, np.split(order, bounds[1:-1]), strict=True)
     ]
+    return {size: [of_class[position] for of_class in by_class] for position, size in enumerate(sizes)}
 
 
 def _matches(
-    split: CocoSplit, category_id: int, image_ids: Ids, boxes: NDArray[np.floating], scores: NDArray[np.floating]
-) -> Matches:
-    """Return the matches of one class; detections are in the order of their images, the best of an image first."""
-    best = np.arange(len(image_ids)) - np.searchsorted(image_ids, image_ids) < MAX_DETECTIONS
-    image_ids, boxes, scores = image_ids[best], boxes[best], scores[best]
-    hits = np.zeros((THRESHOLDS, len(image_ids)), dtype=np.bool_)
-    counted = np.ones_like(hits)
-    objects = np.zeros(len(split), dtype=np.int64)
+    split: CocoSplit,
+    category_id: int,
+    image_ids: Ids,
+    boxes: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    limit: int,
+    sizes: Sequence[str],
+) -> list[Matches]:
+    """Return the matches of one class by size; detections are in the order of their images, the best of one first."""
+    best = np.arange(len(image_ids)) - np.searchsorted(image_ids, image_ids) < limit
+    image_ids, scores = image_ids[best], scores[best]
+    # As COCO's: left, top, width, height.
+    bbox: NDArray[np.float64] = boxes[best].astype(np.float64)
+    bbox[:, 2:] -= bbox[:, :2]
+    areas = bbox[:, 2] * bbox[:, 3]
     with_truth = np.unique(np.array(split.ground_truth.catToImgs[category_id], dtype=np.int64))
     # Where the class has no object, every detection is wrong; that takes no pycocotools.
     judged = np.isin(image_ids, with_truth)
+    by_size: list[list[dict[str, NDArray[np.float64]]]] = [[] for _ in sizes]
     if len(with_truth):
-        by_image = _by_pycocotools(
-            split.ground_truth, category_id, with_truth, image_ids[judged], boxes[judged], scores[judged]
+        by_size = _by_pycocotools(
+            split.ground_truth,
+            category_id,
+            with_truth,
+            image_ids[judged],
+            bbox[judged],
+            areas[judged],
+            scores[judged],
+            limit,
+            sizes,
         )
-        found, ignored = (
-            np.concatenate([image[name] for image in by_image], axis=1).astype(np.bool_)
-            for name in ("dtMatches", "dtIgnore")
-        )
-        hits[:, judged], counted[:, judged] = found & ~ignored, ~ignored
-        objects[np.searchsorted(split.image_ids, with_truth)] = [
-            np.count_nonzero(image["gtIgnore"] == 0) for image in by_image
-        ]
     # As pycocotools sorts: among equals by image.
     order = np.argsort(-scores, kind="stable")
     image = np.searchsorted(split.image_ids, image_ids)[order]
-    return Matches(image, hits[:, order], counted[:, order], objects)
+    matches = []
+    for size, by_image in zip(sizes, by_size, strict=True):
+        low, high = SIZES[size]
+        hits = np.zeros((THRESHOLDS, len(image_ids)), dtype=np.bool_)
+        counted = np.tile((areas >= low) & (areas <= high), (THRESHOLDS, 1))
+        objects = np.zeros(len(split), dtype=np.int64)
+        if by_image:
+            found, ignored = (
+                np.concatenate([image[name] for image in by_image], axis=1).astype(np.bool_)
+                for name in ("dtMatches", "dtIgnore")
+            )
+            hits[:, judged], counted[:, judged] = found & ~ignored, ~ignored
+            objects[np.searchsorted(split.image_ids, with_truth)] = [
+                np.count_nonzero(image["gtIgnore"] == 0) for image in by_image
+            ]
+        matches.append(Matches(image, hits[:, order], counted[:, order], objects))
+    return matches
 
 
 def _by_pycocotools(
@@ -115,13 +153,14 @@ def _by_pycocotools(
     category_id: int,
     with_truth: Ids,
     image_ids: Ids,
-    boxes: NDArray[np.floating],
+    boxes: NDArray[np.float64],
+    areas: NDArray[np.float64],
     scores: NDArray[np.floating],
-) -> list[dict[str, NDArray[np.float64]]]:
-    """Return what pycocotools finds image by image, of `with_truth`; detections keep their order."""
-    corners = boxes.astype(np.float64)
-    bbox = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-    columns = (image_ids, bbox, bbox[:, 2] * bbox[:, 3], scores)
+    limit: int,
+    sizes: Sequence[str],
+) -> list[list[dict[str, NDArray[np.float64]]]]:
+    """Return what pycocotools finds, by size, image by image of `with_truth`; detections keep their order."""
+    columns = (image_ids, boxes, areas, scores)
     results = COCO()
     with paused(), contextlib.redirect_stdout(io.StringIO()):
         results.dataset = {
@@ -137,8 +176,10 @@ def _by_pycocotools(
         evaluation = COCOeval(truth, results, "bbox")
         evaluation.params.catIds = [category_id]
         evaluation.params.imgIds = with_truth.tolist()
-        evaluation.params.areaRng = evaluation.params.areaRng[:1]
-        evaluation.params.maxDets = [MAX_DETECTIONS]
+        evaluation.params.areaRng = [list(SIZES[size]) for size in sizes]
+        evaluation.params.areaRngLbl = [*sizes]
+        evaluation.params.maxDets = [limit]
         evaluation.evaluate()
-    by_image: list[dict[str, NDArray[np.float64]]] = evaluation.evalImgs
-    return by_image
+    found: list[dict[str, NDArray[np.float64]]] = evaluation.evalImgs
+    images = len(with_truth)
+    return [found[start : start + images] for start in range(0, images * len(sizes), images)]

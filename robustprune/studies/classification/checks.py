@@ -21,13 +21,13 @@ from sweeps.study import Cell
 
 
 def check_images(settings: ClassificationSettings) -> list[str]:
-    """Read the images, and see that there are enough of them; return a sentence where a setting asks for more.
+    """Read the images, and see that there are enough of them; return sentences on them, and on settings too large.
 
     Raises:
         InputError: there are too few, or they cannot be read.
     """
-    settings.dataset.load("test")
-    count = len(settings.dataset.load("train"))
+    train, test = settings.dataset.load("train"), settings.dataset.load("test")
+    count = len(train)
     left = count - held_out_of(count, settings.holdout)
     if left < 2:
         raise InputError(
@@ -36,7 +36,7 @@ def check_images(settings: ClassificationSettings) -> list[str]:
         )
     if settings.initializers.hydra.batch_size < 2:  # type: ignore[attr-defined]
         raise InputError("initializers.hydra.batch_size: found 1, expected at least 2, for batch norm")
-    return capped(settings.renewal, images=left)
+    return [*capped(settings.renewal, images=left), *train.remarks, *test.remarks]
 
 
 def check_channels(settings: ClassificationSettings, cells: Sequence[Cell]) -> list[str]:

@@ -17,6 +17,7 @@ from robustprune.detection.data.letterbox import Fit
 from robustprune.detection.image_size import ImageSize, smallest
 from robustprune.detection.losses import LOSSES
 from robustprune.detection.measure.evaluation import Evaluation
+from robustprune.detection.measure.matching import MAX_DETECTIONS
 from robustprune.detection.networks import NETWORKS, answers_otherwise, network_identity
 from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
@@ -173,6 +174,9 @@ class DetectionSettings(Settings):
 ATTACK_DEFAULTS = (("random_start", False), ("restarts", 1))
 """Settings of attacks that are left out of keys where they do nothing."""
 
+EVALUATION_DEFAULTS = (("max_detections", MAX_DETECTIONS),)
+"""Likewise, settings of measuring that came later."""
+
 PER_IMAGE_ATTACK_VERSION = 2
 """Of what attacks on detectors ascend: since 2 the sum of each image's own loss; see CHANGELOG.md."""
 
@@ -199,7 +203,10 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
     attacked = {"attack": attack, "attack_version": PER_IMAGE_ATTACK_VERSION}
     attacked |= identities((ATTACKS, settings.attack.name))
     robust = common | attacked | {"train": train, **trained}
-    measured = common | attacked | {"val": val, "evaluation": plain["evaluation"]}
+    evaluation = {
+        name: value for name, value in plain["evaluation"].items() if (name, value) not in EVALUATION_DEFAULTS
+    }
+    measured = common | attacked | {"val": val, "evaluation": evaluation}
     drawn = drawn_inputs(settings.seed_draws)
     pruning = {"prune_heads": plain["prune_heads"], **drawn}
     pruning |= {"scope": settings.scope} if settings.scope != SCOPES[0] else {}

@@ -23,12 +23,14 @@ from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.image_size import in_words, sides
 from robustprune.detection.kept_models import ENDINGS, model_files
 from robustprune.detection.losses import LOSSES
+from robustprune.detection.measure import breakdown
 from robustprune.detection.measure.detection_table import COLUMNS, detection_table
 from robustprune.detection.measure.pruned import measure_pruned
 from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.studies.caveats import seeds_vary, short_retraining
+from robustprune.studies.detection.checks import check_images
 from robustprune.studies.detection.facts import detection_facts
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.inputs import arranged, input_remarks, load_weights, network_input, samples
@@ -91,7 +93,7 @@ class DetectionStudy(PruningStudy):
         "threads": int,
         "torch_version": str,
     }
-    tables: ClassVar = {"detections": COLUMNS}
+    tables: ClassVar = {"detections": COLUMNS, "average_precision": breakdown.COLUMNS}
     metrics: ClassVar = {
         "map_adv": "COCO AP under attack",
         "map_clean": "COCO AP on clean images",
@@ -111,7 +113,7 @@ class DetectionStudy(PruningStudy):
         return {"models": ENDINGS} if self.settings.keep_models else {}
 
     def check(self, cells: Sequence[Cell]) -> list[str]:
-        """Read the data set's annotations, the .cfg and the weights; return what was mended in the data.
+        """Read the data set, each of its pictures, the .cfg and the weights; return what was mended in the data.
 
         Raises:
             InputError: something in them is wrong, or a method does not fit.
@@ -143,7 +145,8 @@ class DetectionStudy(PruningStudy):
         chosen_images(splits[1], self.settings.detections.images or ())
         remarks += capped(self.settings.renewal, images=len(splits[0]))
         remarks += input_remarks(self.settings, {"colour": {str(cell["colour"]) for cell in cells}})
-        return [*remarks, *(split.remark for split in splits if split.remark is not None)]
+        # Last, as it takes long: every other mistake is told at once.
+        return remarks + check_images(self.settings, splits)
 
     def replication(self, cells: Sequence[Cell]) -> str | None:
         """Return what seeds vary: trainings, and never the detector before pretraining."""
@@ -295,6 +298,7 @@ class DetectionStudy(PruningStudy):
             measured = task.detections(detector, seed=int(cell["seed"]))
         assert task.val is not None
         found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
+        lines = {"clean": measured.clean_lines, "attacked": measured.attacked_lines}
         read, classes = network_input(settings), task.val.split.category_names
         return {
             **task.precisions(measured),
@@ -314,6 +318,7 @@ class DetectionStudy(PruningStudy):
             "detections": detection_table(task.val.split, **found)
             if settings.detections.kept_of(len(task.val))
             else None,
+            "average_precision": breakdown.breakdown_table(task.val.split, **lines),
             **{
                 name: model_files(_darknet(detector), cell=cell, image_size=read.size, fit=read.fit, classes=classes)
                 for name in self.files

@@ -27,7 +27,7 @@ def split_of(*names: str, owned: int = 0) -> CocoSplit:
         objects=Objects(
             np.zeros(1, np.int64), np.array([[0.0, 0, 2, 2]]), np.array([owned]), np.array([4.0]), np.zeros(1, np.bool_)
         ),
-        mended=np.zeros((1, 2), np.int64),
+        mended=np.zeros((1, 3), np.int64),
     )
 
 
@@ -70,6 +70,7 @@ def test_a_class_that_is_no_category_stays_without_objects() -> None:
     ((found,), (remark,)) = by_name([split_of("owl")], ["kite", "owl", "person"])
     assert found.category_names == ("kite", "owl", "person")
     assert len(set(found.category_ids)) == 3
+    assert [category.name for category in found.added] == ["kite", "person"]
     assert found.classes(0).tolist() == [1]
     assert remark == (
         "val.json: of the detector's 3 classes 2 are no category there, such as 'kite': what is found of them counts "

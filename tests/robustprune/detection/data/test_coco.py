@@ -26,7 +26,7 @@ def test_images_and_classes_are_ordered_by_id(coco_content: Content, write_coco:
     assert split.boxes(1).tolist() == [[10.5, 5.25, 30.5, 15.25]]
     assert split.classes(1).tolist() == [1]
     assert [split.boxes(1).dtype, split.classes(1).dtype] == [np.dtype(np.float32), np.dtype(np.int64)]
-    assert split.mended.tolist() == [[0, 0], [0, 0]]
+    assert split.mended.tolist() == [[0, 0, 0], [0, 0, 0]]
     assert split.remark is None
 
 
@@ -62,46 +62,6 @@ def test_ground_truth_is_built_silently(
 ) -> None:
     assert load_split(write_coco(coco_content), "train").ground_truth.getCatIds() == [4, 90]
     assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize(
-    ("bbox", "boxes", "repaired", "dropped"),
-    [
-        ([0, 0, 40, 30], [[0, 0, 40, 30]], 0, 0),
-        ([30, 20, 20, 20], [[30, 20, 40, 30]], 1, 0),
-        ([-5, -5, 10, 10], [[0, 0, 5, 5]], 1, 0),
-        ([30.004, 0, 10, 30], [[30.004, 0, 40, 30]], 0, 0),
-        ([10, 10, 0, 5], [], 0, 1),
-        ([10, 10, 5, -5], [], 0, 1),
-        ([50, 10, 5, 5], [], 0, 1),
-        ([-5, 10, 5, 5], [], 0, 1),
-    ],
-)
-def test_boxes_are_repaired_or_dropped_and_counted(
-    bbox: list[float],
-    boxes: list[list[float]],
-    repaired: int,
-    dropped: int,
-    coco_content: Content,
-    write_coco: Write,
-) -> None:
-    coco_content["annotations"][0]["bbox"] = bbox
-    split = load_split(write_coco(coco_content), "train")
-    np.testing.assert_allclose(split.boxes(1), np.reshape(boxes, (-1, 4)), rtol=1e-6)
-    assert split.mended.tolist() == [[0, 0], [repaired, dropped]]
-    assert len(split.ground_truth.anns) == len(boxes)
-    assert split.remark == (
-        f"{split.source}: {repaired} boxes that reach out of their image are cut at its edge, "
-        f"{dropped} without extent inside it are left out"
-        if repaired or dropped
-        else None
-    )
-
-
-def test_the_area_of_a_box_without_one_is_its_own(coco_content: Content, write_coco: Write) -> None:
-    del coco_content["annotations"][0]["area"]
-    split = load_split(write_coco(coco_content), "train")
-    assert [record["area"] for record in split.ground_truth.anns.values()] == [200]
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1"])

@@ -157,7 +157,7 @@ def test_nothing_is_lost_without_polygons(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not valid JSON, EOF while parsing a value at line 1 column 0"),
+        ("", "found an empty file, expected a COCO annotation file"),
         ('{"images":\n [}', "not valid JSON, expected value at line 2 column 3"),
         ("[]", "found [], expected an object with the fields images, annotations and categories"),
     ],
@@ -204,3 +204,52 @@ def test_no_file_name_leads_out_of_the_folder(tmp_path: Path) -> None:
             assert split.path(0).is_file()
 
     stays_inside()
+
+
+def test_whole_numbers_may_be_written_as_floats() -> None:
+    content = copy.deepcopy(VALID)
+    for records in content.values():
+        for record in records:
+            record |= {name: float(value) for name, value in record.items() if isinstance(value, int)}
+    assert parse(json.dumps(content).encode(), SOURCE) == parse(json.dumps(VALID).encode(), SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(64.5, "64.5"), (float("nan"), "nan"), (2.0**60, "1.152921504606847e+18"), ("64.0", "'64.0'")]
+)
+def test_what_is_no_whole_number_is_refused(value: object, said: str) -> None:
+    content: Any = copy.deepcopy(VALID)
+    content["images"][1]["width"] = value
+    with pytest.raises(InputError, match=re.escape(f"images[1].width is {said}, expected a positive whole number")):
+        parse(json.dumps(content).encode(), SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("utf-8-sig", None),
+        ("utf-16", "found text in UTF-16, expected a COCO annotation file in UTF-8"),
+        ("gbk", r"found text that is not UTF-8 \(byte 0xb7 at line 1 column .*GBK.*, expected JSON in UTF-8"),
+    ],
+)
+def test_other_encodings_are_read_or_named(
+    encoding: str, message: str | None, coco_content: dict[str, Any], write_coco: Callable[..., Path]
+) -> None:
+    coco_content["categories"][0]["name"] = "风筝"
+    root = write_coco(coco_content)
+    text = json.dumps(coco_content, ensure_ascii=False)
+    (root / "annotations" / "instances_train.json").write_bytes(text.encode(encoding))
+    if message is None:
+        assert load_split(root, "train").category_names == ("owl", "风筝")
+    else:
+        with pytest.raises(InputError, match=rf"instances_train\.json: {message}"):
+            load_split(root, "train")
+
+
+def test_a_file_under_two_ids_is_said_to_be_one() -> None:
+    content: Any = copy.deepcopy(VALID)
+    content["images"].append({"id": 8, "file_name": "./a 0.png", "width": 40, "height": 30})
+    with pytest.raises(
+        InputError, match=r"images\[2\].* again, expected unique names: images\[0\] is the same file under another id"
+    ):
+        parse(json.dumps(content).encode(), SOURCE)

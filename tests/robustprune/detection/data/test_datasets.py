@@ -97,6 +97,27 @@ def test_images_are_drawn_from_each_split(coco: Coco) -> None:
     assert ids(changed(coco, train_images=2, seed=5)) == ids(coco)
 
 
+def test_annotations_and_folders_are_settings(coco: Coco, tmp_path: Path) -> None:
+    (tmp_path / "annotations" / "instances_val.json").rename(tmp_path / "mine.json")
+    (tmp_path / "val").rename(tmp_path / "photos 1")
+    elsewhere = changed(coco, annotations={"val": "mine.json"}, images={"val": "photos 1"})
+    assert ids(elsewhere) == ((3, 7), (103, 107))
+    assert elsewhere.splits()[1].path(0).parent == tmp_path / "photos 1"
+    joined = {"train": "train+other", "val": None, "train_images": 2}
+    both = changed(
+        coco, **joined, annotations={"train": "annotations/instances_train.json+mine.json"}, images="train+photos 1"
+    )
+    assert sorted(image_id for split in both.splits() for image_id in split.image_ids) == [3, 7, 103, 107]
+    with pytest.raises(InputError, match=r"^dataset\.images\.train: found 1 paths, expected 2 joined by \+"):
+        changed(coco, **joined, images="train").splits()
+
+
+def test_what_is_done_with_orientation_tags_is_a_setting(coco: Coco) -> None:
+    plain, turned = (changed(coco, exif=exif) for exif in ("ignore", "apply"))
+    assert [split.exif for split in turned.splits()] == ["apply", "apply"]
+    assert plain.fingerprint("val") == coco.fingerprint("val") != turned.fingerprint("val")
+
+
 def test_splits_are_pooled_and_the_others_measured(coco: Coco) -> None:
     whole = {3, 7, 103, 107}
     found = set()

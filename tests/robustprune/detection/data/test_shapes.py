@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from scipy.stats import ks_2samp
 
-from robustprune.core import drawing as shapes_drawing
-from robustprune.core.drawing import CATEGORIES, LUMA, colour, draw
 from robustprune.core.errors import InputError
+from robustprune.core.images import drawing as shapes_drawing
+from robustprune.core.images.drawing import CATEGORIES, LUMA, colour, draw
 from robustprune.detection.data import shapes
 from robustprune.detection.data.coco import load_split
 from robustprune.detection.data.shapes import generate

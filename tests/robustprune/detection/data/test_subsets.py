@@ -1,6 +1,7 @@
 """Pools and parts of splits: the same images with the same objects, and nothing in two places."""
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def test_crowds_and_mended_boxes_go_with_their_images(coco_content: Content, wri
     coco_content["annotations"] += [crowd, outside]
     split = load_split(write_coco(coco_content), "train")
     first, second = take(split, [0]), take(split, [1])
-    assert (first.mended.tolist(), second.mended.tolist()) == ([[0, 1]], [[0, 0]])
+    assert (first.mended.tolist(), second.mended.tolist()) == ([[0, 1, 0]], [[0, 0, 0]])
     assert first.remark is not None
     assert second.remark is None
     assert [record["iscrowd"] for record in first.ground_truth.anns.values()] == [1]
@@ -111,33 +112,45 @@ def test_chosen_images_come_with_their_ground_truth(splits: tuple[CocoSplit, Coc
         ]
 
 
-@pytest.mark.parametrize(
-    ("renamed", "message"),
-    [
-        ([(13, "c.png"), (14, "d.png")], None),
-        ([(7, "c.png"), (14, "d.png")], "1 images have the same id as in .*train.json, one is 7"),
-        ([(13, "c.png"), (14, "a 0.png")], "1 images have the same file_name as in .*train.json, one is 'a 0.png'"),
-        ([(13, "c.png"), (14, "./a 0.png")], "1 images have the same file_name as in .*train.json, one is 'a 0.png'"),
-    ],
-)
-def test_splits_must_be_disjoint(
-    renamed: list[tuple[int, str]], message: str | None, coco_content: Content, write_coco: Write
+@pytest.mark.parametrize("ids", [(13, 14), (7, 3)])
+@pytest.mark.parametrize("names", [("c.png", "d.png"), ("a 0.png", "b'; echo.png")])
+def test_ids_and_file_names_are_local_to_a_split(
+    ids: tuple[int, int], names: tuple[str, str], coco_content: Content, write_coco: Write
 ) -> None:
     train = load_split(write_coco(coco_content), "train")
-    coco_content["annotations"] = []
-    for record, (image_id, name) in zip(coco_content["images"], renamed, strict=True):
+    for record, image_id, name in zip(coco_content["images"], ids, names, strict=True):
         record.update(id=image_id, file_name=name)
+    coco_content["annotations"][0]["image_id"] = ids[0]
     root = write_coco(coco_content, "val")
-    for _, name in renamed:
+    for name in names:
         Image.new("RGB", (40, 30)).save(root / "val" / name)
     val = load_split(root, "val")
-    if message is None:
-        check_disjoint(train, val)
-        assert pool([train, val]).image_ids == (3, 7, 13, 14)
-    else:
-        for check in (lambda: check_disjoint(train, val), lambda: pool([train, val])):
-            with pytest.raises(InputError, match=rf"val\.json: {message}, expected disjoint splits"):
-                check()
+    check_disjoint(train, val)
+    pooled = pool([train, val])
+    assert pooled.image_ids == ((3, 7, 13, 14) if ids == (13, 14) else (1, 2, 3, 4))
+    assert {pooled.path(index) for index in range(4)} == {
+        split.path(index) for split in (train, val) for index in (0, 1)
+    }
+    for index in range(4):
+        is_annotated = pooled.path(index).name == (names[0] if pooled.path(index).parent.name == "val" else "a 0.png")
+        assert len(pooled.boxes(index)) == is_annotated
+
+
+@pytest.mark.parametrize("name", ["a 0.png", "./a 0.png"])
+def test_a_file_in_both_splits_is_refused(name: str, coco_content: Content, write_coco: Write) -> None:
+    root = write_coco(coco_content)
+    train = load_split(root, "train")
+    (root / "link").symlink_to(root / "train")
+    del coco_content["images"][1]
+    coco_content["images"][0].update(id=99, file_name=name)
+    coco_content["annotations"] = []
+    (root / "other.json").write_text(json.dumps(coco_content))
+    val = load_split(root, "other", images="link")
+    for check in (lambda: check_disjoint(train, val), lambda: pool([train, val])):
+        with pytest.raises(
+            InputError, match=r"other\.json: 1 images are files of .*train\.json too, one is .*train/a 0\.png, expected"
+        ):
+            check()
 
 
 @pytest.mark.parametrize(

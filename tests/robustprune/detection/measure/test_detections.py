@@ -8,7 +8,8 @@ from torch import Tensor
 from torchvision.ops import box_convert, nms
 
 from robustprune.detection.detector import AnchorDetector
-from robustprune.detection.measure.detections import MAX_DETECTIONS, detect
+from robustprune.detection.measure.detections import detect
+from robustprune.detection.measure.matching import MAX_DETECTIONS
 
 Found = tuple[Tensor, Tensor, Tensor]
 
@@ -27,9 +28,12 @@ class Says(AnchorDetector):
         return self.predictions
 
 
-def found(*predictions: list[float], confidence: float = 0.1, nms_iou: float = 0.45) -> Found:
+def found(
+    *predictions: list[float], confidence: float = 0.1, nms_iou: float = 0.45, limit: int = MAX_DETECTIONS
+) -> Found:
     """Detect on one image; a prediction is centre, size, objectness and two classes."""
-    (only,) = detect(Says([list(predictions)]), torch.zeros(1, 3, 64, 64), confidence=confidence, nms_iou=nms_iou)
+    images, thresholds = torch.zeros(1, 3, 64, 64), {"confidence": confidence, "nms_iou": nms_iou}
+    (only,) = detect(Says([list(predictions)]), images, **thresholds, limit=limit)
     return only
 
 
@@ -58,6 +62,8 @@ def test_no_more_than_a_hundred_the_best_first() -> None:
     many = [[4.0 * (i % 16), 4.0 * (i // 16), 1, 1, 1, (i + 1) / 256, 0] for i in range(MAX_DETECTIONS + 50)]
     _, scores, _ = found(*many, confidence=0.0)
     assert scores.tolist() == [(150 - rank) / 256 for rank in range(MAX_DETECTIONS)]
+    for limit in (7, 120):
+        assert len(found(*many, confidence=0.0, limit=limit)[1]) == limit
 
 
 def test_the_best_are_those_of_all_candidates() -> None:

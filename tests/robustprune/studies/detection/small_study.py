@@ -53,8 +53,11 @@ def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in row.items()
         if not name.startswith(("inference_ms", "speedup", "timing_")) and not name.endswith("_s") and name != "engine"
     }
-    detections = untimed.pop("detections")
-    return {**untimed, **{f"detections.{name}": column.tolist() for name, column in detections.items()}}
+    tables = {name: untimed.pop(name) for name in DetectionStudy.tables}
+    return {
+        **untimed,
+        **{f"{table}.{name}": list(column) for table, of_it in tables.items() for name, column in of_it.items()},
+    }
 
 
 def equal(first: Arrays, second: Arrays) -> bool:

@@ -1,5 +1,6 @@
 """The detection study: what its stages declare, and what is checked before any of them runs."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,6 +89,20 @@ def test_baselines_are_one_per_colour_neither_trained_nor_scored() -> None:
 
 def test_a_sound_study_passes_the_check() -> None:
     study().check([cell()])
+
+
+def test_the_check_opens_every_picture(tmp_path: Path) -> None:
+    own = study(dataset={**SPEC["dataset"], "root": str(tmp_path / "shapes")})
+    own.check([cell()])
+    path = tmp_path / "shapes" / "val" / "val_000005.png"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"val_000005\.png: .*, expected an image file"):
+        own.check([cell()])
+
+
+def test_the_check_tells_of_images_with_more_objects_than_count() -> None:
+    (remark,) = study(evaluation={"max_detections": 1}).check([cell()])
+    assert "images hold more objects than the 1 detections of an image that count" in remark
 
 
 @pytest.mark.parametrize(

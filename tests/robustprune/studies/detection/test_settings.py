@@ -81,6 +81,7 @@ def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
         ("scope", "global", {HYDRA, ROW}),
         ("scope", "layer", {}),
         ("evaluation__confidence", 0.1, {ROW, BASELINE}),
+        ("evaluation__max_detections", 300, {ROW, BASELINE}),
         ("keep_models", True, {}),
         ("prune_heads", True, {*SEEING, MAGNITUDE, RANDOM, ROW}),
         ("threads", 2, STAGES),
@@ -101,6 +102,7 @@ def test_settings_that_came_later_leave_the_inputs_of_earlier_results_as_they_we
     assert inputs(attack__restarts=1, attack__random_start=False)["baseline"]["attack"] == earlier
     one, two = (inputs(attack={"random_start": True, "restarts": restarts}) for restarts in (1, 2))
     assert one["baseline"]["attack"] != two["baseline"]["attack"]
+    assert "max_detections" not in inputs(evaluation__max_detections=100)["baseline"]["evaluation"]
     assert inputs(attack={"name": "fgsm"}) != inputs(attack={"name": "fgsm", "random_start": False})
 
 

@@ -118,7 +118,7 @@ def test_a_row_has_the_declared_columns_and_leaves_its_inputs_alone(checkpoint: 
     timing = {"timing_repeats": FEWEST, "timing_warm_up": 0, "timing_most": 1}
     row = study(evaluation=timing).evaluate_row(own, checkpoint, scores)
     assert equal(checkpoint, before)
-    assert row.keys() == {*DetectionStudy.columns, "detections"}
+    assert row.keys() == {*DetectionStudy.columns, *DetectionStudy.tables}
     assert row["detections"].keys() == DetectionStudy.tables["detections"].keys()
     for name, kind in DetectionStudy.columns.items():
         assert type(row[name]) is kind, name
@@ -215,7 +215,7 @@ def test_a_baseline_is_measured_as_it_is(monkeypatch: pytest.MonkeyPatch, checkp
     monkeypatch.setattr(pruning_study, "train", train)
     (baseline,) = study().baselines([cell()])
     row = study().evaluate_row(baseline, checkpoint, None)
-    assert row.keys() == {*DetectionStudy.columns, "detections"}
+    assert row.keys() == {*DetectionStudy.columns, *DetectionStudy.tables}
     assert row["params_kept"] == row["params_total"]
     assert row["macs"] == row["macs_dense"] == row["macs_compact"]
     assert row["weights_pruned"] == row["filters_pruned"] == 0

@@ -1,0 +1,101 @@
+"""Detections in COCO's results format, by which engines compare: a JSON list of boxes with scores; read and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import FailFast, TypeAdapter
+
+from robustprune.core.errors import InputError
+from robustprune.core.files import read_utf8
+from robustprune.detection.data.coco import CocoSplit
+from robustprune.detection.data.coco_json import Id, Number, validated
+from robustprune.detection.measure.matching import Detections
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRecord:
+    """A detection: `bbox` is x, y, width, height in pixels of the image as it is on disk."""
+
+    image_id: Id
+    category_id: Id
+    bbox: tuple[Number, Number, Number, Number]
+    score: Number
+
+
+_FILE = TypeAdapter(Annotated[list[ResultRecord], FailFast()])
+
+
+def read_results(path: Path, split: CocoSplit) -> list[Detections]:
+    """Return the detections in a file, image by image, on images of `split`.
+
+    Raises:
+        InputError: the file is missing or wrong, or knows images or categories that the split does not.
+    """
+    content = read_utf8(path, "detections as COCO's results, a JSON list")
+    expected = "a list of objects with the fields image_id, category_id, bbox and score"
+    records: list[ResultRecord] = validated(_FILE, content, path, expected=expected)
+    classes = {category_id: class_ for class_, category_id in enumerate(split.category_ids)}
+    by_image: dict[int, list[ResultRecord]] = {image_id: [] for image_id in split.image_ids}
+    for position, record in enumerate(records):
+        for field, value, known, what in (
+            ("image_id", record.image_id, by_image, "images"),
+            ("category_id", record.category_id, classes, "categories"),
+        ):
+            if value not in known:
+                raise InputError(
+                    f"{path}: field [{position}].{field} is {value}, expected the id of one of the {len(known)} {what} "
+                    f"in {split.source}"
+                )
+        by_image[record.image_id].append(record)
+    found = []
+    for image_id, of_image in by_image.items():
+        # In double precision: what is written is measured, to the last digit.
+        boxes = np.array([record.bbox for record in of_image], dtype=np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        scores = torch.tensor([record.score for record in of_image], dtype=torch.float64)
+        of_class = torch.tensor([classes[record.category_id] for record in of_image], dtype=torch.int64)
+        found.append(Detections(image_id, torch.from_numpy(boxes), scores, of_class))
+    return found
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file can be written, before there is anything to write.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a file to write detections to") from None
+
+
+def write_results(path: Path, split: CocoSplit, detections: Sequence[Detections]) -> None:
+    """Write detections on images of `split`; not those of classes that its file has no category for.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    known = np.array([category not in split.added for category in split.categories])
+    records = [
+        {
+            "image_id": found.image_id,
+            "category_id": split.category_ids[class_],
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": score,
+        }
+        for found in detections
+        for (x1, y1, x2, y2), score, class_ in zip(
+            found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
+        )
+        if known[class_]
+    ]
+    check_writable(path)
+    path.write_text(json.dumps(records), encoding="utf-8")
