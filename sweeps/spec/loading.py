@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sweeps.errors import SpecError
 from sweeps.spec.bundles import broken, bundled_files
 from sweeps.spec.conformance import check_study
-from sweeps.spec.grid import expand
+from sweeps.spec.grid import expand, with_quotients
 from sweeps.spec.mistakes import found, non_finite, sentences, unknown_key
+from sweeps.spec.numbers import with_numbers
 from sweeps.spec.studies import find
 from sweeps.storage import row_files
 from sweeps.study import Cell, Study
@@ -167,6 +168,8 @@ def parse(text: str, source: str, changes: Sequence[str] = (), *, importing: boo
         for key in raw:
             if key not in Engine.model_fields and key not in own:
                 raise SpecError(unknown_key(str(key), [*Engine.model_fields, *own]))
+        if "grid" in raw:
+            raw["grid"] = with_quotients(raw["grid"], study_class.axes)
         engine = validated(Engine, {k: v for k, v in raw.items() if k not in own})
         if engine.name == "checkpoints":
             raise SpecError("name: found 'checkpoints', which is the folder that sweeps share, expected another name")
@@ -187,8 +190,12 @@ def validated(model: type[Fields], settings: dict[str, Any]) -> Fields:
     """
     try:
         valid = model.model_validate(settings)
-    except ValidationError as error:
-        raise SpecError("\n".join(sentences(error, settings, model))) from error
+    except ValidationError as first:
+        settings = with_numbers(settings, first)
+        try:
+            valid = model.model_validate(settings)
+        except ValidationError as error:
+            raise SpecError("\n".join(sentences(error, settings, model))) from error
     for sentence in non_finite(valid.model_dump()):
         raise SpecError(sentence)
     return valid
