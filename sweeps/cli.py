@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from sweeps.commands.analyze import analyze
+from sweeps.commands.describe import describe
 from sweeps.commands.failures import failures
 from sweeps.commands.plan import plan
 from sweeps.commands.power import power
@@ -53,13 +54,14 @@ def cli() -> None:
     What it would do, without doing:   sweeps plan demo
     Where it stands, while it runs:    sweeps status runs/demo
     Its rows:                          sweeps results runs/demo --format csv
+    What a field or a column means:    sweeps describe detection attack.epsilon
     After a crash, or Ctrl-C:          the same `sweeps run` computes what is missing
 
     Exit status: 0 all rows present, 1 some failed, 2 the spec, the data or the command is wrong.
     """
 
 
-for command in (run, plan, status, failures, results, analyze, power, report, specs, storage):
+for command in (run, plan, status, failures, results, analyze, power, report, specs, describe, storage):
     cli.add_command(command)
 
 if __name__ == "__main__":

@@ -26,12 +26,13 @@ NONE = "none"
 
 
 class Axis(NamedTuple):
-    """A grid axis: its name, the type of its values, and which values it admits."""
+    """A grid axis: its name, the type of its values, which values it admits, and what it is, for `sweeps describe`."""
 
     name: str
     kind: type[str] | type[int] | type[float]
     choices: tuple[str, ...] | None = None
     bounds: tuple[float, float] | None = None
+    meaning: str = ""
 
 
 class Stage(NamedTuple):
@@ -229,6 +230,10 @@ class Study:
     tables: ClassVar[Mapping[str, Mapping[str, type]]] = {}
     """Tables of many lines that the last stage may return beside the columns: their names, and per column its name and
     str, int, float, bool or a smaller type of numpy."""
+
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """What columns and tables are, and their units, by name; `table.column` for a column of a table. `sweeps describe`
+    shows it, and of a metric without, its label."""
 
     trade_off: ClassVar[TradeOff | None] = None
     """The metrics to draw against each other, if any."""

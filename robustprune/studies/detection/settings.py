@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from robustprune.attacks import ATTACKS, AttackSettings, PgdSettings
 from robustprune.core.files import file_sha256
 from robustprune.core.precision import Compute
-from robustprune.core.settings import Settings
+from robustprune.core.settings import GIB, PIXELS, Settings
 from robustprune.detection.darknet import cfg
 from robustprune.detection.data.datasets import DATASETS, Dataset
 from robustprune.detection.losses import LOSSES
@@ -38,15 +38,19 @@ class DetectorSettings(Settings):
 
     config: str = Field(description="a Darknet .cfg file, the name of a bundled one, or that of a plug-in's network")
     weights: str | None = Field(default=None, description="Darknet .weights to start from, in place of base training")
-    image_size: int = Field(ge=32)
-    loss: LossName = "ciou"
+    image_size: int = Field(
+        ge=32, description="side of the squares that images are letterboxed to", json_schema_extra=PIXELS
+    )
+    loss: LossName = Field(default="ciou", description="what training lowers and the attack raises")
 
 
 class LoaderSettings(Settings):
     """How images are read; no result depends on it."""
 
     workers: int = Field(default=4, ge=1, description="threads that decode and letterbox, per worker process")
-    cache_gib: float = Field(default=2.0, ge=0, description="memory for letterboxed images, per worker process, in GiB")
+    cache_gib: float = Field(
+        default=2.0, ge=0, description="memory for letterboxed images, per worker process", json_schema_extra=GIB
+    )
 
 
 class DetectionsSettings(Settings):
@@ -66,22 +70,26 @@ class DetectionsSettings(Settings):
 class BaseTraining(AdamTraining):
     """Clean training from scratch, once per sweep; without it, the detector starts from given weights."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="of random weights, order and mirroring, the same for all trials")
 
 
 class DetectionSettings(Settings):
     """The fields of a spec that are this study's own."""
 
-    dataset: Dataset
+    dataset: Dataset = Field(description="images to train and to measure on")
     detector: DetectorSettings
-    attack: AttackSettings = PgdSettings()
+    attack: AttackSettings = Field(
+        default=PgdSettings(), description="the attack in adversarial training, and under which rows are measured"
+    )
     base: BaseTraining | None = Field(default=None, validate_default=True)
-    pretrain: AdamTraining
-    finetune: AdamTraining
+    pretrain: AdamTraining = Field(description="adversarial training, before pruning")
+    finetune: AdamTraining = Field(description="adversarial training, after pruning")
     renewal: Renewal | None = Field(
         default=Renewal(), description="how batch norm's statistics are taken anew after pruning; null: never"
     )
-    initializers: InitializerSettings = InitializerSettings()
+    initializers: InitializerSettings = Field(
+        default=InitializerSettings(), description="settings of methods that score weights, by name"
+    )
     scope: Literal["layer", "global"] = Field(
         default="layer", description="the same ratio in every layer, or one ranking of all weights"
     )
@@ -94,7 +102,7 @@ class DetectionSettings(Settings):
         description="keep each row's model in <sweep>/models, as large as its float32 weights; set it before rows are "
         "computed: those that are finished get none",
     )
-    prune_heads: bool = False
+    prune_heads: bool = Field(default=False, description="prune the layers that give the raw outputs, too")
     share_pretraining: bool = Field(
         default=True,
         description="one checkpoint per colour and seed; false trains one per trial, all from the same base detector: "

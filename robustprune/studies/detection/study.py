@@ -29,6 +29,7 @@ from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.studies.caveats import seeds_vary, short_retraining
+from robustprune.studies.detection.columns import MEANINGS
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
 from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
@@ -40,7 +41,7 @@ from robustprune.training import Objective, train
 from robustprune.training.renewal import capped
 from sweeps.study import NONE, Axis, Cell, Gallery, Lines, Stage, Workload
 
-COLOUR = Axis("colour", str, choices=("rgb", "greyscale"))
+COLOUR = Axis("colour", str, choices=("rgb", "greyscale"), meaning="of the images, for training and measuring")
 
 PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 3, 3, 4
 """Raised when the same settings give other checkpoints, scores under coupled masks, rows, or rows of masked filters;
@@ -94,6 +95,7 @@ class DetectionStudy(PruningStudy):
         # Not milliseconds: those drift with the machine, the ratio to the same process's dense detector does not.
         "speedup": "speed-up over the unpruned detector (×)",
     }
+    meanings: ClassVar = MEANINGS
     doubts: ClassVar = DOUBTS
     trade_off: ClassVar = ACCURACY_AGAINST_TIME
 
