@@ -9,6 +9,7 @@ from rich.console import Console
 
 from sweeps.commands.analyze import analyze
 from sweeps.commands.describe import describe
+from sweeps.commands.export_models import export_models
 from sweeps.commands.failures import failures
 from sweeps.commands.plan import plan
 from sweeps.commands.power import power
@@ -61,7 +62,7 @@ def cli() -> None:
     """
 
 
-for command in (run, plan, status, failures, results, analyze, power, report, specs, describe, storage):
+for command in (run, plan, status, failures, results, analyze, power, report, specs, describe, export_models, storage):
     cli.add_command(command)
 
 if __name__ == "__main__":

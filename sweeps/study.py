@@ -231,6 +231,9 @@ class Study:
     """Tables of many lines that the last stage may return beside the columns: their names, and per column its name and
     str, int, float, bool or a smaller type of numpy."""
 
+    formats: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Other formats that `export` makes of a row's files, such as `onnx`, and the endings of theirs."""
+
     meanings: ClassVar[Mapping[str, str]] = {}
     """What columns and tables are, and their units, by name; `table.column` for a column of a table. `sweeps describe`
     shows it, and of a metric without, its label."""
@@ -251,6 +254,18 @@ class Study:
         endings in the order in which they are published.
         """
         return {}
+
+    def export(self, files: Mapping[str, Files], form: str) -> Files:
+        """Return a row's files in another of `formats`.
+
+        Args:
+            files: as the last stage returned them, by the names of `files`.
+            form: the format.
+
+        Raises:
+            ValueError: that cannot be done, for a reason that a user should know.
+        """
+        raise NotImplementedError
 
     def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Read what the stages will read, before anything runs; return sentences on what a user should know of it.

@@ -16,11 +16,13 @@ import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from torch import Tensor
 
 from robustprune.core.arrays import Arrays, to_arrays
 from robustprune.core.errors import InputError
 from robustprune.core.settings import Settings
 from robustprune.detection.darknet import Detector, cfg
+from robustprune.detection.data.letterbox import PADDING
 from robustprune.detection.data.samples import Colour
 
 FORMAT = 1
@@ -52,10 +54,63 @@ class ModelSpec(Settings):
 
 
 class KeptModel(NamedTuple):
-    """A detector in eval mode on the CPU, its pruned weights exactly zero, and its spec."""
+    """A detector in eval mode on the CPU, its pruned weights exactly zero, and its spec.
+
+    It can be called, and is what a file of `inference.onnx` is: from images to boxes, none of them suppressed.
+
+        model = load_model("runs/demo/models/….safetensors")
+        boxes = model(images)
+        model.ratio, model.classes, model.preprocessing
+    """
 
     detector: Detector
     spec: ModelSpec
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the boxes in images, with gradients as they are set.
+
+        Shape:
+            - images: (N, 3, H, W) in [0, 1], on the detector's device, H and W multiples of its stride; see
+              `preprocessing`
+            - returns: (N, boxes, 5 + classes): cx, cy, w, h in pixels, objectness, class probabilities
+        """
+        height, width = images.shape[-2:]
+        return self.detector.decode(self.detector(images), (height, width))
+
+    @property
+    def study(self) -> str:
+        """The study that it is from."""
+        return "detection"
+
+    @property
+    def cell(self) -> dict[str, str | int | float]:
+        """The point of the grid that it is from: a value per axis."""
+        axes = ("structure", "initializer", "colour", "seed", "ratio")
+        return {axis: getattr(self.spec, axis) for axis in axes}
+
+    @property
+    def ratio(self) -> float:
+        """The fraction that was pruned."""
+        return self.spec.ratio
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images that it was trained and measured on, in pixels."""
+        return self.spec.image_size
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of its classes, in the order of the probabilities."""
+        return self.spec.classes
+
+    @property
+    def preprocessing(self) -> str:
+        """What is to be done to a picture before the model sees it; `detection.data.letterbox` does it."""
+        colour = "red, green and blue" if self.spec.colour == "rgb" else "the luma (Rec. 601) in all three channels"
+        return (
+            f"resize to fit a square of {self.image_size} pixels, keeping the aspect, bilinear without antialiasing; "
+            f"pad evenly with {PADDING:g}; {colour}, divided by 255"
+        )
 
 
 def model_files(

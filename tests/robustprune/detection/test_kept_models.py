@@ -15,6 +15,7 @@ from safetensors.numpy import save
 from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector, cfg
 from robustprune.detection.kept_models import ENDINGS, load_model, model_files
+from robustprune.inference.onnx import run_onnx
 from robustprune.structures.masks import keep_count
 from robustprune.studies.detection.study import DetectionStudy
 from tests.robustprune.detection.pruned import prune, randomised
@@ -61,6 +62,20 @@ def test_a_model_comes_back_bit_for_bit(detector: Detector, file: Path) -> None:
     assert {name: getattr(spec, name) for name in CELL} == CELL
     assert (spec.image_size, spec.classes) == (96, CLASSES)
     assert spec.cfg == cfg.dump(detector.sections)
+
+
+def test_a_model_can_be_called_and_says_what_it_is(detector: Detector, file: Path) -> None:
+    model = load_model(file)
+    images = torch.rand(1, 3, 64, 96, requires_grad=True)
+    boxes = model(images)
+    assert torch.equal(boxes, detector.decode(detector(images), (64, 96)))
+    assert boxes.requires_grad
+    assert (model.study, model.cell, model.ratio) == ("detection", CELL, 0.75)
+    assert (model.image_size, model.classes) == (96, CLASSES)
+    assert model.preprocessing == (
+        "resize to fit a square of 96 pixels, keeping the aspect, bilinear without antialiasing; pad evenly with 0.5; "
+        "the luma (Rec. 601) in all three channels, divided by 255"
+    )
 
 
 def test_the_spec_beside_it_is_the_one_in_it_and_can_be_read(file: Path) -> None:
@@ -144,6 +159,17 @@ def study(**changes: Any) -> DetectionStudy:
 def test_nothing_is_kept_unless_asked_for() -> None:
     assert study().files == {}
     assert study(keep_models=True).files == {"models": ENDINGS}
+
+
+def test_a_study_exports_what_it_has_kept(detector: Detector, tmp_path: Path) -> None:
+    files = {"models": model_files(detector, cell=CELL, image_size=64, classes=CLASSES)}
+    exported = study(keep_models=True).export(files, "onnx")
+    assert [*exported] == [*DetectionStudy.formats["onnx"]]
+    (tmp_path / "kept.onnx").write_bytes(exported[".onnx"])
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = detector.decode(detector(images), 64)
+    torch.testing.assert_close(run_onnx(tmp_path / "kept.onnx", images), expected, rtol=1e-4, atol=1e-2)
 
 
 def test_a_study_keeps_what_it_has_finetuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
