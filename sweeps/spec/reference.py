@@ -93,7 +93,7 @@ def study_sections(name: str) -> list[Section]:
         Section(f"Table `{table}`: {_meaning(study, table)}", list(_table(study, table))) for table in study.tables
     ]
     return [
-        Section("Fields of its own", [Line("field", *field) for field in fields(study.Settings)]),
+        Section("Fields of the study", [Line("field", *field) for field in fields(study.Settings)]),
         Section("Axes: keys of a row, and of `grid`", [_axis(axis) for axis in study.axes]),
         Section("Columns of its rows", list(_columns(study))),
         *tables,

@@ -40,7 +40,7 @@ def test_without_a_study_the_studies_are_listed(sweeps: Sweeps) -> None:
 def test_a_field_is_looked_up_with_all_that_is_known_of_it(sweeps: Sweeps) -> None:
     ran = sweeps("describe", "detection", "attack.epsilon")
     assert ran.output == (
-        "Fields of its own\n"
+        "Fields of the study\n"
         "  attack.epsilon (name: pgd): number; pixel values, of [0, 1]; more than 0, at most 1; default 0.05\n"
         "      radius of the ball\n"
         "  attack.epsilon (name: fgsm): number; pixel values, of [0, 1]; more than 0, at most 1; default 0.05\n"
