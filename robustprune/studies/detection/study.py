@@ -20,6 +20,7 @@ from robustprune.core.timing import DOUBTS, TIME_COLUMNS
 from robustprune.detection import darknet, networks
 from robustprune.detection.data.datasets import DATASETS
 from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.exported import FORMATS, exported
 from robustprune.detection.image_size import in_words, sides
 from robustprune.detection.kept_models import ENDINGS, model_files
 from robustprune.detection.losses import LOSSES
@@ -29,6 +30,7 @@ from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.studies.caveats import seeds_vary, short_retraining
+from robustprune.studies.detection.columns import MEANINGS
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.inputs import arranged, input_remarks, load_weights, network_input, samples
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
@@ -39,9 +41,9 @@ from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTUR
 from robustprune.task import Task
 from robustprune.training import Objective, train
 from robustprune.training.renewal import capped
-from sweeps.study import NONE, Axis, Cell, Gallery, Lines, Stage, Workload
+from sweeps.study import NONE, Axis, Cell, Files, Gallery, Lines, Stage, Workload
 
-COLOUR = Axis("colour", str, choices=("rgb", "greyscale"))
+COLOUR = Axis("colour", str, choices=("rgb", "greyscale"), meaning="of the images, for training and measuring")
 
 PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 3, 3, 4
 """Raised when the same settings give other checkpoints, scores under coupled masks, rows, or rows of masked filters;
@@ -50,6 +52,7 @@ CHANGELOG.md says how."""
 _DATA = ("dataset", "detector", "compute", "loader", "threads")
 _ROBUST = (*_DATA, "attack")
 _PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
+_MEASURED = (*_PRUNED, "evaluation", "detections", "keep_models")
 
 
 class DetectionStudy(PruningStudy):
@@ -90,11 +93,13 @@ class DetectionStudy(PruningStudy):
         "torch_version": str,
     }
     tables: ClassVar = {"detections": COLUMNS}
+    formats: ClassVar = FORMATS
     metrics: ClassVar = {
         "map_adv": "COCO AP under attack",
         # Not milliseconds: those drift with the machine, the ratio to the same process's dense detector does not.
         "speedup": "speed-up over the unpruned detector (×)",
     }
+    meanings: ClassVar = MEANINGS
     doubts: ClassVar = DOUBTS
     trade_off: ClassVar = ACCURACY_AGAINST_TIME
 
@@ -104,6 +109,10 @@ class DetectionStudy(PruningStudy):
     def files(self) -> dict[str, tuple[str, ...]]:
         """What a row leaves beside it to take away: its model, where that is to be kept."""
         return {"models": ENDINGS} if self.settings.keep_models else {}
+
+    def export(self, files: Mapping[str, Files], form: str) -> Files:
+        """Return a kept model as ONNX or as Darknet's files."""
+        return exported(files["models"], form)
 
     def check(self, cells: Sequence[Cell]) -> list[str]:
         """Read the data set's annotations, the .cfg and the weights; return what was mended in the data.
@@ -172,16 +181,7 @@ class DetectionStudy(PruningStudy):
             base = () if self.settings.detector.is_whole else ("colour",)
             return Stage(base, self._inputs["base"], fields=(*_DATA, "base"))
         if name == "evaluate_row":
-            fields = (
-                *_PRUNED,
-                "share_pretraining",
-                "base",
-                "finetune",
-                "renewal",
-                "evaluation",
-                "detections",
-                "keep_models",
-            )
+            fields = (*_MEASURED, "share_pretraining", "base", "finetune", "renewal")
             if self.is_baseline(cell):
                 inputs = self._inputs["baseline"]
                 return Stage((*trial, "ratio"), inputs, version=ROW_VERSION, fields=fields, reads=("base", "score"))
