@@ -17,7 +17,7 @@ from sweeps.study import Axis, Cell, Checkpoint, Progress, Stage, Study
 class Settings(BaseModel):
     """Fields of the spec that are this study's own."""
 
-    points: int = Field(default=200, ge=1)
+    points: int = Field(default=200, ge=1, description="how many are drawn")
     outlier: float = Field(default=10.0, description="where outliers lie; the others are around 0")
 
 

@@ -8,6 +8,8 @@ import click
 from rich.console import Console
 
 from sweeps.commands.analyze import analyze
+from sweeps.commands.describe import describe
+from sweeps.commands.export_models import export_models
 from sweeps.commands.failures import failures
 from sweeps.commands.interrupts import RESUMES, Interrupted
 from sweeps.commands.plan import plan
@@ -60,6 +62,7 @@ def cli() -> None:
     What it would do, without doing:   sweeps plan demo
     Where it stands, while it runs:    sweeps status runs/demo
     Its rows:                          sweeps results runs/demo --format csv
+    What a field or a column means:    sweeps describe detection attack.epsilon
     After a crash, or Ctrl-C:          the same `sweeps run` computes what is missing
 
     Exit status: 0 all rows present, 1 some failed, 2 the spec, the data or the command is wrong.
@@ -80,7 +83,7 @@ def say_what_was_not_printed(context: click.Context, status: int | None) -> int 
     return status
 
 
-for command in (run, plan, status, failures, results, analyze, power, report, specs, storage):
+for command in (run, plan, status, failures, results, analyze, power, report, specs, describe, export_models, storage):
     cli.add_command(command)
 
 if __name__ == "__main__":

@@ -26,12 +26,13 @@ NONE = "none"
 
 
 class Axis(NamedTuple):
-    """A grid axis: its name, the type of its values, and which values it admits."""
+    """A grid axis: its name, the type of its values, which values it admits, and what it is, for `sweeps describe`."""
 
     name: str
     kind: type[str] | type[int] | type[float]
     choices: tuple[str, ...] | None = None
     bounds: tuple[float, float] | None = None
+    meaning: str = ""
 
 
 class Stage(NamedTuple):
@@ -244,6 +245,13 @@ class Study:
     """Tables of many lines that the last stage may return beside the columns: their names, and per column its name and
     str, int, float, bool or a smaller type of numpy."""
 
+    formats: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Other formats that `export` makes of a row's files, such as `onnx`, and the endings of theirs."""
+
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """What columns and tables are, and their units, by name; `table.column` for a column of a table. `sweeps describe`
+    shows it, and of a metric without, its label."""
+
     trade_off: ClassVar[TradeOff | None] = None
     """The metrics to draw against each other, if any."""
 
@@ -263,6 +271,18 @@ class Study:
         endings in the order in which they are published.
         """
         return {}
+
+    def export(self, files: Mapping[str, Files], form: str) -> Files:
+        """Return a row's files in another of `formats`.
+
+        Args:
+            files: as the last stage returned them, by the names of `files`.
+            form: the format.
+
+        Raises:
+            ValueError: that cannot be done, for a reason that a user should know.
+        """
+        raise NotImplementedError
 
     def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Read what the stages will read, before anything runs; return sentences on what a user should know of it.

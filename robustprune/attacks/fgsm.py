@@ -11,16 +11,18 @@ from torch import Tensor
 from robustprune.attacks.entry import AttackEntry
 from robustprune.attacks.loss import AttackLoss
 from robustprune.attacks.pgd import pgd
-from robustprune.core.settings import Settings
+from robustprune.core.settings import PIXEL_VALUES, Settings
 
 
 class FgsmSettings(Settings):
-    """One step; after a random start 1.25 times the radius is a good length, without one the radius itself."""
+    """One step by the gradient's sign: 1.25 times the radius is a good length after a random start, else the radius."""
 
     name: Literal["fgsm"] = "fgsm"
-    epsilon: float = Field(default=0.05, gt=0, le=1, description="radius of the ball, in pixel values")
-    step_size: float = Field(default=0.0625, gt=0, le=1, description="length of the step, in pixel values")
-    random_start: bool = True
+    epsilon: float = Field(default=0.05, gt=0, le=1, description="radius of the ball", json_schema_extra=PIXEL_VALUES)
+    step_size: float = Field(
+        default=0.0625, gt=0, le=1, description="length of the step", json_schema_extra=PIXEL_VALUES
+    )
+    random_start: bool = Field(default=True, description="start at a random point of the ball, not at the image")
 
 
 def fgsm(

@@ -13,17 +13,17 @@ from robustprune.attacks.loss import AttackLoss
 from robustprune.attacks.uniform_start import check_range, uniform_start
 from robustprune.attacks.worst import worst
 from robustprune.core.operations import FORWARD, AttackWork
-from robustprune.core.settings import Settings
+from robustprune.core.settings import PIXEL_VALUES, Settings
 
 
 class PgdSettings(Settings):
-    """By default the reference study's attack."""
+    """Projected gradient descent (Madry et al. 2018), by default as the reference study attacks."""
 
     name: Literal["pgd"] = "pgd"
-    epsilon: float = Field(default=0.05, gt=0, le=1, description="radius of the ball, in pixel values")
-    step_size: float = Field(default=0.02, gt=0, le=1, description="length of a step, in pixel values")
-    steps: int = Field(default=5, ge=1)
-    random_start: bool = False
+    epsilon: float = Field(default=0.05, gt=0, le=1, description="radius of the ball", json_schema_extra=PIXEL_VALUES)
+    step_size: float = Field(default=0.02, gt=0, le=1, description="length of a step", json_schema_extra=PIXEL_VALUES)
+    steps: int = Field(default=5, ge=1, description="gradient steps")
+    random_start: bool = Field(default=False, description="start at a random point of the ball, not at the image")
     restarts: int = Field(default=1, ge=1, description="random starts, of which each image keeps its worst")
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from torch.nn import functional
 from robustprune.attacks.entry import AttackEntry
 from robustprune.attacks.uniform_start import check_range
 from robustprune.core.operations import FORWARD, AttackWork
-from robustprune.core.settings import Settings
+from robustprune.core.settings import PIXEL_VALUES, Settings
 
 LARGEST = 0.8
 """Share of an image that the first squares cover, as in AutoAttack."""
@@ -26,10 +26,10 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 class SquareSettings(Settings):
-    """By default as long as in AutoAttack."""
+    """Random search without gradients (Andriushchenko et al. 2020), by default as long as in AutoAttack."""
 
     name: Literal["square"] = "square"
-    epsilon: float = Field(gt=0, le=1, description="radius of the ball, in pixel values")
+    epsilon: float = Field(gt=0, le=1, description="radius of the ball", json_schema_extra=PIXEL_VALUES)
     queries: int = Field(default=5000, ge=1, description="answers that the network is asked for, of each image")
 
 

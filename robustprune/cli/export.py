@@ -8,21 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import torch
-from torch import Tensor
 
 from robustprune.cli.inputs import SizeType, checked_size
 from robustprune.core.errors import InputError
-from robustprune.detection.darknet import Detector, cfg, load_weights, save_weights
-from robustprune.detection.darknet.compact.compaction import CompactDetector, compact
-from robustprune.detection.darknet.compact.export import as_darknet
-from robustprune.detection.image_size import ImageSize, sides
-from robustprune.detection.kept_models import KeptModel, load_model
-from robustprune.inference.cost import size
-from robustprune.inference.onnx import check_packages, run_onnx, save_onnx
-
-TOLERANCE = 1e-4
-"""By what part of the image's side, of a box that is larger, or of 1 an exported model's numbers may differ."""
+from robustprune.detection.exported import Exporter, OtherBoxesError
+from robustprune.detection.image_size import ImageSize
+from robustprune.detection.kept_models import load_model
+from robustprune.inference.onnx import check_packages
 
 _File = click.Path(path_type=Path)
 
@@ -60,73 +52,23 @@ def export(model: Path, onnx: Path | None, darknet: Path | None, image_size: Ima
     if darknet is not None and darknet.suffix != ".cfg":
         raise InputError(f"--darknet: found {darknet}, expected a name that ends in .cfg")
     kept = load_model(model)
-    height, width = sides(checked_size(kept.detector, image_size or kept.spec.size))
-    network = compact(kept.detector)
-    blank = torch.zeros(1, kept.detector.channels, height, width)
-    before, after = (size(each, blank).params for each in (kept.detector, network))
+    exporter = Exporter(kept, image_size=checked_size(kept.detector, image_size or kept.image_size))
+    before, after = exporter.params
     click.echo(f"{before:,} parameters in {model}, {after:,} in the smaller detector")
-    images = torch.rand(2, kept.detector.channels, height, width, generator=torch.Generator().manual_seed(0))
-    longest = max(height, width)
-    expected = _boxes(kept.detector, images)
-    pair = [] if darknet is None else [darknet, darknet.with_suffix(".weights")]
+    wanted: dict[str, dict[str, Path]] = {}
+    if darknet is not None:
+        wanted["darknet"] = {".cfg": darknet, ".weights": darknet.with_suffix(".weights")}
+    if onnx is not None:
+        wanted["onnx"] = {".onnx": onnx}
     said = []
-    with _appearing([*pair, *([] if onnx is None else [onnx])]) as new:
-        if darknet is not None:
-            found = _by_darknet(kept, network, images, *(new[path] for path in pair))
-            said.append(
-                f"{pair[0]}, {pair[1]}: {_difference(found, expected, 'a Darknet detector', image_size=longest)}"
-            )
-        if onnx is not None:
-            found = _by_onnx(kept, network, images, new[onnx])
-            said.append(f"{onnx}: {_difference(found, expected, 'onnxruntime', image_size=longest)}")
+    with _appearing([path for paths in wanted.values() for path in paths.values()]) as new:
+        for form, paths in wanted.items():
+            try:
+                found = exporter.write(form, {ending: new[path] for ending, path in paths.items()})
+            except OtherBoxesError as error:
+                raise click.ClickException(str(error)) from error
+            said.append(f"{', '.join(map(str, paths.values()))}: {found}")
     click.echo("\n".join(said))
-
-
-def _by_onnx(kept: KeptModel, network: CompactDetector, images: Tensor, path: Path) -> Tensor:
-    """Write a model, and return the boxes that are found with what was written."""
-    detector, spec = kept
-    save_onnx(
-        network,
-        path,
-        decode=detector.decode,
-        channels=detector.channels,
-        image_size=(images.shape[-2], images.shape[-1]),
-        metadata={"spec": spec.model_dump_json()},
-    )
-    return run_onnx(path, images)
-
-
-def _by_darknet(kept: KeptModel, network: CompactDetector, images: Tensor, config: Path, weights: Path) -> Tensor:
-    """Write a model, and return the boxes that are found with what was written."""
-    written = as_darknet(
-        network, kept.detector.sections, image_size=(images.shape[-2], images.shape[-1]), fit=kept.spec.fit
-    )
-    config.write_text(cfg.dump(written.sections), encoding="utf-8")
-    save_weights(written, weights)
-    read = Detector.from_cfg(config).eval()
-    load_weights(read, weights)
-    return _boxes(read, images)
-
-
-@torch.inference_mode()
-def _boxes(detector: Detector, images: Tensor) -> Tensor:
-    return detector.decode(detector(images), (images.shape[-2], images.shape[-1]))
-
-
-def _difference(found: Tensor, expected: Tensor, engine: str, *, image_size: int) -> str:
-    """Return by how much boxes differ at most, in words.
-
-    Raises:
-        click.ClickException: they differ by more than rounding.
-    """
-    largest = []
-    for kind, unit in ((slice(0, 4), image_size), (slice(4, None), 1)):
-        difference = (found - expected)[..., kind].abs()
-        largest.append(f"{difference.max():.1e}")
-        # In this sense, because NaN is never less.
-        if not (difference <= TOLERANCE * expected[..., kind].abs().clamp(min=unit)).all():
-            raise click.ClickException(f"{engine} found boxes that differ by {largest[-1]}; nothing was written")
-    return f"its boxes differ by at most {largest[0]} pixels and {largest[1]} in probabilities"
 
 
 @contextmanager

@@ -49,10 +49,10 @@ def decode_head(output: Tensor, head: Head, image_size: ImageSize) -> Tensor:
     place, size, scores = output[..., :2], output[..., 2:4], output[..., 4:]
     rows = torch.arange(grid_h, device=output.device, dtype=output.dtype)
     columns = torch.arange(grid_w, device=output.device, dtype=output.dtype)
-    cells = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
     pixels_per_cell = output.new_tensor([width / grid_w, height / grid_h])
     offset = place.sigmoid() * head.scale_x_y - (head.scale_x_y - 1) / 2
-    centre = (offset + cells) * pixels_per_cell
+    # Each by itself: a map of both would be part of every exported program.
+    centre = torch.stack([offset[..., 0] + columns, offset[..., 1] + rows[:, None]], dim=-1) * pixels_per_cell
     extent = head.anchors[:, None, None] * size.clamp(max=MAX_SIZE_LOGIT).exp()
     if head.softmax:
         return torch.cat([centre, extent, scores[..., :1].sigmoid(), scores[..., 1:].softmax(dim=-1)], dim=-1)

@@ -16,14 +16,15 @@ import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from torch import Tensor
 
 from robustprune.core.arrays import Arrays, to_arrays
 from robustprune.core.errors import InputError
 from robustprune.core.settings import Settings
 from robustprune.detection.darknet import Detector, cfg
-from robustprune.detection.data.letterbox import Fit
+from robustprune.detection.data.letterbox import PADDING, Fit
 from robustprune.detection.data.samples import Colour
-from robustprune.detection.image_size import ImageSize
+from robustprune.detection.image_size import ImageSize, in_words
 
 FORMAT, OTHER_INPUT_FORMAT = 1, 2
 """Of a model's file; raised when a reader of this one would not understand it: 2 of oblong or stretched images."""
@@ -61,10 +62,71 @@ class ModelSpec(Settings):
 
 
 class KeptModel(NamedTuple):
-    """A detector in eval mode on the CPU, its pruned weights exactly zero, and its spec."""
+    """A detector in eval mode on the CPU, its pruned weights exactly zero, and its spec.
+
+    It can be called, and is what a file of `inference.onnx` is: from images to boxes, none of them suppressed.
+
+        model = load_model("runs/demo/models/….safetensors")
+        boxes = model(images)
+        model.ratio, model.classes, model.preprocessing
+    """
 
     detector: Detector
     spec: ModelSpec
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the boxes in images, with gradients as they are set.
+
+        Shape:
+            - images: (N, channels, H, W) in [0, 1], on the detector's device, H and W multiples of its stride; see
+              `preprocessing`
+            - returns: (N, boxes, 5 + classes): cx, cy, w, h in pixels, objectness, class probabilities
+        """
+        height, width = images.shape[-2:]
+        return self.detector.decode(self.detector(images), (height, width))
+
+    @property
+    def study(self) -> str:
+        """The study that it is from."""
+        return "detection"
+
+    @property
+    def cell(self) -> dict[str, str | int | float]:
+        """The point of the grid that it is from: a value per axis."""
+        axes = ("structure", "initializer", "colour", "seed", "ratio")
+        return {axis: getattr(self.spec, axis) for axis in axes}
+
+    @property
+    def ratio(self) -> float:
+        """The fraction that was pruned."""
+        return self.spec.ratio
+
+    @property
+    def image_size(self) -> ImageSize:
+        """Of the images that it was trained and measured on."""
+        return self.spec.size
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of its classes, in the order of the probabilities."""
+        return self.spec.classes
+
+    @property
+    def preprocessing(self) -> str:
+        """What is to be done to a picture before the model sees it; `detection.data.letterbox` does it."""
+        colour = "the luma (Rec. 601) in all three channels"
+        if self.detector.channels == 1:
+            colour = "the luma (Rec. 601) alone"
+        elif self.spec.colour == "rgb":
+            colour = "red, green and blue"
+        size = f"a square of {self.image_size}" if isinstance(self.image_size, int) else in_words(self.image_size)
+        resized = f"resize to {size} pixels, whatever the aspect, bilinear without antialiasing"
+        if self.spec.fit == "letterbox":
+            resized = (
+                f"resize to fit {size} pixels, keeping the aspect, bilinear without antialiasing; "
+                f"pad evenly with {PADDING:g}"
+            )
+        return f"{resized}; {colour}, divided by 255"
 
 
 def model_files(

@@ -15,7 +15,8 @@ class BorderedConvolution(nn.Module):
     What those channels, of which nothing is stored, add to a filter's output is `taps` summed over the taps that lie
     inside the image: less at the border. It depends on the size of the image alone and takes the place of the bias as
     a map, kept from one call to the next. (An input channel of ones, the other exact way, measured slower: it widens
-    the convolution beyond what hardware likes, and somebody has to write it.)
+    the convolution beyond what hardware likes, and somebody has to write it.) A program that is exported draws it anew:
+    as a constant, it would take more space than the weights.
     """
 
     map: Tensor
@@ -31,17 +32,24 @@ class BorderedConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, filters, H', W')."""
         output: Tensor = self.conv(x)
-        if self._map_size != x.shape[2:]:
-            self.map, self._map_size = self._draw_map(x, like=output), x.shape[2:]
-        activated: Tensor = self.activation(output.add_(self.map))
+        if torch.compiler.is_exporting():
+            # As many as there are images: their number is not known yet, or an optimizer would draw it.
+            output = output + self._drawn(x.new_ones(x.shape[0], 1, *x.shape[2:]))
+        else:
+            if self._map_size != x.shape[2:]:
+                self.map, self._map_size = self._draw_map(x, like=output), x.shape[2:]
+            output.add_(self.map)
+        activated: Tensor = self.activation(output)
         return activated
 
     @torch.no_grad()
     def _draw_map(self, x: Tensor, *, like: Tensor) -> Tensor:
-        ones = x.new_ones(1, 1, *x.shape[2:])
-        drawn = nn.functional.conv2d(ones, self.taps, self.bias, self.conv.stride, self.conv.padding)
+        drawn = self._drawn(x.new_ones(1, 1, *x.shape[2:]))
         last = like.is_contiguous(memory_format=torch.channels_last)
         return drawn.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+    def _drawn(self, ones: Tensor) -> Tensor:
+        return nn.functional.conv2d(ones, self.taps, self.bias, self.conv.stride, self.conv.padding)
 
 
 class ChannelsLast(nn.Module):

@@ -57,8 +57,6 @@ def save_onnx(
     model = _Boxes(network, decode, image_size).eval()
     # Of two images, since one would be taken for the only number there can be.
     images = torch.zeros(2, channels, *image_size)
-    # What a layer draws once per image size must be there before tracing, where no tensor has numbers.
-    model(images)
     program = torch.onnx.export(
         model,
         (images,),
@@ -69,6 +67,9 @@ def save_onnx(
         verbose=False,
     )
     assert program is not None
+    # Stack traces of every node, with the paths of this machine: more than the weights of a small network.
+    for node in program.model.graph:
+        node.metadata_props.clear()
     program.model.metadata_props.update(metadata)
     program.save(path)
 

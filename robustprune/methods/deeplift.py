@@ -22,7 +22,7 @@ class DeepLiftSettings(Settings):
     """How many images are explained, against what, and how contributions become importance."""
 
     images: int | None = Field(default=64, ge=1, description="training images used; null for all")
-    batch_size: int = Field(default=8, ge=1)
+    batch_size: int = Field(default=8, ge=1, description="images per micro-batch")
     reference: Literal["zeros", "mean"] = Field(
         default="mean", description="what images are compared with: black, or their own mean"
     )

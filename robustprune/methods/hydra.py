@@ -28,12 +28,12 @@ from robustprune.training.state import TrainingState
 class HydraSettings(Settings):
     """SGD with momentum and a cosine schedule over the scores alone."""
 
-    epochs: int = Field(default=1, ge=0)
+    epochs: int = Field(default=1, ge=0, description="passes over the images used")
     images: int | None = Field(default=None, ge=1, description="training images used; all by default")
-    batch_size: int = Field(default=16, ge=1)
-    learning_rate: float = Field(default=0.1, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=1e-4, ge=0)
+    batch_size: int = Field(default=16, ge=1, description="images per step")
+    learning_rate: float = Field(default=0.1, gt=0, description="length of the first step, which falls to 0")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="share of the last step in the next")
+    weight_decay: float = Field(default=1e-4, ge=0, description="share of each score in its gradient")
 
 
 def hydra(network: nn.Module, problem: Problem, settings: HydraSettings) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ class TaylorSettings(Settings):
     """How many images the loss is of."""
 
     images: int | None = Field(default=None, ge=1, description="training images used, each once; null for all")
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, description="images per pass")
 
 
 def taylor(network: nn.Module, problem: Problem, settings: TaylorSettings) -> dict[str, Tensor]:

@@ -28,11 +28,13 @@ from robustprune.training.renewal import is_due, renew
 from sweeps.study import NONE, Axis, Cell, Stage, Study
 
 # With the names of plug-ins that cannot be used: `check_methods` tells why, where a grid has one.
-STRUCTURE = Axis("structure", str, choices=(*STRUCTURES, *STRUCTURES.broken))
-INITIALIZER = Axis("initializer", str, choices=(*INITIALIZERS, *INITIALIZERS.broken))
-SCOPE = Axis("scope", str, choices=SCOPES)
-SEED = Axis("seed", int, bounds=(0, 2**31 - 1))
-RATIO = Axis("ratio", float, bounds=(0.0, 1.0))
+STRUCTURE = Axis("structure", str, choices=(*STRUCTURES, *STRUCTURES.broken), meaning="what is pruned together")
+INITIALIZER = Axis(
+    "initializer", str, choices=(*INITIALIZERS, *INITIALIZERS.broken), meaning="the method that scores weights"
+)
+SCOPE = Axis("scope", str, choices=SCOPES, meaning="the same ratio in every layer, or one ranking of all")
+SEED = Axis("seed", int, bounds=(0, 2**31 - 1), meaning="of random numbers; its values repeat the experiment")
+RATIO = Axis("ratio", float, bounds=(0.0, 1.0), meaning="fraction that is pruned; 0: nothing")
 
 
 def initializer_entry(name: str) -> tuple[Registry[Any], str]:

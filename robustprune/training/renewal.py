@@ -24,7 +24,7 @@ class Renewal(Settings):
     """One pass over training images, clean and, where they are trained on, attacked. No weight changes."""
 
     images: int = Field(default=512, ge=2, description="training images, drawn from the seed; all if there are fewer")
-    batch_size: int = Field(default=32, ge=2)
+    batch_size: int = Field(default=32, ge=2, description="images per batch, whose statistics are averaged")
 
 
 def capped(settings: Renewal | None, *, images: int) -> list[str]:

@@ -15,10 +15,10 @@ from robustprune.training.schedules import one_cycle
 class Training(Settings):
     """What every training has."""
 
-    epochs: int = Field(ge=0)
-    batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(default=5e-4, ge=0)
+    epochs: int = Field(ge=0, description="passes over the training images; 0: no training")
+    batch_size: int = Field(ge=1, description="images per step")
+    learning_rate: float = Field(gt=0, description="length of a step; the largest, where a schedule changes it")
+    weight_decay: float = Field(default=5e-4, ge=0, description="share of each weight in its gradient, an L2 penalty")
 
     @property
     def augmented(self) -> bool:

@@ -75,6 +75,8 @@ def _mistakes(study: type[Study], engine_fields: Collection[str]) -> Iterator[tu
     yield from _of_axes(study)
     yield from _of_columns(study)
     yield from _of_tables(study)
+    yield from _of_meanings(study)
+    yield from _of_formats(study)
 
 
 def _of_settings(study: type[Study], engine_fields: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -218,6 +220,18 @@ def _of_tables(study: type[Study]) -> Iterator[tuple[str, str]]:
                 yield "tables", f"{name}: found a column {column!r}, expected a name"
             elif not _is_kind(kind):
                 yield "tables", f"{name}.{column}: found the type {_shown(kind)}, expected str, bool or a type of numpy"
+
+
+def _of_meanings(study: type[Study]) -> Iterator[tuple[str, str]]:
+    known = {*study.columns, *study.tables, *(f"{name}.{each}" for name in study.tables for each in study.tables[name])}
+    for name in study.meanings:
+        if name not in known:
+            yield "meanings", f"found {name!r}, expected a column, a table, or table.column"
+
+
+def _of_formats(study: type[Study]) -> Iterator[tuple[str, str]]:
+    if study.formats and study.export is Study.export:
+        yield "formats", f"found {_listed([*study.formats])} and no method `export`, expected one that makes them"
 
 
 def _mistakes_of_stage(study: Study, name: str, stage: Stage | None) -> Iterator[str]:

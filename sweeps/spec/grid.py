@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.errors import SpecError
+from sweeps.spec import numbers
 from sweeps.spec.mistakes import LARGEST, found, unknown_key
 from sweeps.study import Axis, Cell, Value
 
@@ -57,6 +58,22 @@ def expand(grid: Mapping[str, Any], axes: Sequence[Axis]) -> list[Cell]:
     return list(cells.values())
 
 
+def with_quotients(grid: Any, axes: Sequence[Axis]) -> Any:
+    """Return a grid as it was read, with numbers for quotients such as `1/4` on axes of numbers, in entries too."""
+    if isinstance(grid, list):
+        return [with_quotients(entry, axes) for entry in grid]
+    if not isinstance(grid, dict):
+        return grid
+    of_numbers = {axis.name for axis in axes if axis.kind is float}
+
+    def read(name: str, value: Any) -> Any:
+        if name not in of_numbers:
+            return with_quotients(value, axes)
+        return [numbers.number(item) for item in value] if isinstance(value, list) else numbers.number(value)
+
+    return {name: read(name, value) for name, value in grid.items()}
+
+
 def _values(given: Any, axis: Axis) -> list[Value]:
     where = f"grid.{axis.name}"
     if not isinstance(given, list) or not given:
@@ -71,7 +88,7 @@ def _values(given: Any, axis: Axis) -> list[Value]:
 
 
 def _value(given: Any, axis: Axis, where: str) -> Value:
-    kinds = {str: "text", int: "a whole number", float: "a number"}
+    kinds = {str: "text", int: "a whole number", float: numbers.expected(given)}
     accepted = (int, float) if axis.kind is float else axis.kind
     if not isinstance(given, accepted) or isinstance(given, bool):
         raise SpecError(f"{where}: found {found(given)}, expected {kinds[axis.kind]}")

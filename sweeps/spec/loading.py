@@ -20,8 +20,9 @@ from sweeps.spec import plain_yaml
 from sweeps.spec.answers import check_answers
 from sweeps.spec.bundles import broken, bundled_files
 from sweeps.spec.conformance import check_study
-from sweeps.spec.grid import expand
+from sweeps.spec.grid import expand, with_quotients
 from sweeps.spec.mistakes import found, sentences, unfit, unknown_key
+from sweeps.spec.numbers import with_numbers
 from sweeps.spec.studies import find
 from sweeps.study import Cell, Study
 
@@ -53,7 +54,7 @@ class Engine(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="folder of the sweep in the storage")
     study: str = Field(description="a registered study, or module:Class")
-    description: str = ""
+    description: str = Field(default="", description="what the sweep is, for people")
     grid: dict[str, Any] = Field(description="a list of values per axis, and `include` and `exclude` lists")
     resources: Resources = Resources()
     stop_after_failures: int | None = Field(default=None, ge=1, description="stop once that many rows of a run failed")
@@ -143,6 +144,8 @@ def parse(text: str, source: str, changes: Sequence[str] = (), *, importing: boo
         for key in raw:
             if key not in Engine.model_fields and key not in own:
                 raise SpecError(unknown_key(str(key), [*Engine.model_fields, *own]))
+        if "grid" in raw:
+            raw["grid"] = with_quotients(raw["grid"], study_class.axes)
         engine = validated(Engine, {k: v for k, v in raw.items() if k not in own})
         if engine.name == "checkpoints":
             raise SpecError("name: found 'checkpoints', which is the folder that sweeps share, expected another name")
@@ -163,8 +166,12 @@ def validated(model: type[Fields], settings: dict[str, Any]) -> Fields:
     """
     try:
         valid = model.model_validate(settings)
-    except ValidationError as error:
-        raise SpecError("\n".join(sentences(error, settings, model))) from error
+    except ValidationError as first:
+        settings = with_numbers(settings, first)
+        try:
+            valid = model.model_validate(settings)
+        except ValidationError as error:
+            raise SpecError("\n".join(sentences(error, settings, model))) from error
     for sentence in unfit(valid.model_dump()):
         raise SpecError(sentence)
     try:

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from sweeps.spec import numbers
+
 _EXPECTED = {
     "bool_type": "true or false",
     "dict_type": "a mapping of settings",
     "finite_number": "a finite number",
-    "float_type": "a number",
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
     "int_from_float": "a whole number",
@@ -99,6 +100,8 @@ def _sentence(problem: ErrorDetails, field: str) -> str:
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tag = context["discriminator"].strip("'")
         field, given = f"{field}.{tag}", given.get(tag)
+    if kind == "float_type":
+        return f"{field}: found {found(given)}, expected {numbers.expected(given)}"
     expected = _EXPECTED[kind].format_map(context) if kind in _EXPECTED else problem["msg"]
     return f"{field}: found {found(given)}, expected {expected}"
 

@@ -54,6 +54,25 @@ PROVENANCE = {
 row's own tables and files begin; it is null where there are none, and in rows of versions that named them by `row_key`.
 """
 
+PROVENANCE_MEANINGS = {
+    "sweep": "name of the sweep",
+    "row_key": "hash of all that determines the row; names its file",
+    "spec_hash": "hash of the spec it was computed for",
+    "checkpoint_key": "hash of what the row was computed from, below `checkpoints` in the storage",
+    "checkpoint_sha256": "hash of what stood there for this row",
+    "files_key": "how the names of the row's tables and files begin; null where there are none",
+    "host": "name of the machine",
+    "attempt": "how often the row was tried, from 1",
+    "started_at": "when its computation began, in ISO 8601",
+    "finished_at": "when it ended, in ISO 8601",
+    "git_commit": "of the folder the sweep was run in; null where that is no repository",
+    "ray_version": "of the engine's Ray",
+    "schema_version": "of the columns",
+    "sweeps_version": "of this package",
+    "code": "fingerprints of the modules that made the row, in JSON",
+}
+"""What they are."""
+
 
 def files_key(row_key: str) -> str:
     """Return the beginning of names for tables and files of one attempt at a row: no two attempts share them."""

@@ -20,18 +20,20 @@ from robustprune.attacks.uniform_start import check_range
 from robustprune.core.errors import InputError
 from robustprune.core.operations import FORWARD, INPUT_GRADIENT, AttackWork, counted
 from robustprune.core.randomness import drawing_from
-from robustprune.core.settings import Settings
+from robustprune.core.settings import PIXEL_VALUES, Settings
 
 ApgdNorm = Literal["l2", "linf"]
 
 
 class ApgdSettings(Settings):
-    """By default one run of AutoAttack's length."""
+    """Auto-PGD (Croce & Hein 2020), by default one run of AutoAttack's length."""
 
     name: Literal["apgd"] = "apgd"
-    norm: Annotated[ApgdNorm, BeforeValidator(lambda norm: available("apgd", norm))] = "linf"
-    epsilon: float = Field(gt=0, description="radius of the ball, in pixel values")
-    steps: int = Field(default=100, ge=1)
+    norm: Annotated[ApgdNorm, BeforeValidator(lambda norm: available("apgd", norm))] = Field(
+        default="linf", description="of the ball"
+    )
+    epsilon: float = Field(gt=0, description="radius of the ball", json_schema_extra=PIXEL_VALUES)
+    steps: int = Field(default=100, ge=1, description="gradient steps of each start")
     restarts: int = Field(default=1, ge=1, description="random starts, each for the images that withstood those before")
     loss: Literal["ce", "dlr"] = Field(default="ce", description="cross-entropy, or the difference of logits ratio")
     targets: int = Field(

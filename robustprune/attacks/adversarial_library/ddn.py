@@ -11,11 +11,11 @@ from torch import Tensor
 from robustprune.attacks.adversarial_library.library import Network, check_installed, library_attack
 from robustprune.attacks.entry import AttackEntry
 from robustprune.core.randomness import drawing_from
-from robustprune.core.settings import Settings
+from robustprune.core.settings import PIXEL_VALUES, Settings
 
 
 class DdnSettings(Settings):
-    """By default the paper's longest run.
+    """The least L2 norm that fools (Rony et al. 2019), by default by the paper's longest run.
 
     The norm stays between `init_norm` · (1 − `gamma`)^`steps` and `init_norm` · (1 + `gamma`)^`steps`: with few steps,
     start near what is expected.
@@ -25,9 +25,11 @@ class DdnSettings(Settings):
     """
 
     name: Literal["ddn"] = "ddn"
-    steps: int = Field(default=1000, ge=1)
+    steps: int = Field(default=1000, ge=1, description="gradient steps")
     gamma: float = Field(default=0.05, gt=0, lt=1, description="share by which each step shrinks or grows the norm")
-    init_norm: float = Field(default=1.0, gt=0, description="L2 norm that the first step is given, in pixel values")
+    init_norm: float = Field(
+        default=1.0, gt=0, description="L2 norm that the first step is given", json_schema_extra=PIXEL_VALUES
+    )
     levels: int | None = Field(default=None, ge=2, description="values that a pixel of the result takes; null: any")
 
 

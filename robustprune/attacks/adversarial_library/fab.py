@@ -17,15 +17,15 @@ from robustprune.attacks.entry import AttackEntry
 from robustprune.attacks.uniform_start import check_range
 from robustprune.core.operations import FORWARD, INPUT_GRADIENT, AttackWork, counted
 from robustprune.core.randomness import drawing_from
-from robustprune.core.settings import Settings
+from robustprune.core.settings import PIXEL_VALUES, Settings
 
 
 class FabSettings(Settings):
     """The fast adaptive boundary attack (Croce & Hein 2020) within a ball, by default as AutoAttack runs it."""
 
     name: Literal["fab"] = "fab"
-    epsilon: float = Field(gt=0, le=1, description="radius of the ball, in pixel values")
-    steps: int = Field(default=100, ge=1)
+    epsilon: float = Field(gt=0, le=1, description="radius of the ball", json_schema_extra=PIXEL_VALUES)
+    steps: int = Field(default=100, ge=1, description="gradient steps, per class aimed at")
     targets: int = Field(default=9, ge=1, description="classes to aim at, one by one, the likeliest first")
 
 

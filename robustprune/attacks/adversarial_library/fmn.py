@@ -13,7 +13,7 @@ from robustprune.attacks.adversarial_library.library import Network, check_insta
 from robustprune.attacks.adversarial_library.unavailable import available
 from robustprune.attacks.entry import AttackEntry
 from robustprune.attacks.norms import NORMS
-from robustprune.core.settings import Settings
+from robustprune.core.settings import PIXEL_VALUES, Settings
 
 FmnNorm = Literal["l0", "l1", "linf"]
 
@@ -22,14 +22,16 @@ OVERSHOOT = 0.02
 
 
 class FmnSettings(Settings):
-    """By default the paper's longest run."""
+    """The least norm that fools (Pintor et al. 2021), by default by the paper's longest run."""
 
     name: Literal["fmn"] = "fmn"
     norm: Annotated[FmnNorm, BeforeValidator(lambda norm: available("fmn", norm))] = Field(
         description="what is to be least: the number of values changed (l0), their sum (l1) or the largest (linf)"
     )
-    steps: int = Field(default=1000, ge=1)
-    alpha_init: float = Field(default=1.0, gt=0, description="L2 norm of the first step, in pixel values")
+    steps: int = Field(default=1000, ge=1, description="gradient steps")
+    alpha_init: float = Field(
+        default=1.0, gt=0, description="L2 norm of the first step", json_schema_extra=PIXEL_VALUES
+    )
     gamma_init: float = Field(default=0.05, gt=0, lt=1, description="share by which a step first changes the norm")
 
 

@@ -21,14 +21,14 @@ from robustprune.attacks.adversarial_library.library import Network, check_insta
 from robustprune.attacks.entry import AttackEntry
 from robustprune.attacks.square import SQUARE, SquareSettings
 from robustprune.core.operations import AttackWork
-from robustprune.core.settings import Settings
+from robustprune.core.settings import PIXEL_VALUES, Settings
 
 
 class StandardSettings(Settings):
-    """By default AutoAttack's lengths."""
+    """AutoAttack's four attacks (Croce & Hein 2020), by default of its lengths."""
 
     name: Literal["standard"] = "standard"
-    epsilon: float = Field(gt=0, le=1, description="radius of the L∞ ball, in pixel values")
+    epsilon: float = Field(gt=0, le=1, description="radius of the L∞ ball", json_schema_extra=PIXEL_VALUES)
     steps: int = Field(default=100, ge=1, description="of APGD and FAB, per class aimed at")
     targets: int = Field(default=9, ge=1, description="classes to aim at, one by one, the likeliest first")
     queries: int = Field(default=5000, ge=1, description="of Square")

@@ -13,7 +13,7 @@ from robustprune.classification.data import cifar10, emblems, folders
 from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.data.subsets import balanced
 from robustprune.core.images.reading import Exif
-from robustprune.core.settings import Settings
+from robustprune.core.settings import PIXELS, Settings
 from robustprune.plugins import any_settings, check_named_settings, task_registry
 
 Split = Literal["train", "test"]
@@ -24,10 +24,12 @@ class Emblems(Settings):
     """The embedded data set, generated in memory."""
 
     name: Literal["emblems"]
-    seed: int = Field(default=0, ge=0)
-    train_images: int = Field(default=1200, ge=6)
-    test_images: int = Field(default=600, ge=6)
-    image_size: int = Field(default=32, ge=16, le=MAX_IMAGE_SIZE)
+    seed: int = Field(default=0, ge=0, description="what the images are drawn from, the same for all trials")
+    train_images: int = Field(default=1200, ge=6, description="how many there are to train on")
+    test_images: int = Field(default=600, ge=6, description="how many there are to measure on")
+    image_size: int = Field(
+        default=32, ge=16, le=MAX_IMAGE_SIZE, description="side of the images", json_schema_extra=PIXELS
+    )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -98,7 +100,7 @@ class Folders(_OnDisk):
     train: str = Field(default="train", min_length=1, description="name of the split to train on")
     test: str = Field(default="test", min_length=1, description="name of the split to measure on")
     image_size: int = Field(
-        default=32, ge=1, le=MAX_IMAGE_SIZE, description="side in pixels that images are resized to"
+        default=32, ge=1, le=MAX_IMAGE_SIZE, description="side that images are resized to", json_schema_extra=PIXELS
     )
     exif: Exif = Field(
         default="ignore", description="apply turns pictures as the orientation tag in their metadata says"

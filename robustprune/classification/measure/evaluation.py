@@ -32,7 +32,7 @@ from robustprune.core.timing import TimingSettings
 class Evaluation(TimingSettings):
     """How a classifier is measured."""
 
-    batch_size: int = Field(default=256, ge=1)
+    batch_size: int = Field(default=256, ge=1, description="images at a time")
     attack: BallSettings = Field(
         default=PgdSettings(epsilon=8 / 255, step_size=2 / 255, steps=20, random_start=True),
         description="under which accuracy_adv is measured: on the cross-entropy and on the difference of logits ratio",

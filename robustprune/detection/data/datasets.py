@@ -11,7 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from robustprune.core.errors import InputError
 from robustprune.core.images.reading import Exif
-from robustprune.core.settings import Settings
+from robustprune.core.settings import PIXELS, Settings
 from robustprune.detection.data.classes import without_groups
 from robustprune.detection.data.coco import CocoSplit, load_split
 from robustprune.detection.data.shapes import VERSION, generate
@@ -23,10 +23,10 @@ class Shapes(Settings):
     """The embedded data set, generated where it is needed."""
 
     name: Literal["shapes"]
-    seed: int = Field(default=0, ge=0)
-    train_images: int = Field(default=256, ge=1)
-    val_images: int = Field(default=96, ge=1)
-    image_size: int = Field(default=64, ge=32)
+    seed: int = Field(default=0, ge=0, description="what the images are drawn from, the same for all trials")
+    train_images: int = Field(default=256, ge=1, description="how many there are to train on")
+    val_images: int = Field(default=96, ge=1, description="how many there are to measure on")
+    image_size: int = Field(default=64, ge=32, description="side of the images", json_schema_extra=PIXELS)
     root: str | None = Field(default=None, description="folder to generate it in; a cache folder by default")
 
     def splits(self) -> tuple[CocoSplit, CocoSplit]:
@@ -68,8 +68,12 @@ class Coco(Settings):
 
     name: Literal["coco"]
     root: str = Field(description="folder in COCO's layout")
-    train: str = Field(default="train2017", min_length=1)
-    val: str | None = Field(default="val2017", min_length=1, description="null: the images of `train` that are left")
+    train: str = Field(default="train2017", min_length=1, description="split to train on, or several joined by +")
+    val: str | None = Field(
+        default="val2017",
+        min_length=1,
+        description="split to measure on, or several; null: the images of `train` that are left",
+    )
     train_images: int | None = Field(default=None, ge=1, description="how many are drawn; null for all")
     val_images: int | None = Field(default=None, ge=1, description="how many are drawn; null for all")
     seed: int = Field(default=0, ge=0, description="of the drawing")

@@ -28,15 +28,17 @@ from robustprune.training import Objective
 class MarginSettings(Settings):
     """The second attack: projected gradient ascent of `losses.margin.MarginLoss`, in the ball of the attack."""
 
-    steps: int = Field(default=20, ge=1)
+    steps: int = Field(default=20, ge=1, description="gradient steps")
 
 
 class Evaluation(TimingSettings):
     """How detections are drawn from raw outputs, under what they are measured, and how often inference is timed."""
 
-    batch_size: int = Field(default=32, ge=1)
-    confidence: float = Field(default=0.005, ge=0, lt=1)
-    nms_iou: float = Field(default=0.45, gt=0, le=1)
+    batch_size: int = Field(default=32, ge=1, description="images at a time; no precision depends on it")
+    confidence: float = Field(default=0.005, ge=0, lt=1, description="boxes that are surer than that count")
+    nms_iou: float = Field(
+        default=0.45, gt=0, le=1, description="of boxes of a class that overlap more, the surest counts"
+    )
     max_detections: int = Field(
         default=MAX_DETECTIONS, ge=1, description="of an image, the surest; where images hold more objects, set more"
     )

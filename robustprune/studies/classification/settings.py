@@ -39,8 +39,8 @@ Spread = Annotated[float, Field(gt=0, le=1)]
 class Statistics(Settings):
     """A normalisation: of red, green and blue in [0, 1]."""
 
-    mean: list[Shade] = Field(min_length=3, max_length=3)
-    std: list[Spread] = Field(min_length=3, max_length=3)
+    mean: list[Shade] = Field(min_length=3, max_length=3, description="what is subtracted from red, green and blue")
+    std: list[Spread] = Field(min_length=3, max_length=3, description="what these are then divided by")
 
     @property
     def numbers(self) -> Normalisation:
@@ -72,7 +72,7 @@ NormalisationSettings = Annotated[Statistics | None, BeforeValidator(_by_name)]
 class Weights(Settings):
     """A file of weights, and the normalisation they were trained with."""
 
-    file: str
+    file: str = Field(description="the file; docs/checkpoints.md tells of which kinds")
     normalisation: NormalisationSettings = Field(
         default=None, description="null: what the file brings, or else that of the study"
     )
@@ -103,18 +103,18 @@ class Given(Settings):
 class ClassificationSettings(Settings):
     """The fields of a spec that are this study's own."""
 
-    dataset: Dataset
+    dataset: Dataset = Field(description="images to train and to measure on")
     normalisation: NormalisationSettings = Field(
         default=None,
         description="of models whose weights bring none: none, cifar10, imagenet, or {mean: […], std: […]}; null: such "
         "files are refused, and what is trained here has cifar10",
     )
     weights: dict[str, Given] = Field(default={}, description="per model, files of weights")
-    loss: LossName = "cross-entropy"
+    loss: LossName = Field(default="cross-entropy", description="what training lowers and its attack raises")
     holdout: float = Field(
         default=0.1, gt=0, lt=1, description="share of the training images that best epochs are chosen by"
     )
-    pretrain: SgdTraining
+    pretrain: SgdTraining = Field(description="training before pruning, of models whose weights are not given")
     adversary: AttackSettings = Field(
         default=PgdSettings(epsilon=8 / 255, step_size=2 / 255, steps=10, random_start=True),
         description="the attack in adversarial training",
@@ -123,7 +123,9 @@ class ClassificationSettings(Settings):
     renewal: Renewal | None = Field(
         default=Renewal(), description="how batch norm's statistics are taken anew after pruning; null: never"
     )
-    initializers: InitializerSettings = InitializerSettings()
+    initializers: InitializerSettings = Field(
+        default=InitializerSettings(), description="settings of methods that score weights, by name"
+    )
     evaluation: Evaluation
     seed_draws: SeedDraws = seed_draws_field()
     threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")

@@ -31,6 +31,7 @@ from robustprune.plugins import identities
 from robustprune.structures.removal import channel_counts
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification import checks
+from robustprune.studies.classification.columns import MEANINGS
 from robustprune.studies.classification.facts import classification_facts
 from robustprune.studies.classification.settings import (
     FROM_SCRATCH,
@@ -48,8 +49,8 @@ from robustprune.task import Task
 from robustprune.training import Objective, train
 from sweeps.study import NONE, Axis, Cell, Stage, TradeOff, Workload
 
-MODEL = Axis("model", str)
-TRAINING = Axis("training", str, choices=TRAININGS)
+MODEL = Axis("model", str, meaning="the network, by name; `python -m robustprune methods` lists them")
+TRAINING = Axis("training", str, choices=TRAININGS, meaning="whether it was trained on clean or on attacked images")
 
 PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 3
 """Raised when the same settings give other checkpoints, rows, or rows of masked filters; CHANGELOG.md says how."""
@@ -99,6 +100,7 @@ class ClassificationStudy(PruningStudy):
     }
     beside: ClassVar = {"accuracy_adv": "accuracy_clean"}
     baseline_name: ClassVar = "before pruning and retraining"
+    meanings: ClassVar = MEANINGS
     doubts: ClassVar = {**timing.DOUBTS, **evaluation.DOUBTS}
     trade_off: ClassVar = TradeOff(
         title="Robustness against time",

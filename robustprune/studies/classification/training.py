@@ -18,11 +18,14 @@ class SgdTraining(Training):
     By default as the reference retrains; it does not tell by which factor its exponential schedule falls.
     """
 
-    epochs: int = Field(default=50, ge=0)
-    batch_size: int = Field(default=256, ge=2)
-    learning_rate: float = Field(default=0.001, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    schedule: Literal["exponential", "one-cycle", "constant"] = "exponential"
+    epochs: int = Field(default=50, ge=0, description="passes over the training images; 0: no training")
+    batch_size: int = Field(default=256, ge=2, description="images per step")
+    learning_rate: float = Field(default=0.001, gt=0, description="length of a step, the first or the largest")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="share of the last step in the next")
+    schedule: Literal["exponential", "one-cycle", "constant"] = Field(
+        default="exponential",
+        description="the learning rate over time: down by a factor each epoch, up and down once, or always the same",
+    )
     decay: float = Field(default=0.95, gt=0, le=1, description="of the learning rate per epoch, if exponential")
     augment: bool = Field(default=True, description="mirror and shift images at random")
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from robustprune.attacks import ATTACKS, AttackSettings, PgdSettings
 from robustprune.core.files import file_sha256
 from robustprune.core.precision import Compute
-from robustprune.core.settings import Settings
+from robustprune.core.settings import GIB, PIXELS, Settings
 from robustprune.detection.darknet import cfg
 from robustprune.detection.data.classes import read_names
 from robustprune.detection.data.datasets import DATASETS, Dataset
@@ -52,7 +52,9 @@ class DetectorSettings(Settings):
         "(darknet53.conv.74: 74); base trains the whole",
     )
     image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
-        default=None, description="side of the images, or [width, height]; null: as the .cfg says"
+        default=None,
+        description="side of the images, or [width, height]; null: as the .cfg says",
+        json_schema_extra=PIXELS,
     )
     fit: Fit | None = Field(
         default=None,
@@ -64,7 +66,7 @@ class DetectorSettings(Settings):
         description="of the detector's classes, in its order: a Darknet .names file, or a list; categories are matched "
         "by name then, else by position",
     )
-    loss: LossName = "ciou"
+    loss: LossName = Field(default="ciou", description="what training lowers and the attack raises")
 
     @property
     def size(self) -> ImageSize | None:
@@ -93,7 +95,9 @@ class LoaderSettings(Settings):
     """How images are read; no result depends on it."""
 
     workers: int = Field(default=4, ge=1, description="threads that decode and letterbox, per worker process")
-    cache_gib: float = Field(default=2.0, ge=0, description="memory for letterboxed images, per worker process, in GiB")
+    cache_gib: float = Field(
+        default=2.0, ge=0, description="memory for letterboxed images, per worker process", json_schema_extra=GIB
+    )
 
 
 class DetectionsSettings(Settings):
@@ -113,22 +117,26 @@ class DetectionsSettings(Settings):
 class BaseTraining(AdamTraining):
     """Clean training from scratch, once per sweep; without it, the detector starts from given weights."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="of random weights, order and mirroring, the same for all trials")
 
 
 class DetectionSettings(Settings):
     """The fields of a spec that are this study's own."""
 
-    dataset: Dataset
+    dataset: Dataset = Field(description="images to train and to measure on")
     detector: DetectorSettings
-    attack: AttackSettings = PgdSettings()
+    attack: AttackSettings = Field(
+        default=PgdSettings(), description="the attack in adversarial training, and under which rows are measured"
+    )
     base: BaseTraining | None = Field(default=None, validate_default=True)
-    pretrain: AdamTraining
-    finetune: AdamTraining
+    pretrain: AdamTraining = Field(description="adversarial training, before pruning")
+    finetune: AdamTraining = Field(description="adversarial training, after pruning")
     renewal: Renewal | None = Field(
         default=Renewal(), description="how batch norm's statistics are taken anew after pruning; null: never"
     )
-    initializers: InitializerSettings = InitializerSettings()
+    initializers: InitializerSettings = Field(
+        default=InitializerSettings(), description="settings of methods that score weights, by name"
+    )
     scope: Literal["layer", "global"] = Field(
         default="layer", description="the same ratio in every layer, or one ranking of all weights"
     )
@@ -141,7 +149,7 @@ class DetectionSettings(Settings):
         description="keep each row's model in <sweep>/models, as large as its float32 weights; set it before rows are "
         "computed: those that are finished get none",
     )
-    prune_heads: bool = False
+    prune_heads: bool = Field(default=False, description="prune the layers that give the raw outputs, too")
     share_pretraining: bool = Field(
         default=True,
         description="one checkpoint per colour and seed; false trains one per trial, all from the same base detector: "

@@ -20,6 +20,7 @@ from robustprune.core.timing import DOUBTS, TIME_COLUMNS
 from robustprune.detection import darknet, networks
 from robustprune.detection.data.datasets import DATASETS
 from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.exported import FORMATS, exported
 from robustprune.detection.image_size import in_words, sides
 from robustprune.detection.kept_models import ENDINGS, model_files
 from robustprune.detection.losses import LOSSES
@@ -31,6 +32,7 @@ from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.detection.checks import check_images
+from robustprune.studies.detection.columns import MEANINGS
 from robustprune.studies.detection.facts import detection_facts
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.inputs import arranged, input_remarks, load_weights, network_input, samples
@@ -42,9 +44,9 @@ from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTUR
 from robustprune.task import Task
 from robustprune.training import Objective, train
 from robustprune.training.renewal import capped
-from sweeps.study import NONE, Axis, Cell, Gallery, Lines, Stage, Workload
+from sweeps.study import NONE, Axis, Cell, Files, Gallery, Lines, Stage, Workload
 
-COLOUR = Axis("colour", str, choices=("rgb", "greyscale"))
+COLOUR = Axis("colour", str, choices=("rgb", "greyscale"), meaning="of the images, for training and measuring")
 
 PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 3, 3, 4
 """Raised when the same settings give other checkpoints, scores under coupled masks, rows, or rows of masked filters;
@@ -94,6 +96,7 @@ class DetectionStudy(PruningStudy):
         "torch_version": str,
     }
     tables: ClassVar = {"detections": COLUMNS, "average_precision": breakdown.COLUMNS}
+    formats: ClassVar = FORMATS
     metrics: ClassVar = {
         "map_adv": "COCO AP under attack",
         "map_clean": "COCO AP on clean images",
@@ -101,6 +104,7 @@ class DetectionStudy(PruningStudy):
         "speedup": "speed-up over the unpruned detector (×)",
     }
     beside: ClassVar = {"map_adv": "map_clean"}
+    meanings: ClassVar = MEANINGS
     doubts: ClassVar = DOUBTS
     baseline_name: ClassVar = "unpruned, unprotected"
     trade_off: ClassVar = ACCURACY_AGAINST_TIME
@@ -111,6 +115,10 @@ class DetectionStudy(PruningStudy):
     def files(self) -> dict[str, tuple[str, ...]]:
         """What a row leaves beside it to take away: its model, where that is to be kept."""
         return {"models": ENDINGS} if self.settings.keep_models else {}
+
+    def export(self, files: Mapping[str, Files], form: str) -> Files:
+        """Return a kept model as ONNX or as Darknet's files."""
+        return exported(files["models"], form)
 
     def check(self, cells: Sequence[Cell]) -> list[str]:
         """Read the data set, each of its pictures, the .cfg and the weights; return what was mended in the data.

@@ -15,10 +15,12 @@ from robustprune.training import Training
 class AdamTraining(Training):
     """Adam over shuffled, mirrored batches."""
 
-    batch_size: int = Field(default=16, ge=1)
-    schedule: Literal["constant", "one-cycle"] = "one-cycle"
-    clip_norm: float | None = Field(default=10.0, gt=0)
-    flip: bool = True
+    batch_size: int = Field(default=16, ge=1, description="images per step")
+    schedule: Literal["constant", "one-cycle"] = Field(
+        default="one-cycle", description="the learning rate over time: always the same, or up and down once"
+    )
+    clip_norm: float | None = Field(default=10.0, gt=0, description="norm to which gradients are cut; null: never")
+    flip: bool = Field(default=True, description="mirror images at random")
 
     @property
     def augmented(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustprune.cli import export as exporting
 from robustprune.cli.main import main
 from robustprune.detection.darknet import Detector
+from robustprune.detection.exported import Exporter
 from robustprune.detection.kept_models import model_files
 from tests.robustprune.detection.pruned import prune, randomised
 
@@ -126,14 +127,14 @@ def test_what_cannot_be_written_leaves_nothing(command: Command, unstructured: P
 def test_a_file_with_which_other_boxes_are_found_does_not_appear(
     command: Command, structured: Path, monkeypatch: pytest.MonkeyPatch, wrong: object
 ) -> None:
-    through_files = exporting._by_darknet
+    through_files = Exporter._by_darknet
 
-    def other(*arguments: object) -> Tensor:
+    def other(exporter: Exporter, paths: Mapping[str, Path]) -> Tensor:
         assert callable(wrong)
-        found: Tensor = wrong(through_files(*arguments))  # type: ignore[arg-type]
+        found: Tensor = wrong(through_files(exporter, paths))
         return found
 
-    monkeypatch.setattr(exporting, "_by_darknet", other)
+    monkeypatch.setattr(Exporter, "_by_darknet", other)
     ended = command(structured, "--darknet", "small.cfg")
     assert ended.status == 1
     assert ended.err.startswith("Error: a Darknet detector found boxes that differ by ")

@@ -14,7 +14,10 @@ from safetensors.numpy import save
 
 from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector, cfg
+from robustprune.detection.darknet.ends import fit_of
+from robustprune.detection.exported import exported
 from robustprune.detection.kept_models import ENDINGS, load_model, model_files
+from robustprune.inference.onnx import run_onnx
 from robustprune.structures.masks import keep_count
 from robustprune.studies.detection.study import DetectionStudy
 from tests.robustprune.detection.pruned import prune, randomised
@@ -61,6 +64,42 @@ def test_a_model_comes_back_bit_for_bit(detector: Detector, file: Path) -> None:
     assert {name: getattr(spec, name) for name in CELL} == CELL
     assert (spec.image_size, spec.classes) == (96, CLASSES)
     assert spec.cfg == cfg.dump(detector.sections)
+
+
+def test_a_model_can_be_called_and_says_what_it_is(detector: Detector, file: Path) -> None:
+    model = load_model(file)
+    images = torch.rand(1, 3, 64, 96, requires_grad=True)
+    boxes = model(images)
+    assert torch.equal(boxes, detector.decode(detector(images), (64, 96)))
+    assert boxes.requires_grad
+    assert (model.study, model.cell, model.ratio) == ("detection", CELL, 0.75)
+    assert (model.image_size, model.classes) == (96, CLASSES)
+    assert model.preprocessing == (
+        "resize to fit a square of 96 pixels, keeping the aspect, bilinear without antialiasing; pad evenly with 0.5; "
+        "the luma (Rec. 601) in all three channels, divided by 255"
+    )
+
+
+def test_a_model_of_stretched_grey_oblongs_says_so_and_is_exported_as_such() -> None:
+    text = cfg.dump(Detector.from_cfg("yolov3-nano", classes=len(CLASSES)).sections)
+    detector = randomised(Detector(cfg.parse(text.replace("channels=3", "channels=1"))))
+    files = model_files(detector, cell=CELL, image_size=(64, 96), classes=CLASSES, fit="stretch")
+    for form in DetectionStudy.formats:
+        assert [*exported(files, form)] == [*DetectionStudy.formats[form]]
+    written = exported(files, "darknet")[".cfg"].decode()
+    assert fit_of(cfg.parse(written)).fit == "stretch"
+    assert {"width=96", "height=64", "channels=1"} <= {*written.splitlines()}
+
+
+def test_a_model_says_of_other_images_how_they_are_made(detector: Detector, file: Path) -> None:
+    files = model_files(detector, cell=CELL | {"colour": "rgb"}, image_size=(64, 96), classes=CLASSES, fit="stretch")
+    file.write_bytes(files[".safetensors"])
+    model = load_model(file)
+    assert model.image_size == (64, 96)
+    assert model.preprocessing == (
+        "resize to 96x64 pixels, whatever the aspect, bilinear without antialiasing; red, green and blue, "
+        "divided by 255"
+    )
 
 
 def test_the_spec_beside_it_is_the_one_in_it_and_can_be_read(file: Path) -> None:
@@ -144,6 +183,17 @@ def study(**changes: Any) -> DetectionStudy:
 def test_nothing_is_kept_unless_asked_for() -> None:
     assert study().files == {}
     assert study(keep_models=True).files == {"models": ENDINGS}
+
+
+def test_a_study_exports_what_it_has_kept(detector: Detector, tmp_path: Path) -> None:
+    files = {"models": model_files(detector, cell=CELL, image_size=64, classes=CLASSES)}
+    written = study(keep_models=True).export(files, "onnx")
+    assert [*written] == [*DetectionStudy.formats["onnx"]]
+    (tmp_path / "kept.onnx").write_bytes(written[".onnx"])
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = detector.decode(detector(images), 64)
+    torch.testing.assert_close(run_onnx(tmp_path / "kept.onnx", images), expected, rtol=1e-4, atol=1e-2)
 
 
 def test_a_study_keeps_what_it_has_finetuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

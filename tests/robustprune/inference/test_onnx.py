@@ -47,6 +47,21 @@ def test_every_layer_and_any_number_of_images(tmp_path: Path, capfd: pytest.Capt
     assert "größer".encode() in path.read_bytes()
 
 
+def test_a_file_is_as_large_as_the_weights_whatever_the_image(tmp_path: Path) -> None:
+    detector = detector_of(*SECTIONS)
+    zero_filters(detector, 0, 0, 1)
+    network = compact(detector)
+    assert BorderedConvolution in {type(layer) for layer in network.layers}
+    sizes = {}
+    for side in (64, 512):
+        path = tmp_path / f"{side}.onnx"
+        onnx.save_onnx(network, path, decode=detector.decode, channels=3, image_size=side, metadata={})
+        sizes[side] = path.stat().st_size
+        assert b"test_onnx.py" not in path.read_bytes()  # no trace of who wrote it, and where
+    assert sizes[512] - sizes[64] < 10_000  # a row and a column of each grid, where a map would have a million
+    assert sizes[512] < 4 * sum(parameter.numel() for parameter in network.parameters()) + 40_000
+
+
 def test_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx, "PACKAGES", ("onnx", "onnxscripd"))
     with pytest.raises(InputError, match=r"^ONNX needs onnxscripd, .*; pip install 'robust-pruning-sweeps\[onnx\]'$"):

@@ -74,6 +74,8 @@ def test_a_study_as_it_should_be_is_none_the_worse_for_being_looked_at(monkeypat
         ("axes", (*AXES, Axis("word", str, bounds=(0, 1))), "word: found bounds of text, expected them of numbers"),
         ("axes", (*AXES, Axis("host", str)), "found 'host', which is a column of the engine's own, expected another"),
         ("axes", (*AXES, Axis("train_s", float)), "found 'train_s', which is a column of the engine's own"),
+        ("formats", {"onnx": (".onnx",)}, "found onnx and no method `export`, expected one that makes them"),
+        ("meanings", {"gian": "m"}, "found 'gian', expected a column, a table, or table.column"),
         ("row_axis", "ratio", "found 'ratio', expected one of kind, seed, part"),
         ("row_axis", "kind", "found 'kind', whose values are text, expected numbers, along which curves run"),
         ("replicate_axis", None, "found None, expected one of kind, seed, part"),
