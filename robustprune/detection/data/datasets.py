@@ -49,8 +49,8 @@ class Shapes(Settings):
 class SplitPaths(Settings):
     """A path for each split, relative to the data set's root; where a split is several, as many, joined by `+`."""
 
-    train: str | None = Field(default=None, min_length=1)
-    val: str | None = Field(default=None, min_length=1)
+    train: str | None = Field(default=None, min_length=1, description="of the split to train on")
+    val: str | None = Field(default=None, min_length=1, description="of the split to measure on")
 
 
 class Coco(Settings):
