@@ -11,7 +11,6 @@ from sweeps.commands.analyze import analyze
 from sweeps.commands.describe import describe
 from sweeps.commands.export_models import export_models
 from sweeps.commands.failures import failures
-from sweeps.commands.interrupts import RESUMES, Interrupted
 from sweeps.commands.plan import plan
 from sweeps.commands.power import power
 from sweeps.commands.report import report
@@ -22,6 +21,7 @@ from sweeps.commands.status import status
 from sweeps.commands.storage import storage
 from sweeps.errors import StoppedError, SweepError
 from sweeps.reporting.terminal import streams
+from sweeps.reporting.terminal.interrupts import RESUMES, Interrupted
 
 # Piped output has no width of its own; tables should not be folded at 80 columns then.
 console = Console(highlight=False, emoji=False, width=None if sys.stdout and sys.stdout.isatty() else 120)

@@ -6,8 +6,8 @@ import click
 from rich.console import Console
 
 from sweeps import spec
-from sweeps.commands import interrupts
 from sweeps.commands.options import spec_options
+from sweeps.reporting.terminal import interrupts
 from sweeps.storage import Store
 
 MOST_CPUS = 4096

@@ -55,7 +55,7 @@ def test_a_file_is_as_large_as_the_weights_whatever_the_image(tmp_path: Path) ->
     sizes = {}
     for side in (64, 512):
         path = tmp_path / f"{side}.onnx"
-        onnx.save_onnx(network, path, decode=detector.decode, channels=3, image_size=side, metadata={})
+        onnx.save_onnx(network, path, decode=detector.decode, channels=3, image_size=(side, side), metadata={})
         sizes[side] = path.stat().st_size
         assert b"test_onnx.py" not in path.read_bytes()  # no trace of who wrote it, and where
     assert sizes[512] - sizes[64] < 10_000  # a row and a column of each grid, where a map would have a million

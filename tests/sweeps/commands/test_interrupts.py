@@ -13,7 +13,7 @@ from tests.support.processes import ROOT
 
 RUN = """
 import sys, time
-from sweeps.commands import interrupts
+from sweeps.reporting.terminal import interrupts
 
 interrupts.LASTS_AT_MOST_S = float(sys.argv[1])
 try:
