@@ -29,7 +29,7 @@ errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
-KEPT = ("run", "report")
+KEPT = ("run", "report", "export-models")
 """Commands whose outcome is in the storage, printed or not."""
 
 

@@ -21,7 +21,7 @@ MEANINGS = SHARED_MEANINGS | {
     "finetune_s": "training after pruning; seconds",
     "average_precision": "how precise each model is, a line per class and size of objects",
     "average_precision.attacked": "whether the images were attacked",
-    "average_precision.size": "of the objects in pixels of the image on disk, as COCO has it: all, small, medium or large",
+    "average_precision.size": "of the objects, in pixels of the image on disk: all, or COCO's small, medium or large",
     "average_precision.category_id": "of the class, as in the annotations",
     "average_precision.category": "name of the class",
     "average_precision.objects": "how many there are of it, crowds aside",
