@@ -7,7 +7,12 @@ import socket
 import time
 
 from ray._private.services import canonicalize_bootstrap_address
-from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray._raylet import (  # type: ignore[attr-defined]
+    AuthenticationMode,
+    AuthenticationTokenLoader,
+    GcsClient,
+    get_authentication_mode,
+)
 from ray.exceptions import AuthenticationError, RpcError
 
 from sweeps.errors import ClusterError
@@ -73,6 +78,10 @@ def check(address: str) -> None:
             "dashboard"
         ) from error
     try:
+        # Ray's client would end this process where it is to show a token and has none.
+        shows = get_authentication_mode() == AuthenticationMode.TOKEN
+        if shows and not AuthenticationTokenLoader.instance().has_token():
+            raise AuthenticationError("none")
         GcsClient(address=found).check_alive([], timeout=ASK_TIMEOUT_S)
     except AuthenticationError as error:
         raise ClusterError(
