@@ -111,7 +111,7 @@ def _simulate(plan: Plan, leases: Leases, gpus: int, sweep: str) -> tuple[float,
     now, busy_s, chance = 0.0, 0.0, random.Random(0)
     events: list[Event] = []
     queue = Queue(sweep, plan.todo, plan.checkpoints, leases, clock=lambda: now, executor=AtOnce())
-    searcher = QueueSearcher(queue, {}, lambda trial: None)
+    searcher = QueueSearcher(queue, {}, lambda trial, why: None)
     live = Live(plan, Console(file=io.StringIO(), width=120))
     live.watch(queue, Health())
     free, started = gpus, 0

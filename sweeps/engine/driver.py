@@ -78,7 +78,10 @@ def execute(
     live.watch(queue, health, no_room=no_room)
     stopping = Stopping(queue, health, beginnings, leases.check, after_failures=stop_after_failures)
     width = resources.workers_per_gpu if "GPU" in held else 1
-    given_up: list[Trial] = []
+    given_up: dict[str, str] = {}
+
+    def give_up(trial: Trial, why: str) -> None:
+        given_up[trial.label] = why
 
     def has_saved(trial: Trial) -> bool:
         with stopping.storage_may_fail():
@@ -97,7 +100,7 @@ def execute(
         searcher = QueueSearcher(
             queue,
             {"job": job, "share": share},
-            given_up.append,
+            give_up,
             health=health,
             saved=has_saved,
             stop=stopping.stop_all,
@@ -134,7 +137,8 @@ def execute(
             stranded = fit()
             if not stopping.stop_all():
                 # Tune may end a trial and tell nobody, where a process cannot be had for the next one.
-                given_up += queue.take_back(died=not stranded)
+                for trial in queue.take_back(died=not stranded):
+                    give_up(trial, f"its process died {DEATHS} times in a row with nothing finished in between")
             # What waits holds no place: the other run may need it to finish.
             while queue.waits_for_others_only and not stopping.stop_all():
                 live.tick()
@@ -164,11 +168,12 @@ def execute(
             "`sweeps failures` tells why, and the same command goes on with the rows that are missing"
         )
     if given_up:
-        others = f" and of {len(given_up) - 1} others" if len(given_up) > 1 else ""
-        causes = ", ".join(why for why, _ in live.deaths.most_common(CAUSES))
+        (label, why), *others = given_up.items()
+        more = f" (and {len(others)} other trials)" if others else ""
+        died = ", ".join(cause for cause, _ in live.deaths.most_common(CAUSES))
         raise StoppedError(
-            f"trial {given_up[0].label}: its process{others} died {DEATHS} times in a row with nothing finished in "
-            f"between ({causes}); nothing is recorded against their rows, and the same command tries again"
+            f"trial {label}{more}: {why}{f'; deaths: {died}' if died else ''}; nothing is recorded against its rows "
+            "that are missing, and the same command tries again"
         )
 
 

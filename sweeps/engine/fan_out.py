@@ -18,7 +18,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, placement_
 from sweeps.engine import nodes
 from sweeps.engine.tasks import Outcome
 from sweeps.engine.worker import Place, Seat
-from sweeps.errors import StorageError
+from sweeps.errors import NodeError, StorageError
 from sweeps.planning.plan import Row
 from sweeps.storage.backends.retry import passes
 
@@ -176,6 +176,9 @@ class FanOut:
                 time.sleep(STORAGE_RESTS_S)
                 self._waiting.appendleft(one._replace(attempt=one.attempt + 1, waited=True))
                 return None
+            if isinstance(cause, NodeError) and seat.place is not self._own:
+                self._avoid = (*self._avoid, cause.node)
+                self._give_back(seat.place)
             return one.row, cause
         seat.place.give_back(seat, used_up=outcome.device_is_broken)
         if outcome.needs_room:

@@ -141,7 +141,7 @@ class TrialRun:
             self._place,
             idle=signal(self._place.share.signal),
             saved=lambda row: self._saved.since_last(self._job.sweep, rows=[row]),
-            avoid=self._left_out,
+            avoid=[*self._left_out, *self._start.unfit, *filter(None, [self._start.avoid])],
             name=help_of(self._place.share.signal, self._trial.number),
         )
         for row, outcome in fan_out.outcomes():
@@ -180,7 +180,7 @@ class TrialRun:
     def report_unfit(self, error: NodeError) -> None:
         """Tell that a node cannot run the study, and whether there is another that might."""
         node, host = error.node or self._node, error.host or self._host
-        elsewhere = nodes.others_can_hold(self._place.share.resources, {*self._left_out, node})
+        elsewhere = nodes.others_can_hold(self._place.share.resources, {*self._left_out, *self._start.unfit, node})
         self._report({"unfit": error.said, "node": node, "host": host, "went_wrong": True, "elsewhere": elsewhere})
 
     def _check_claim(self) -> None:

@@ -18,6 +18,7 @@ class Health:
         self._stillborn: Counter[str] = Counter()
         self._went_well: set[str] = set()
         self._begun: set[str] = set()
+        self._unfit: set[str] = set()
         self._hosts: dict[str, str] = {}
 
     def tell(self, node: str, host: str, *, failed: bool) -> None:
@@ -37,6 +38,11 @@ class Health:
         self._hosts[node] = host
         self._stillborn[node] += 1
 
+    def tell_unfit(self, node: str, host: str) -> None:
+        """Note that a node could not run a trial: something is missing there."""
+        self._hosts[node] = host
+        self._unfit.add(node)
+
     @property
     def anything_went_well(self) -> bool:
         """A stage or row, anywhere."""
@@ -44,21 +50,27 @@ class Health:
 
     def left_out(self) -> tuple[str, ...]:
         """Return the nodes where no trial is to start; none while nothing goes well anywhere: no node's fault."""
-        return tuple(sorted({*_only(self._failed, but=self._went_well), *_only(self._stillborn, but=self._begun)}))
+        failing, stillborn = _only(self._failed, but=self._went_well), _only(self._stillborn, but=self._begun)
+        return tuple(sorted({*failing, *stillborn, *self._lacking}))
+
+    @property
+    def _lacking(self) -> set[str]:
+        """Nodes that could not run a trial and on which nothing went well, while others may do better."""
+        return self._unfit - self._went_well if self._begun - self._unfit or self._went_well else set()
 
     def remarks(self) -> list[str]:
         """Return a sentence per node that is left out."""
-        failing = _only(self._failed, but=self._went_well)
-        return [
-            f"node {self._hosts[node]} is left out: "
-            + (
-                f"the first {self._failed[node]} stages and rows there all failed, and others go well elsewhere"
-                if node in failing
-                else f"the processes of the first {self._stillborn[node]} trials died there before they began, and "
-                "others began elsewhere"
-            )
-            for node in self.left_out()
-        ]
+        return [f"node {self._hosts[node]} is left out: {self._why(node)}" for node in self.left_out()]
+
+    def _why(self, node: str) -> str:
+        if node in self._lacking:
+            return "it cannot run the study, and others may"
+        if node in _only(self._failed, but=self._went_well):
+            return f"the first {self._failed[node]} stages and rows there all failed, and others go well elsewhere"
+        return (
+            f"the processes of the first {self._stillborn[node]} trials died there before they began, and others began "
+            "elsewhere"
+        )
 
 
 def _only(failures: Counter[str], *, but: set[str]) -> set[str]:

@@ -61,7 +61,8 @@ class Start(NamedTuple):
 
     `computes` are the shared results that it, and nobody else, is to compute; `failed` those that failed by themselves,
     with what is known of it. `avoid` is a node where something of it failed, and `second` what is now tried for the
-    second time: rows and shared results, by their keys. `claim` is the trial's own among the claims.
+    second time: rows and shared results, by their keys. `unfit` are nodes that could not run it. `claim` is the trial's
+    own among the claims.
     """
 
     trial: Trial
@@ -69,6 +70,7 @@ class Start(NamedTuple):
     failed: Mapping[str, Mapping[str, Any]]
     avoid: str | None
     second: frozenset[str]
+    unfit: frozenset[str]
     claim: str
 
 
@@ -109,6 +111,7 @@ class Queue:
         self._failed: dict[str, Mapping[str, Any]] = {}
         self._avoid: dict[int, str] = {}
         self._second: defaultdict[int, set[str]] = defaultdict(set)
+        self._unfit: defaultdict[int, set[str]] = defaultdict(set)
         self._looking: Future[Mapping[str, Run]] | None = None
         self._taken: Mapping[str, Run] = {}
         self._look_at = self._step_back_until = -math.inf
@@ -172,6 +175,7 @@ class Queue:
             dict(self._failed),
             self._avoid.get(number),
             frozenset(self._second[number]),
+            frozenset(self._unfit[number]),
             self._claim_of[number],
         )
         return self._running[number]
@@ -198,11 +202,12 @@ class Queue:
     def again(self, number: int, key: str, node: str) -> None:
         """Note that a row or a shared result of a trial failed on a node: the trial comes back to try it on another."""
         self._second[number].add(key)
-        self.elsewhere(number, node)
+        self._avoid[number] = node
+        self._returning.add(number)
 
     def elsewhere(self, number: int, node: str) -> None:
         """Note that a node cannot run a trial: it comes back to run on another."""
-        self._avoid[number] = node
+        self._unfit[number].add(node)
         self._returning.add(number)
 
     def back(self, number: int) -> None:

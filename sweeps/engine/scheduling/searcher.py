@@ -9,7 +9,7 @@ from typing import Any
 from ray.tune.search import Searcher, SearchGenerator
 
 from sweeps.engine.scheduling.health import Health
-from sweeps.engine.scheduling.queue import Queue
+from sweeps.engine.scheduling.queue import DEATHS, Queue
 from sweeps.planning.plan import Trial
 
 
@@ -20,7 +20,7 @@ class QueueSearcher(Searcher):
         self,
         queue: Queue,
         config: dict[str, Any],
-        give_up: Callable[[Trial], None],
+        give_up: Callable[[Trial, str], None],
         *,
         health: Health | None = None,
         saved: Callable[[Trial], bool] = lambda trial: False,
@@ -29,7 +29,7 @@ class QueueSearcher(Searcher):
         """Take the rest of each trial's config.
 
         Args:
-            give_up: what to do about a trial whose process keeps dying.
+            give_up: what to do about a trial whose process keeps dying, or that no node can run; takes why, in words.
             health: of the nodes.
             saved: says whether a trial whose process died had saved any progress since it was asked last.
             stop: says whether the sweep is to stop, which Tune does not ask while no trial runs.
@@ -39,6 +39,7 @@ class QueueSearcher(Searcher):
         self._health, self._stop = health or Health(), stop
         self._starts: dict[str, Trial] = {}
         self._places: dict[str, tuple[str, str]] = {}
+        self._unfit: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave nothing to pickle: Tune keeps its searcher for a restore that we do not use."""
@@ -71,14 +72,18 @@ class QueueSearcher(Searcher):
         if "again" in result:
             self._queue.again(number, result["again"], result["node"])
         if "unfit" in result:
-            self._queue.elsewhere(number, result["node"])
+            self._health.tell_unfit(result["node"], result["host"])
+            if result["elsewhere"]:
+                self._queue.elsewhere(number, result["node"])
+            else:
+                self._unfit[trial_id] = f"no node can run it ({result['unfit']})"
         if "taken_over" in result:
             self._queue.back(number)
         if "at" in result:
             self._places[trial_id] = result["at"], result["host"]
         if "published" in result or "row" in result:
             self._queue.made_progress(number)
-        if result.get("node"):
+        if result.get("node") and "unfit" not in result:
             self._health.tell(result["node"], result.get("host", ""), failed=result["went_wrong"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -90,7 +95,9 @@ class QueueSearcher(Searcher):
             self._health.tell(*place, failed=True)
         given_up = self._queue.ended(trial.number, died=error)
         if given_up is not None:
-            self._give_up(given_up)
+            self._give_up(given_up, f"its process died {DEATHS} times in a row with nothing finished in between")
+        elif trial_id in self._unfit:
+            self._give_up(trial, self._unfit[trial_id])
 
     def save(self, checkpoint_path: str) -> None:
         """Keep nothing: what is finished is what is in the storage."""

@@ -13,9 +13,6 @@ from sweeps.engine.scheduling.health import Health
 from sweeps.engine.scheduling.queue import Queue
 from sweeps.errors import StorageError
 
-UNFIT = 5
-"""So often nodes cannot run the study, and none has yet, and the sweep stops."""
-
 
 class Stopping(Stopper):
     """Listens to every result of every trial; Tune asks it whether to stop."""
@@ -40,7 +37,6 @@ class Stopping(Stopper):
         """
         self._queue, self._check, self._after_failures = queue, check, after_failures
         self._health, self._beginnings = health, beginnings
-        self._unfit = 0
         self._failures: set[str] = set()
         self.storage_failure: str | None = None
         """Why the storage could not be used, once it could not."""
@@ -59,10 +55,8 @@ class Stopping(Stopper):
         """Take note; no trial is stopped by itself."""
         self.storage_failure = self.storage_failure or result.get("storage")
         self.study_fault = self.study_fault or result.get("study")
-        if "unfit" in result:
-            self._unfit += 1
-            if not result["elsewhere"] or (self._unfit >= UNFIT and not self._health.anything_went_well):
-                self.cluster_fault = f"node {result['host']} cannot run the study: {result['unfit']}"
+        if "unfit" in result and not result["elsewhere"] and not self._health.anything_went_well:
+            self.cluster_fault = f"node {result['host']} cannot run the study: {result['unfit']}"
         # A row is told again when its trial ends, or starts anew.
         if result.get("failure"):
             self._failures.add(result["row"])

@@ -50,7 +50,7 @@ class Stranded(Callback, Stopper):
 
 def avoided_by(config: Mapping[str, Any]) -> set[str]:
     """Return the nodes that a trial keeps away from, while there are others."""
-    return {*config["left_out"], *([config["avoid"]] if config["avoid"] is not None else [])}
+    return {*config["left_out"], *config["unfit"], *([config["avoid"]] if config["avoid"] is not None else [])}
 
 
 def _chooses(trial: Any) -> bool:

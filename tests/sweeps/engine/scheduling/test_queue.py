@@ -215,22 +215,31 @@ class TestSearcher:
         assert searcher.suggest("c") == Searcher.FINISHED
 
     def test_a_trial_that_dies_too_often_is_given_up(self) -> None:
-        given_up: list[Trial] = []
-        searcher = QueueSearcher(queue([trial(0)]), {}, given_up.append)
+        given_up: dict[int, str] = {}
+
+        def give_up(trial: Trial, why: str) -> None:
+            given_up[trial.number] = why
+
+        searcher = QueueSearcher(queue([trial(0)]), {}, give_up)
         for attempt in range(DEATHS):
             assert isinstance(searcher.suggest(f"{attempt}"), dict)
             searcher.on_trial_complete(f"{attempt}", error=True)
-        assert [trial.number for trial in given_up] == [0]
+        assert given_up == {0: "its process died 5 times in a row with nothing finished in between"}
         assert searcher.suggest("last") == Searcher.FINISHED
 
-    def test_a_trial_that_a_node_cannot_run_comes_back_to_run_elsewhere(self) -> None:
-        searcher = QueueSearcher(queue([trial(0)]), {}, print)
-        searcher.suggest("a")
-        searcher.on_trial_result("a", {"unfit": "no module", "node": "bad", "host": "host-b", "went_wrong": True})
-        searcher.on_trial_complete("a")
-        again = searcher.suggest("b")
-        assert isinstance(again, dict)
-        assert (again["avoid"], again["second"]) == ("bad", frozenset()), "nothing of it was tried"
+    def test_a_trial_that_a_node_cannot_run_comes_back_until_no_node_is_left(self) -> None:
+        given_up: list[str] = []
+        searcher = QueueSearcher(queue([trial(0)]), {}, lambda trial, why: given_up.append(why))
+        told = {"unfit": "No module named 'toys'", "host": "host", "went_wrong": True}
+        for number, elsewhere in enumerate([True, True, False]):
+            suggested = searcher.suggest(f"{number}")
+            assert isinstance(suggested, dict)
+            assert suggested["unfit"] == {f"node-{before}" for before in range(number)}
+            assert suggested["second"] == frozenset(), "nothing of it was tried"
+            searcher.on_trial_result(f"{number}", {**told, "node": f"node-{number}", "elsewhere": elsewhere})
+            searcher.on_trial_complete(f"{number}")
+        assert given_up == ["no node can run it (No module named 'toys')"]
+        assert searcher.suggest("last") == Searcher.FINISHED
 
     def test_a_trial_that_may_have_been_taken_over_comes_back(self) -> None:
         searcher = QueueSearcher(queue([trial(0)]), {}, print)

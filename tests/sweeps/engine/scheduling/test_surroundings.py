@@ -11,7 +11,7 @@ from ray import tune
 from sweeps.engine import nodes
 from sweeps.engine.scheduling.beginnings import STILLBORN, Beginnings
 from sweeps.engine.scheduling.health import FAILURES, Health
-from sweeps.engine.scheduling.stopping import UNFIT, Stopping
+from sweeps.engine.scheduling.stopping import Stopping
 from sweeps.engine.scheduling.stranded import Stranded
 
 
@@ -21,7 +21,7 @@ def started(name: str, status: str = "RUNNING", **config: Any) -> Any:
         trial_id=name,
         pickled_error_file=None,
         status=status,
-        config={"avoid": None, "left_out": (), **config},
+        config={"avoid": None, "left_out": (), "unfit": (), **config},
         placement_group_factory=tune.PlacementGroupFactory([{}, {"CPU": 1}], **options),
     )
 
@@ -79,23 +79,31 @@ class TestUnfitNodes:
 
     def test_a_study_that_no_node_can_run_stops_the_sweep(self) -> None:
         stopping = self.stopping(Health())
-        told = {"unfit": "No module named 'toys'", "host": "host-a", "elsewhere": True}
-        for _ in range(UNFIT):
-            assert not stopping.stop_all()
-            stopping("trial", told)
+        told = {"unfit": "No module named 'toys'", "host": "host-a"}
+        for _ in range(10):
+            stopping("trial", {**told, "elsewhere": True})
+        assert not stopping.stop_all(), "another node may be slow and well"
+        stopping("trial", {**told, "elsewhere": False})
         assert stopping.stop_all()
         assert stopping.cluster_fault == "node host-a cannot run the study: No module named 'toys'"
 
-    def test_where_it_goes_well_elsewhere_the_sweep_goes_on_until_there_is_no_elsewhere(self) -> None:
+    def test_a_trial_that_no_node_can_run_stops_no_others(self) -> None:
         health = Health()
         health.tell("good", "host-b", failed=False)
         stopping = self.stopping(health)
-        told = {"unfit": "No module named 'toys'", "host": "host-a", "elsewhere": True}
-        for _ in range(3 * UNFIT):
-            stopping("trial", told)
+        stopping("trial", {"unfit": "No module named 'toys'", "host": "host-a", "elsewhere": False})
         assert not stopping.stop_all()
-        stopping("trial", {**told, "elsewhere": False})
-        assert stopping.stop_all()
+
+    def test_a_node_that_cannot_is_left_out_at_once_where_another_may(self) -> None:
+        health = Health()
+        health.tell_begun("bad")
+        health.tell_unfit("bad", "host-a")
+        assert health.left_out() == (), "there is no other"
+        health.tell_begun("slow")
+        assert health.left_out() == ("bad",)
+        assert health.remarks() == ["node host-a is left out: it cannot run the study, and others may"]
+        health.tell("bad", "host-a", failed=False)
+        assert health.left_out() == (), "it can run a part"
 
 
 class TestStranded:
@@ -104,6 +112,7 @@ class TestStranded:
         [
             ([started("a", "PENDING", avoid="bad")], False, True),
             ([started("a", "PENDING", left_out=("bad",)), started("b", "TERMINATED")], False, True),
+            ([started("a", "PENDING", unfit=("bad",))], False, True),
             ([started("a", "PENDING", avoid="bad")], True, False),
             ([started("a", "PENDING", avoid="bad"), started("b", "RUNNING")], False, False),
             ([started("a", "PENDING", avoid="bad"), started("b", "PENDING")], False, False),
