@@ -17,6 +17,9 @@ from sweeps.errors import SpecError
 MOST_VALUES = 1_000_000
 """In one text, those that aliases repeat counted each time: a few lines of aliases can stand for more than fit."""
 
+MOST_DIGITS = 1000
+"""Of a number that a message repeats."""
+
 _TAG = "tag:yaml.org,2002:"
 _FLOAT = re.compile(
     r"^[-+]?([0-9][0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+|\.[0-9][0-9_]*"
@@ -78,13 +81,6 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         if not isinstance(node, yaml.MappingNode):
             raise _error("a tag of mappings before something else", node)
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise _error("a key is not plain text", key)
-            if key.value in seen:
-                raise _error(f"the key {key.value!r} is there twice", key)
-            seen.add(key.value)
         self.flatten_mapping(node)
         return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
 
@@ -117,6 +113,8 @@ class _Loader(yaml.SafeLoader):
         if not _OCTAL.match(self.construct_scalar(node)):
             self.refuse_tag(node)
         digits = node.value.replace("_", "").replace("o", "").lstrip("+-")
+        if len(digits) > MOST_DIGITS:
+            raise _refused(f"found a number of {len(digits)} digits, expected less", node)
         octal = f"{int(digits, 8)} in" if not set(digits) & set("89") else "no number of"
         raise _refused(
             f"found {node.value}, which is {octal} YAML 1.1, expected {int(digits)}, or quotes around what is text",
@@ -139,6 +137,17 @@ def _refused(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
     return _RefusedError(problem=problem, problem_mark=node.start_mark)
 
 
+def _check_keys(node: yaml.MappingNode) -> None:
+    """Refuse keys that are no text, or there twice; before merge keys are replaced by what they stand for."""
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise _error("a key is not plain text", key)
+        if key.value in seen:
+            raise _error(f"the key {key.value!r} is there twice", key)
+        seen.add(key.value)
+
+
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
     """Return how many values a node stands for, aliases counted each time.
 
@@ -154,6 +163,7 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
     if isinstance(node, yaml.SequenceNode):
         parts = node.value
     elif isinstance(node, yaml.MappingNode):
+        _check_keys(node)
         parts = [each for pair in node.value for each in pair]
     total = 1 + sum(_count(part, known) for part in parts)
     if total > MOST_VALUES:

@@ -71,12 +71,26 @@ def connected(address: str | None, *, num_cpus: int | None = None, num_gpus: int
             "themselves what they have"
         )
     heeded = signal.getsignal(signal.SIGTERM)
-    with _private(num_cpus, num_gpus) if address is None or private else _joined(address):
-        if threading.current_thread() is threading.main_thread():
-            # What ends a job of Slurm, Kubernetes or `ray job stop` means the same as Ctrl-C. Ray prints its stack.
-            signal.signal(signal.SIGTERM, signal.default_int_handler if heeded == signal.SIG_DFL else heeded)
-        with _quiet(), watched("of this run" if private else f"at {address}", leave=ray.shutdown):
-            yield
+    opened = _private(num_cpus, num_gpus) if address is None or private else _joined(address)
+    watch = watched("of this run" if private else f"at {address}", leave=ray.shutdown)
+    with opened, _ended_by(heeded), _quiet(), watch:
+        yield
+
+
+@contextmanager
+def _ended_by(heeded: Any) -> Iterator[None]:
+    """Have SIGTERM mean in this context what it meant before Ray set its own handler, or Ctrl-C where that was nothing.
+
+    It ends a job of Slurm, Kubernetes or `ray job stop`, and Ray would print its stack.
+    """
+    if threading.current_thread() is not threading.main_thread() or heeded is None:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler if heeded == signal.SIG_DFL else heeded)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, heeded)
 
 
 def remarks(address: str | None) -> list[str]:

@@ -111,6 +111,10 @@ def check_limits(cpus: int) -> None:
         raise ClusterError(f"ulimit -n: found at most {most} open files, expected {FILES} or more for Ray")
     if open_files != resource.RLIM_INFINITY and open_files < FILES:
         resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, most))
+    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC):
+        soft, hard = resource.getrlimit(limit)
+        if soft != hard:
+            resource.setrlimit(limit, (hard, hard))
     size, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if size != resource.RLIM_INFINITY and size < _object_store_bytes():
         raise ClusterError(
@@ -122,7 +126,7 @@ def check_limits(cpus: int) -> None:
         if left < needed:
             raise ClusterError(
                 f"{name}: found room for {max(left, 0)} more processes and threads, expected {needed} or more for Ray "
-                f"on {cpus} CPUs"
+                f"on {cpus} CPUs (--cpus gives it fewer)"
             )
 
 

@@ -49,14 +49,17 @@ def watched(which: str, *, leave: Callable[[], None] | None) -> Iterator[None]:
     watch = _Watch(which, may_exit=leave is not None)
     is_main = threading.current_thread() is threading.main_thread()
     if is_main:  # Python lets nobody interrupt another thread
-        before = signal.signal(INTERRUPT, signal.default_int_handler)
+        before = signal.signal(INTERRUPT, signal.default_int_handler) or signal.SIG_DFL
         watch.start()
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
         # Where Ray dies, its own errors may be faster than a look at it.
         if watch.lost or not isinstance(error, SweepError | KeyboardInterrupt):
-            lost = watch.lost or watch.look()
+            try:
+                lost = watch.lost or watch.look()
+            except KeyboardInterrupt:  # the watch has found out meanwhile, or it is the user's
+                lost = watch.lost
             if lost:
                 raise StoppedError(lost) from error
         raise

@@ -76,7 +76,7 @@ def heeded() -> Iterator[None]:
     finally:
         if not came:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _lose_patience(number: int) -> None:

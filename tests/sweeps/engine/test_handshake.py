@@ -137,3 +137,10 @@ def test_the_size_of_a_ray_that_others_have_started(sweeps: Sweeps) -> None:
     assert_refused(
         ran._replace(output=""), "--cpus 4: found --address 10.0.0.1:6379 beside it, expected one of the two"
     )
+
+
+def test_a_cluster_that_speaks_tls_is_not_greeted_in_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers nobody without a certificate, and Ray's own client, which has one, is asked next."""
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        handshake.greet(*silent.getsockname(), timeout_s=0.5)

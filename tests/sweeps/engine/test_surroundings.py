@@ -87,6 +87,17 @@ def test_a_limit_of_processes(monkeypatch: pytest.MonkeyPatch, limit: int, most:
         surroundings.check_limits(2)
 
 
+def test_a_limit_that_this_process_may_raise_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {resource.RLIMIT_NPROC: (100, 10**6), resource.RLIMIT_FSIZE: (10**7, resource.RLIM_INFINITY)}
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits.get(which, unlimited))
+    monkeypatch.setattr(resource, "setrlimit", limits.__setitem__)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(allotted, "groups", lambda controller: [])
+    surroundings.check_limits(2)
+    assert limits[resource.RLIMIT_NPROC] == (10**6, 10**6)
+
+
 def test_a_limit_of_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "pids.max").write_text("100\n")
     (tmp_path / "pids.current").write_text("90\n")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sweeps import spec
 from sweeps.errors import SpecError
+from sweeps.spec import plain_yaml
 from tests.support.toy_study import SPEC, ToyStudy
 
 
@@ -347,3 +348,18 @@ def test_what_is_no_text_file_is_refused(tmp_path: Path) -> None:
         spec.load(str(tmp_path / "binary.yaml"))
     with pytest.raises(SpecError, match="Is a directory, expected a YAML file"):
         spec.load(str(tmp_path))
+
+
+def test_a_merged_mapping_may_be_merged_again() -> None:
+    text = "base: &base {a: 1}\nmid: {inner: &inner {<<: *base, a: 2}}\ntop: {<<: *inner, c: 3}\n"
+    assert plain_yaml.read(text, "s.yaml") == {
+        "base": {"a": 1},
+        "mid": {"inner": {"a": 2}},
+        "top": {"a": 2, "c": 3},
+    }
+
+
+@pytest.mark.parametrize("text", ["{a: 1, <<: {? [1] : 2}}", f"a: 0{'7' * 5000}"])
+def test_odd_yaml_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(SpecError, match=r"s\.yaml, line 1"):
+        plain_yaml.read(text, "s.yaml")
