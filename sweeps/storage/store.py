@@ -339,10 +339,11 @@ class Store:
         """Keep which checkpoints a sweep's rows are made from, beside those that were noted before: without its study,
         nobody could tell which checkpoints no sweep refers to.
         """
-        before = self.noted_checkpoints(sweep)
+        name, before = f"{sweep}/checkpoints.json", self.noted_checkpoints(sweep)
+        if before is None and self.files.exists(name):
+            return  # it is torn: as long as nobody knows what it said, no checkpoint counts as unused
         if before is None or not before.issuperset(keys):
-            noted = sorted((before or set()).union(keys))
-            self.files.publish(f"{sweep}/checkpoints.json", to_json({"keys": noted}), replace=True)
+            self.files.publish(name, to_json({"keys": sorted((before or set()).union(keys))}), replace=True)
 
     def noted_checkpoints(self, sweep: str) -> set[str] | None:
         """Return the checkpoints that a sweep's rows are made from; None where that was not noted."""

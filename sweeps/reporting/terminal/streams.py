@@ -77,6 +77,7 @@ def lasting(stream: Any, number: int) -> io.TextIOWrapper:
         io.BufferedWriter(_Lasting(number, "w", closefd=False)),
         encoding=stream.encoding,
         errors=errors,
-        line_buffering=stream.line_buffering or number == ERRORS,
+        # What was not buffered at all, as with PYTHONUNBUFFERED, must not wait for more than the end of a line.
+        line_buffering=stream.line_buffering or stream.write_through or number == ERRORS,
         write_through=stream.write_through,
     )

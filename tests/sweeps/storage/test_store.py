@@ -242,6 +242,11 @@ class TestContract:
         store.note_checkpoints("toy", ["base-1", "pretrain-2"])
         assert store.noted_checkpoints("toy") == {"base-1", "pretrain-1", "pretrain-2"}
 
+    def test_a_torn_note_is_not_replaced_by_what_a_smaller_grid_refers_to(self, store: Store) -> None:
+        store.files.publish("toy/checkpoints.json", b'{"keys": ["base-1", ')
+        store.note_checkpoints("toy", ["base-1"])
+        assert store.noted_checkpoints("toy") is None, "else the others would count as unused"
+
     def test_the_spec_is_kept_and_replaced(self, store: Store) -> None:
         store.write_spec("toy", "name: toy\n")
         store.write_spec("toy", "description: größer\n")
