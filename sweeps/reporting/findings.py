@@ -127,7 +127,7 @@ class _Sayer:
             f"{self._given(most)}: a difference of {self._number(abs(most['difference']))}, 95% interval "
             f"{self._number(ends[0])} to {self._number(ends[1])}, {self._count([most], larger, smaller)}"
         )
-        doubted = [briefly(clause, most["p_value"]) for clause in most["note"].split("; ") if read_doubt(clause)]
+        doubted = [said for said, _ in briefly((c, None) for c in most["note"].split("; ") if read_doubt(c))]
         others = [line for line in lines if line is not most]
         also = f" It is larger for {self._level(most, larger)} at {self._at(others)} too." if others else ""
         return abs(most["difference"]), f"{'; '.join([said, *doubted])}.{also}"

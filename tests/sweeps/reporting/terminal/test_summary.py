@@ -3,7 +3,16 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.reporting.summary import contrast_views, counts, format_p, mean_table, mean_view, starred, unpruned_means
+from sweeps.reporting.summary import (
+    contrast_views,
+    counts,
+    format_p,
+    mean_table,
+    mean_view,
+    notes,
+    starred,
+    unpruned_means,
+)
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.marks import Floor
 from sweeps.statistics.roles import Roles
@@ -153,3 +162,14 @@ def test_it_is_told_of_how_many_values_means_are(rows: pd.DataFrame) -> None:
     assert counts(rows[1:], metric="map", roles=ROLES) == "n = 2 to 3 seeds"
     assert counts(rows[rows["seed"] == 0], metric="map", roles=ROLES) == "n = 1 seed"
     assert counts(rows.assign(map=float("nan")), metric="map", roles=ROLES) == ""
+
+
+def test_doubts_are_told_together_where_robust_tests_say_the_same_and_with_their_p_values() -> None:
+    doubt = "differences not normal (Shapiro-Wilk p={}): Wilcoxon p={}, sign flips p={}"
+    of = [doubt.format(0.01, 0.0312, 0.0156), doubt.format(0.002, 0.0312, 0.04), doubt.format(0.01, 0.0312, 0.0625)]
+    lines = pd.DataFrame({"note": of, "p_value": 0.01}, index=pd.Index([0.5, 0.75, 0.9], name="ratio"))
+    said = "differences not normal (Shapiro-Wilk): Wilcoxon p=0.031 and sign flips p="
+    assert notes([("a vs b", lines)]) == [
+        f"{said}0.016 to 0.040, uncorrected — a vs b at 0.5, 0.75",
+        f"{said}0.062, uncorrected — a vs b at 0.9",
+    ]
