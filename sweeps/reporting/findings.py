@@ -127,10 +127,9 @@ class _Sayer:
             f"{self._given(most)}: a difference of {self._number(abs(most['difference']))}, 95% interval "
             f"{self._number(ends[0])} to {self._number(ends[1])}, {self._count([most], larger, smaller)}"
         )
-        doubted = [said for said, _ in briefly((c, None) for c in most["note"].split("; ") if read_doubt(c))]
         others = [line for line in lines if line is not most]
-        also = f" It is larger for {self._level(most, larger)} at {self._at(others)} too." if others else ""
-        return abs(most["difference"]), f"{'; '.join([said, *doubted])}.{also}"
+        also = f" It is larger for {self._level(most, larger)} at {self._at(others)} too" if others else ""
+        return abs(most["difference"]), f"{said}{self._doubts([most])}.{also}{self._doubts(others)}{'.' * bool(also)}"
 
     def at_floor(self, lines: list[Line]) -> str:
         """Return a sentence on differences that are none worth the name."""
@@ -148,7 +147,16 @@ class _Sayer:
         what = f"the 95% interval of {of} is" if len(lines) == 1 else f"all 95% intervals of {of} lie within"
         return (
             f"At {self._at(lines)}, no difference is shown between {self.pair(lines[0])}: {what} {number(low)} to "
-            f"{number(high)}, {self._count(lines, 'a', 'b')}."
+            f"{number(high)}, {self._count(lines, 'a', 'b')}{self._doubts(lines)}."
+        )
+
+    def _doubts(self, lines: list[Line]) -> str:
+        """Return each doubt about the tests of lines, and at which of them if there are several."""
+        along = self._roles.along
+        clauses = [(clause, line[along]) for line in lines for clause in line["note"].split("; ") if read_doubt(clause)]
+        return "".join(
+            f"; at {self._roles.where(places)}, {said}" if len(lines) > 1 else f"; {said}"
+            for said, places in briefly(clauses)
         )
 
     def _at(self, lines: list[Line]) -> str:

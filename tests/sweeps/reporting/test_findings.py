@@ -132,6 +132,32 @@ def test_a_doubt_is_told_beside_the_finding_with_the_uncorrected_p_values_of_rob
     assert "agree" not in sentence
 
 
+def test_doubts_about_every_line_of_a_sentence_are_told_with_their_places() -> None:
+    less = list(np.add(BASE, np.subtract(SKEWED, 0.1)))
+    plain = {("a", 0.5): list(np.add(HIGH, 0.1)), ("b", 0.5): LOW}
+    skewed = {("a", 0.75): less, ("b", 0.75): BASE, ("a", 0.9): less, ("b", 0.9): BASE}
+    (sentence,) = said(table(plain | skewed)).differ
+    doubt = "differences not normal (Shapiro-Wilk): Wilcoxon p=0.031 and sign flips p=0.031, uncorrected"
+    assert (
+        f"paired. It is larger for a at 75 and 90% of weights pruned too; at 75 and 90% of weights pruned, {doubt}."
+        in (sentence)
+    )
+    alone = {key: values for key, values in (plain | skewed).items() if key[1] < 0.9}
+    (sentence,) = said(table(alone)).differ
+    assert sentence.endswith(f"paired. It is larger for a at 75% of weights pruned too; {doubt}.")
+
+
+def test_a_doubt_is_told_where_no_difference_is_shown() -> None:
+    turned = [*HIGH[1:], HIGH[0]]
+    outlier = list(np.add(BASE, [0.001, 0.0011, 0.0012, 0.0013, 0.0014, 0.3]))
+    rows = table({("a", 0.5): HIGH, ("b", 0.5): turned, ("a", 0.9): outlier, ("b", 0.9): BASE})
+    doubt = "differences not normal (Shapiro-Wilk): Wilcoxon p=0.031 and sign flips p=0.031, uncorrected"
+    (sentence,) = said(rows).not_shown
+    assert sentence.endswith(f"paired; at 90% of weights pruned, {doubt}.")
+    (sentence,) = said(rows[rows["ratio"] == 0.9]).not_shown
+    assert sentence.endswith(f"paired; {doubt}.")
+
+
 @pytest.mark.parametrize(
     ("pruned", "values", "words"),
     [
