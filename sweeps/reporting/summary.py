@@ -49,21 +49,25 @@ def unpruned_means(rows: pd.DataFrame, *, metric: str, roles: Roles) -> pd.DataF
     """Return what the models were before any of them was pruned: means at ratio 0, to read those of others against.
 
     Configurations that are one model there, with the same values for every replicate, are one line. Where each has its
-    own, there is none: the curve of each begins at it.
+    own, there is none: the curve of each begins at it. Only replicates that all of them have are looked at: in an
+    unfinished sweep one model would be several otherwise.
 
     Returns:
         Columns `configuration`, which names only levels that tell such models apart, and `mean`; empty where nothing
-        is pruned, or nothing is known of ratio 0.
+        is pruned, or nothing is known of ratio 0, or no replicate is there for all.
     """
     nothing = pd.DataFrame({"configuration": [], "mean": []})
     if roles.pruned is None or rows.empty:
         return nothing
     start = rows[rows[roles.along] == 0].dropna(subset=[metric])
-    alike: dict[tuple[tuple[Any, float], ...], list[tuple[Any, ...]]] = {}
-    for levels, models in configurations(start, roles):
-        values = models.sort_values(roles.replicate)[[roles.replicate, metric]].itertuples(index=False, name=None)
-        alike.setdefault(tuple(values), []).append(levels)
-    if not alike or (len(alike) == sum(map(len, alike.values())) > 1):
+    models = [(levels, part.set_index(roles.replicate)[metric]) for levels, part in configurations(start, roles)]
+    common = sorted(set.intersection(*(set(values.index) for _, values in models))) if models else []
+    if not common:
+        return nothing
+    alike: dict[tuple[float, ...], list[tuple[Any, ...]]] = {}
+    for levels, values in models:
+        alike.setdefault(tuple(values[common]), []).append(levels)
+    if len(alike) == len(models) > 1:
         return nothing
     groups = list(alike.values())
     known = [[{levels[place] for levels in group} for group in groups] for place in range(len(roles.factors))]
@@ -72,8 +76,11 @@ def unpruned_means(rows: pd.DataFrame, *, metric: str, roles: Roles) -> pd.DataF
         for place, of_groups in enumerate(known)
         if len(groups) > 1 and sum(map(len, of_groups)) == len(set().union(*of_groups))
     ]
-    names = [in_words(["unpruned", *(group[0][place] for place in apart)]) for group in groups]
-    means = [sum(value for _, value in values) / len(values) for values in alike]
+    levels_of = [
+        [", ".join(dict.fromkeys(str(levels[place]) for levels in group)) for place in apart] for group in groups
+    ]
+    names = [in_words(["unpruned", *told]) for told in levels_of]
+    means = [sum(values) / len(values) for values in alike]
     return pd.DataFrame({"configuration": names, "mean": means})
 
 
