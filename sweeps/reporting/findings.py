@@ -93,16 +93,22 @@ def _largest_first(said: list[tuple[float, str]]) -> list[str]:
     return [sentence for _, sentence in sorted(said, key=lambda each: -each[0])]
 
 
-def how_tested(tests: pd.DataFrame, *, roles: Roles) -> str:
-    """Return what a reader must know of the tests, of which there is one at least, and of what is not claimed."""
+def how_tested(tests: pd.DataFrame, *, label: str, roles: Roles) -> str:
+    """Return what a reader must know of the tests, of which there is one at least, and of what is not claimed.
+
+    Args:
+        tests: of one metric.
+        label: of the metric.
+        roles: of the key columns.
+    """
     first = tests.iloc[0]
     groups = f"in blocks of {roles.replicate}s" if first["design"] == "paired" else "between independent groups"
     made = int(tests["p_value"].notna().sum())
     return (
-        f"{made} tests ({first['test']}, {groups}). Two levels differ where p < {ALPHA:g} after Holm's correction over "
-        f"all pairs of levels of a factor, at all values of {roles.along}, the other factors fixed; an interval is of "
-        "its difference alone, uncorrected. Where no difference is shown there may still be one: the intervals say "
-        "how large it could be."
+        f"{label}: {made} test{'s' * (made != 1)} ({first['test']}, {groups}). Two levels differ where p < {ALPHA:g} "
+        f"after Holm's correction over all pairs of levels of a factor, at all values of {roles.along}, the other "
+        "factors fixed, each metric by itself; an interval is of its difference alone, uncorrected. Where no "
+        "difference is shown there may still be one: the intervals say how large it could be."
     )
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from sweeps.reporting.findings import Findings, findings, how_tested
+from sweeps.reporting.page.sections.findings import findings_html
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
@@ -51,9 +52,21 @@ def test_groups_are_told_as_such() -> None:
     assert sentence.endswith("n = 6 and 5 seeds.")
     assert "paired" not in sentence
     tests = contrasts(rows, metric="skill", design="independent", roles=ROLES)
-    assert "between independent groups" in how_tested(tests, roles=ROLES)
+    assert "between independent groups" in how_tested(tests, label="skill", roles=ROLES)
     (sentence,) = said(table({("a", 0.5): HIGH, ("b", 0.5): LOW}), design="independent").differ
     assert sentence.endswith("n = 6 seeds each.")
+
+
+def test_the_number_of_tests_is_told_of_the_first_metric_by_its_name() -> None:
+    rows = table({("a", 0.5): HIGH, ("b", 0.5): LOW, ("a", 0.9): HIGH, ("b", 0.9): LOW})
+    tests = {
+        label: contrasts(rows[rows["ratio"] < most], metric="skill", roles=ROLES)
+        for label, most in (("skill", 1.0), ("cost", 0.9))
+    }
+    html = findings_html(tests, caveats="", roles=ROLES)
+    assert '<p class="quiet">skill: 2 tests (' in html
+    assert "the other factors fixed, each metric by itself;" in html
+    assert how_tested(tests["cost"], label="cost", roles=ROLES).startswith("cost: 1 test (")
 
 
 def test_either_direction_has_a_sentence() -> None:
