@@ -55,8 +55,7 @@ def findings(tests: pd.DataFrame, *, label: str, roles: Roles) -> Findings:
         label: of the metric.
         roles: of the key columns.
     """
-    digits = decimals(tests[["mean_a", "mean_b"]].abs().max().max())
-    say = _Sayer(label, digits, roles, told=_varying(tests, roles))
+    say = _Sayer(label, _digits(tests), roles, told=_varying(tests, roles))
     differ: list[tuple[float, str]] = []
     unchecked: list[tuple[float, str]] = []
     at_floor, not_shown = list[str](), list[str]()
@@ -87,6 +86,13 @@ def findings(tests: pd.DataFrame, *, label: str, roles: Roles) -> Findings:
         not_shown,
         [f"At {where}, {reason}: {'; '.join(pairs)}." for (where, reason), pairs in untested.items()],
     )
+
+
+def _digits(tests: pd.DataFrame) -> int:
+    """Return decimals for means that leave two significant digits of the smallest difference that has a mark."""
+    digits = decimals(tests[["mean_a", "mean_b"]].abs().max().max())
+    marked = tests["difference"].abs()[tests["mark"].isin([STAR, UNCHECKED_MARK])]
+    return digits if marked.empty else max(digits, 1 - int(f"{marked.min():.1e}".partition("e")[2]))
 
 
 def _largest_first(said: list[tuple[float, str]]) -> list[str]:

@@ -46,6 +46,22 @@ def test_a_difference_is_told_with_its_means_its_interval_and_its_number() -> No
     assert [*found.unchecked, *found.not_shown, *found.at_floor, *found.untested] == []
 
 
+@pytest.mark.parametrize(
+    ("seeds", "shift", "words"),
+    [
+        (6, 0.00031, "is 0.81531 for a and 0.81500 for b: a difference of 0.00031,"),
+        (4, 0.00031, "is 0.81781 for a and 0.81750 for b: a difference of 0.00031,"),
+        # Rounded up to the next power of ten, it has two digits all the same.
+        (6, 0.00099999, "is 0.8160 for a and 0.8150 for b: a difference of 0.0010,"),
+    ],
+)
+def test_means_have_the_digits_in_which_they_differ(seeds: int, shift: float, words: str) -> None:
+    shifted = [value + shift + 1e-6 * (-1) ** seed for seed, value in enumerate(HIGH[:seeds])]
+    found = said(table({("a", 0.5): shifted, ("b", 0.5): HIGH[:seeds]}))
+    (sentence,) = [*found.differ, *found.unchecked]
+    assert words in sentence
+
+
 def test_groups_are_told_as_such() -> None:
     rows = table({("a", 0.5): HIGH, ("b", 0.5): LOW[:5]})
     (sentence,) = said(rows, design="independent").differ
