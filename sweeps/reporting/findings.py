@@ -55,8 +55,7 @@ def findings(tests: pd.DataFrame, *, label: str, roles: Roles) -> Findings:
         label: of the metric.
         roles: of the key columns.
     """
-    digits = decimals(tests[["mean_a", "mean_b"]].abs().max().max())
-    say = _Sayer(label, digits, roles, told=_varying(tests, roles))
+    say = _Sayer(label, _digits(tests), roles, told=_varying(tests, roles))
     differ: list[tuple[float, str]] = []
     unchecked: list[tuple[float, str]] = []
     at_floor, not_shown = list[str](), list[str]()
@@ -89,20 +88,33 @@ def findings(tests: pd.DataFrame, *, label: str, roles: Roles) -> Findings:
     )
 
 
+def _digits(tests: pd.DataFrame) -> int:
+    """Return decimals for means that leave two significant digits of the smallest difference that has a mark."""
+    digits = decimals(tests[["mean_a", "mean_b"]].abs().max().max())
+    marked = tests["difference"].abs()[tests["mark"].isin([STAR, UNCHECKED_MARK])]
+    return digits if marked.empty else max(digits, 1 - int(f"{marked.min():.1e}".partition("e")[2]))
+
+
 def _largest_first(said: list[tuple[float, str]]) -> list[str]:
     return [sentence for _, sentence in sorted(said, key=lambda each: -each[0])]
 
 
-def how_tested(tests: pd.DataFrame, *, roles: Roles) -> str:
-    """Return what a reader must know of the tests, of which there is one at least, and of what is not claimed."""
+def how_tested(tests: pd.DataFrame, *, label: str, roles: Roles) -> str:
+    """Return what a reader must know of the tests, of which there is one at least, and of what is not claimed.
+
+    Args:
+        tests: of one metric.
+        label: of the metric.
+        roles: of the key columns.
+    """
     first = tests.iloc[0]
     groups = f"in blocks of {roles.replicate}s" if first["design"] == "paired" else "between independent groups"
     made = int(tests["p_value"].notna().sum())
     return (
-        f"{made} tests ({first['test']}, {groups}). Two levels differ where p < {ALPHA:g} after Holm's correction over "
-        f"all pairs of levels of a factor, at all values of {roles.along}, the other factors fixed; an interval is of "
-        "its difference alone, uncorrected. Where no difference is shown there may still be one: the intervals say "
-        "how large it could be."
+        f"{label}: {made} test{'s' * (made != 1)} ({first['test']}, {groups}). Two levels differ where p < {ALPHA:g} "
+        f"after Holm's correction over all pairs of levels of a factor, at all values of {roles.along}, the other "
+        "factors fixed, each metric by itself; an interval is of its difference alone, uncorrected. Where no "
+        "difference is shown there may still be one: the intervals say how large it could be."
     )
 
 
@@ -127,10 +139,9 @@ class _Sayer:
             f"{self._given(most)}: a difference of {self._number(abs(most['difference']))}, 95% interval "
             f"{self._number(ends[0])} to {self._number(ends[1])}, {self._count([most], larger, smaller)}"
         )
-        doubted = [briefly(clause, most["p_value"]) for clause in most["note"].split("; ") if read_doubt(clause)]
         others = [line for line in lines if line is not most]
-        also = f" It is larger for {self._level(most, larger)} at {self._at(others)} too." if others else ""
-        return abs(most["difference"]), f"{'; '.join([said, *doubted])}.{also}"
+        also = f" It is larger for {self._level(most, larger)} at {self._at(others)} too" if others else ""
+        return abs(most["difference"]), f"{said}{self._doubts([most])}.{also}{self._doubts(others)}{'.' * bool(also)}"
 
     def at_floor(self, lines: list[Line]) -> str:
         """Return a sentence on differences that are none worth the name."""
@@ -148,7 +159,16 @@ class _Sayer:
         what = f"the 95% interval of {of} is" if len(lines) == 1 else f"all 95% intervals of {of} lie within"
         return (
             f"At {self._at(lines)}, no difference is shown between {self.pair(lines[0])}: {what} {number(low)} to "
-            f"{number(high)}, {self._count(lines, 'a', 'b')}."
+            f"{number(high)}, {self._count(lines, 'a', 'b')}{self._doubts(lines)}."
+        )
+
+    def _doubts(self, lines: list[Line]) -> str:
+        """Return each doubt about the tests of lines, and at which of them if there are several."""
+        along = self._roles.along
+        clauses = [(clause, line[along]) for line in lines for clause in line["note"].split("; ") if read_doubt(clause)]
+        return "".join(
+            f"; at {self._roles.where(places)}, {said}" if len(lines) > 1 else f"; {said}"
+            for said, places in briefly(clauses)
         )
 
     def _at(self, lines: list[Line]) -> str:

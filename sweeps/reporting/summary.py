@@ -1,9 +1,8 @@
 """Means and p-values as tables for the terminal. The tests are in `statistics`, the page in `page`."""
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import pandas as pd
 from rich import box
@@ -15,6 +14,8 @@ from sweeps.statistics.cells import check_rows, configurations
 from sweeps.statistics.marks import ALPHA, STAR, UNCHECKED_MARK
 from sweeps.statistics.means import in_words, labelled, mean_sd
 from sweeps.statistics.roles import Roles
+
+Place = TypeVar("Place")
 
 MISSING = "-"
 STAR_MEANS = (
@@ -48,21 +49,25 @@ def unpruned_means(rows: pd.DataFrame, *, metric: str, roles: Roles) -> pd.DataF
     """Return what the models were before any of them was pruned: means at ratio 0, to read those of others against.
 
     Configurations that are one model there, with the same values for every replicate, are one line. Where each has its
-    own, there is none: the curve of each begins at it.
+    own, there is none: the curve of each begins at it. Only replicates that all of them have are looked at: in an
+    unfinished sweep one model would be several otherwise.
 
     Returns:
         Columns `configuration`, which names only levels that tell such models apart, and `mean`; empty where nothing
-        is pruned, or nothing is known of ratio 0.
+        is pruned, or nothing is known of ratio 0, or no replicate is there for all.
     """
     nothing = pd.DataFrame({"configuration": [], "mean": []})
     if roles.pruned is None or rows.empty:
         return nothing
     start = rows[rows[roles.along] == 0].dropna(subset=[metric])
-    alike: dict[tuple[tuple[Any, float], ...], list[tuple[Any, ...]]] = {}
-    for levels, models in configurations(start, roles):
-        values = models.sort_values(roles.replicate)[[roles.replicate, metric]].itertuples(index=False, name=None)
-        alike.setdefault(tuple(values), []).append(levels)
-    if not alike or (len(alike) == sum(map(len, alike.values())) > 1):
+    models = [(levels, part.set_index(roles.replicate)[metric]) for levels, part in configurations(start, roles)]
+    common = sorted(set.intersection(*(set(values.index) for _, values in models))) if models else []
+    if not common:
+        return nothing
+    alike: dict[tuple[float, ...], list[tuple[Any, ...]]] = {}
+    for levels, values in models:
+        alike.setdefault(tuple(values[common]), []).append(levels)
+    if len(alike) == len(models) > 1:
         return nothing
     groups = list(alike.values())
     known = [[{levels[place] for levels in group} for group in groups] for place in range(len(roles.factors))]
@@ -71,8 +76,11 @@ def unpruned_means(rows: pd.DataFrame, *, metric: str, roles: Roles) -> pd.DataF
         for place, of_groups in enumerate(known)
         if len(groups) > 1 and sum(map(len, of_groups)) == len(set().union(*of_groups))
     ]
-    names = [in_words(["unpruned", *(group[0][place] for place in apart)]) for group in groups]
-    means = [sum(value for _, value in values) / len(values) for values in alike]
+    levels_of = [
+        [", ".join(dict.fromkeys(str(levels[place]) for levels in group)) for place in apart] for group in groups
+    ]
+    names = [in_words(["unpruned", *told]) for told in levels_of]
+    means = [sum(values) / len(values) for values in alike]
     return pd.DataFrame({"configuration": names, "mean": means})
 
 
@@ -181,40 +189,52 @@ def contrast_views(tests: pd.DataFrame, *, roles: Roles) -> list[Table]:
 def notes(pairs: Sequence[tuple[str, pd.DataFrame]]) -> list[str]:
     """What was dropped, not tested or doubted in one of the `families`: `not tested: … — hydra vs l1 at 0`.
 
-    A doubt is put in words that many lines share: whether the robust tests, whose p-values are in the note, agree with
-    the test made. What is said of every test is said without places.
+    A doubt is put `briefly`. What is said of every test is said without places.
     """
-    where: dict[str, dict[str, list[str]]] = {}
     tests = sum(int(lines["p_value"].notna().sum()) for _, lines in pairs)
-    said_of = Counter[str]()
-    for name, lines in pairs:
-        for at, note, p in zip(lines.index, lines["note"], lines["p_value"], strict=True):
-            # A ratio at which this pair was not compared has no note.
-            for clause in note.split("; ") if isinstance(note, str) and note else ():
-                said_of[briefly(clause, p)] += not math.isnan(p)
-                places = where.setdefault(briefly(clause, p), {}).setdefault(name, [])
-                places += [] if math.isnan(at) else [f"{at:g}"]
-    return [
-        said
-        if said_of[said] == tests > 1
-        else f"{said} — " + "; ".join(" at ".join(filter(None, [name, ", ".join(at)])) for name, at in named.items())
-        for said, named in where.items()
+    found = [
+        (clause, (name, at, not math.isnan(p)))
+        for name, lines in pairs
+        for at, note, p in zip(lines.index, lines["note"], lines["p_value"], strict=True)
+        # A ratio at which this pair was not compared has no note.
+        for clause in (note.split("; ") if isinstance(note, str) and note else ())
     ]
+    told = []
+    for said, of in briefly(found):
+        where: dict[str, list[str]] = {}
+        for name, at, _ in of:
+            where.setdefault(name, []).extend([] if math.isnan(at) else [f"{at:g}"])
+        places = "; ".join(" at ".join(filter(None, [name, ", ".join(at)])) for name, at in where.items())
+        told.append(said if sum(made for *_, made in of) == tests > 1 else f"{said} — {places}")
+    return told
 
 
-def briefly(clause: str, p: float) -> str:
-    """Return a clause of a test's note, a doubt in words: whether the robust tests agree with the test, of p."""
-    doubt = read_doubt(clause)
-    if doubt is None:
-        return clause
-    doubted = f"{doubt.what} ({doubt.check})"
-    if not doubt.robust:
-        return doubted
-    robust = " and ".join(doubt.robust)
-    if all((other < ALPHA) == (p < ALPHA) for other in doubt.robust.values()):
-        return f"{doubted}: {robust} {'agrees' if len(doubt.robust) == 1 else 'agree'}"
-    others = ", ".join(f"{test} p={format_p(other)}" for test, other in doubt.robust.items())
-    return f"{doubted}: p={format_p(p)}, but {others}"
+def briefly(clauses: Iterable[tuple[str, Place]]) -> list[tuple[str, list[Place]]]:
+    """Return what clauses of tests' notes say, each thing once, and where.
+
+    Doubts are one thing where the same is doubted and the same robust tests are below 5%. Their p-values are told as
+    they are: no correction was made of them, so that they cannot confirm what rests on corrected ones.
+    """
+    kinds: dict[Hashable, list[tuple[str, Place]]] = {}
+    for clause, place in clauses:
+        doubt = read_doubt(clause)
+        below = doubt and tuple((test, p < ALPHA) for test, p in doubt.robust.items())
+        kinds.setdefault((doubt.what, doubt.check, below) if doubt else clause, []).append((clause, place))
+    return [(_said([clause for clause, _ in alike]), [place for _, place in alike]) for alike in kinds.values()]
+
+
+def _said(clauses: Sequence[str]) -> str:
+    doubts = [doubt for doubt in map(read_doubt, clauses) if doubt]
+    if not doubts:
+        return clauses[0]
+    first = doubts[0]
+    robust = [f"{test} p={_span_of_p([doubt.robust[test] for doubt in doubts])}" for test in first.robust]
+    doubted = f"{first.what} ({first.check})"
+    return f"{doubted}: {' and '.join(robust)}, uncorrected" if robust else doubted
+
+
+def _span_of_p(p_values: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(map(format_p, (min(p_values), max(p_values)))))
 
 
 def _contrast_cell(p: float, p_holm: float, star: str, effect: float) -> Text:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from sweeps.reporting.findings import Findings, findings, how_tested
+from sweeps.reporting.page.sections.findings import findings_html
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
@@ -45,15 +46,43 @@ def test_a_difference_is_told_with_its_means_its_interval_and_its_number() -> No
     assert [*found.unchecked, *found.not_shown, *found.at_floor, *found.untested] == []
 
 
+@pytest.mark.parametrize(
+    ("seeds", "shift", "words"),
+    [
+        (6, 0.00031, "is 0.81531 for a and 0.81500 for b: a difference of 0.00031,"),
+        (4, 0.00031, "is 0.81781 for a and 0.81750 for b: a difference of 0.00031,"),
+        # Rounded up to the next power of ten, it has two digits all the same.
+        (6, 0.00099999, "is 0.8160 for a and 0.8150 for b: a difference of 0.0010,"),
+    ],
+)
+def test_means_have_the_digits_in_which_they_differ(seeds: int, shift: float, words: str) -> None:
+    shifted = [value + shift + 1e-6 * (-1) ** seed for seed, value in enumerate(HIGH[:seeds])]
+    found = said(table({("a", 0.5): shifted, ("b", 0.5): HIGH[:seeds]}))
+    (sentence,) = [*found.differ, *found.unchecked]
+    assert words in sentence
+
+
 def test_groups_are_told_as_such() -> None:
     rows = table({("a", 0.5): HIGH, ("b", 0.5): LOW[:5]})
     (sentence,) = said(rows, design="independent").differ
     assert sentence.endswith("n = 6 and 5 seeds.")
     assert "paired" not in sentence
     tests = contrasts(rows, metric="skill", design="independent", roles=ROLES)
-    assert "between independent groups" in how_tested(tests, roles=ROLES)
+    assert "between independent groups" in how_tested(tests, label="skill", roles=ROLES)
     (sentence,) = said(table({("a", 0.5): HIGH, ("b", 0.5): LOW}), design="independent").differ
     assert sentence.endswith("n = 6 seeds each.")
+
+
+def test_the_number_of_tests_is_told_of_the_first_metric_by_its_name() -> None:
+    rows = table({("a", 0.5): HIGH, ("b", 0.5): LOW, ("a", 0.9): HIGH, ("b", 0.9): LOW})
+    tests = {
+        label: contrasts(rows[rows["ratio"] < most], metric="skill", roles=ROLES)
+        for label, most in (("skill", 1.0), ("cost", 0.9))
+    }
+    html = findings_html(tests, caveats="", roles=ROLES)
+    assert '<p class="quiet">skill: 2 tests (' in html
+    assert "the other factors fixed, each metric by itself;" in html
+    assert how_tested(tests["cost"], label="cost", roles=ROLES).startswith("cost: 1 test (")
 
 
 def test_either_direction_has_a_sentence() -> None:
@@ -118,15 +147,44 @@ def test_what_could_not_be_tested_is_told_with_why() -> None:
     ]
 
 
-def test_a_doubt_about_the_assumptions_is_told_beside_the_finding() -> None:
-    skewed = [0.1, 0.1001, 0.1002, 0.1003, 0.1004, 0.9]
-    base = [0.5, 0.51, 0.52, 0.53, 0.54, 0.55]
-    rows = table({("a", 0.5): list(np.add(base, np.multiply(skewed, 1)) + 0.2), ("b", 0.5): base})
-    found = said(rows)
-    tests = contrasts(rows, metric="skill", roles=ROLES).iloc[0]
-    assert "not normal" in tests["note"]
-    for sentence in [*found.differ, *found.unchecked]:
-        assert "not normal (Shapiro-Wilk)" in sentence
+SKEWED = [0.2, 0.2001, 0.2002, 0.2003, 0.2004, 0.27]
+BASE = [0.5, 0.51, 0.52, 0.53, 0.54, 0.55]
+
+
+def test_a_doubt_is_told_beside_the_finding_with_the_uncorrected_p_values_of_robust_tests() -> None:
+    """All of six differences have one sign: 2 of 64 ways are as extreme, which no correction for two tests survives."""
+    rows = table({("a", 0.5): list(np.add(BASE, SKEWED)), ("b", 0.5): BASE, ("a", 0.9): LOW, ("b", 0.9): LOW[::-1]})
+    assert "not normal" in contrasts(rows, metric="skill", roles=ROLES).set_index("ratio")["note"][0.5]
+    (sentence,) = said(rows).differ
+    doubt = "differences not normal (Shapiro-Wilk): Wilcoxon p=0.031 and sign flips p=0.031, uncorrected"
+    assert sentence.endswith(f"paired; {doubt}.")
+    assert "agree" not in sentence
+
+
+def test_doubts_about_every_line_of_a_sentence_are_told_with_their_places() -> None:
+    less = list(np.add(BASE, np.subtract(SKEWED, 0.1)))
+    plain = {("a", 0.5): list(np.add(HIGH, 0.1)), ("b", 0.5): LOW}
+    skewed = {("a", 0.75): less, ("b", 0.75): BASE, ("a", 0.9): less, ("b", 0.9): BASE}
+    (sentence,) = said(table(plain | skewed)).differ
+    doubt = "differences not normal (Shapiro-Wilk): Wilcoxon p=0.031 and sign flips p=0.031, uncorrected"
+    assert (
+        f"paired. It is larger for a at 75 and 90% of weights pruned too; at 75 and 90% of weights pruned, {doubt}."
+        in (sentence)
+    )
+    alone = {key: values for key, values in (plain | skewed).items() if key[1] < 0.9}
+    (sentence,) = said(table(alone)).differ
+    assert sentence.endswith(f"paired. It is larger for a at 75% of weights pruned too; {doubt}.")
+
+
+def test_a_doubt_is_told_where_no_difference_is_shown() -> None:
+    turned = [*HIGH[1:], HIGH[0]]
+    outlier = list(np.add(BASE, [0.001, 0.0011, 0.0012, 0.0013, 0.0014, 0.3]))
+    rows = table({("a", 0.5): HIGH, ("b", 0.5): turned, ("a", 0.9): outlier, ("b", 0.9): BASE})
+    doubt = "differences not normal (Shapiro-Wilk): Wilcoxon p=0.031 and sign flips p=0.031, uncorrected"
+    (sentence,) = said(rows).not_shown
+    assert sentence.endswith(f"paired; at 90% of weights pruned, {doubt}.")
+    (sentence,) = said(rows[rows["ratio"] == 0.9]).not_shown
+    assert sentence.endswith(f"paired; {doubt}.")
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,13 @@ def findings_html(tests: Mapping[str, pd.DataFrame], *, caveats: str, roles: Rol
         return f"<p>No factor has two levels to compare.</p>{caveats}"
     (label, main), *others = tests.items()
     parts = [_sentences(findings(main, label=label, roles=roles))]
-    for label, found in others:
-        said = findings(found, label=label, roles=roles)
+    for other, found in others:
+        said = findings(found, label=other, roles=roles)
         seen = len(said.differ) + len(said.unchecked)
         what = f"{seen} difference{'s' * (seen != 1)}" if seen else "no difference shown"
-        parts.append(folded(f"The same tests of {label}: {what}", _sentences(said)))
-    return f'{"".join(parts)}<p class="quiet">{escape(how_tested(main, roles=roles))}</p>{caveats}'
+        parts.append(folded(f"The same tests of {other}: {what}", _sentences(said)))
+    made = how_tested(main, label=label, roles=roles)
+    return f'{"".join(parts)}<p class="quiet">{escape(made)}</p>{caveats}'
 
 
 def setting_html(facts: Mapping[str, str], axes: Mapping[str, str], remarks: Sequence[str]) -> str:

@@ -3,7 +3,16 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.reporting.summary import contrast_views, counts, format_p, mean_table, mean_view, starred, unpruned_means
+from sweeps.reporting.summary import (
+    contrast_views,
+    counts,
+    format_p,
+    mean_table,
+    mean_view,
+    notes,
+    starred,
+    unpruned_means,
+)
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.marks import Floor
 from sweeps.statistics.roles import Roles
@@ -148,8 +157,42 @@ def test_what_models_were_before_pruning_is_a_line_where_they_share_it(rows: pd.
     assert unpruned_means(rows[~start], metric="map", roles=ROLES).empty
 
 
+def test_models_before_pruning_that_are_one_are_named_by_all_their_levels(rows: pd.DataFrame) -> None:
+    rgb = rows[(rows["colour"] == "rgb") & (rows["structure"] == "unstructured") & (rows["ratio"] == 0)]
+    one, other = (
+        rgb[rgb["initializer"] == name].assign(map=0.4 + 0.01 * rgb["seed"]) for name in ("hydra", "deeplift")
+    )
+    third = one.assign(initializer="l1", map=0.1)
+    found = unpruned_means(pd.concat([one, other, third]), metric="map", roles=ROLES)
+    assert dict(found.to_numpy().tolist()) == {
+        "unpruned · deeplift, hydra": pytest.approx(0.41),
+        "unpruned · l1": pytest.approx(0.1),
+    }
+
+
+def test_models_before_pruning_are_compared_on_the_seeds_that_all_have(rows: pd.DataFrame) -> None:
+    start = rows[(rows["ratio"] == 0) & (rows["colour"] == "rgb")]
+    start = start.assign(map=0.4 + 0.01 * start["seed"])
+    hydra = start["initializer"] == "hydra"
+    found = unpruned_means(start[~(hydra & (start["seed"] == 2))], metric="map", roles=ROLES)
+    assert found.to_numpy().tolist() == [["unpruned", pytest.approx(0.405)]]
+    apart = start[(hydra & (start["seed"] == 0)) | (~hydra & (start["seed"] == 1))]
+    assert unpruned_means(apart, metric="map", roles=ROLES).empty
+
+
 def test_it_is_told_of_how_many_values_means_are(rows: pd.DataFrame) -> None:
     assert counts(rows, metric="map", roles=ROLES) == "n = 3 seeds"
     assert counts(rows[1:], metric="map", roles=ROLES) == "n = 2 to 3 seeds"
     assert counts(rows[rows["seed"] == 0], metric="map", roles=ROLES) == "n = 1 seed"
     assert counts(rows.assign(map=float("nan")), metric="map", roles=ROLES) == ""
+
+
+def test_doubts_are_told_together_where_robust_tests_say_the_same_and_with_their_p_values() -> None:
+    doubt = "differences not normal (Shapiro-Wilk p={}): Wilcoxon p={}, sign flips p={}"
+    of = [doubt.format(0.01, 0.0312, 0.0156), doubt.format(0.002, 0.0312, 0.04), doubt.format(0.01, 0.0312, 0.0625)]
+    lines = pd.DataFrame({"note": of, "p_value": 0.01}, index=pd.Index([0.5, 0.75, 0.9], name="ratio"))
+    said = "differences not normal (Shapiro-Wilk): Wilcoxon p=0.031 and sign flips p="
+    assert notes([("a vs b", lines)]) == [
+        f"{said}0.016 to 0.040, uncorrected — a vs b at 0.5, 0.75",
+        f"{said}0.062, uncorrected — a vs b at 0.9",
+    ]
