@@ -73,11 +73,15 @@ def read_rgb(file: IO[bytes], name: str, *, exif: Exif = "ignore") -> tuple[Imag
         head = file.read(HEAD)
         file.seek(0)
         with Image.open(file) as image:
+            # Of the picture that still has its metadata: those of some colour spaces are lost on the way to RGB.
             kind = Kind(*image.size, image.mode, _orientation(image))
             image.load()
             picture = _rgb(image, name)
+            if image.format == "TIFF":
+                # Which Pillow turns by itself, of all formats this one alone.
+                picture = _as_stored(picture, kind.orientation)
+                kind = kind._replace(width=picture.width, height=picture.height)
             if exif == "apply" and kind.orientation != UPRIGHT:
-                # Of the picture that still has its metadata: those of some colour spaces are lost on the way to RGB.
                 picture = picture.transpose(_TURNS[kind.orientation])
             return picture, kind
     except InputError:
@@ -96,6 +100,13 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What brings a picture of an orientation upright, as Pillow's `exif_transpose` does."""
+
+
+def _as_stored(upright: Image.Image, orientation: int) -> Image.Image:
+    """Return what is upright as it was before it was turned; each of the turns undoes itself, but a quarter."""
+    if orientation == UPRIGHT:
+        return upright
+    return upright.transpose(_TURNS[{6: 8, 8: 6}.get(orientation, orientation)])
 
 
 def _told(error: BaseException, head: bytes | None) -> str:

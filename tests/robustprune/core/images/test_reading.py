@@ -36,18 +36,21 @@ def test_pixels_of_an_unknown_range_are_refused(mode: str, said: str) -> None:
         read_rgb(io.BytesIO(content), "x")
 
 
-@pytest.mark.parametrize("file_format", ["jpeg", "png"])
+@pytest.mark.parametrize("file_format", ["jpeg", "png", "tiff"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_orientation_tag_is_applied_on_demand(orientation: int, file_format: str) -> None:
     stored, metadata = Image.new("RGB", (40, 24)), Image.Exif()
     stored.paste((255, 255, 255), (0, 0, 24, 8))
     metadata[ExifTags.Base.Orientation] = orientation
     content = encoded(stored, file_format, exif=metadata)
-    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    tagged = Image.open(io.BytesIO(encoded(stored, "png" if file_format == "tiff" else file_format, exif=metadata)))
+    expected = ImageOps.exif_transpose(tagged)
     (as_stored, kind), (turned, same) = (read_rgb(io.BytesIO(content), "x", exif=exif) for exif in EXIF)
     assert kind == same
     assert (kind.width, kind.height, kind.orientation) == (40, 24, orientation)
     assert as_stored.size == (40, 24)
+    if file_format != "jpeg":
+        assert np.array_equal(np.asarray(as_stored), np.asarray(stored))
     assert np.array_equal(np.asarray(turned), np.asarray(expected))
 
 
