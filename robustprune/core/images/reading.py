@@ -40,7 +40,7 @@ class Kind(NamedTuple):
     Attributes:
         width: In pixels, as stored.
         height: Likewise.
-        mode: Pillow's.
+        mode: Pillow's; of one channel of 16 bits always `I;16…`.
         orientation: By the EXIF tag, 1 to 8.
     """
 
@@ -74,7 +74,7 @@ def read_rgb(file: IO[bytes], name: str, *, exif: Exif = "ignore") -> tuple[Imag
         file.seek(0)
         with Image.open(file) as image:
             # Of the picture that still has its metadata: those of some colour spaces are lost on the way to RGB.
-            kind = Kind(*image.size, image.mode, _orientation(image))
+            kind = Kind(*image.size, _mode(image), _orientation(image))
             image.load()
             picture = _rgb(image, name)
             if image.format == "TIFF":
@@ -120,6 +120,11 @@ def _told(error: BaseException, head: bytes | None) -> str:
     return " ".join(said.split())
 
 
+def _mode(image: Image.Image) -> str:
+    # Portable graymaps of more than 8 bits are scaled to 16 by Pillow, in pixels of 32.
+    return "I;16" if (image.format, image.mode) == ("PPM", "I") else image.mode
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         found = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
@@ -152,7 +157,7 @@ def picture_remarks(kinds: Sequence[Kind], source: str, *, exif: Exif) -> list[s
 
 
 def _rgb(image: Image.Image, name: str) -> Image.Image:
-    if image.mode.startswith("I;16"):
+    if _mode(image).startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode.startswith(("I", "F")):
         raise InputError(

@@ -29,6 +29,15 @@ def test_16_bits_are_scaled_to_their_upper_byte(kind: str, mode: str) -> None:
     assert np.asarray(rgb)[..., 0].tolist() == [[0, 0, 1], [0x80, 0xFF, 0xFF]]
 
 
+@pytest.mark.parametrize(
+    "content", [b"P5 3 1 65535\n\0\xff\x80\xff\xff\xff", b"P2 3 1 65535\n255 33023 65535\n", b"P2 3 1 510\n0 256 510\n"]
+)
+def test_graymaps_of_16_bits_are_scaled_too(content: bytes) -> None:
+    rgb, found = read_rgb(io.BytesIO(content), "x.pgm")
+    assert (rgb.mode, found.is_deep) == ("RGB", True)
+    assert np.asarray(rgb)[0, :, 0].tolist() == [0, 0x80, 0xFF]
+
+
 @pytest.mark.parametrize(("mode", "said"), [("I", "32 bits"), ("F", "floating point")])
 def test_pixels_of_an_unknown_range_are_refused(mode: str, said: str) -> None:
     content = encoded(Image.new(mode, (4, 4), 3), "tiff")
