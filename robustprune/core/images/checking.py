@@ -19,7 +19,7 @@ from typing import NamedTuple
 from robustprune.core.errors import InputError
 from robustprune.core.images.reading import Kind, read_rgb
 
-VERSION = 1
+VERSION = 2
 """Of what is remembered; raised by hand where the reader takes less for whole, or tells more."""
 
 

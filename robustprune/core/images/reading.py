@@ -40,7 +40,7 @@ class Kind(NamedTuple):
     Attributes:
         width: In pixels, as stored.
         height: Likewise.
-        mode: Pillow's.
+        mode: Pillow's; of one channel of 16 bits always `I;16…`.
         orientation: By the EXIF tag, 1 to 8.
     """
 
@@ -73,11 +73,15 @@ def read_rgb(file: IO[bytes], name: str, *, exif: Exif = "ignore") -> tuple[Imag
         head = file.read(HEAD)
         file.seek(0)
         with Image.open(file) as image:
-            kind = Kind(*image.size, image.mode, _orientation(image))
+            # Of the picture that still has its metadata: those of some colour spaces are lost on the way to RGB.
+            kind = Kind(*image.size, _mode(image), _orientation(image))
             image.load()
             picture = _rgb(image, name)
+            if image.format == "TIFF":
+                # Which Pillow turns by itself, of all formats this one alone.
+                picture = _as_stored(picture, kind.orientation)
+                kind = kind._replace(width=picture.width, height=picture.height)
             if exif == "apply" and kind.orientation != UPRIGHT:
-                # Of the picture that still has its metadata: those of some colour spaces are lost on the way to RGB.
                 picture = picture.transpose(_TURNS[kind.orientation])
             return picture, kind
     except InputError:
@@ -98,6 +102,13 @@ _TURNS = {
 """What brings a picture of an orientation upright, as Pillow's `exif_transpose` does."""
 
 
+def _as_stored(upright: Image.Image, orientation: int) -> Image.Image:
+    """Return what is upright as it was before it was turned; each of the turns undoes itself, but a quarter."""
+    if orientation == UPRIGHT:
+        return upright
+    return upright.transpose(_TURNS[{6: 8, 8: 6}.get(orientation, orientation)])
+
+
 def _told(error: BaseException, head: bytes | None) -> str:
     if head is not None and (what := mistaken_for(head)):
         return f"found {what}"
@@ -107,6 +118,11 @@ def _told(error: BaseException, head: bytes | None) -> str:
         return f"found more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels"
     said = str(error) or type(error).__name__
     return " ".join(said.split())
+
+
+def _mode(image: Image.Image) -> str:
+    # Portable graymaps of more than 8 bits are scaled to 16 by Pillow, in pixels of 32.
+    return "I;16" if (image.format, image.mode) == ("PPM", "I") else image.mode
 
 
 def _orientation(image: Image.Image) -> int:
@@ -141,7 +157,7 @@ def picture_remarks(kinds: Sequence[Kind], source: str, *, exif: Exif) -> list[s
 
 
 def _rgb(image: Image.Image, name: str) -> Image.Image:
-    if image.mode.startswith("I;16"):
+    if _mode(image).startswith("I;16"):
         return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode.startswith(("I", "F")):
         raise InputError(

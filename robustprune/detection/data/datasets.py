@@ -142,7 +142,9 @@ def cache_folder() -> Path:
 
 @functools.lru_cache(maxsize=4)
 def _load(root: Path, train: str, val: str) -> tuple[CocoSplit, CocoSplit]:
-    return _checked(load_split(root, train), load_split(root, val))
+    train_split, val_split = _alike(load_split(root, train), load_split(root, val))
+    check_disjoint(train_split, val_split)
+    return train_split, val_split
 
 
 @functools.lru_cache(maxsize=4)
@@ -159,16 +161,21 @@ def _drawn(settings: Coco) -> tuple[CocoSplit, CocoSplit]:
         )
 
     train_pool = pooled(settings.train, "train")
+    # Of all images: what a category is must not depend on which are drawn.
+    if settings.val is None:
+        (train_pool,) = without_groups(train_pool)
+    else:
+        train_pool, val_pool = _alike(train_pool, pooled(settings.val, "val"))
     order = shuffled(train_pool, settings.seed)
     train = _first(settings.train_images, order, train_pool, "train_images")
     if settings.val is not None:
-        val_pool = pooled(settings.val, "val")
         val = _first(settings.val_images, shuffled(val_pool, settings.seed), val_pool, "val_images")
     elif len(train) == len(train_pool):
         raise InputError(f"dataset.val is null, but no images of {train_pool.source} are left to measure on")
     else:
         val = _first(settings.val_images, order[len(train) :], train_pool, "val_images")
-    return _checked(train, val)
+    check_disjoint(train, val)
+    return train, val
 
 
 def _for_each(splits: list[str], paths: str | None, field: str) -> list[str | None]:
@@ -192,8 +199,8 @@ def _first(count: int | None, order: list[int], split: CocoSplit, field: str) ->
     return take(split, sorted(order[:count]))
 
 
-def _checked(train: CocoSplit, val: CocoSplit) -> tuple[CocoSplit, CocoSplit]:
+def _alike(train: CocoSplit, val: CocoSplit) -> tuple[CocoSplit, CocoSplit]:
+    """Return splits that have the same categories, without mere groups."""
     check_categories(train, val)
-    check_disjoint(train, val)
     train, val = without_groups(train, val)
     return train, val

@@ -38,12 +38,22 @@ class Detections(NamedTuple):
         boxes: x1, y1, x2, y2 in pixels of the image as it is on disk, shape (K, 4).
         scores: Confidence, the larger the surer, shape (K,).
         classes: Contiguous from 0, shape (K,).
+        sides: Width and height of the boxes, shape (K, 2), where they are known better than from the corners, whose
+            difference may be off in the last digit, and so on the other side of a limit of `SIZES`.
     """
 
     image_id: int
     boxes: Tensor
     scores: Tensor
     classes: Tensor
+    sides: Tensor | None = None
+
+    @property
+    def bbox(self) -> Tensor:
+        """The boxes as COCO's: left, top, width, height in double precision, shape (K, 4)."""
+        corners = self.boxes.double()
+        sides = corners[:, 2:] - corners[:, :2] if self.sides is None else self.sides.double()
+        return torch.cat([corners[:, :2], sides], dim=1)
 
 
 class Matches(NamedTuple):
@@ -79,7 +89,7 @@ def matched_by_size(
     """Return the matches of each class, by the size of objects; see `matched`."""
     counts = [len(found.scores) for found in detections]
     image_ids = np.repeat(np.array([found.image_id for found in detections], dtype=np.int64), counts)
-    boxes = torch.cat([torch.zeros(0, 4), *(found.boxes for found in detections)]).numpy()
+    bbox = torch.cat([torch.zeros(0, 4, dtype=torch.float64), *(found.bbox for found in detections)]).numpy()
     scores = torch.cat([torch.zeros(0), *(found.scores for found in detections)]).numpy()
     classes = torch.cat([torch.zeros(0, dtype=torch.int64), *(found.classes for found in detections)]).numpy()
     assert np.isin(image_ids, split.image_ids).all(), "found detections in images that are not of this split"
@@ -88,7 +98,7 @@ def matched_by_size(
     # One class at a time: pycocotools holds a kilobyte for each detection it looks at.
     bounds = np.searchsorted(classes, np.arange(len(split.categories) + 1), sorter=order)
     by_class = [
-        _matches(split, category_id, image_ids[rows], boxes[rows], scores[rows], limit, sizes)
+        _matches(split, category_id, image_ids[rows], bbox[rows], scores[rows], limit, sizes)
         for category_id, rows in zip(split.category_ids, np.split(order, bounds[1:-1]), strict=True)
     ]
     return {size: [of_class[position] for of_class in by_class] for position, size in enumerate(sizes)}
@@ -98,17 +108,14 @@ def _matches(
     split: CocoSplit,
     category_id: int,
     image_ids: Ids,
-    boxes: NDArray[np.floating],
+    bbox: NDArray[np.float64],
     scores: NDArray[np.floating],
     limit: int,
     sizes: Sequence[str],
 ) -> list[Matches]:
     """Return the matches of one class by size; detections are in the order of their images, the best of one first."""
     best = np.arange(len(image_ids)) - np.searchsorted(image_ids, image_ids) < limit
-    image_ids, scores = image_ids[best], scores[best]
-    # As COCO's: left, top, width, height.
-    bbox: NDArray[np.float64] = boxes[best].astype(np.float64)
-    bbox[:, 2:] -= bbox[:, :2]
+    image_ids, bbox, scores = image_ids[best], bbox[best], scores[best]
     areas = bbox[:, 2] * bbox[:, 3]
     with_truth = np.unique(np.array(split.ground_truth.catToImgs[category_id], dtype=np.int64))
     # Where the class has no object, every detection is wrong; that takes no pycocotools.

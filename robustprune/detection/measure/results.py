@@ -58,10 +58,11 @@ def read_results(path: Path, split: CocoSplit) -> list[Detections]:
     for image_id, of_image in by_image.items():
         # In double precision: what is written is measured, to the last digit.
         boxes = np.array([record.bbox for record in of_image], dtype=np.float64).reshape(-1, 4)
+        sides = torch.from_numpy(boxes[:, 2:].copy())
         boxes[:, 2:] += boxes[:, :2]
         scores = torch.tensor([record.score for record in of_image], dtype=torch.float64)
         of_class = torch.tensor([classes[record.category_id] for record in of_image], dtype=torch.int64)
-        found.append(Detections(image_id, torch.from_numpy(boxes), scores, of_class))
+        found.append(Detections(image_id, torch.from_numpy(boxes), scores, of_class, sides))
     return found
 
 
@@ -88,13 +89,11 @@ def write_results(path: Path, split: CocoSplit, detections: Sequence[Detections]
         {
             "image_id": found.image_id,
             "category_id": split.category_ids[class_],
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "bbox": bbox,
             "score": score,
         }
         for found in detections
-        for (x1, y1, x2, y2), score, class_ in zip(
-            found.boxes.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True
-        )
+        for bbox, score, class_ in zip(found.bbox.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
         if known[class_]
     ]
     check_writable(path)

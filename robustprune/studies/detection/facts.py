@@ -5,7 +5,7 @@ from __future__ import annotations
 from robustprune.detection.image_size import sides
 from robustprune.detection.measure.evaluation import is_linf
 from robustprune.studies.detection.inputs import arranged, network_input
-from robustprune.studies.detection.settings import DetectionSettings
+from robustprune.studies.detection.settings import DetectionSettings, DetectorSettings
 from robustprune.studies.in_words import attack, classes, data, epochs, images
 
 
@@ -16,7 +16,6 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
         InputError: the data cannot be read here.
     """
     (train_split, val_split), margin = arranged(settings).splits, settings.evaluation.margin
-    start = "given weights" if settings.detector.weights is not None else "trained from scratch"
     attacks = attack(settings.attack)
     if margin is not None and is_linf(settings.attack):
         attacks += f"; measured under the margin attack too, steps {margin.steps}"
@@ -24,7 +23,7 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
         "data set": data(settings.dataset),
         "images": images(len(train_split), len(val_split), size=sides(network_input(settings).size)),
         "classes": classes(val_split.category_names),
-        "detector": f"{settings.detector.config}, {start}, loss {settings.detector.loss}",
+        "detector": f"{settings.detector.config}, {_start(settings.detector)}, loss {settings.detector.loss}",
         "attack": attacks,
         "epochs": epochs(
             clean_training=None if settings.base is None else settings.base.epochs,
@@ -32,3 +31,12 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
             after_pruning=settings.finetune.epochs,
         ),
     }
+
+
+def _start(detector: DetectorSettings) -> str:
+    if detector.is_whole:
+        return "given weights"
+    if detector.weights is None:
+        return "trained from scratch"
+    layers = "layer's" if detector.weights_cutoff == 1 else f"{detector.weights_cutoff} layers'"
+    return f"trained from the first {layers} weights"

@@ -238,11 +238,9 @@ def _detector(settings: DetectorSettings, plain: dict[str, Any]) -> dict[str, An
         said["weights_cutoff"] = settings.weights_cutoff
     if settings.class_names is not None:
         said["names"] = list(settings.class_names)
-    return (
-        said
-        | {"image_size": plain["image_size"], "loss": plain["loss"]}
-        | answers_otherwise(settings.config, settings.fit)
-    )
+    # A square is the same, written as its side or as both.
+    size = settings.size if isinstance(settings.size, int) else plain["image_size"]
+    return said | {"image_size": size, "loss": plain["loss"]} | answers_otherwise(settings.config, settings.fit)
 
 
 def _scored(settings: DetectionSettings, name: str, robust: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:

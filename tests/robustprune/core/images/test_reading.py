@@ -29,6 +29,15 @@ def test_16_bits_are_scaled_to_their_upper_byte(kind: str, mode: str) -> None:
     assert np.asarray(rgb)[..., 0].tolist() == [[0, 0, 1], [0x80, 0xFF, 0xFF]]
 
 
+@pytest.mark.parametrize(
+    "content", [b"P5 3 1 65535\n\0\xff\x80\xff\xff\xff", b"P2 3 1 65535\n255 33023 65535\n", b"P2 3 1 510\n0 256 510\n"]
+)
+def test_graymaps_of_16_bits_are_scaled_too(content: bytes) -> None:
+    rgb, found = read_rgb(io.BytesIO(content), "x.pgm")
+    assert (rgb.mode, found.is_deep) == ("RGB", True)
+    assert np.asarray(rgb)[0, :, 0].tolist() == [0, 0x80, 0xFF]
+
+
 @pytest.mark.parametrize(("mode", "said"), [("I", "32 bits"), ("F", "floating point")])
 def test_pixels_of_an_unknown_range_are_refused(mode: str, said: str) -> None:
     content = encoded(Image.new(mode, (4, 4), 3), "tiff")
@@ -36,18 +45,21 @@ def test_pixels_of_an_unknown_range_are_refused(mode: str, said: str) -> None:
         read_rgb(io.BytesIO(content), "x")
 
 
-@pytest.mark.parametrize("file_format", ["jpeg", "png"])
+@pytest.mark.parametrize("file_format", ["jpeg", "png", "tiff"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_orientation_tag_is_applied_on_demand(orientation: int, file_format: str) -> None:
     stored, metadata = Image.new("RGB", (40, 24)), Image.Exif()
     stored.paste((255, 255, 255), (0, 0, 24, 8))
     metadata[ExifTags.Base.Orientation] = orientation
     content = encoded(stored, file_format, exif=metadata)
-    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    tagged = Image.open(io.BytesIO(encoded(stored, "png" if file_format == "tiff" else file_format, exif=metadata)))
+    expected = ImageOps.exif_transpose(tagged)
     (as_stored, kind), (turned, same) = (read_rgb(io.BytesIO(content), "x", exif=exif) for exif in EXIF)
     assert kind == same
     assert (kind.width, kind.height, kind.orientation) == (40, 24, orientation)
     assert as_stored.size == (40, 24)
+    if file_format != "jpeg":
+        assert np.array_equal(np.asarray(as_stored), np.asarray(stored))
     assert np.array_equal(np.asarray(turned), np.asarray(expected))
 
 

@@ -199,3 +199,21 @@ def test_pairing_by_position_is_said() -> None:
     assert paired_by_position(split_of("owl", "kite")).startswith(
         "val.json: the detector's classes are paired with the categories by position, "
     )
+
+
+def test_what_is_a_group_does_not_depend_on_the_images_drawn(
+    coco_content: dict[str, Any], write_coco: Callable[..., Path]
+) -> None:
+    content = grouped(coco_content)
+    content["annotations"][0]["category_id"] = 0
+    root = write_coco(content)
+    write_coco({**content, "annotations": []}, "other")
+    for name in ("a 0.png", "b'; echo.png"):
+        (root / "other" / name).rename(root / "other" / f"x {name}")
+    path = root / "annotations" / "instances_other.json"
+    path.write_text(path.read_text().replace('"file_name": "', '"file_name": "x '))
+    for val in ("other", None):
+        for seed in range(8):
+            train = "train" if val else "train+other"
+            settings = Coco(name="coco", root=str(root), train=train, val=val, train_images=1, val_images=1, seed=seed)
+            assert {split.category_names for split in settings.splits()} == {("birds-and-toys", "owl", "kite")}

@@ -1,16 +1,23 @@
 """Detections are read from COCO's results as they were written, and what is wrong with a file is one sentence."""
 
+import contextlib
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from robustprune.core.errors import InputError
 from robustprune.detection.data.classes import by_name
 from robustprune.detection.data.coco import CocoSplit, load_split
-from robustprune.detection.measure.matching import Detections
+from robustprune.detection.measure.average_precision import average_precision
+from robustprune.detection.measure.matching import Detections, matched_by_size
 from robustprune.detection.measure.results import read_results, write_results
 
 
@@ -27,7 +34,7 @@ def test_what_was_written_is_read(val: CocoSplit, tmp_path: Path) -> None:
     written = [
         Detections(
             image_id,
-            torch.tensor([[1.0, 2, 3, 4.5], [0, 0, 7, 7]][: index % 3]),
+            torch.tensor([[1.0, 2, 3, 4.5], [0, 0, 7, 7]])[: index % 3],
             torch.tensor([0.25, 0.125][: index % 3]),
             torch.tensor([3, 0][: index % 3]),
         )
@@ -56,6 +63,45 @@ def test_what_is_found_of_a_class_that_is_no_category_is_not_written(val: CocoSp
     write_results(tmp_path / "results.json", split, found)
     (record,) = json.loads((tmp_path / "results.json").read_text())
     assert (record["category_id"], record["score"]) == (val.category_ids[0], 0.25)
+
+
+@pytest.mark.parametrize("side", [32, 96])
+def test_precision_by_size_is_that_of_pycocotools(
+    side: int, coco_content: dict[str, Any], write_coco: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Of boxes at the limit of two sizes, whose corners are not whole numbers."""
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 3000, (40, 2)) / 10
+    assert (
+        ((corners + side - corners) ** 2).prod(axis=1).min()
+        < side**4
+        < ((corners + side - corners) ** 2).prod(axis=1).max()
+    )
+    coco_content["images"] = [{**image, "width": 400, "height": 400} for image in coco_content["images"]]
+    (first, *_) = coco_content["images"]
+    owned = {"image_id": first["id"], "category_id": 90, "iscrowd": 0, "area": side**2}
+    coco_content["annotations"] = [
+        {**owned, "id": id_, "bbox": [x, y, side, side]} for id_, (x, y) in enumerate(corners.tolist()[::2], start=1)
+    ]
+    scores = rng.random(len(corners)).tolist()
+    results = [
+        {"image_id": first["id"], "category_id": 90, "bbox": [x, y, side, side], "score": score}
+        for (x, y), score in zip(corners.tolist(), scores, strict=True)
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    root = write_coco(coco_content)
+    split = load_split(root, "train")
+    ours = matched_by_size(split, read_results(tmp_path / "results.json", split))
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(root / "annotations" / "instances_train.json"))
+        evaluation = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    # -1 is what pycocotools says of a size without objects.
+    expected = dict(zip(("all", "small", "medium", "large"), evaluation.stats[[0, 3, 4, 5]].clip(0), strict=True))
+    assert {size: average_precision(matches).ap for size, matches in ours.items()} == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf"])

@@ -149,6 +149,7 @@ def test_a_backbones_weights_start_a_training(tmp_path: Path) -> None:
     assert "training" in cut["base"]
     assert "training" not in whole["base"]
     json.dumps(cut)
+    assert own.facts([cell()])["detector"] == "yolov3-nano, trained from the first 3 layers' weights, loss ciou"
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
         ("dataset__root", "elsewhere", {}),
         ("detections", {"keep": False, "images": [3], "confidence": 0.1}, {}),
         ("detector__image_size", 96, STAGES),
+        ("detector__image_size", [64, 96], STAGES),
+        ("detector__image_size", [64, 64], {}),
         ("detector__config", "yolov3-tiny", STAGES),
         ("attack__epsilon", 0.1, {PRETRAIN, *SEEING, ROW, BASELINE}),
         ("attack__steps", 7, {PRETRAIN, *SEEING, ROW, BASELINE}),
