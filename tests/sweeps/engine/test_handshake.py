@@ -143,4 +143,5 @@ def test_a_cluster_that_speaks_tls_is_not_greeted_in_plain_text(monkeypatch: pyt
     """It answers nobody without a certificate, and Ray's own client, which has one, is asked next."""
     monkeypatch.setenv("RAY_USE_TLS", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        handshake.greet(*silent.getsockname(), timeout_s=0.5)
+        host, port = silent.getsockname()
+        handshake.greet(host, port, timeout_s=0.5)
