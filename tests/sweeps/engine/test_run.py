@@ -111,16 +111,18 @@ def test_the_console_script_runs_a_study_of_the_current_folder_and_a_spec_from_s
 
 
 def test_an_interrupt_leaves_nothing_running_on_a_ray_that_stays(toy_here: ToyRun) -> None:
+    workers: list[int] = []
+    running = toy_here.diary.with_name("diary running")
+
     def interrupt() -> None:
-        processes.wait_until(lambda: toy_here.stages()["base"] == 1, "the run to begin")
+        processes.wait_until(lambda: running.is_dir() and any(running.iterdir()), "the run to begin")
+        workers.extend(int(entry.name) for entry in running.iterdir())
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
     # As a notebook does, this keeps the traceback, and so all that Tune has made.
     with pytest.raises(KeyboardInterrupt) as caught:
         toy_here.run_here("seconds=60")
-    workers = [int(entry.name) for entry in toy_here.diary.with_name("diary running").iterdir()]
-    assert workers
     processes.wait_until(lambda: not any(map(processes.alive, workers)), "the trials to end")
     assert caught.traceback
     assert ray.is_initialized()
