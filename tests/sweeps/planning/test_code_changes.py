@@ -10,6 +10,8 @@ import pytest
 from rich.console import Console
 
 from sweeps import load_results, running
+from sweeps.engine import tasks
+from sweeps.engine.job import job_of
 from sweeps.errors import SpecError
 from sweeps.planning import fingerprints, plan
 from sweeps.planning.fingerprints import fingerprint, merged
@@ -111,6 +113,23 @@ def test_half_of_it_goes_on_where_it_stopped(loaded: Spec, finished: Store, chan
     assert len(load_results(finished.describe("shape"))) == 8, "the others are there meanwhile"
     left = plan.make(loaded, finished, recompute=["measure"])
     assert (len(left.finished), left.missing) == (4, 4)
+
+
+def test_what_failed_when_it_was_computed_again_has_failed_until_that_is_retried(
+    loaded: Spec, finished: Store, change: Change
+) -> None:
+    change("measure")
+    again = plan.make(loaded, finished, recompute=["measure"])
+    row = again.todo[0].rows[0]
+    job = job_of(loaded, finished, recompute=["measure"])
+    tasks.record_failure(job, row, tasks.failure_of("measure", ArithmeticError("no number")))
+    published, failed = tasks.settled(job, again.todo[0].rows)
+    assert (str(row.key) in published, failed) == (False, {str(row.key)}), "a trial that comes back lets it be"
+    planned = plan.make(loaded, finished, recompute=["measure"])
+    assert planned.failed == {str(row.key)}
+    assert planned.missing == again.missing - 1
+    assert plan.make(loaded, finished, recompute=["measure"], retry_failed=True).missing == again.missing
+    assert plan.make(loaded, finished).failed == set(), "its published row stands"
 
 
 def test_without_being_asked_nothing_is_replaced(loaded: Spec, finished: Store, change: Change) -> None:
