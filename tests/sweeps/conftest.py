@@ -13,6 +13,7 @@ from rich.console import Console
 
 from sweeps import cli
 from sweeps.storage import Store
+from sweeps.storage.backends import notices
 from tests.support import s3_server
 from tests.support.command_line import Ran, Sweeps
 
@@ -34,6 +35,15 @@ def sweeps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
         return Ran(int(ended.value.code or 0), output, errors)
 
     return run
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What the storage said of itself."""
+    sentences: list[str] = []
+    monkeypatch.setattr(notices, "_said", set())
+    with notices.listen(sentences.append):
+        yield sentences
 
 
 @pytest.fixture

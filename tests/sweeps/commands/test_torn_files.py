@@ -8,7 +8,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +18,6 @@ import pytest
 from sweeps.planning import plan
 from sweeps.spec import recorded
 from sweeps.storage import Store
-from sweeps.storage.backends import notices
 from sweeps.storage.backends.disk import Disk
 from sweeps.storage.leases import ABANDONED_AFTER_S, FOLDER, Leases
 from tests.support import toy_rows, toy_study
@@ -100,15 +99,6 @@ COMMANDS = {
     "storage": ("storage", "runs"),
     "clean": ("storage", "runs", "--clean", "--unused", "--yes"),
 }
-
-
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What the storage said of itself."""
-    sentences: list[str] = []
-    monkeypatch.setattr(notices, "_said", set())
-    with notices.listen(sentences.append):
-        yield sentences
 
 
 @pytest.fixture

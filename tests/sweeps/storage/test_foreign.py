@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +12,6 @@ import pytest
 from sweeps import load_results
 from sweeps.planning import plan
 from sweeps.storage import Store, cleaning, names, usage
-from sweeps.storage.backends import notices
 from tests.support import toy_rows
 from tests.support.command_line import Sweeps
 
@@ -23,15 +21,6 @@ READERS = {
     "analyze": ("analyze", "runs/toy", "--format", "csv"),
     "plan": ("plan", "toy.yaml"),
 }
-
-
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What the storage said of itself."""
-    sentences: list[str] = []
-    monkeypatch.setattr(notices, "_said", set())
-    with notices.listen(sentences.append):
-        yield sentences
 
 
 @pytest.fixture
