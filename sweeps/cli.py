@@ -7,17 +7,17 @@ import sys
 import click
 from rich.console import Console
 
-from sweeps.commands.analyze import analyze
-from sweeps.commands.describe import describe
-from sweeps.commands.export_models import export_models
-from sweeps.commands.failures import failures
-from sweeps.commands.plan import plan
-from sweeps.commands.power import power
-from sweeps.commands.report import report
-from sweeps.commands.results import results
-from sweeps.commands.run import run
-from sweeps.commands.specs import specs
-from sweeps.commands.status import status
+from sweeps.commands.comparing.analyze import analyze
+from sweeps.commands.comparing.power import power
+from sweeps.commands.comparing.report import report
+from sweeps.commands.computing.plan import plan
+from sweeps.commands.computing.run import run
+from sweeps.commands.reading.describe import describe
+from sweeps.commands.reading.export_models import export_models
+from sweeps.commands.reading.failures import failures
+from sweeps.commands.reading.results import results
+from sweeps.commands.reading.specs import specs
+from sweeps.commands.reading.status import status
 from sweeps.commands.storage import storage
 from sweeps.errors import StoppedError, SweepError
 from sweeps.reporting.terminal import streams

@@ -1,0 +1,1 @@
+"""Commands that make rows, or say what making them would take."""
