@@ -46,7 +46,7 @@ class Finished(Shown):
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The rows, as `load_results` returns them."""
+        """The rows that are in the storage now, as `load_results` returns them."""
         return load_results(self.location)
 
     @property
