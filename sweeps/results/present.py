@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sweeps.errors import SpecError
-from sweeps.spec.grid import expand
+from sweeps.spec.axes.grid import expand
 from sweeps.spec.loading import mapping_of
 from sweeps.study import NONE, Axis, Cell
 

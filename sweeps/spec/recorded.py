@@ -13,8 +13,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sweeps.errors import SpecError
-from sweeps.spec.grid import expand
-from sweeps.spec.loading import Engine, Resources, Spec, mapping_of, validated
+from sweeps.spec.axes.grid import expand
+from sweeps.spec.loading import Engine, Resources, Spec, mapping_of
+from sweeps.spec.mistakes import validated
 from sweeps.storage import Store
 from sweeps.storage.backends import notices
 from sweeps.storage.files import to_json
