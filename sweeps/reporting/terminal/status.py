@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from datetime import datetime
 from heapq import nlargest
 from itertools import pairwise
@@ -20,6 +20,7 @@ from sweeps.results.present import outside
 from sweeps.results.sweep import find_store, find_sweep, open_rows
 from sweeps.storage import Store
 from sweeps.storage.leases import runs_at_work
+from sweeps.storage.rows import row_values
 
 MOST_CAUSES = 20
 """Lines of a list of causes, at most."""
@@ -31,10 +32,17 @@ def show(location: str, console: Console) -> int:
         store, name, spec = find_sweep(location)
     except SpecError as error:
         return _show_before(location, console, why=str(error).splitlines()[0])
-    cells = {cell_digest(cell) for cell in spec.study.baselines(spec.cells) + spec.cells}
-    published = {key.split("-")[0]: at for key, at in store.published_at(name).items()}
+    axes = [axis.name for axis in spec.study.axes]
+    told = row_values(store, name, axes) if any(axis.optional for axis in spec.study.axes) else None
+
+    def place(key: str, cell: Mapping[str, Any] | None) -> Hashable:
+        """Return what tells a row's cell: its key does not, where fields are among the axes."""
+        return key.split("-")[0] if told is None else tuple((cell or {}).get(axis) for axis in axes)
+
+    cells = {place(cell_digest(cell), cell) if told is None else place("", cell) for cell in spec.planned}
+    published = {place(key, (told or {}).get(key)): at for key, at in store.published_at(name).items()}
     done = published.keys() & cells
-    failures = {failure["row_key"].split("-")[0]: failure for failure in failures_of(store, name)}
+    failures = {place(failure["row_key"], failure["cell"]): failure for failure in failures_of(store, name)}
     failed = failures.keys() & cells - done
     left = len(cells) - len(done) - len(failed)
     console.print(

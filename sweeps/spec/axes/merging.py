@@ -4,48 +4,44 @@ cells of another. The row is published once, with null for what does not matter.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+from sweeps.errors import SpecError
 from sweeps.study import Cell
 
 
 def merged(cells: Sequence[Cell], keys: Sequence[Hashable], *, own: Sequence[str], fields: Sequence[str]) -> list[Cell]:
-    """Return each cell as its row is published: cells of one key are one.
-
-    A field is null in it where all values count for the same that the field has in any cell of the same point of the
-    study's own axes. That stays a value of its own where one of these is null itself, or where two rows would be one.
+    """Return each cell as its row is published: cells of one key are one, with null for the fields in which they differ.
 
     Args:
         cells: with values for all axes.
         keys: of their rows.
         own: the study's own axes.
         fields: the axes that are fields of its settings.
+
+    Raises:
+        SpecError: some values of a field make the same row, and others another.
     """
     groups: dict[Hashable, list[Cell]] = {}
     for cell, key in zip(cells, keys, strict=True):
         groups.setdefault(key, []).append(cell)
-    if len(groups) == len(cells):
-        return list(cells)
-    values: dict[tuple[Any, ...], dict[str, set[Any]]] = {}
-    for cell in cells:
-        here = values.setdefault(tuple(cell[axis] for axis in own), {field: set() for field in fields})
-        for field in fields:
-            here[field].add(cell[field])
-    taken: dict[tuple[Any, ...], Hashable] = {}
+    counted: dict[tuple[str, ...], Counter[tuple[Any, ...]]] = {}
     published: dict[Hashable, Cell] = {}
     for key, group in groups.items():
-        first = group[0]
-        every = values[tuple(first[axis] for axis in own)]
-        one = dict(first)
-        for field in fields:
-            there = {cell[field] for cell in group}
-            if len(there) > 1 and there == every[field] and None not in there:
-                one[field] = None  # type: ignore[assignment] - of an axis that is optional
-        if taken.setdefault(tuple(one.values()), key) != key:
-            one = dict(first)
-            taken[tuple(one.values())] = key
-        published[key] = one
+        differing = [field for field in fields if len({cell[field] for cell in group}) > 1]
+        alike = tuple(axis for axis in (*own, *fields) if axis not in differing)
+        if differing and alike not in counted:
+            counted[alike] = Counter(tuple(cell[axis] for axis in alike) for cell in cells)
+        if differing and counted[alike][tuple(group[0][axis] for axis in alike)] > len(group):
+            one, other = group[:2]
+            field = next(field for field in differing if one[field] != other[field])
+            raise SpecError(
+                f"grid.{field}: found {one[field]!r} and {other[field]!r}, which make one and the same row where another "
+                "value does not, expected each value once"
+            )
+        published[key] = {**group[0], **dict.fromkeys(differing)} if differing else group[0]
     return [published[key] for key in keys]
 
 

@@ -47,9 +47,9 @@ class VariedStudy(Study):
         self._variants: dict[tuple[Any, ...], Study] = {}
 
     @property
-    def name(self) -> str:
-        """Of the study's class."""
-        return type(self._study).__name__
+    def kind(self) -> type[Study]:
+        """The study's class."""
+        return type(self._study)
 
     def at(self, cell: Mapping[str, Any]) -> Study:
         """Return the study with the settings of a cell.
@@ -64,7 +64,7 @@ class VariedStudy(Study):
                 raw = laid_over(raw, field.path, field.setting(value))
             try:
                 settings = validated(type(self.settings), raw)
-                self._variants[values] = type(self._study)(settings)
+                self._variants[values] = self.kind(settings)
             except (SpecError, ValueError) as error:
                 said = self.said(values)
                 raise SpecError("\n".join(f"grid: {said}: {line}" for line in str(error).splitlines())) from error
