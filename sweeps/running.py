@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from rich.console import Console
 
 from sweeps.errors import SpecError
+from sweeps.planning import kept_rows
 from sweeps.planning import plan as planning
+from sweeps.planning.kept_rows import carried
 from sweeps.planning.plan import Plan
 from sweeps.spec import Spec, answers, recorded
 from sweeps.storage import Store, row_files
@@ -32,7 +35,7 @@ def prepare(
         answers.check_replication(spec.study, spec.cells)
         for remark in row_files.remarks(spec.name, spec.study, store, plan.finished):
             console.print(remark, markup=False, soft_wrap=True)
-        for remark in plan.code.sentences():
+        for remark in (*plan.kept.sentences(), *plan.code.sentences()):
             console.print(remark, markup=False, soft_wrap=True)
         return plan
 
@@ -63,12 +66,15 @@ def run(
         StoppedError: the sweep was stopped half way.
         SweepError: before anything was computed; see `prepare`, `Plan.check_unchanged` and `engine.cluster.connected`.
     """
+    spec = carried(spec, store)
     plan = prepare(spec, store, console, retry_failed=retry_failed, recompute=recompute)
     plan.check_unchanged(store.describe(spec.name))
     store.files.check_writable()
+    # Before the spec that they were computed for is replaced, which says what the fields were that are axes now.
+    kept_rows.publish(spec, store, plan.kept)
     store.write_spec(spec.name, spec.to_yaml())
     store.note_checkpoints(spec.name, {stage.key for trial in plan.trials for stage in trial.shared})
-    recorded.write(spec, store)
+    recorded.write(replace(spec, merged=tuple(plan.merged)), store)
     if not plan.todo:
         return plan
     # Ray takes seconds to import; what only reads the storage does without.

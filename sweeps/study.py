@@ -26,13 +26,17 @@ NONE = "none"
 
 
 class Axis(NamedTuple):
-    """A grid axis: its name, the type of its values, which values it admits, and what it is, for `sweeps describe`."""
+    """A grid axis: its name, the type of its values, which values it admits, and what it is, for `sweeps describe`.
+
+    `optional`: a value may be null, as only that of a field of settings may which is an axis.
+    """
 
     name: str
     kind: type[str] | type[int] | type[float]
     choices: tuple[str, ...] | None = None
     bounds: tuple[float, float] | None = None
     meaning: str = ""
+    optional: bool = False
 
 
 class Stage(NamedTuple):

@@ -74,7 +74,8 @@ def compute_stage(
         return published.tensors
     start, started_at = time.perf_counter(), _now()
     progress = KeptProgress(job.store, f"checkpoints/{key}/progress", every_s=job.progress_every_s)
-    checkpoint = call(job.study_with(fields), name, DeclaredCell(cell, axes), results, progress)
+    study, own = job.study_at(cell, fields)
+    checkpoint = call(study, name, DeclaredCell(own, axes), results, progress)
     if not isinstance(checkpoint, Mapping) or not all(isinstance(array, np.ndarray) for array in checkpoint.values()):
         raise StudyError(f"stage {name!r}: found a {type(checkpoint).__name__}, expected named arrays")
     meta = {
@@ -134,19 +135,19 @@ def compute_row(
             progress = KeptProgress(job.store, f"{places}/{name}", every_s=job.progress_every_s)
             began.append(progress)
             read = [results[key] for key in stage.reads]
-            results[stage.key] = call(
-                job.study_with(stage.fields), name, DeclaredCell(row.cell, stage.axes), read, progress
-            )
+            study, own = job.study_at(row.at, stage.fields)
+            results[stage.key] = call(study, name, DeclaredCell(own, stage.axes), read, progress)
             seconds[name] = progress.seconds_before + time.perf_counter() - start
         name = last
         progress = KeptProgress(job.store, f"{places}/{last}", every_s=job.progress_every_s)
         began.append(progress)
-        study, read = job.study_with(row.fields), [results[key] for key in row.reads]
-        values = call(study, last, row.cell, read, progress)
-        rows.check_returned(values, job.study)
+        study, own = job.study_at(row.at, row.fields)
+        values = call(study, last, own, [results[key] for key in row.reads], progress)
+        whole, _ = job.study_at(row.at)
+        rows.check_returned(values, whole)
         files_key = rows.files_key(str(row.key))
-        lines = tables.tables(values, str(row.key), files_key, job.study)
-        files = row_files.files(values, job.study)
+        lines = tables.tables(values, str(row.key), files_key, whole)
+        files = row_files.files(values, whole)
         checkpoint_key = row.checkpoint.key if row.checkpoint is not None else None
         provenance = {
             **{f"{stage}_s": seconds.get(stage) for stage in job.study.stages[:-1]},
@@ -166,7 +167,7 @@ def compute_row(
             "sweeps_version": __version__,
             "code": json.dumps(code, sort_keys=True),
         }
-        beside = job.study.tables.keys() | job.study.files.keys()
+        beside = whole.tables.keys() | whole.files.keys()
         columns = {column: value for column, value in values.items() if column not in beside}
         finished = rows.table({**row.cell, **columns, **provenance}, job.study)
         job.store.publish_attempt(
@@ -252,7 +253,7 @@ def _code(meta: Mapping[str, Any] | None) -> dict[str, str]:
 def _code_of_row(job: Job, row: Row, metas: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return the code of a row, its own stages, and what they are made from."""
     names = [*(stage.name for stage in row.own), job.study.stages[-1]]
-    own = {label: found for name in names for label, found in code_of(job.study, name, row.cell).items()}
+    own = {label: found for name in names for label, found in code_of(job.study, name, row.at).items()}
     return merged(own, [_code(metas.get(stage.key)) for stage in row.stages if stage.shared and stage.key in row.read])
 
 

@@ -77,7 +77,7 @@ def compare(
     for trial in trials:
         for row in trial.rows:
             if not now_of_stage.keys() >= {stage.key for stage in row.stages if stage.shared}:
-                now_of_stage |= today(study, row.cell, row.stages)
+                now_of_stage |= today(study, row.at, row.stages)
             if labels or str(row.key) in rows:
                 now_of_row[str(row.key)] = row_today(study, row)
     _check_known(labels, [*now_of_row.values(), *now_of_stage.values()])

@@ -89,7 +89,7 @@ def _rate(measured: Iterable[Measured], teraflops: float | None) -> tuple[float,
 def _measured(spec: Spec, store: Store, plan: Plan, work: Work) -> dict[str, Measured]:
     """Return what this grid's results took, and those of other grids where no arithmetic tells how they compare."""
     own = {
-        stage.key: (stage.name, row.cell)
+        stage.key: (stage.name, row.at)
         for trial in plan.trials
         for row in trial.rows
         for stage in row.stages
@@ -111,7 +111,7 @@ def _measured(spec: Spec, store: Store, plan: Plan, work: Work) -> dict[str, Mea
     seconds = _row_seconds(store, spec)
     if seconds is not None:
         rows = (row for trial in plan.trials for row in trial.rows if str(row.key) in plan.finished)
-        needed = [operations(spec.study, computed_with(row, spec.study), row.cell) for row in islice(rows, 10 * SAMPLE)]
+        needed = [operations(spec.study, computed_with(row, spec.study), row.at) for row in islice(rows, 10 * SAMPLE)]
         measured[last] = Measured(seconds, _mean(needed))
     return measured
 

@@ -58,8 +58,8 @@ def today(study: Study, cell: Cell, stages: Sequence[StageKey]) -> dict[str, dic
 
 def row_today(study: Study, row: Row) -> dict[str, str]:
     """Return today's code of a row, with that of all it is made from."""
-    found = today(study, row.cell, row.stages)
-    return merged(code_of(study, study.stages[-1], row.cell), [found[key] for key in sorted(row.read)])
+    found = today(study, row.at, row.stages)
+    return merged(code_of(study, study.stages[-1], row.at), [found[key] for key in sorted(row.read)])
 
 
 def changed(recorded: Code | None, today: Code) -> set[str]:

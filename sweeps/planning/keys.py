@@ -69,14 +69,17 @@ def cell_digest(cell: Mapping[str, Any]) -> str:
 class Keys:
     """The keys of a study's stages and rows. Stages that many cells share are hashed once."""
 
-    def __init__(self, study: Study) -> None:
-        """Name the results of `study`."""
+    def __init__(self, study: Study, other: Keys | None = None) -> None:
+        """Name the results of `study`; `other` are keys of the same class with other settings."""
         self._study = study
         self._known: dict[tuple[Any, ...], str] = {}
         self._values: dict[tuple[str, ...] | None, dict[str, Any]] = {}
         self._checked: set[tuple[Any, ...] | None] = set()
-        plugin = plugin_of(type(study).__module__, type(study).__qualname__)
-        self._plugin = {} if plugin is None else {"plugin": plugin}
+        if other is not None:
+            self._checked, self._plugin = other._checked, other._plugin
+        else:
+            plugin = plugin_of(type(study).__module__, type(study).__qualname__)
+            self._plugin = {} if plugin is None else {"plugin": plugin}
 
     def stages(self, cell: Cell) -> list[StageKey]:
         """Return the stages a cell goes through before its row, in order."""

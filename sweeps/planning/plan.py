@@ -7,13 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from sweeps.errors import SpecError, StorageError
+from sweeps.planning import kept_rows
 from sweeps.planning.code_changes import CodeChanges, compare
+from sweeps.planning.kept_rows import KeptRows
 from sweeps.planning.keys import RowKey
 from sweeps.planning.trials import Row, Trial, trials
 from sweeps.spec import Engine, Spec
+from sweeps.spec.axes.varied import VariedStudy
 from sweeps.spec.differences import differences
 from sweeps.spec.loading import mapping_of
 from sweeps.storage import Store
+from sweeps.study import Cell
 
 __all__ = ["Plan", "Row", "State", "Trial", "make", "trials"]
 
@@ -26,7 +30,8 @@ class Plan:
     """`todo` holds, per trial with anything missing, just the rows to compute now.
 
     `changed` are the rows in the storage whose cell is in the grid but was computed from other inputs, and `changes`
-    says which. While there are any, nothing is computed. `code` are the results of other code than today's.
+    says which. While there are any, nothing is computed. `code` are the results of other code than today's, and `kept`
+    the rows that are there of a grid with fields among its axes.
     """
 
     trials: list[Trial]
@@ -37,6 +42,7 @@ class Plan:
     changes: str = ""
     checkpoints: set[str] = field(default_factory=set)
     code: CodeChanges = field(default_factory=CodeChanges)
+    kept: KeptRows = field(default_factory=KeptRows)
 
     @property
     def rows(self) -> int:
@@ -47,6 +53,11 @@ class Plan:
     def missing(self) -> int:
         """Rows to compute now."""
         return sum(len(trial.rows) for trial in self.todo)
+
+    @property
+    def merged(self) -> list[Cell]:
+        """The cells of rows, as they are published, in which a field does not matter."""
+        return [row.cell for trial in self.trials for row in trial.rows if row.cell is not row.at]
 
     def checkpoints_to_train(self) -> dict[str, str]:
         """Return the shared results that the rows to compute still need, key to stage name."""
@@ -98,13 +109,18 @@ def make(spec: Spec, store: Store, *, retry_failed: bool = False, recompute: Col
     everything = trials(spec)
     _check_axes(spec, store)
     published = store.row_keys(spec.name)
-    wanted = {row.key.cell: str(row.key) for trial in everything for row in trial.rows}
-    there = published & set(wanted.values())
+    wanted = {str(row.key) for trial in everything for row in trial.rows}
+    cells = {row.key.cell for trial in everything for row in trial.rows}
+    there = published & wanted
     checkpoints = store.checkpoints()
     code = compare(spec.study, everything, store, spec.name, rows=there, checkpoints=checkpoints, again=recompute)
     finished = there - code.rows_again
-    failed = (store.failure_keys(spec.name) & set(wanted.values())) - finished
-    changed = {key for key in published - there if key.split("-")[0] in wanted}
+    failed = (store.failure_keys(spec.name) & wanted) - finished
+    kept = kept_rows.look(spec, store, [row for trial in everything for row in trial.rows], published)
+    changed = {key for key in published - there if key.split("-")[0] in cells}
+    if isinstance(spec.study, VariedStudy):
+        # A cell by the study's own axes may have a row for each value of a field.
+        changed = {*kept.changed}
     skipped = finished if retry_failed else finished | failed
     todo = []
     for trial in everything:
@@ -120,13 +136,15 @@ def make(spec: Spec, store: Store, *, retry_failed: bool = False, recompute: Col
         changes=_changes(spec, store) if changed else "",
         checkpoints=checkpoints - code.checkpoints_again,
         code=code,
+        kept=kept,
     )
 
 
 def _check_axes(spec: Spec, store: Store) -> None:
     """Refuse to add to rows of other axes, which no table could hold beside those of this study."""
     found, expected = store.axes_of_rows(spec.name), [axis.name for axis in spec.study.axes]
-    if found is not None and found != expected:
+    own = [axis.name for axis in spec.study.axes if not axis.optional]
+    if found is not None and (found[: len(own)] != own or not set(found) <= set(expected)):
         raise StorageError(
             f"{store.describe(spec.name)}: found rows whose axes are {', '.join(found)}, written by another version of "
             f"the study, expected {', '.join(expected)}; this version reads them (`sweeps results`) but does not add "

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from sweeps.errors import SpecError
 from sweeps.planning.keys import Keys, RowKey, StageKey
 from sweeps.spec import Spec
-from sweeps.study import Cell
+from sweeps.spec.axes.merging import merged
+from sweeps.spec.axes.varied import VariedStudy, study_at
+from sweeps.study import Cell, Study
 
 
 class Row(NamedTuple):
     """A row to be: its cell, the name it is published under, the stages before the last that it goes through, and of
     the last one the keys of the results that it reads and the settings it may look at, as in `StageKey`.
+
+    `at` is a cell that the study can be asked about: in `cell`, fields that do not matter are null.
     """
 
     cell: Cell
     key: RowKey
     stages: tuple[StageKey, ...]
-    reads: tuple[str | None, ...] = ()
-    fields: tuple[str, ...] | None = None
+    reads: tuple[str | None, ...]
+    fields: tuple[str, ...] | None
+    at: Cell
 
     @property
     def checkpoint(self) -> StageKey | None:
@@ -54,8 +60,8 @@ class Trial:
         return tuple(dict.fromkeys(stage for row in self.rows for stage in row.stages if stage.shared))
 
     def cell_of(self, stage: StageKey) -> Cell:
-        """Return a cell that goes through a stage."""
-        return next(row.cell for row in self.rows if stage in row.stages)
+        """Return a cell that goes through a stage, with values for all axes."""
+        return next(row.at for row in self.rows if stage in row.stages)
 
     def missing(self, published: Collection[str]) -> dict[str, str]:
         """Return the shared results to compute for these rows, key to stage name.
@@ -73,16 +79,68 @@ class Trial:
 
 
 def trials(spec: Spec) -> list[Trial]:
-    """Return the trials of a spec's grid and its baselines, in grid order, baselines first."""
-    keys = Keys(spec.study)
-    row_axis = spec.study.row_axis
+    """Return the trials of a spec's grid and its baselines, in grid order, baselines first.
+
+    Raises:
+        SpecError: no result depends on a field that is an axis.
+    """
+    study, row_axis = spec.study, spec.study.row_axis
+    made = _made(study, [*study.baselines(spec.cells), *spec.cells])
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    for cell in spec.study.baselines(spec.cells) + spec.cells:
-        group = tuple(value for name, value in cell.items() if name != row_axis)
-        stages = keys.stages(cell)
-        last = keys.last(cell, stages)
-        groups.setdefault(group, []).append(Row(cell, last.key, tuple(stages), last.reads, last.fields))
+    for row in made:
+        group = tuple(value for name, value in row.cell.items() if name != row_axis)
+        groups.setdefault(group, []).append(row)
+    _check_matters(spec, made)
+    fields = {field.path for field in study.fields} if isinstance(study, VariedStudy) else set()
     return [
-        Trial(number=number, label=" ".join(map(str, group)), cell=rows[0].cell, rows=tuple(rows))
-        for number, (group, rows) in enumerate(groups.items())
+        Trial(number=number, label=_label(rows[0].cell, row_axis, fields), cell=rows[0].cell, rows=tuple(rows))
+        for number, rows in enumerate(groups.values())
     ]
+
+
+def _made(study: Study, cells: Sequence[Cell]) -> list[Row]:
+    """Return the rows of cells: each once, however many cells it is of."""
+    first: Keys | None = None
+    by_study: dict[int, Keys] = {}
+    rows: dict[RowKey, Row] = {}
+    keys: list[RowKey] = []
+    for cell in cells:
+        own_study, own = study_at(study, cell)
+        if id(own_study) not in by_study:
+            by_study[id(own_study)] = Keys(own_study, first)
+            first = first or by_study[id(own_study)]
+        named = by_study[id(own_study)]
+        stages = named.stages(own)
+        last = named.last(own, stages)
+        keys.append(last.key)
+        if last.key not in rows:
+            rows[last.key] = Row(cell, last.key, tuple(stages), last.reads, last.fields, cell)
+    if not isinstance(study, VariedStudy):
+        return [*rows.values()]
+    published = merged(cells, keys, own=study.own, fields=[field.path for field in study.fields])
+    for key, cell in zip(keys, published, strict=True):
+        if rows[key].cell is not cell:
+            rows[key] = rows[key]._replace(cell=cell)
+    return [*rows.values()]
+
+
+def _check_matters(spec: Spec, rows: Sequence[Row]) -> None:
+    """Refuse a field that changes nothing, so that its values would be repetitions which repeat nothing."""
+    if not isinstance(spec.study, VariedStudy):
+        return
+    for field in spec.study.fields:
+        several = len({cell[field.path] for cell in spec.cells}) > 1
+        if several and all(row.cell[field.path] is None for row in rows):
+            raise SpecError(
+                f"{spec.name}: grid.{field.path}: found several values of a field on which no row of this grid depends, "
+                "expected one that changes results"
+            )
+
+
+def _label(cell: Cell, row_axis: str, fields: Collection[str]) -> str:
+    """Return what a trial is called: the values of its axes, of fields with the last part of their name."""
+    shown = {name: value for name, value in cell.items() if name != row_axis}
+    return " ".join(
+        f"{name.rpartition('.')[2]}={'–' if value is None else value}" if name in fields else str(value)
+        for name, value in shown.items()
+    )

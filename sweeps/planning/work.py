@@ -61,11 +61,11 @@ class Work:
 
 def ahead(study: Study, plan: Plan) -> Work:
     """Return what a run of `plan` computes."""
-    cells = {stage.key: row.cell for trial in plan.todo for row in trial.rows for stage in row.stages}
+    cells = {stage.key: row.at for trial in plan.todo for row in trial.rows for stage in row.stages}
     to_train = plan.checkpoints_to_train()
     *before, last = study.stages
     todo: list[tuple[str, str, Cell]] = [(name, name, cells[key]) for key, name in to_train.items()]
-    todo += [(last, name, row.cell) for trial in plan.todo for row in trial.rows for name in computed_with(row, study)]
+    todo += [(last, name, row.at) for trial in plan.todo for row in trial.rows for name in computed_with(row, study)]
     alone = Counter(name for trial in plan.todo for name in trial.missing(plan.checkpoints).values())
     trained = Counter(to_train.values())
     parts: defaultdict[tuple[str, str, str], list[float | None]] = defaultdict(list)

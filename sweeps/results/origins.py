@@ -63,6 +63,6 @@ def with_seconds(rows: pd.DataFrame, origins: Origins, store: Store) -> pd.DataF
 
 def _depends_on_nothing(spec: Spec, planned: Sequence[Row], name: str) -> bool:
     """Say whether a stage names no axis, of which nobody would make one for each trial."""
-    declared = (spec.study.stage(name, row.cell) for row in planned)
+    declared = (spec.study.stage(name, row.at) for row in planned)
     first = next((stage for stage in declared if stage is not None), None)
     return first is not None and not first.axes

@@ -6,14 +6,14 @@ rows are read without a spec, as from a Parquet file, nobody knows of a grid, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sweeps.errors import SpecError
-from sweeps.spec.grid import expand
+from sweeps.spec.axes.reading import cells_of as cells_of_grid
 from sweeps.spec.loading import mapping_of
 from sweeps.study import NONE, Axis, Cell
 
@@ -21,8 +21,13 @@ from sweeps.study import NONE, Axis, Cell
 def in_grid(rows: pd.DataFrame, cells: Iterable[Mapping[str, Any]], axes: Sequence[str]) -> np.ndarray[Any, Any]:
     """Say of each row whether it is of one of the cells."""
     known = {tuple(cell[axis] for axis in axes) for cell in cells}
-    keys = zip(*(rows[axis].tolist() for axis in axes), strict=True)
-    return np.array([key in known for key in keys], dtype=bool)
+    return np.array([key in known for key in keys_of(rows, axes)], dtype=bool)
+
+
+def keys_of(rows: pd.DataFrame, axes: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of axes of each row, None where one is null."""
+    columns = (rows[axis].astype(object).where(rows[axis].notna(), None).tolist() for axis in axes)
+    return zip(*columns, strict=True)
 
 
 def outside(name: str, count: int, *, used: bool) -> str:
@@ -43,17 +48,21 @@ def cells_of(spec_text: str, rows: pd.DataFrame, axes: Sequence[str]) -> list[Ce
         axes: which of their columns are axes.
     """
     try:
-        grid = mapping_of(spec_text, "spec.yaml").get("grid")
+        raw = mapping_of(spec_text, "spec.yaml")
+        grid = raw.get("grid")
         if not isinstance(grid, dict):
             return None
-        cells = expand(grid, [Axis(axis, _kind(rows[axis])) for axis in axes])
+        # A path in a spec is that of a field.
+        cells = cells_of_grid(grid, [Axis(axis, _kind(rows[axis]), optional="." in axis or axis in raw) for axis in axes], raw)
     except SpecError:
         return None
-    every = [dict(zip(axes, values, strict=True)) for values in rows[list(axes)].itertuples(index=False)]
+    every = [dict(zip(axes, values, strict=True)) for values in keys_of(rows, axes)]
     return [*cells, *(cell for cell in every if NONE in cell.values())]
 
 
 def _kind(values: pd.Series[Any]) -> type[str] | type[int] | type[float]:
+    if pd.api.types.is_bool_dtype(values):
+        return bool
     if pd.api.types.is_integer_dtype(values):
         return int
     return float if pd.api.types.is_float_dtype(values) else str

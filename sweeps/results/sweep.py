@@ -18,10 +18,12 @@ from sweeps.errors import SpecError, StorageError
 from sweeps.planning.keys import cell_digest
 from sweeps.results.doubts import trusted
 from sweeps.results.failures import failures_of
-from sweeps.results.present import cells_of, in_grid, outside
+from sweeps.results.present import cells_of, in_grid, keys_of, outside
 from sweeps.results.roles import roles_of
 from sweeps.results.written_before import read_before, read_told
 from sweeps.spec import Spec, recorded, studies
+from sweeps.spec.axes.merging import merge
+from sweeps.spec.axes.varied import VariedStudy
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
 from sweeps.storage.backends import notices
@@ -134,7 +136,8 @@ def find_with_study(location: str, study: str | None = None) -> tuple[Store, str
 
 def _parsed(store: Store, name: str) -> Spec:
     found = specs.parse(store.read_spec(name) or "", store.describe(f"{name}/spec.yaml"), importing=False)
-    return _called(name, found)
+    kept = recorded.read_declared(store, name) if isinstance(found.study, VariedStudy) else None
+    return _called(name, found if kept is None else replace(found, merged=kept.merged))
 
 
 def _recorded(store: Store, name: str) -> Spec | None:
@@ -165,7 +168,7 @@ def load_results(sweep: str | os.PathLike[str], *, all_rows: bool = False) -> pd
     if found is None:
         return pd.DataFrame() if spec is None else completed(pd.DataFrame(), schema(spec.study))
     rows, axes = found
-    cells = cells_of(store.read_spec(name) or "", rows, axes) if spec is None else _planned(spec)
+    cells = cells_of(store.read_spec(name) or "", rows, axes) if spec is None else spec.planned
     if all_rows or cells is None:
         return rows
     return rows[in_grid(rows, cells, axes)].reset_index(drop=True)
@@ -225,35 +228,32 @@ def _opened(location: str, store: Store, name: str, loaded: Spec, *, all_rows: b
     found = read_all(store, name)
     frame = completed(pd.DataFrame() if found is None else found[0], schema(loaded.study))
     axes = [axis.name for axis in loaded.study.axes]
-    planned = in_grid(frame, _planned(loaded), axes)
-    cells = [dict(zip(axes, values, strict=True)) for values in frame[axes].itertuples(index=False)]
+    planned = in_grid(frame, loaded.planned, axes)
+    cells: list[Cell] = [dict(zip(axes, values, strict=True)) for values in keys_of(frame, axes)]
     is_baseline = np.array([loaded.study.is_baseline(cell) for cell in cells], dtype=bool)
     others = [cell for cell, known, base in zip(cells, planned, is_baseline, strict=True) if not (known or base)]
-    used = planned | all_rows
+    used, grid = planned | all_rows, merge(loaded.cells, loaded.merged)
     failures = _placed(failures_of(store, name), loaded)
     failed = pd.DataFrame([failure["cell"] for failure in failures], columns=axes)
     return Sweep(
         location=location,
         store=store,
         spec=loaded,
-        cells=[*loaded.cells, *others] if all_rows else loaded.cells,
+        cells=[*grid, *others] if all_rows else grid,
         rows=frame[used & ~is_baseline],
         baseline=frame[used & is_baseline],
-        failures=[*compress(failures, in_grid(failed, _planned(loaded), axes) | all_rows)],
+        failures=[*compress(failures, in_grid(failed, loaded.planned, axes) | all_rows)],
         outside=outside(name, int((~planned).sum()), used=all_rows),
     )
 
 
 def _placed(failures: Iterable[dict[str, Any]], loaded: Spec) -> list[dict[str, Any]]:
     """Return failures with a value for each axis: where the record does not say, by the row's key, else None."""
-    cells = {cell_digest(cell): cell for cell in _planned(loaded)}
+    # With fields among the axes, a part of a key stands for several cells, and each failure says its own.
+    fields = any(axis.optional for axis in loaded.study.axes)
+    cells = {} if fields else {cell_digest(cell): cell for cell in loaded.planned}
     nowhere = dict.fromkeys(axis.name for axis in loaded.study.axes)
     return [
         failure | {"cell": nowhere | cells.get(failure["row_key"].split("-")[0], {}) | failure["cell"]}
         for failure in failures
     ]
-
-
-def _planned(spec: Spec) -> list[Cell]:
-    """Return the cells of a spec's grid and what the study compares them with."""
-    return [*spec.study.baselines(spec.cells), *spec.cells]

@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sweeps.errors import SpecError
 from sweeps.spec import plain_yaml
 from sweeps.spec.answers import check_answers
+from sweeps.spec.axes.grid import with_quotients
+from sweeps.spec.axes.merging import merge
+from sweeps.spec.axes.reading import cells_of, field_axes, field_paths
+from sweeps.spec.axes.values import at, laid_over, unlabelled
+from sweeps.spec.axes.varied import VariedStudy, check_cells
 from sweeps.spec.bundles import broken, bundled_files
 from sweeps.spec.conformance import check_study
-from sweeps.spec.grid import expand, with_quotients
-from sweeps.spec.mistakes import found, sentences, unfit, unknown_key
-from sweeps.spec.numbers import with_numbers
+from sweeps.spec.mistakes import found, unknown_key, validated
 from sweeps.spec.studies import find
 from sweeps.study import Cell, Study
-
-Fields = TypeVar("Fields", bound=BaseModel)
 
 STDIN = "<stdin>"
 """What a spec from standard input is called in messages."""
@@ -73,12 +74,22 @@ class Engine(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """A validated spec. `cells` are the grid's, without baselines."""
+    """A validated spec. `cells` are the grid's, without baselines.
+
+    `merged` are cells, baselines among them, as they are published whose values of some fields do not matter: null
+    there, and one for all of these values. They are known of a sweep that was run; see `axes.merging`.
+    """
 
     engine: Engine
     study: Study
     settings: BaseModel
     cells: list[Cell]
+    merged: tuple[Cell, ...] = ()
+
+    @property
+    def planned(self) -> list[Cell]:
+        """The cells of rows, as they are published: those of the baselines, then those of the grid."""
+        return merge([*self.study.baselines(self.cells), *self.cells], self.merged)
 
     @property
     def name(self) -> str:
@@ -149,36 +160,38 @@ def parse(text: str, source: str, changes: Sequence[str] = (), *, importing: boo
         engine = validated(Engine, {k: v for k, v in raw.items() if k not in own})
         if engine.name == "checkpoints":
             raise SpecError("name: found 'checkpoints', which is the folder that sweeps share, expected another name")
-        settings = validated(study_class.Settings, {k: v for k, v in raw.items() if k in own})
-        cells = expand(engine.grid, study_class.axes)
-        study = study_class(settings)
-        check_answers(study, cells)
+        settings = _settings(study_class, {k: v for k, v in raw.items() if k in own}, engine.grid)
+        plain = settings.model_dump(mode="json")
+        grid, fields = field_axes(engine.grid, study_class, plain, engine=Engine.model_fields)
+        engine = engine.model_copy(update={"grid": grid})
+        cells = cells_of(grid, [*study_class.axes, *(field.axis for field in fields)], plain)
+        study: Study = study_class(settings)
+        if fields:
+            study = VariedStudy(study, fields)
+        check_cells(study, cells, check_answers)
     except (SpecError, ValueError) as error:
         raise SpecError("\n".join(f"{source}: {line}" for line in str(error).splitlines())) from error
     return Spec(engine=engine, study=study, settings=settings, cells=cells)
 
 
-def validated(model: type[Fields], settings: dict[str, Any]) -> Fields:
-    """Return settings as their model has them.
+def _settings(study: type[Study], given: dict[str, Any], grid: Mapping[str, Any]) -> BaseModel:
+    """Return what holds wherever the grid says nothing: what the spec says of a field. Where that is not enough without
+    fields that are axes, the first of their values stand for them.
 
     Raises:
-        SpecError: anything in them is wrong.
+        SpecError: anything in it is wrong.
     """
     try:
-        valid = model.model_validate(settings)
-    except ValidationError as first:
-        settings = with_numbers(settings, first)
-        try:
-            valid = model.model_validate(settings)
-        except ValidationError as error:
-            raise SpecError("\n".join(sentences(error, settings, model))) from error
-    for sentence in unfit(valid.model_dump()):
-        raise SpecError(sentence)
-    try:
-        valid.model_dump(mode="json")
-    except ValueError as error:
-        raise SpecError(f"{model.__name__}: {error}, expected settings that YAML can hold") from error
-    return valid
+        return validated(study.Settings, given)
+    except SpecError:
+        completed = given
+        for path in field_paths(grid, study):
+            values = grid.get(path)
+            if isinstance(values, list) and values and at(given, path) is None:
+                completed = laid_over(completed, path, unlabelled(values[0]))
+        if completed is given:
+            raise
+        return validated(study.Settings, completed)
 
 
 def _read(name_or_path: str) -> tuple[str, str]:
@@ -223,7 +236,9 @@ def _apply(raw: dict[str, Any], change: str) -> None:
     path, equals, value = change.partition("=")
     if not equals or not all(path.split(".")):
         raise SpecError(f"--set {change!r}: expected key.path=value")
-    *parents, last = path.split(".")
+    # The keys of a grid are paths themselves.
+    parts = path.split(".", 1) if path.startswith("grid.") else path.split(".")
+    *parents, last = parts
     place = raw
     for key in parents:
         place = place.setdefault(key, {})

@@ -6,13 +6,16 @@ import difflib
 import math
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from sweeps.errors import SpecError
 from sweeps.spec import numbers
+
+Fields = TypeVar("Fields", bound=BaseModel)
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -57,6 +60,29 @@ def sentences(error: ValidationError, settings: Any, model: type[BaseModel]) -> 
             yield _missing(field, _fields(problem["loc"][:-1], model)[str(problem["loc"][-1])])
         else:
             yield _sentence(problem, field)
+
+
+def validated(model: type[Fields], settings: dict[str, Any]) -> Fields:
+    """Return settings as their model has them.
+
+    Raises:
+        SpecError: anything in them is wrong.
+    """
+    try:
+        valid = model.model_validate(settings)
+    except ValidationError as first:
+        settings = numbers.with_numbers(settings, first)
+        try:
+            valid = model.model_validate(settings)
+        except ValidationError as error:
+            raise SpecError("\n".join(sentences(error, settings, model))) from error
+    for sentence in unfit(valid.model_dump()):
+        raise SpecError(sentence)
+    try:
+        valid.model_dump(mode="json")
+    except ValueError as error:
+        raise SpecError(f"{model.__name__}: {error}, expected settings that YAML can hold") from error
+    return valid
 
 
 LARGEST = 2**63 - 1

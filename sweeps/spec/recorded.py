@@ -13,8 +13,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sweeps.errors import SpecError
-from sweeps.spec.grid import expand
-from sweeps.spec.loading import Engine, Resources, Spec, mapping_of, validated
+from sweeps.spec.axes.merging import merge
+from sweeps.spec.axes.reading import cells_of
+from sweeps.spec.loading import Engine, Resources, Spec, mapping_of
+from sweeps.spec.mistakes import validated
 from sweeps.storage import Store
 from sweeps.storage.backends import notices
 from sweeps.storage.files import to_json
@@ -23,6 +25,9 @@ from sweeps.study import NONE, Axis, Cell, Doubts, Stage, Study, TradeOff
 _KINDS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 Kind = Literal["str", "int", "float", "bool"]
+
+
+PublishedCell = dict[str, str | int | float | bool | None]
 
 
 class Declared(BaseModel):
@@ -42,13 +47,15 @@ class Declared(BaseModel):
     metrics: dict[str, str]
     doubts: Doubts = {}
     trade_off: tuple[str, str, str, str] | None = None
-    baselines: tuple[dict[str, str | int | float], ...]
+    baselines: tuple[PublishedCell, ...]
     replication: str | None = None
     remarks: tuple[str, ...] = ()
     # Sweeps of before have none of these.
     facts: dict[str, str] = {}
     paired: bool = True
     beside: dict[str, str] = {}
+    fields: dict[str, Kind] = {}
+    merged: tuple[PublishedCell, ...] = ()
     baseline_name: str = Study.baseline_name
 
 
@@ -119,10 +126,10 @@ def read(store: Store, name: str) -> Spec | None:
         engine = validated(Engine, _known(raw))
         settings = Kept.model_validate({str(key): raw[key] for key in raw if key not in Engine.model_fields})
         study = _study(kept, settings)
-        cells = expand(engine.grid, study.axes)
+        cells = cells_of(engine.grid, study.axes, raw)
     except SpecError as error:
         raise SpecError(f"{source}: {error}") from error
-    return Spec(engine=engine, study=study, settings=settings, cells=cells)
+    return Spec(engine=engine, study=study, settings=settings, cells=cells, merged=kept.merged)
 
 
 def _known(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,7 +162,9 @@ def declared(spec: Spec) -> Declared:
     """Return what the study of a spec declares."""
     study, cells = spec.study, spec.cells
     return Declared(
-        axes={axis.name: _name_of(axis.kind) for axis in study.axes},
+        axes={axis.name: _name_of(axis.kind) for axis in study.axes if not axis.optional},
+        fields={axis.name: _name_of(axis.kind) for axis in study.axes if axis.optional},
+        merged=spec.merged,
         stages=study.stages,
         row_axis=study.row_axis,
         replicate_axis=study.replicate_axis,
@@ -165,7 +174,7 @@ def declared(spec: Spec) -> Declared:
         metrics=dict(study.metrics),
         doubts=dict(study.doubts),
         trade_off=None if study.trade_off is None else (*study.trade_off,),
-        baselines=tuple(study.baselines(cells)),
+        baselines=tuple(merge(study.baselines(cells), spec.merged)),
         replication=study.replication(cells),
         remarks=tuple(study.remarks(cells)),
         facts=dict(study.facts(cells)),
@@ -178,7 +187,10 @@ def declared(spec: Spec) -> Declared:
 def _study(kept: Declared, settings: Kept) -> Study:
     own = {
         "declared": kept,
-        "axes": tuple(Axis(name, _KINDS[kind]) for name, kind in kept.axes.items()),
+        "axes": (
+            *(Axis(name, _KINDS[kind]) for name, kind in kept.axes.items()),
+            *(Axis(name, _KINDS[kind], optional=True) for name, kind in kept.fields.items()),
+        ),
         "stages": kept.stages,
         "row_axis": kept.row_axis,
         "replicate_axis": kept.replicate_axis,

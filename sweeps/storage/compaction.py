@@ -57,21 +57,7 @@ def read_rows(
     Raises:
         StorageError: a row is damaged, and the message names its file; or a column has several types.
     """
-    there = sorted(listed(files, folder))
-    parts = _still_true(_load(files, kept, columns), there)
-    known = {file for part in parts for file in part.files}
-    unread = [file for file in there if file not in known][:most_unread]
-    if columns is not None and most_unread is None and len(unread) >= WORTH_KEEPING:
-        rows = read_rows(files, folder, kept)
-        return None if rows is None else rows.select([name for name in columns if name in rows.column_names])
-    for start in range(0, len(unread), AT_ONCE):
-        parts += _read(files, folder, unread[start : start + AT_ONCE])
-    if columns is not None:
-        parts = [Part(part.files, _only(part.rows, columns)) for part in parts]
-    # Columns come in the order of the first file, however the rows were read.
-    parts = sorted(_joined(parts), key=lambda part: min(part.files))
-    if most_unread is None and columns is None and len(unread) >= max(WORTH_KEEPING, len(there) // 10):
-        _save(files, kept, parts)
+    parts = read_parts(files, folder, kept, most_unread=most_unread, columns=columns)
     if not parts:
         return None
     try:
@@ -80,6 +66,32 @@ def read_rows(
         raise StorageError(f"{files.describe(folder)}: found rows that do not fit together ({cause(error)})") from error
     names = [file.name for part in parts for file in part.files]
     return rows.take(sorted(range(len(names)), key=names.__getitem__))
+
+
+def read_parts(
+    files: Files,
+    folder: str,
+    kept: str,
+    *,
+    most_unread: int | None = None,
+    columns: Sequence[str] | None = None,
+) -> list[Part]:
+    """Return the rows of all Parquet files in a folder, those of one schema together; else as `read_rows`."""
+    there = sorted(listed(files, folder))
+    parts = _still_true(_load(files, kept, columns), there)
+    known = {file for part in parts for file in part.files}
+    unread = [file for file in there if file not in known][:most_unread]
+    if columns is not None and most_unread is None and len(unread) >= WORTH_KEEPING:
+        return [Part(part.files, _only(part.rows, columns)) for part in read_parts(files, folder, kept)]
+    for start in range(0, len(unread), AT_ONCE):
+        parts += _read(files, folder, unread[start : start + AT_ONCE])
+    if columns is not None:
+        parts = [Part(part.files, _only(part.rows, columns)) for part in parts]
+    # Columns come in the order of the first file, however the rows were read.
+    parts = sorted(_joined(parts), key=lambda part: min(part.files))
+    if most_unread is None and columns is None and len(unread) >= max(WORTH_KEEPING, len(there) // 10):
+        _save(files, kept, parts)
+    return parts
 
 
 def listed(files: Files, folder: str) -> list[File]:

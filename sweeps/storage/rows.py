@@ -6,7 +6,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sweeps.errors import StorageError, StudyError
-from sweeps.storage import Store
+from sweeps.storage import Store, compaction
 from sweeps.storage.names import AXES, ROLES
 from sweeps.study import Study
 
@@ -88,7 +88,8 @@ def schema(study: type[Study] | Study) -> pa.Schema:
     """Return the schema of a study's rows: keys, what the study measures, costs, provenance."""
     axes = {axis.name: axis.kind for axis in study.axes}
     fields = axes | dict(study.columns) | stage_columns(study) | PROVENANCE
-    columns = [pa.field(name, _ARROW[kind], nullable=name not in axes) for name, kind in fields.items()]
+    required = {axis.name for axis in study.axes if not axis.optional}
+    columns = [pa.field(name, _ARROW[kind], nullable=name not in required) for name, kind in fields.items()]
     return pa.schema(columns, metadata={AXES: ",".join(axes), ROLES: json.dumps(_roles(study))})
 
 
@@ -176,6 +177,18 @@ def read_all(store: Store, name: str) -> tuple[pd.DataFrame, list[str]] | None:
         cell = ", ".join(f"{key} {frame.loc[twice, key].iloc[0]}" for key in keys)
         raise StorageError(f"{store.describe(name)}: found two rows for {cell}, expected one row per cell")
     return frame.sort_values(keys, ignore_index=True), keys
+
+
+def row_values(store: Store, name: str, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the values of some columns of all rows, by row key; a column that a row's file has not is left out.
+
+    Raises:
+        StorageError: a row is damaged; the message names its file.
+    """
+    kept = f"{name}/cache/rows"
+    parts = compaction.read_parts(store.files, f"{name}/results", kept=kept, columns=("row_key", *columns))
+    lines = (line for part in parts for line in part.rows.to_pylist())
+    return {str(line.pop("row_key")): line for line in lines}
 
 
 def completed(rows: pd.DataFrame, expected: pa.Schema) -> pd.DataFrame:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sweeps.errors import SpecError
-from sweeps.spec.sampling.draws import Sample, draws
-from sweeps.spec.sampling.sequences import points
+from sweeps.spec.axes.sampling.draws import Sample, draws
+from sweeps.spec.axes.sampling.sequences import points
 
 SPACE: dict[str, Any] = {
     "rate": {"log_uniform": [1e-4, 0.1]},

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.errors import SpecError
-from sweeps.spec.grid import expand
+from sweeps.spec.axes.grid import expand
 from sweeps.study import Axis, Cell
 
 AXES = (

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sweeps.errors import SpecError
-from sweeps.spec.sampling.sequences import MOST_FIELDS, Sampler, points
-from sweeps.spec.sampling.space import distribution
+from sweeps.spec.axes.sampling.sequences import MOST_FIELDS, Sampler, points
+from sweeps.spec.axes.sampling.space import distribution
 
 MOST_DRAWS = 100_000
 

@@ -6,6 +6,7 @@ import difflib
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from sweeps.errors import SpecError
@@ -14,7 +15,9 @@ from sweeps.spec.mistakes import LARGEST, found, unknown_key
 from sweeps.study import Axis, Cell, Value
 
 
-def expand(grid: Mapping[str, Any], axes: Sequence[Axis]) -> list[Cell]:
+def expand(
+    grid: Mapping[str, Any], axes: Sequence[Axis], in_force: Mapping[str, Any] = MappingProxyType({})
+) -> list[Cell]:
     """Return every cell of a grid once, in the order of the axes.
 
     Axes cross; an `exclude` entry removes each cell that agrees with all its values; an `include` entry is added to
@@ -22,7 +25,8 @@ def expand(grid: Mapping[str, Any], axes: Sequence[Axis]) -> list[Cell]:
 
     Args:
         grid: the spec's `grid`: a list of values per axis, and optionally `include` and `exclude`.
-        axes: of the study.
+        axes: of the study, and those that are fields of its settings.
+        in_force: what holds, by axis, in a cell to which the grid gives no value.
 
     Raises:
         SpecError: an unknown axis, a value of the wrong type or outside its range, a repeated value, an included
@@ -37,6 +41,8 @@ def expand(grid: Mapping[str, Any], axes: Sequence[Axis]) -> list[Cell]:
     crossed: list[Cell] = [dict(zip(values, point, strict=True)) for point in itertools.product(*values.values())]
     if not values:
         crossed = []
+    others = {name: value for name, value in in_force.items() if name not in values}
+    crossed = [{**cell, **others} for cell in crossed]
     crossed = [cell for cell in crossed if not any(_agrees(cell, entry) for entry in exclude)]
     added: list[Cell] = []
     for entry in include:
@@ -45,7 +51,7 @@ def expand(grid: Mapping[str, Any], axes: Sequence[Axis]) -> list[Cell]:
             for cell in matching:
                 cell.update(entry)
         else:
-            added.append(dict(entry))
+            added.append({**others, **entry})
     cells: dict[tuple[Value, ...], Cell] = {}
     for cell in crossed + added:
         for axis in axes:
@@ -87,10 +93,12 @@ def _values(given: Any, axis: Axis) -> list[Value]:
     return values
 
 
-def _value(given: Any, axis: Axis, where: str) -> Value:
-    kinds = {str: "text", int: "a whole number", float: numbers.expected(given)}
+def _value(given: Any, axis: Axis, where: str) -> Any:
+    if given is None and axis.optional:
+        return given
+    kinds = {str: "text", int: "a whole number", float: numbers.expected(given), bool: "true or false"}
     accepted = (int, float) if axis.kind is float else axis.kind
-    if not isinstance(given, accepted) or isinstance(given, bool):
+    if not isinstance(given, accepted) or isinstance(given, bool) != (axis.kind is bool):
         raise SpecError(f"{where}: found {found(given)}, expected {kinds[axis.kind]}")
     if axis.choices is not None and given not in axis.choices:
         near = difflib.get_close_matches(str(given), axis.choices, n=1)

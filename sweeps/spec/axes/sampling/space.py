@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from sweeps.errors import SpecError
 from sweeps.spec import numbers
+from sweeps.spec.axes.sampling.sequences import normal
 from sweeps.spec.mistakes import found, unknown_key
-from sweeps.spec.sampling.sequences import normal
 
 DIGITS = 6
 """Significant digits of a drawn number: enough to find it, and few enough to read."""

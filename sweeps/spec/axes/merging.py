@@ -1,0 +1,66 @@
+"""Cells that are one row, since they differ in nothing on which it depends: such as the settings of one method, in the
+cells of another. The row is published once, with null for what does not matter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from sweeps.errors import SpecError
+from sweeps.study import Cell
+
+
+def merged(cells: Sequence[Cell], keys: Sequence[Hashable], *, own: Sequence[str], fields: Sequence[str]) -> list[Cell]:
+    """Return each cell as its row is published: cells of one key are one, with null for the fields in which they differ.
+
+    Args:
+        cells: with values for all axes.
+        keys: of their rows.
+        own: the study's own axes.
+        fields: the axes that are fields of its settings.
+
+    Raises:
+        SpecError: some values of a field make the same row, and others another.
+    """
+    groups: dict[Hashable, list[Cell]] = {}
+    for cell, key in zip(cells, keys, strict=True):
+        groups.setdefault(key, []).append(cell)
+    counted: dict[tuple[str, ...], Counter[tuple[Any, ...]]] = {}
+    published: dict[Hashable, Cell] = {}
+    for key, group in groups.items():
+        differing = [field for field in fields if len({cell[field] for cell in group}) > 1]
+        alike = tuple(axis for axis in (*own, *fields) if axis not in differing)
+        if differing and alike not in counted:
+            counted[alike] = Counter(tuple(cell[axis] for axis in alike) for cell in cells)
+        if differing and counted[alike][tuple(group[0][axis] for axis in alike)] > len(group):
+            one, other = group[:2]
+            field = next(field for field in differing if one[field] != other[field])
+            raise SpecError(
+                f"grid.{field}: found {one[field]!r} and {other[field]!r}, which make one and the same row where another "
+                "value does not, expected each value once"
+            )
+        published[key] = {**group[0], **dict.fromkeys(differing)} if differing else group[0]
+    return [published[key] for key in keys]
+
+
+def merge(cells: Sequence[Cell], published: Sequence[Cell]) -> list[Cell]:
+    """Return cells, each once, with those of `published` in place of the ones that they stand for.
+
+    Args:
+        cells: with values for all axes.
+        published: such as `merged` made, with null where a value does not matter.
+    """
+    if not published:
+        return list(cells)
+    masks: dict[tuple[str, ...], dict[tuple[Any, ...], Cell]] = {}
+    for cell in published:
+        said = tuple(axis for axis, value in cell.items() if value is not None)
+        masks.setdefault(said, {})[tuple(cell[axis] for axis in said)] = cell
+
+    def stood_for(cell: Mapping[str, Any]) -> Mapping[str, Any]:
+        found = (known.get(tuple(cell[axis] for axis in said)) for said, known in masks.items())
+        return next((each for each in found if each is not None), cell)
+
+    return list({tuple(one.values()): dict(one) for one in map(stood_for, cells)}.values())

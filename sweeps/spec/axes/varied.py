@@ -1,0 +1,217 @@
+"""A study whose settings differ from cell to cell: each cell is answered by the study with the cell's own settings.
+
+It stands in the place of the study wherever a grid has axes that are fields of settings. What computes asks `study_at`
+for the study of a cell, which knows nothing of such axes: keys and results are those of a sweep with these settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sweeps.errors import SpecError
+from sweeps.spec.axes.values import FieldAxis, laid_over
+from sweeps.spec.mistakes import validated
+from sweeps.study import Cell, Files, Gallery, Lines, Stage, Study, Workload
+
+DECLARED = (
+    *("stages", "row_axis", "replicate_axis", "columns", "metrics", "beside", "doubts", "pruned", "panel_axis"),
+    *("tables", "formats", "meanings", "trade_off", "baseline_name"),
+)
+"""What a study declares as a class."""
+
+MOST_GALLERIES = 8
+"""Settings of which a report shows pictures, at most."""
+
+
+class VariedStudy(Study):
+    """A study with axes that are fields of its settings; whatever takes a cell is answered by the cell's own study.
+
+    Attributes:
+        own: the names of the study's own axes.
+        fields: the other axes.
+        merged: cells as they are published, whose values of some of these do not matter, null there; see
+            `sweeps.planning.merging`.
+    """
+
+    def __init__(self, study: Study, fields: Sequence[FieldAxis], merged: Sequence[Cell] = ()) -> None:
+        """Take the study with the settings that hold wherever the grid says nothing."""
+        super().__init__(study.settings)
+        for name in DECLARED:
+            setattr(self, name, getattr(study, name))
+        self._study, self._raw = study, study.settings.model_dump(mode="json")
+        self.own = tuple(axis.name for axis in study.axes)
+        self.fields = tuple(fields)
+        self.axes = (*study.axes, *(field.axis for field in fields))  # type: ignore[misc] - of this instance alone
+        self.merged = tuple(merged)
+        self._variants: dict[tuple[Any, ...], Study] = {}
+
+    @property
+    def kind(self) -> type[Study]:
+        """The study's class."""
+        return type(self._study)
+
+    def at(self, cell: Mapping[str, Any]) -> Study:
+        """Return the study with the settings of a cell.
+
+        Raises:
+            SpecError: there are no such settings.
+        """
+        values = self._values(cell)
+        if values not in self._variants:
+            raw = self._raw
+            for field, value in zip(self.fields, values, strict=True):
+                raw = laid_over(raw, field.path, field.setting(value))
+            try:
+                settings = validated(type(self.settings), raw)
+                self._variants[values] = self.kind(settings)
+            except (SpecError, ValueError) as error:
+                said = self.said(values)
+                raise SpecError("\n".join(f"grid: {said}: {line}" for line in str(error).splitlines())) from error
+        return self._variants[values]
+
+    def own_of(self, cell: Mapping[str, Any]) -> Cell:
+        """Return a cell with the study's own axes alone."""
+        return {name: cell[name] for name in self.own}
+
+    def said(self, values: Sequence[Any]) -> str:
+        """Return values of the fields in words."""
+        pairs = zip(self.fields, values, strict=True)
+        return ", ".join(f"{field.path} {'null' if value is None else value}" for field, value in pairs)
+
+    def variants(self, cells: Sequence[Cell]) -> Iterator[tuple[tuple[Any, ...], Study, list[Cell]]]:
+        """Yield the settings that cells have, the study with them, and its cells by its own axes alone."""
+        groups: dict[tuple[Any, ...], list[Cell]] = {}
+        for cell in cells:
+            groups.setdefault(self._values(cell), []).append(cell)
+        for values, group in groups.items():
+            yield values, self.at(group[0]), [self.own_of(cell) for cell in group]
+
+    def _values(self, cell: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(cell[field.path] for field in self.fields)
+
+    def _few(self, cells: Sequence[Cell]) -> Iterator[tuple[Study, list[Cell]]]:
+        """Yield enough of the variants that every value of every field is there: what is read before a run, and said of
+        it, takes too long for each combination.
+        """
+        seen: set[tuple[int, Any]] = set()
+        for values, study, own in self.variants(cells):
+            here = set(enumerate(values))
+            if not here <= seen:
+                seen |= here
+                yield study, own
+
+    def _sentences(self, cells: Sequence[Cell], say: Callable[[Study, list[Cell]], Sequence[str]]) -> list[str]:
+        return list(dict.fromkeys(sentence for study, own in self._few(cells) for sentence in say(study, own)))
+
+    # What a study says
+
+    @property
+    def files(self) -> Mapping[str, Sequence[str]]:
+        """Files of any of the settings that were asked for."""
+        known = [self._study, *self._variants.values()]
+        return {name: endings for study in known for name, endings in study.files.items()}
+
+    def export(self, files: Mapping[str, Files], form: str) -> Files:
+        """Return a row's files in another format."""
+        return self._study.export(files, form)
+
+    def check(self, cells: Sequence[Cell]) -> Sequence[str]:
+        """Read what the stages will read, with every value of every field."""
+        return self._sentences(cells, lambda study, own: study.check(own))
+
+    def remarks(self, cells: Sequence[Cell]) -> Sequence[str]:
+        """Return what is said with any value of any field."""
+        return self._sentences(cells, lambda study, own: study.remarks(own))
+
+    def replication(self, cells: Sequence[Cell]) -> str | None:
+        """Return what is said with any value of any field."""
+        said = [study.replication(own) for study, own in self._few(cells)]
+        return "; ".join(dict.fromkeys(filter(None, said))) or None
+
+    @property
+    def paired(self) -> bool:
+        """Whether rows of one replicate belong together in all settings that were asked for."""
+        return all(study.paired for study in [*self._variants.values()] or [self._study])
+
+    def facts(self, cells: Sequence[Cell]) -> Mapping[str, str]:
+        """Return what is told with any value of any field, where that differs one after the other."""
+        told: dict[str, dict[str, None]] = {}
+        for study, own in self._few(cells):
+            for label, words in study.facts(own).items():
+                told.setdefault(label, {})[words] = None
+        return {label: "; or ".join(words) for label, words in told.items()}
+
+    def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Return the baselines of each of the settings; those that are one row are told of by `merged`."""
+        return [
+            {**baseline, **dict(zip((field.path for field in self.fields), values, strict=True))}
+            for values, study, own in self.variants(cells)
+            for baseline in study.baselines(own)
+        ]
+
+    def is_baseline(self, cell: Mapping[str, Any]) -> bool:
+        """Say whether a cell came from `baselines`."""
+        return self._any_at(cell).is_baseline(self.own_of(cell))
+
+    def stage(self, name: str, cell: Cell) -> Stage | None:
+        """Declare a stage as the cell's own study does."""
+        return self.at(cell).stage(name, self.own_of(cell))
+
+    def code(self, name: str, cell: Cell) -> Mapping[str, Sequence[str]]:
+        """Return the modules that make a stage's result."""
+        return self.at(cell).code(name, self.own_of(cell))
+
+    def workloads(self, name: str, cell: Cell) -> Sequence[Workload]:
+        """Return the parts of a declared stage's work."""
+        return self.at(cell).workloads(name, self.own_of(cell))
+
+    def galleries(
+        self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]
+    ) -> Sequence[Gallery]:
+        """Return pictures of the rows of each of the first few settings; a value that does not matter is any."""
+        every = {self._values(row): row for row in rows if not self.is_baseline(row)}
+        whole = [values for values in every if None not in values] or [*every]
+        found: list[Gallery] = []
+        for values in whole[:MOST_GALLERIES]:
+            fit = [row for row in rows if self._fits(self._values(row), values)]
+            shown = self._any_at(every[values]).galleries(fit, lines)
+            found += [each._replace(title=f"{each.title}: {self.said(values)}") for each in shown]
+        return found
+
+    def _fits(self, found: Sequence[Any], wanted: Sequence[Any]) -> bool:
+        return all(each is None or each == other for each, other in zip(found, wanted, strict=True))
+
+    def _any_at(self, cell: Mapping[str, Any]) -> Study:
+        """Return the study of a published cell: where a value does not matter, or is of another grid, any will do."""
+        values = self._values(cell)
+        if values in self._variants:
+            return self._variants[values]
+        try:
+            return self._study if None in values else self.at(cell)
+        except SpecError:
+            return self._study
+
+
+def study_at(study: Study, cell: Cell) -> tuple[Study, Cell]:
+    """Return the study with the settings of a cell, and the cell by the study's own axes.
+
+    Raises:
+        SpecError: there are no such settings.
+    """
+    if isinstance(study, VariedStudy):
+        return study.at(cell), study.own_of(cell)
+    return study, cell
+
+
+def check_cells(study: Study, cells: Sequence[Cell], check: Callable[[Study, Sequence[Cell]], None]) -> None:
+    """Call `check` with every study that cells have, and its own cells.
+
+    Raises:
+        SpecError: there are no such settings, or `check` says so.
+    """
+    if isinstance(study, VariedStudy):
+        for _, one, own in study.variants(cells):
+            check(one, own)
+    else:
+        check(study, cells)
