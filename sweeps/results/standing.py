@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from sweeps.results.present import outside
 from sweeps.results.sweep import find_sweep
 from sweeps.spec import Spec
 from sweeps.storage import Store
+from sweeps.storage.rows import row_values
 from sweeps.study import Cell
 
 State = Literal["finished", "failed", "to come"]
@@ -21,7 +22,7 @@ State = Literal["finished", "failed", "to come"]
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A sweep at one moment. Rows are known by the part of their key that identifies their cell.
+    """A sweep at one moment. Rows are known by what tells their cell, see `standing`.
 
     Attributes:
         cells: of the grid and its baselines, baselines first.
@@ -32,17 +33,17 @@ class Standing:
     store: Store
     name: str
     spec: Spec
-    cells: Mapping[str, Cell]
-    published: Mapping[str, int]
-    failures: Mapping[str, dict[str, Any]]
+    cells: Mapping[Hashable, Cell]
+    published: Mapping[Hashable, int]
+    failures: Mapping[Hashable, dict[str, Any]]
 
     @property
-    def finished(self) -> set[str]:
+    def finished(self) -> set[Hashable]:
         """Rows of the grid that are there."""
         return self.published.keys() & self.cells.keys()
 
     @property
-    def failed(self) -> set[str]:
+    def failed(self) -> set[Hashable]:
         """Rows of the grid that failed, and have not been computed since."""
         return (self.failures.keys() & self.cells.keys()) - self.finished
 
@@ -61,7 +62,7 @@ class Standing:
         """A line per row of the grid: its axes, its `state`, and where it failed, its `cause`."""
         finished, failed = self.finished, self.failed
 
-        def line(key: str) -> dict[str, Any]:
+        def line(key: Hashable) -> dict[str, Any]:
             state: State = "finished" if key in finished else "failed" if key in failed else "to come"
             return {"state": state, "cause": self.failures[key]["cause"] if key in failed else None}
 
@@ -80,11 +81,18 @@ def standing(location: str) -> Standing:
         SpecError: nothing is known of its grid.
     """
     store, name, spec = find_sweep(location)
+    axes = [axis.name for axis in spec.study.axes]
+    told = row_values(store, name, axes) if any(axis.optional for axis in spec.study.axes) else None
+
+    def place(key: str, cell: Mapping[str, Any]) -> Hashable:
+        """Return what tells a row's cell: its key does not, where fields are among the axes."""
+        return key.split("-")[0] if told is None else tuple(cell.get(axis) for axis in axes)
+
     return Standing(
         store=store,
         name=name,
         spec=spec,
-        cells={cell_digest(cell): cell for cell in spec.study.baselines(spec.cells) + spec.cells},
-        published={key.split("-")[0]: at for key, at in store.published_at(name).items()},
-        failures={failure["row_key"].split("-")[0]: failure for failure in failures_of(store, name)},
+        cells={place(cell_digest(cell) if told is None else "", cell): cell for cell in spec.planned},
+        published={place(key, (told or {}).get(key, {})): at for key, at in store.published_at(name).items()},
+        failures={place(failure["row_key"], failure["cell"]): failure for failure in failures_of(store, name)},
     )
