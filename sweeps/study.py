@@ -28,7 +28,8 @@ NONE = "none"
 class Axis(NamedTuple):
     """A grid axis: its name, the type of its values, which values it admits, and what it is, for `sweeps describe`.
 
-    `optional`: a value may be null, as only that of a field of settings may which is an axis.
+    `optional`: a value may be null, as only that of a field of settings may which is an axis; `sampled`: its values are
+    drawn, together with those of other such axes.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Axis(NamedTuple):
     bounds: tuple[float, float] | None = None
     meaning: str = ""
     optional: bool = False
+    sampled: bool = False
 
 
 class Stage(NamedTuple):

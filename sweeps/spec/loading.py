@@ -21,6 +21,7 @@ from sweeps.spec.answers import check_answers
 from sweeps.spec.axes.grid import with_quotients
 from sweeps.spec.axes.merging import merge
 from sweeps.spec.axes.reading import cells_of, field_axes, field_paths
+from sweeps.spec.axes.sampling.draws import Sample, draws
 from sweeps.spec.axes.values import at, laid_over, unlabelled
 from sweeps.spec.axes.varied import VariedStudy, check_cells
 from sweeps.spec.bundles import broken, bundled_files
@@ -57,6 +58,7 @@ class Engine(BaseModel):
     study: str = Field(description="a registered study, or module:Class")
     description: str = Field(default="", description="what the sweep is, for people")
     grid: dict[str, Any] = Field(description="a list of values per axis, and `include` and `exclude` lists")
+    sample: Sample | None = Field(default=None, description="draws of a space of settings, crossed with the grid")
     resources: Resources = Resources()
     stop_after_failures: int | None = Field(default=None, ge=1, description="stop once that many rows of a run failed")
     progress_every: str = Field(
@@ -162,9 +164,10 @@ def parse(text: str, source: str, changes: Sequence[str] = (), *, importing: boo
             raise SpecError("name: found 'checkpoints', which is the folder that sweeps share, expected another name")
         settings = _settings(study_class, {k: v for k, v in raw.items() if k in own}, engine.grid)
         plain = settings.model_dump(mode="json")
-        grid, fields = field_axes(engine.grid, study_class, plain, engine=Engine.model_fields)
+        drawn = [] if engine.sample is None else draws(engine.sample)
+        grid, fields = field_axes(engine.grid, study_class, plain, engine=Engine.model_fields, drawn=drawn)
         engine = engine.model_copy(update={"grid": grid})
-        cells = cells_of(grid, [*study_class.axes, *(field.axis for field in fields)], plain)
+        cells = cells_of(grid, [*study_class.axes, *(field.axis for field in fields)], plain, drawn)
         study: Study = study_class(settings)
         if fields:
             study = VariedStudy(study, fields)
@@ -236,8 +239,9 @@ def _apply(raw: dict[str, Any], change: str) -> None:
     path, equals, value = change.partition("=")
     if not equals or not all(path.split(".")):
         raise SpecError(f"--set {change!r}: expected key.path=value")
-    # The keys of a grid are paths themselves.
-    parts = path.split(".", 1) if path.startswith("grid.") else path.split(".")
+    # The keys of a grid, and of a space, are paths themselves.
+    holder = next((each for each in ("grid.", "sample.space.") if path.startswith(each)), "")
+    parts = [*holder.split(".")[:-1], path.removeprefix(holder)] if holder else path.split(".")
     *parents, last = parts
     place = raw
     for key in parents:

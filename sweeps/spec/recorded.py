@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sweeps.errors import SpecError
 from sweeps.spec.axes.merging import merge
 from sweeps.spec.axes.reading import cells_of
+from sweeps.spec.axes.sampling.draws import draws
 from sweeps.spec.loading import Engine, Resources, Spec, mapping_of
 from sweeps.spec.mistakes import validated
 from sweeps.storage import Store
@@ -55,6 +56,7 @@ class Declared(BaseModel):
     paired: bool = True
     beside: dict[str, str] = {}
     fields: dict[str, Kind] = {}
+    sampled: tuple[str, ...] = ()
     merged: tuple[PublishedCell, ...] = ()
     baseline_name: str = Study.baseline_name
 
@@ -126,7 +128,8 @@ def read(store: Store, name: str) -> Spec | None:
         engine = validated(Engine, _known(raw))
         settings = Kept.model_validate({str(key): raw[key] for key in raw if key not in Engine.model_fields})
         study = _study(kept, settings)
-        cells = cells_of(engine.grid, study.axes, raw)
+        drawn = [] if engine.sample is None else draws(engine.sample)
+        cells = cells_of(engine.grid, study.axes, raw, drawn)
     except SpecError as error:
         raise SpecError(f"{source}: {error}") from error
     return Spec(engine=engine, study=study, settings=settings, cells=cells, merged=kept.merged)
@@ -164,6 +167,7 @@ def declared(spec: Spec) -> Declared:
     return Declared(
         axes={axis.name: _name_of(axis.kind) for axis in study.axes if not axis.optional},
         fields={axis.name: _name_of(axis.kind) for axis in study.axes if axis.optional},
+        sampled=tuple(axis.name for axis in study.axes if axis.sampled),
         merged=spec.merged,
         stages=study.stages,
         row_axis=study.row_axis,
@@ -189,7 +193,10 @@ def _study(kept: Declared, settings: Kept) -> Study:
         "declared": kept,
         "axes": (
             *(Axis(name, _KINDS[kind]) for name, kind in kept.axes.items()),
-            *(Axis(name, _KINDS[kind], optional=True) for name, kind in kept.fields.items()),
+            *(
+                Axis(name, _KINDS[kind], optional=True, sampled=name in kept.sampled)
+                for name, kind in kept.fields.items()
+            ),
         ),
         "stages": kept.stages,
         "row_axis": kept.row_axis,

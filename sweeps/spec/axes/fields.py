@@ -48,10 +48,13 @@ def place_of(path: str, settings: type[BaseModel]) -> Place | None:
     return Place(kind, not plain, any("label" in model.model_fields for model in models), meaning)
 
 
-def check_path(path: str, settings: type[BaseModel], *, axes: Sequence[str], engine: Collection[str]) -> Place:
+def check_path(
+    path: str, settings: type[BaseModel], *, axes: Sequence[str], engine: Collection[str], where: str = "grid"
+) -> Place:
     """Return what a key of `grid` that is no axis of the study leads to.
 
     Args:
+        where: it stands, for messages.
         axes: of the study.
         engine: fields of a spec that are the same for every study.
 
@@ -60,12 +63,12 @@ def check_path(path: str, settings: type[BaseModel], *, axes: Sequence[str], eng
     """
     if path.split(".")[0] in engine:
         raise SpecError(
-            f"grid.{path}: found a field that says how a sweep runs, on which no result depends, expected an axis of "
+            f"{where}.{path}: found a field that says how a sweep runs, on which no result depends, expected an axis of "
             "the study or a field of its settings"
         )
     place = place_of(path, settings) if all(path.split(".")) else None
     if place is None:
-        raise SpecError(f"grid.{path}: unknown key; {_nearest(path, settings, [*axes, 'include', 'exclude'])}")
+        raise SpecError(f"{where}.{path}: unknown key; {_nearest(path, settings, [*axes, 'include', 'exclude'])}")
     return place
 
 

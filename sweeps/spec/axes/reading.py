@@ -8,6 +8,7 @@ from typing import Any
 from sweeps.errors import SpecError
 from sweeps.spec.axes.fields import check_path
 from sweeps.spec.axes.grid import expand
+from sweeps.spec.axes.sampling.crossing import SPACE, check_space, crossed, distinct
 from sweeps.spec.axes.values import ADJUSTING, LABEL, FieldAxis, Values, in_cells, in_force
 from sweeps.spec.mistakes import found
 from sweeps.statistics.roles import ANALYSED
@@ -26,7 +27,12 @@ def field_paths(grid: Mapping[Any, Any], study: type[Study]) -> list[str]:
 
 
 def field_axes(
-    grid: Mapping[str, Any], study: type[Study], settings: Mapping[str, Any], *, engine: Collection[str]
+    grid: Mapping[str, Any],
+    study: type[Study],
+    settings: Mapping[str, Any],
+    *,
+    engine: Collection[str],
+    drawn: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[dict[str, Any], list[FieldAxis]]:
     """Return a grid with the values of its fields resolved, and these axes.
 
@@ -35,15 +41,19 @@ def field_axes(
         study: whose settings have the fields.
         settings: of the study in JSON, which hold wherever the grid says nothing.
         engine: fields of a spec that are the same for every study.
+        drawn: values of other fields, of each draw of a sample.
 
     Raises:
         SpecError: a key is no field, or one that no axis can be of, or a value does not fit; each mistake in a line.
     """
     paths = field_paths(grid, study)
     own = [axis.name for axis in study.axes]
-    places = {path: check_path(path, study.Settings, axes=own, engine=engine) for path in paths}
+    sampled = check_space(drawn, own=own, paths=paths)
+    paths = sorted({*paths, *sampled})
+    where = {path: SPACE if path in sampled else "grid" for path in paths}
+    places = {path: check_path(path, study.Settings, axes=own, engine=engine, where=where[path]) for path in paths}
     for path in paths:
-        _check_name(path, study, paths)
+        _check_name(path, study, paths, where=where[path])
     readers = {path: Values(path, place, study.Settings, settings) for path, place in places.items()}
     resolved, mistakes = dict(grid), list[str]()
 
@@ -57,9 +67,13 @@ def field_axes(
     for path in (path for path in grid if path in readers):
         if not isinstance(grid[path], list) or not grid[path]:
             raise SpecError(f"grid.{path}: found {found(grid[path])}, expected a list of values")
-        resolved[path] = [
-            read(path, item, f"grid.{path}[{index}]", anew=True) for index, item in enumerate(grid[path])
-        ]
+        resolved[path] = [read(path, item, f"grid.{path}[{index}]", anew=True) for index, item in enumerate(grid[path])]
+    for path in sampled:
+        before = len(mistakes)
+        for number, item in distinct(drawn, path):
+            read(path, item, f"{SPACE}.{path}, draw {number}", anew=True)
+            if len(mistakes) > before:
+                break  # the others will be of the same kind
     for name in ADJUSTING:
         if isinstance(grid.get(name), list):
             resolved[name] = [
@@ -74,35 +88,44 @@ def field_axes(
     if mistakes:
         raise SpecError("\n".join(mistakes))
     return resolved, [
-        FieldAxis(Axis(path, place.kind, meaning=place.meaning, optional=True), readers[path].known)
+        FieldAxis(
+            Axis(path, place.kind, meaning=place.meaning, optional=True, sampled=path in sampled), readers[path].known
+        )
         for path, place in places.items()
     ]
 
 
-def cells_of(grid: Mapping[str, Any], axes: Sequence[Axis], settings: Mapping[str, Any]) -> list[Cell]:
+def cells_of(
+    grid: Mapping[str, Any],
+    axes: Sequence[Axis],
+    settings: Mapping[str, Any],
+    drawn: Sequence[Mapping[str, Any]] = (),
+) -> list[Cell]:
     """Return the cells of a resolved grid.
 
     Args:
         grid: as `field_axes` returns it, or a stored spec has it.
         axes: of the study, and those that are fields, which are `optional`.
         settings: of the spec in JSON, which hold wherever the grid says nothing.
+        drawn: values of the axes that are `sampled`, of each draw: they are crossed with the grid.
 
     Raises:
         SpecError: see `grid.expand`.
     """
-    kinds = {axis.name: axis.kind for axis in axes if axis.optional}
+    kinds = {axis.name: axis.kind for axis in axes if axis.optional and not axis.sampled}
     known = {path: in_force(settings, path, grid, kind) for path, kind in kinds.items()}
-    return expand(in_cells(grid, kinds), axes, known)
+    cells = expand(in_cells(grid, kinds), [axis for axis in axes if not axis.sampled], known)
+    return crossed(cells, drawn, axes) if drawn else cells
 
 
-def _check_name(path: str, study: type[Study], paths: Collection[str]) -> None:
+def _check_name(path: str, study: type[Study], paths: Collection[str], *, where: str) -> None:
     """Refuse a field that no column can be named by, and one inside another that is an axis too."""
     taken = {*study.columns, *study.tables, *PROVENANCE, *stage_columns(study), *ANALYSED, LABEL}
     if path in taken:
         raise SpecError(
-            f"grid.{path}: found a field whose name another column of rows, or of analyses, has, expected a field "
+            f"{where}.{path}: found a field whose name another column of rows, or of analyses, has, expected a field "
             "whose values can have a column named by its path"
         )
     inside = next((other for other in paths if path.startswith(f"{other}.")), None)
     if inside is not None:
-        raise SpecError(f"grid.{path}: found a field of {inside!r}, which is an axis too, expected one of the two")
+        raise SpecError(f"{where}.{path}: found a field of {inside!r}, which is an axis too, expected one of the two")

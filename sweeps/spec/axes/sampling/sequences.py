@@ -6,12 +6,10 @@ import warnings
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import qmc
 
 Sampler = Literal["random", "sobol"]
 
-MOST_FIELDS = qmc.Sobol.MAXDIM
+MOST_FIELDS = 21201
 """Dimensions for which directions of Sobol's sequence are known."""
 
 Points = np.ndarray[Any, np.dtype[np.float64]]
@@ -35,6 +33,9 @@ def points(sampler: Sampler, count: int, fields: int, seed: int) -> Points:
     >>> (points("sobol", 4, 2, seed=1) == points("sobol", 9, 2, seed=1)[:4]).all()
     np.True_
     """
+    # It takes a second to import, which readers of other specs need not wait for.
+    from scipy.stats import qmc
+
     rng = np.random.default_rng(seed)
     if sampler == "random":
         found = rng.random((count, fields))  # row by row: a longer one begins alike
@@ -49,4 +50,6 @@ def points(sampler: Sampler, count: int, fields: int, seed: int) -> Points:
 
 def normal(unit: float) -> float:
     """Return the quantile of the standard normal distribution."""
+    from scipy.special import ndtri
+
     return float(ndtri(unit))
