@@ -47,6 +47,7 @@ def roles_of(study: type[Study] | Study) -> Roles:
         pruned=study.pruned,
         panels=study.panel_axis,
         baseline=study.baseline_name,
+        identity="row_key" if any(axis.optional for axis in study.axes) else None,
     )
 
 

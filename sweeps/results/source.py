@@ -110,7 +110,8 @@ def _of_sweep(location: str, given: Given, *, all_rows: bool) -> _Read:
     known = Known(sweep.roles, sweep.metrics, doubts=sweep.doubts)
     if given != NOTHING:
         known = known_of(location, [*map(str, sweep.rows.columns)], None, given, before=known)
-    return _Read(sweep.rows, known, [*filter(None, [sweep.remark, sweep.outside])], paired=sweep.paired)
+    rows = sweep.rows if sweep.compared is None else sweep.compared
+    return _Read(rows, known, [*filter(None, [sweep.remark, sweep.outside])], paired=sweep.paired)
 
 
 def _source(read: _Read, *, metric: str, design: Design, against: str | None) -> Source:

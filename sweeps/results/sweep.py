@@ -16,6 +16,7 @@ import pandas as pd
 from sweeps import spec as specs
 from sweeps.errors import SpecError, StorageError
 from sweeps.planning.keys import cell_digest
+from sweeps.results.compared import baselines, compared
 from sweeps.results.doubts import trusted
 from sweeps.results.failures import failures_of
 from sweeps.results.present import cells_of, in_grid, keys_of, outside
@@ -60,16 +61,21 @@ class Sweep:
 
     @property
     def trusted(self) -> Sweep:
-        """The sweep without values that are in doubt, for figures and tests."""
-        doubts = self.spec.study.doubts
-        return replace(self, rows=trusted(self.rows, doubts), baseline=trusted(self.baseline, doubts))
+        """The sweep without values that are in doubt, for figures and tests, in which rows are as they are compared."""
+        doubts, sweep = self.spec.study.doubts, self.compared
+        return replace(sweep, rows=trusted(sweep.rows, doubts), baseline=trusted(sweep.baseline, doubts))
+
+    @property
+    def compared(self) -> Sweep:
+        """The sweep with a row for each cell that it stands for."""
+        return replace(self, rows=compared(self.rows, self.spec), baseline=baselines(self.baseline, self.spec))
 
 
 class Rows(NamedTuple):
     """The rows of a sweep, and which parts their columns play; `remark` on a sweep that another version wrote.
 
     `doubts` as `Study.doubts`; the rows still have what is in doubt. `outside` as of a `Sweep`, `paired` as
-    `Study.paired`.
+    `Study.paired`. `compared` are the rows as analyses take them, where these are others; see `results.compared`.
     """
 
     rows: pd.DataFrame
@@ -80,6 +86,7 @@ class Rows(NamedTuple):
     remark: str = ""
     outside: str = ""
     paired: bool = True
+    compared: pd.DataFrame | None = None
 
 
 def find_store(location: str) -> tuple[Store, str]:
@@ -211,6 +218,7 @@ def open_rows(location: str, *, all_rows: bool = False) -> Rows:
         study.doubts,
         outside=sweep.outside,
         paired=study.paired,
+        compared=sweep.compared.rows,
     )
 
 

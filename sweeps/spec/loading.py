@@ -91,7 +91,12 @@ class Spec:
     @property
     def planned(self) -> list[Cell]:
         """The cells of rows, as they are published: those of the baselines, then those of the grid."""
-        return merge([*self.study.baselines(self.cells), *self.cells], self.merged)
+        return [*self.baselines, *merge(self.cells, self.merged)]
+
+    @property
+    def baselines(self) -> list[Cell]:
+        """The cells of the baselines' rows, as they are published."""
+        return merge(self.study.baselines(self.cells), self.merged)
 
     @property
     def name(self) -> str:

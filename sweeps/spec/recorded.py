@@ -13,7 +13,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sweeps.errors import SpecError
-from sweeps.spec.axes.merging import merge
 from sweeps.spec.axes.reading import cells_of
 from sweeps.spec.axes.sampling.draws import draws
 from sweeps.spec.loading import Engine, Resources, Spec, mapping_of
@@ -178,7 +177,7 @@ def declared(spec: Spec) -> Declared:
         metrics=dict(study.metrics),
         doubts=dict(study.doubts),
         trade_off=None if study.trade_off is None else (*study.trade_off,),
-        baselines=tuple(merge(study.baselines(cells), spec.merged)),
+        baselines=tuple(spec.baselines),
         replication=study.replication(cells),
         remarks=tuple(study.remarks(cells)),
         facts=dict(study.facts(cells)),

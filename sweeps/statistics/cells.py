@@ -44,7 +44,11 @@ def questions(rows: pd.DataFrame, *, metric: str, roles: Roles) -> Iterator[list
         roles: of the key columns.
     """
     cells = _cells(rows, metric=metric, roles=roles)
-    for question in pairs_of_levels(sorted(cells), roles):
+    same = _identities(rows, roles)
+    for whole in pairs_of_levels(sorted(cells), roles):
+        question = [pair for pair in whole if not same or same[pair[1]] != same[pair[2]]]
+        if not question:
+            continue
         yield [
             Pair(keys | {roles.along: at}, cells[a].get(at, _NO_RUNS), cells[b].get(at, _NO_RUNS))
             for keys, a, b in question
@@ -130,6 +134,16 @@ def _check_axis(rows: pd.DataFrame, axis: str, roles: Roles) -> None:
         raise ValueError(f"key column {axis!r} holds {words[0]!r}, expected numbers")
     if words and len(words) < len(levels):
         raise ValueError(f"key column {axis!r} mixes numbers with {words[0]!r}, expected one kind")
+
+
+def _identities(rows: pd.DataFrame, roles: Roles) -> dict[Levels, set[Any]]:
+    """Return which rows each configuration has, where one may be of several; else nothing."""
+    if roles.identity is None or roles.identity not in rows:
+        return {}
+    found: dict[Levels, set[Any]] = {}
+    for *levels, name in zip(*(rows[column].tolist() for column in (*roles.factors, roles.identity)), strict=True):
+        found.setdefault(tuple(levels), set()).add(name)
+    return found
 
 
 def _check_numbers(values: "pd.Series[Any]", what: str) -> None:

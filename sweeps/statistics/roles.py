@@ -42,6 +42,8 @@ class Roles:
         pruned: what that is, in the plural; None: nothing.
         panels: the factor of which every level has a panel of its own in figures, if any.
         baseline: what rows are called that the others are compared with.
+        identity: the column that names a row, where one may stand for several cells: levels that are the same rows are
+            not compared.
     """
 
     axes: tuple[str, ...]
@@ -50,6 +52,7 @@ class Roles:
     pruned: str | None = None
     panels: str | None = None
     baseline: str = "baseline"
+    identity: str | None = None
 
     @property
     def factors(self) -> list[str]:

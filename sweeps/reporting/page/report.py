@@ -61,6 +61,7 @@ def write_report(
     remarks: Sequence[str] = (),
     rows_at_a_time: int = 1,
     sections: Sequence[Section] = (),
+    compared: tuple[pd.DataFrame, pd.DataFrame] | None = None,
     roles: Roles,
 ) -> list[Path]:
     """Write `report.html` and its figures, each as `.png` and `.svg`, into the folder.
@@ -89,6 +90,7 @@ def write_report(
         costs: what `cost` returned of the rows, if that is to be told.
         rows_at_a_time: as for `cost`.
         sections: further ones, which come after the tests.
+        compared: the rows and those of the baseline as figures and tests take them, where these are others.
         roles: of the key columns; curves run along the fraction pruned, in [0, 1].
 
     Returns:
@@ -103,7 +105,7 @@ def write_report(
         metric: "".join(map(_quiet, caveats(rows, metric, doubts, roles=roles, baseline=baseline)))
         for metric in metrics
     }
-    rows, baseline = trusted(rows, doubts), trusted(baseline, doubts)
+    rows, baseline = (trusted(part, doubts) for part in compared or (rows, baseline))
     progress = progress_of([*baselines, *cells], rows=every, failures=failures, roles=roles)
     written: list[Path] = []
     shown: list[Section] = []

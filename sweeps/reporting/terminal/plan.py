@@ -13,6 +13,7 @@ from rich.table import Table
 from sweeps.planning.estimate import Estimate, estimate
 from sweeps.planning.keys import RowKey
 from sweeps.planning.plan import Plan, State
+from sweeps.planning.sharing import costs
 from sweeps.planning.work import Work, ahead
 from sweeps.reporting.terminal.status import show_causes
 from sweeps.results.failures import failures_of
@@ -21,6 +22,9 @@ from sweeps.storage import Store
 
 MOST_TRIALS = 60
 """Lines of the table of trials, at most."""
+
+MOST_TIMED = 20_000
+"""Rows to come at most of which it is told what each field costs that is an axis."""
 
 FLEETS = (1, 8, 64)
 """Numbers of GPUs to divide a long run by."""
@@ -41,8 +45,15 @@ def show_plan(spec: Spec, store: Store, plan: Plan, console: Console, *, teraflo
     if plan.failed:
         show_causes((each for each in failures_of(store, spec.name) if each["row_key"] in plan.failed), console)
     _show_work(work, console)
-    if work.results:
-        _show_time(estimate(spec, store, plan, work, teraflops=teraflops), console)
+    found = estimate(spec, store, plan, work, teraflops=teraflops) if work.results else None
+    if found is not None:
+        _show_time(found, console)
+    for cost in costs(spec, plan):
+        said = cost.sentence(spec.study.stages[-1])
+        if isinstance(found, Estimate) and plan.missing <= MOST_TIMED:
+            fewer = estimate(spec, store, cost.fewer, ahead(spec.study, cost.fewer), teraflops=teraflops)
+            said += f"; {_duration(found.hours - fewer.hours)} more" if isinstance(fewer, Estimate) else ""
+        console.print(escape(said), soft_wrap=True)
     if plan.changed:
         console.print(f"[bold]`sweeps run` will refuse:[/bold] {escape(plan.conflict(place))}", soft_wrap=True)
 

@@ -5,7 +5,7 @@ cells of another. The row is published once, with null for what does not matter.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from sweeps.errors import SpecError
@@ -45,22 +45,26 @@ def merged(cells: Sequence[Cell], keys: Sequence[Hashable], *, own: Sequence[str
     return [published[key] for key in keys]
 
 
-def merge(cells: Sequence[Cell], published: Sequence[Cell]) -> list[Cell]:
-    """Return cells, each once, with those of `published` in place of the ones that they stand for.
+def publisher(published: Sequence[Cell]) -> Callable[[Cell], Cell]:
+    """Return what says of a cell as which it is published.
 
     Args:
-        cells: with values for all axes.
-        published: such as `merged` made, with null where a value does not matter.
+        published: cells such as `merged` made, with null where a value does not matter.
     """
-    if not published:
-        return list(cells)
     masks: dict[tuple[str, ...], dict[tuple[Any, ...], Cell]] = {}
     for cell in published:
         said = tuple(axis for axis, value in cell.items() if value is not None)
         masks.setdefault(said, {})[tuple(cell[axis] for axis in said)] = cell
 
-    def stood_for(cell: Mapping[str, Any]) -> Mapping[str, Any]:
+    def published_as(cell: Cell) -> Cell:
         found = (known.get(tuple(cell[axis] for axis in said)) for said, known in masks.items())
         return next((each for each in found if each is not None), cell)
 
-    return list({tuple(one.values()): dict(one) for one in map(stood_for, cells)}.values())
+    return published_as
+
+
+def merge(cells: Sequence[Cell], published: Sequence[Cell]) -> list[Cell]:
+    """Return cells as they are published, each once; `published` as for `publisher`."""
+    if not published:
+        return list(cells)
+    return list({tuple(one.values()): dict(one) for one in map(publisher(published), cells)}.values())

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sweeps.reporting.page.html_tables import small_table, sortable_table
+from sweeps.results.present import keys_of
 from sweeps.statistics.means import in_words
 from sweeps.statistics.roles import Roles
 
@@ -79,4 +80,4 @@ def _incomplete(progress: Progress, roles: Roles) -> list[tuple[str, int, int, i
 
 
 def _keys(frame: pd.DataFrame, roles: Roles) -> set[Key]:
-    return set(frame[list(roles.axes)].itertuples(index=False, name=None)) if len(frame) else set()
+    return set(keys_of(frame, roles.axes)) if len(frame) else set()

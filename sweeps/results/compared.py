@@ -1,0 +1,68 @@
+"""Rows as analyses and figures compare them, where fields of settings are among the axes.
+
+A row to which a field does not matter is published once, with null there. In a comparison it stands for each value that
+the field has in the grid: the method whose settings were not swept is compared with the other at each of its settings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from sweeps.results.present import keys_of
+from sweeps.spec import Spec
+from sweeps.spec.axes.merging import publisher
+from sweeps.study import NONE
+
+NULL = "null"
+"""What the level of an axis is called in analyses where a field is null: levels are numbers, or words."""
+
+
+def compared(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """Return the rows of a grid with a line for each cell that a row stands for; others as they are.
+
+    Args:
+        rows: of the sweep, without baselines.
+        spec: of the sweep, which knows what fields do not matter to.
+    """
+    fields = [axis.name for axis in spec.study.axes if axis.optional]
+    if not fields or rows.empty:
+        return rows
+    axes = [axis.name for axis in spec.study.axes]
+    places = {key: place for place, key in enumerate(keys_of(rows, axes))}
+    published_as = publisher(spec.merged)
+    taken: list[int] = []
+    values: list[tuple[Any, ...]] = []
+    for cell in spec.cells:
+        published = published_as(cell)
+        place = places.get(tuple(published[axis] for axis in axes))
+        if place is not None:
+            taken.append(place)
+            values.append(tuple(cell[field] for field in fields))
+    others = sorted(set(range(len(rows))) - {*taken})
+    known = [*keys_of(rows.iloc[others], fields)] if others else []
+    columns = zip(*values, *known, strict=True)
+    found = rows.iloc[[*taken, *others]].reset_index(drop=True)
+    levels = {field: _levels([*column]) for field, column in zip(fields, columns, strict=True)}
+    return found.assign(**levels).sort_values(axes, ignore_index=True)
+
+
+def baselines(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """Return the rows of baselines without null among their axes: where a field does not matter, they have none."""
+    fields = [axis.name for axis in spec.study.axes if axis.optional]
+    columns = {field: [*rows[field].astype(object).where(rows[field].notna(), None)] for field in fields}
+    nothing = {field: NONE for field, column in columns.items() if None in column}
+    return rows.assign(
+        **{
+            field: [NONE if value is None else str(value) for value in columns[field]] if field in nothing else column
+            for field, column in columns.items()
+        }
+    )
+
+
+def _levels(values: list[Any]) -> pd.Series[Any]:
+    """Return values of an axis as levels: words, where one of them is null."""
+    if None in values:
+        values = [NULL if value is None else str(value) for value in values]
+    return pd.Series(values).infer_objects()
