@@ -96,6 +96,8 @@ def analyze(
     two_way: tuple[str, str] | None = None,
     equivalence: str | None = None,
     against: str | None = None,
+    slope: str | None = None,
+    draws: bool = False,
     floor: str | None = None,
     all_rows: bool = False,
 ) -> Analysis:
@@ -109,6 +111,8 @@ def analyze(
         two_way: instead, main effects and interaction of these two factors.
         equivalence: instead, is the difference smaller than this much of the second level's mean, such as `5%`?
         against: instead, compare at equal values of this column.
+        slope: instead, does the metric rise or fall along this axis of numbers?
+        draws: instead, of a sweep with a sample, rank the fields that were drawn.
         floor: no star where both means are at most this, such as `0.02` or `5%` of the largest mean.
         all_rows: also rows outside the sweep's present grid.
 
@@ -124,6 +128,8 @@ def analyze(
         factors=two_way,
         margin=equivalence,
         against=against,
+        slope=slope,
+        draws=draws,
         floor=floor,
         all_rows=all_rows,
     )

@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 
 from sweeps.results.present import keys_of
+from sweeps.results.roles import roles_of
 from sweeps.spec import Spec
 from sweeps.spec.axes.merging import publisher
+from sweeps.statistics.responses.draws import over_draws
 from sweeps.study import NONE
 
 NULL = "null"
@@ -20,12 +22,17 @@ NULL = "null"
 
 
 def compared(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """Return the rows of a grid with a line for each cell that a row stands for; others as they are.
+    """Return the rows of a grid with a line for each cell that a row stands for; others as they are. Where settings were
+    drawn, these are means over the draws.
 
     Args:
         rows: of the sweep, without baselines.
         spec: of the sweep, which knows what fields do not matter to.
     """
+    return over_draws(_stood_for(rows, spec), roles_of(spec.study))
+
+
+def _stood_for(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     fields = [axis.name for axis in spec.study.axes if axis.optional]
     if not fields or rows.empty:
         return rows
@@ -53,12 +60,13 @@ def baselines(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     fields = [axis.name for axis in spec.study.axes if axis.optional]
     columns = {field: [*rows[field].astype(object).where(rows[field].notna(), None)] for field in fields}
     nothing = {field: NONE for field, column in columns.items() if None in column}
-    return rows.assign(
+    rows = rows.assign(
         **{
             field: [NONE if value is None else str(value) for value in columns[field]] if field in nothing else column
             for field, column in columns.items()
         }
     )
+    return over_draws(rows, roles_of(spec.study))
 
 
 def _levels(values: list[Any]) -> pd.Series[Any]:

@@ -47,6 +47,8 @@ def roles_of(study: type[Study] | Study) -> Roles:
         pruned=study.pruned,
         panels=study.panel_axis,
         baseline=study.baseline_name,
+        fields=tuple(axis.name for axis in study.axes if axis.optional and not axis.sampled),
+        sampled=tuple(axis.name for axis in study.axes if axis.sampled),
         identity="row_key" if any(axis.optional for axis in study.axes) else None,
     )
 
@@ -108,7 +110,8 @@ def of_metadata(metadata: Mapping[bytes, bytes] | None) -> Known | None:
         replicate, along = said["replicate"], said["along"]
     except (ValueError, KeyError, TypeError):
         return None  # of a version that says it in another way
-    roles = Roles(tuple(axes), replicate, along, pruned=said.get("pruned"), panels=said.get("panels"))
+    sampled = tuple(said.get("sampled", ()))
+    roles = Roles(tuple(axes), replicate, along, pruned=said.get("pruned"), panels=said.get("panels"), sampled=sampled)
     return Known(roles, tuple(said.get("metrics", ())), doubts=said.get("doubts", {}))
 
 

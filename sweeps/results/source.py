@@ -16,6 +16,7 @@ from sweeps.results.doubts import caveats, trusted
 from sweeps.results.reproduced import reproduced
 from sweeps.results.roles import NOTHING, Given, Known, known_of
 from sweeps.results.sweep import open_rows
+from sweeps.statistics.responses.draws import over_draws
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
 from sweeps.storage import Store
@@ -27,7 +28,8 @@ class Source:
     """Rows without those of a sweep's baseline, and how they are to be compared.
 
     `remarks` are on how that is known, and on values in doubt, which are left out. `classical` asks for tests with one
-    variance for all groups, which is of the independent design only.
+    variance for all groups, which is of the independent design only. `models` are the rows one by one, where `rows` are
+    means over draws.
     """
 
     rows: pd.DataFrame
@@ -36,6 +38,7 @@ class Source:
     design: Design
     classical: bool = False
     remarks: tuple[str, ...] = ()
+    models: pd.DataFrame | None = None
 
 
 class _Read(NamedTuple):
@@ -45,6 +48,7 @@ class _Read(NamedTuple):
     known: Known
     remarks: list[str]
     paired: bool = False
+    models: pd.DataFrame | None = None
 
 
 def open_source(
@@ -111,7 +115,8 @@ def _of_sweep(location: str, given: Given, *, all_rows: bool) -> _Read:
     if given != NOTHING:
         known = known_of(location, [*map(str, sweep.rows.columns)], None, given, before=known)
     rows = sweep.rows if sweep.compared is None else sweep.compared
-    return _Read(rows, known, [*filter(None, [sweep.remark, sweep.outside])], paired=sweep.paired)
+    remarks = [*filter(None, [sweep.remark, sweep.outside])]
+    return _Read(rows, known, remarks, paired=sweep.paired, models=sweep.rows)
 
 
 def _source(read: _Read, *, metric: str, design: Design, against: str | None) -> Source:
@@ -119,7 +124,9 @@ def _source(read: _Read, *, metric: str, design: Design, against: str | None) ->
     looked_at = [column for column in dict.fromkeys([metric, against]) if column]
     doubted = [each for column in looked_at for each in caveats(rows, column, known.doubts, roles=known.roles)]
     remarks = (*read.remarks, *doubted)
-    return Source(rows=trusted(rows, known.doubts), roles=known.roles, metric=metric, design=design, remarks=remarks)
+    rows, models = (None if part is None else trusted(part, known.doubts) for part in (rows, read.models))
+    assert rows is not None
+    return Source(rows=rows, roles=known.roles, metric=metric, design=design, remarks=remarks, models=models)
 
 
 def _of_file(location: str, given: Given) -> _Read:
@@ -129,7 +136,8 @@ def _of_file(location: str, given: Given) -> _Read:
         raise SweepError(f"{location}: found nothing there, expected a sweep, or Parquet or CSV rows") from None
     except (ValueError, pa.ArrowException, OSError) as error:
         raise SweepError(f"{location}: cannot be read as rows ({error}), expected Parquet or CSV") from error
-    return _Read(rows, known, [known.remark] if known.remark else [])
+    remarks = [known.remark] if known.remark else []
+    return _Read(over_draws(rows, known.roles), known, remarks, models=rows)
 
 
 def _check_there(rows: pd.DataFrame, location: str) -> None:

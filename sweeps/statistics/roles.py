@@ -44,6 +44,8 @@ class Roles:
         baseline: what rows are called that the others are compared with.
         identity: the column that names a row, where one may stand for several cells: levels that are the same rows are
             not compared.
+        fields: axes that are settings, each with values of its own.
+        sampled: axes that are settings, whose values are drawn together: no levels to compare.
     """
 
     axes: tuple[str, ...]
@@ -53,13 +55,15 @@ class Roles:
     panels: str | None = None
     baseline: str = "baseline"
     identity: str | None = None
+    fields: tuple[str, ...] = ()
+    sampled: tuple[str, ...] = ()
 
     @property
     def factors(self) -> list[str]:
-        """The axes whose levels are compared: those neither repeated over nor run along."""
+        """The axes whose levels are compared: those neither repeated over nor run along, nor drawn."""
         assert {self.replicate, self.along} <= set(self.axes)
         assert self.panels not in (self.replicate, self.along)
-        return [axis for axis in self.axes if axis not in (self.replicate, self.along)]
+        return [axis for axis in self.axes if axis not in (self.replicate, self.along, *self.sampled)]
 
     @property
     def what_varies(self) -> str:

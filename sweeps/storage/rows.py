@@ -99,6 +99,7 @@ def _roles(study: type[Study] | Study) -> dict[str, Any]:
         "along": study.row_axis,
         "pruned": study.pruned,
         "panels": study.panel_axis,
+        "sampled": [axis.name for axis in study.axes if axis.sampled],
         "metrics": [*study.metrics],
         "doubts": dict(study.doubts),
     }

@@ -35,6 +35,16 @@ if TYPE_CHECKING:
     help="Besides, compare at equal values of this column, such as a size or a speed, instead of equal ratios.",
 )
 @click.option(
+    "--slope",
+    metavar="FIELD",
+    help="Instead, does the metric rise or fall along this axis of numbers, such as attack.epsilon?",
+)
+@click.option(
+    "--draws",
+    is_flag=True,
+    help="Instead, of a sweep with a sample: the best draws, and which of the fields drawn matter.",
+)
+@click.option(
     "--floor",
     metavar="X|X%",
     default="5%",
@@ -57,6 +67,8 @@ def analyze(
     factors: tuple[str, str] | None,
     margin: str | None,
     against: str | None,
+    slope: str | None,
+    draws: bool,
     floor: str,
 ) -> None:
     """Test every pair of levels of one factor, the others fixed, at each ratio.
@@ -69,6 +81,7 @@ def analyze(
     sweeps analyze runs/demo --two-way initializer ratio            does it depend on the ratio?
     sweeps analyze runs/demo --metric inference_ms --equivalence 5% is the time the same?
     sweeps analyze runs/demo --against speedup                      which is better at equal speed?
+    sweeps analyze runs/epsilon --slope attack.epsilon              does more of it do more?
 
     By default, a one-way ANOVA of two levels, Welch's where groups are independent: `difference` of the means with its
     95% interval; `p_value`, and `p_holm`, corrected for all levels and ratios of a question; `effect_size` is Hedges' g
@@ -86,13 +99,24 @@ def analyze(
     --against interpolates the metric of every trial between its rows, and compares levels at five values of COLUMN that
     the trials of both reach; csv and json hold these lines alone, with COLUMN in place of the ratio.
 
+    --slope fits a line for every configuration at each ratio, of each seed or (independent) of all values: slope with
+    its 95% interval, and a t test. --draws ranks the fields that were drawn: importance is the share of the metric's
+    variance that a forest's prediction of unseen draws loses when a field is shuffled, null_high what it would be below
+    by chance.
+
     --equivalence makes two one-sided tests and adds difference_percent with its 90% interval, low_percent and
     high_percent, and a verdict: equivalent (the interval lies within the margin), different (outside) or undecided.
     """
     from sweeps.reporting.terminal import tables
     from sweeps.results.roles import Given
 
-    asked = {"--two-way": factors, "--equivalence": margin, "--against": against}
+    asked = {
+        "--two-way": factors,
+        "--equivalence": margin,
+        "--against": against,
+        "--slope": slope,
+        "--draws": draws,
+    }
     found = [option for option, value in asked.items() if value]
     if len(found) > 1:
         raise click.UsageError(f"{' and '.join(found)} are different analyses, expected one of them")
@@ -108,6 +132,8 @@ def analyze(
         factors=factors,
         margin=margin,
         against=against,
+        slope=slope,
+        draws=draws,
         floor=floor,
         form=form,
     )

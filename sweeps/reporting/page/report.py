@@ -26,6 +26,7 @@ from sweeps.reporting.page.sections.gallery import gallery_html
 from sweeps.reporting.page.sections.pareto_front import front_html
 from sweeps.reporting.page.sections.progress import progress_html, progress_of
 from sweeps.reporting.page.sections.provenance import provenance_html
+from sweeps.reporting.page.sections.responses import draws_html, field_html, numeric_fields
 from sweeps.reporting.page.sections.significance import significance_html
 from sweeps.results.doubts import caveats, trusted
 from sweeps.results.origins import Origins
@@ -105,6 +106,7 @@ def write_report(
         metric: "".join(map(_quiet, caveats(rows, metric, doubts, roles=roles, baseline=baseline)))
         for metric in metrics
     }
+    models = trusted(rows, doubts)
     rows, baseline = (trusted(part, doubts) for part in compared or (rows, baseline))
     progress = progress_of([*baselines, *cells], rows=every, failures=failures, roles=roles)
     written: list[Path] = []
@@ -139,6 +141,21 @@ def write_report(
         else:
             further.append(folded(heading, html))
     add("results", "Results", "".join([*curves, *further]) or _NOTHING)
+    asked = [primary, *([pairs[primary]] if primary in pairs else [])]
+    parts: list[str] = []
+    for field in numeric_fields(rows, roles) if len(rows) else ():
+        for metric in asked:
+            html, files = field_html(
+                folder, rows, metric=metric, label=metrics[metric], field=field, design=design, roles=roles
+            )
+            parts.append(f"<h3>{escape(metrics[metric])} against {escape(field)}</h3>{html}{said[metric]}")
+            written += files
+    if parts:
+        add("settings", "What settings do", "".join(parts))
+    if roles.sampled and len(models):
+        html, files = draws_html(folder, models, metric=primary, label=metrics[primary], roles=roles)
+        add("draws", "Draws", html + said[primary])
+        written += files
     if trade_off is not None and len(rows):
         against, metric = trade_off.against, trade_off.metric
         labels = (metrics[against], metrics[metric])

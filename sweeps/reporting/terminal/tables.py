@@ -18,6 +18,7 @@ from rich.table import Table
 from sweeps.errors import SweepError
 from sweeps.reporting.summary import contrast_views
 from sweeps.reporting.terminal.analysis_views import equal_views, equivalence_views, power_views, two_way_view
+from sweeps.reporting.terminal.response_views import best_view, importance_view, slope_views
 from sweeps.results.roles import NOTHING, Given
 from sweeps.results.source import Source, open_source
 from sweeps.results.sweep import open_rows
@@ -26,6 +27,9 @@ from sweeps.statistics.equal_size import at_equal
 from sweeps.statistics.equivalence import equivalence
 from sweeps.statistics.marks import FLOOR, Floor
 from sweeps.statistics.power import power_analysis
+from sweeps.statistics.responses.best import best_draws
+from sweeps.statistics.responses.importance import importance
+from sweeps.statistics.responses.slopes import slopes
 from sweeps.statistics.samples import Design
 from sweeps.statistics.two_way import two_way
 
@@ -91,6 +95,8 @@ def analysed(
     factors: tuple[str, str] | None = None,
     margin: str | None = None,
     against: str | None = None,
+    slope: str | None = None,
+    draws: bool = False,
     floor: str | None = None,
 ) -> Found:
     """Make hypothesis tests on a sweep or on a file of rows.
@@ -101,6 +107,8 @@ def analysed(
         factors: to be tested for main effects and interaction, instead of level against level.
         margin: in percent, such as `5%`, within which levels are tested to be equivalent instead.
         against: a column at equal values of which levels are compared, for people besides equal ratios.
+        slope: a field of numbers along which the metric is asked to rise or fall instead.
+        draws: rank the fields that were drawn by their importance instead, for people after the best draws.
         floor: such as `0.02` or `5%`, see `marks.Floor`.
 
     Raises:
@@ -129,6 +137,12 @@ def analysed(
         if margin is not None:
             tests = equivalence(source.rows, margin_percent=_percent("--equivalence", margin), **asked)
             return Found(source=source, tests=tests, views=lambda: equivalence_views(tests, roles=roles))
+        if slope is not None:
+            of_slopes = {name: asked[name] for name in ("metric", "design", "roles")}
+            tests = slopes(source.rows, factor=slope, floor=lowest, **of_slopes)
+            return Found(source=source, tests=tests, views=lambda: slope_views(tests, roles=roles))
+        if draws:
+            return _of_draws(source)
         tests = contrasts(source.rows, floor=lowest, **asked)
         views = functools.partial(contrast_views, tests, roles=roles)
         if against is None:
@@ -140,6 +154,26 @@ def analysed(
             before=views,
             views=lambda: equal_views(beside, against=against, roles=roles),
         )
+
+
+def _of_draws(source: Source) -> Found:
+    """Rank what was drawn.
+
+    Raises:
+        ValueError: nothing was.
+    """
+    roles, fields = source.roles, list(source.roles.sampled)
+    if not fields or source.models is None:
+        raise ValueError("found no field that was drawn, expected a sweep with a sample")
+    asked: dict[str, Any] = {"metric": source.metric, "fields": fields, "roles": roles}
+    ranks = importance(source.models, **asked)
+    best = best_draws(source.models, **asked)
+    return Found(
+        source=source,
+        tests=ranks,
+        before=lambda: [best_view(best, fields=fields, roles=roles)],
+        views=lambda: [importance_view(ranks, roles=roles)],
+    )
 
 
 def show_analysis(location: str, console: Console, *, form: str = "table", **asked: Any) -> None:

@@ -1,0 +1,104 @@
+"""Slopes, importance and best draws as tables for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.reporting.summary import MISSING, STAR_MEANS, format_p, plain_view, starred
+from sweeps.statistics.means import in_words
+from sweeps.statistics.roles import Roles
+
+_IMPORTANCE_MEANS = (
+    "importance: what a forest's prediction of unseen draws loses when a field is shuffled, as a share of the metric's "
+    "variance; null: what 95% of it are below where nothing matters; predicted: the share that it predicts at all"
+)
+_BEST_MEANS = (
+    "as good: draws whose interval reaches the best mean, of all; the mean of the best of many is too high, since luck "
+    "has chosen it too"
+)
+
+
+def slope_views(found: pd.DataFrame, *, roles: Roles) -> list[Table]:
+    """What `slopes` returns, which is not empty."""
+    first = found.iloc[0]
+    others = [name for name in roles.factors if name != first["factor"]]
+    notes = sorted({note for note in found["note"] if note})
+    title = f"{first['metric']} for each unit of {first['factor']}: {first['test']}"
+    view = plain_view(title, "\n".join([STAR_MEANS, *notes]))
+    _columns(view, ["", f"{roles.along} →"], ["n", "slope", "95% interval", "p", "Holm"])
+    for line in found.to_dict("records"):
+        view.add_row(
+            Text(in_words([line[name] for name in others]) or "all"),
+            _number(line[roles.along], ".4g"),
+            str(line["n"]),
+            _number(line["slope"], "+.3g"),
+            _interval(line["slope_low"], line["slope_high"], "+.3g"),
+            format_p(line["p_value"]),
+            starred(line["p_holm"], line["mark"]),
+        )
+    return [view]
+
+
+def importance_view(found: pd.DataFrame, *, roles: Roles) -> Table:
+    """What `importance` returns."""
+    notes = sorted({note for note in found["note"] if note})
+    metric = found["metric"].iloc[0] if len(found) else ""
+    view = plain_view(f"{metric}: what matters among what was drawn", "\n".join([_IMPORTANCE_MEANS, *notes]))
+    _columns(view, ["", f"{roles.along} →", "field"], ["draws", "importance", "95% interval", "null", "predicted", ""])
+    for line in found.to_dict("records"):
+        view.add_row(
+            Text(in_words([line[name] for name in roles.factors]) or "all"),
+            _number(line[roles.along], ".4g"),
+            Text(line["field"]),
+            str(line["n"]),
+            _number(line["importance"]),
+            _interval(line["importance_low"], line["importance_high"]),
+            _number(line["null_high"]),
+            _number(line["predicted"]),
+            "matters" if line["matters"] else "",
+        )
+    return view
+
+
+def best_view(found: pd.DataFrame, *, fields: Sequence[str], roles: Roles) -> Table:
+    """What `best_draws` returns."""
+    metric = found["metric"].iloc[0] if len(found) else ""
+    view = plain_view(f"{metric}: the best draws", _BEST_MEANS)
+    _columns(view, ["", f"{roles.along} →", *fields], ["mean", "95% interval", "n", "as good"])
+    for line in found.to_dict("records"):
+        view.add_row(
+            Text(in_words([line[name] for name in roles.factors]) or "all"),
+            _number(line[roles.along], ".4g"),
+            *(Text(_word(line[field])) for field in fields),
+            _number(line["mean"]),
+            _interval(line["low"], line["high"]),
+            str(line["n"]),
+            f"{line['as_good']} of {line['draws']}",
+        )
+    return view
+
+
+def _columns(view: Table, words: Sequence[str], numbers: Sequence[str]) -> None:
+    view.add_column(words[0], ratio=1)
+    for word in words[1:]:
+        view.add_column(Text(word), no_wrap=True)
+    for number in numbers:
+        view.add_column(number, justify="right", no_wrap=True)
+
+
+def _word(value: Any) -> str:
+    return _number(value, ".6g") if isinstance(value, float) else str(value)
+
+
+def _number(value: float, form: str = ".3g") -> str:
+    return MISSING if math.isnan(value) else f"{value:{form}}"
+
+
+def _interval(low: float, high: float, form: str = ".3g") -> str:
+    return MISSING if math.isnan(low) else f"{low:{form}} to {high:{form}}"
