@@ -9,8 +9,8 @@ from typing import Literal
 from sweeps.errors import SpecError, StorageError
 from sweeps.planning import kept_rows
 from sweeps.planning.code_changes import CodeChanges, compare
-from sweeps.planning.keys import RowKey
 from sweeps.planning.kept_rows import KeptRows
+from sweeps.planning.keys import RowKey
 from sweeps.planning.trials import Row, Trial, trials
 from sweeps.spec import Engine, Spec
 from sweeps.spec.axes.varied import VariedStudy

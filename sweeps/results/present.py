@@ -53,7 +53,9 @@ def cells_of(spec_text: str, rows: pd.DataFrame, axes: Sequence[str]) -> list[Ce
         if not isinstance(grid, dict):
             return None
         # A path in a spec is that of a field.
-        cells = cells_of_grid(grid, [Axis(axis, _kind(rows[axis]), optional="." in axis or axis in raw) for axis in axes], raw)
+        cells = cells_of_grid(
+            grid, [Axis(axis, _kind(rows[axis]), optional="." in axis or axis in raw) for axis in axes], raw
+        )
     except SpecError:
         return None
     every = [dict(zip(axes, values, strict=True)) for values in keys_of(rows, axes)]

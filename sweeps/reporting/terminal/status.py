@@ -33,14 +33,14 @@ def show(location: str, console: Console) -> int:
     except SpecError as error:
         return _show_before(location, console, why=str(error).splitlines()[0])
     axes = [axis.name for axis in spec.study.axes]
-    told = row_values(store, name, axes) if any(axis.optional for axis in spec.study.axes) else None
+    lines = row_values(store, name, axes) if any(axis.optional for axis in spec.study.axes) else None
 
     def place(key: str, cell: Mapping[str, Any] | None) -> Hashable:
         """Return what tells a row's cell: its key does not, where fields are among the axes."""
-        return key.split("-")[0] if told is None else tuple((cell or {}).get(axis) for axis in axes)
+        return key.split("-")[0] if lines is None else tuple((cell or {}).get(axis) for axis in axes)
 
-    cells = {place(cell_digest(cell), cell) if told is None else place("", cell) for cell in spec.planned}
-    published = {place(key, (told or {}).get(key)): at for key, at in store.published_at(name).items()}
+    cells = {place(cell_digest(cell), cell) if lines is None else place("", cell) for cell in spec.planned}
+    published = {place(key, (lines or {}).get(key)): at for key, at in store.published_at(name).items()}
     done = published.keys() & cells
     failures = {place(failure["row_key"], failure["cell"]): failure for failure in failures_of(store, name)}
     failed = failures.keys() & cells - done

@@ -57,9 +57,7 @@ def field_axes(
     for path in (path for path in grid if path in readers):
         if not isinstance(grid[path], list) or not grid[path]:
             raise SpecError(f"grid.{path}: found {found(grid[path])}, expected a list of values")
-        resolved[path] = [
-            read(path, item, f"grid.{path}[{index}]", anew=True) for index, item in enumerate(grid[path])
-        ]
+        resolved[path] = [read(path, item, f"grid.{path}[{index}]", anew=True) for index, item in enumerate(grid[path])]
     for name in ADJUSTING:
         if isinstance(grid.get(name), list):
             resolved[name] = [

@@ -42,7 +42,7 @@ class VariedStudy(Study):
         self._study, self._raw = study, study.settings.model_dump(mode="json")
         self.own = tuple(axis.name for axis in study.axes)
         self.fields = tuple(fields)
-        self.axes = (*study.axes, *(field.axis for field in fields))  # type: ignore[misc] - of this instance alone
+        setattr(self, "axes", (*study.axes, *(field.axis for field in fields)))  # noqa: B010 - no other instance's
         self.merged = tuple(merged)
         self._variants: dict[tuple[Any, ...], Study] = {}
 
