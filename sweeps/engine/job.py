@@ -74,14 +74,15 @@ def job_of(spec: Spec, store: Store, *, recompute: Collection[str] = ()) -> Job:
 
 
 def _declared(fields: Sequence[FieldAxis]) -> dict[str, Any]:
-    return {field.path: [field.axis.kind.__name__, dict(field.settings)] for field in fields}
+    return {field.path: [field.axis.kind.__name__, field.axis.sampled, dict(field.settings)] for field in fields}
 
 
 @functools.lru_cache(maxsize=8)
 def _varied(name: str, settings: str, fields: str) -> Study:
     study, kinds = _study(name, settings, None), {kind.__name__: kind for kind in (str, int, float, bool)}
     axes = [
-        FieldAxis(Axis(path, kinds[kind], optional=True), known) for path, (kind, known) in json.loads(fields).items()
+        FieldAxis(Axis(path, kinds[kind], optional=True, sampled=sampled), known)
+        for path, (kind, sampled, known) in json.loads(fields).items()
     ]
     return VariedStudy(study, axes) if axes else study
 

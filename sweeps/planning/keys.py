@@ -75,11 +75,11 @@ class Keys:
         self._known: dict[tuple[Any, ...], str] = {}
         self._values: dict[tuple[str, ...] | None, dict[str, Any]] = {}
         self._checked: set[tuple[Any, ...] | None] = set()
+        self._plugin: dict[str, str] = {}
         if other is not None:
             self._checked, self._plugin = other._checked, other._plugin
-        else:
-            plugin = plugin_of(type(study).__module__, type(study).__qualname__)
-            self._plugin = {} if plugin is None else {"plugin": plugin}
+        elif plugin := plugin_of(type(study).__module__, type(study).__qualname__):
+            self._plugin = {"plugin": plugin}
 
     def stages(self, cell: Cell) -> list[StageKey]:
         """Return the stages a cell goes through before its row, in order."""

@@ -34,7 +34,9 @@ class AxisCost(NamedTuple):
 
     def sentence(self, last: str) -> str:
         """Say it in words; `last` is the study's last stage."""
-        counts = [f"{count} {'rows' if name == last else name}, not {one}" for name, (count, one) in self.results.items()]
+        counts = [
+            f"{count} {'rows' if name == last else name}, not {one}" for name, (count, one) in self.results.items()
+        ]
         said = [f"{self.path}: {self.values} values"]
         said += [f"sharing {', '.join(self.shared)}"] if self.shared else []
         said += [f"taking {'; '.join(counts)}"] if counts else []

@@ -130,10 +130,10 @@ def _check_matters(spec: Spec, rows: Sequence[Row]) -> None:
         return
     for field in spec.study.fields:
         several = len({cell[field.path] for cell in spec.cells}) > 1
-        if several and all(row.cell[field.path] is None for row in rows):
+        if several and all(row.cell[field.path] is None and row.cell is not row.at for row in rows):
             raise SpecError(
-                f"{spec.name}: grid.{field.path}: found several values of a field on which no row of this grid depends, "
-                "expected one that changes results"
+                f"{spec.name}: grid.{field.path}: found several values of a field on which no row of this grid "
+                "depends, expected one that changes results"
             )
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from sweeps.reporting.summary import briefly, decimals
 from sweeps.statistics.arrays.assumptions import FEWEST, read_doubt
 from sweeps.statistics.marks import ALPHA, AT_FLOOR, STAR, UNCHECKED_MARK
-from sweeps.statistics.means import in_words
+from sweeps.statistics.means import in_words, named
 from sweeps.statistics.roles import Roles
 
 _NOT_TESTED = "not tested: "
@@ -179,7 +179,7 @@ class _Sayer:
         return level if isinstance(level, str) else f"{line['factor']} {level:g}"
 
     def _given(self, line: Line) -> str:
-        fixed = in_words([line[factor] for factor in self._told])
+        fixed = in_words(named([*self._told], [line[factor] for factor in self._told]))
         return f" ({fixed})" if fixed else ""
 
     def _count(self, lines: list[Line], first: str, second: str) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 from sweeps.statistics.arrays.assumptions import FEWEST, read_doubt
 from sweeps.statistics.cells import check_rows, configurations
 from sweeps.statistics.marks import ALPHA, STAR, UNCHECKED_MARK
-from sweeps.statistics.means import in_words, labelled, mean_sd
+from sweeps.statistics.means import in_words, labelled, mean_sd, named
 from sweeps.statistics.roles import Roles
 
 Place = TypeVar("Place")
@@ -39,7 +39,12 @@ def baseline_mean_sd(
     factors, along = roles.factors, roles.along
     known = [set(rows[factor]) for factor in factors]
     words = [
-        in_words([roles.baseline, *(level for level, levels in zip(row, known, strict=True) if level in levels)])
+        in_words(
+            [
+                roles.baseline,
+                *(word for word, level, levels in zip(named(factors, row), row, known, strict=True) if level in levels),
+            ]
+        )
         for row in baseline[factors].itertuples(index=False, name=None)
     ]
     return mean_sd(baseline.assign(configuration=words), metric=metric, along=along)
@@ -77,7 +82,8 @@ def unpruned_means(rows: pd.DataFrame, *, metric: str, roles: Roles) -> pd.DataF
         if len(groups) > 1 and sum(map(len, of_groups)) == len(set().union(*of_groups))
     ]
     levels_of = [
-        [", ".join(dict.fromkeys(str(levels[place]) for levels in group)) for place in apart] for group in groups
+        [", ".join(dict.fromkeys(str(named(roles.factors, levels)[place]) for levels in group)) for place in apart]
+        for group in groups
     ]
     names = [in_words(["unpruned", *told]) for told in levels_of]
     means = [sum(values) / len(values) for values in alike]
@@ -147,11 +153,11 @@ def families(tests: pd.DataFrame, *, roles: Roles) -> Iterator[tuple[str, list[t
     factors, along = roles.factors, roles.along
     for factor, of_factor in tests.groupby("factor", sort=False):
         pairs = of_factor.groupby(["level_a", "level_b", *factors], sort=False)
-        named = []
+        called = []
         for (a, b, *fixed), lines in pairs:
-            given = in_words(fixed)
-            named.append((f"{a} vs {b}" + (f" ({given})" if given else ""), lines.set_index(along)))
-        yield str(factor), named
+            given = in_words(named(factors, fixed))
+            called.append((f"{a} vs {b}" + (f" ({given})" if given else ""), lines.set_index(along)))
+        yield str(factor), called
 
 
 def mean_view(table: pd.DataFrame, *, title: str, along: str) -> Table:

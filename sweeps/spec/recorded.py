@@ -27,9 +27,6 @@ _KINDS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 Kind = Literal["str", "int", "float", "bool"]
 
 
-PublishedCell = dict[str, str | int | float | bool | None]
-
-
 class Declared(BaseModel):
     """The content of `study.json`. What a later version adds is left alone, and what an earlier one did not say is as
     in a study that does not declare it.
@@ -47,7 +44,7 @@ class Declared(BaseModel):
     metrics: dict[str, str]
     doubts: Doubts = {}
     trade_off: tuple[str, str, str, str] | None = None
-    baselines: tuple[PublishedCell, ...]
+    baselines: tuple[dict[str, Any], ...]
     replication: str | None = None
     remarks: tuple[str, ...] = ()
     # Sweeps of before have none of these.
@@ -56,7 +53,7 @@ class Declared(BaseModel):
     beside: dict[str, str] = {}
     fields: dict[str, Kind] = {}
     sampled: tuple[str, ...] = ()
-    merged: tuple[PublishedCell, ...] = ()
+    merged: tuple[dict[str, Any], ...] = ()
     baseline_name: str = Study.baseline_name
 
 

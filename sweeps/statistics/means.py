@@ -10,7 +10,19 @@ def labelled(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     """The rows in the order of their factors, with a column `configuration`: their levels in words."""
     ordered = rows.sort_values(list(factors), kind="stable") if factors else rows
     levels = ordered[list(factors)].itertuples(index=False, name=None)
-    return ordered.assign(configuration=[in_words(row) or "all" for row in levels])
+    return ordered.assign(configuration=[in_words(named(factors, row)) or "all" for row in levels])
+
+
+def named(factors: Sequence[str], levels: Sequence[Any]) -> list[Any]:
+    """Return levels as they are told apart in words: of an axis that is a path with the last part of it, such as
+    `epsilon=0.05`.
+
+    Levels of other axes speak for themselves; one that varies stays empty.
+    """
+    return [
+        f"{factor.rpartition('.')[2]}={level}" if "." in factor and level != "" else level
+        for factor, level in zip(factors, levels, strict=True)
+    ]
 
 
 def in_words(levels: Sequence[Any]) -> str:

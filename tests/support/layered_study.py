@@ -94,7 +94,9 @@ class LayeredStudy(Study):
         return Stage(every, fields=("finish", "polish", "sides"), reads=("grow", "tune"))
 
     def grow(self, cell: Cell, progress: Progress) -> Checkpoint:
-        return {"height": np.array(self.settings.growing.epochs + self.settings.stress.force + 0.1 * cell["seed"])}
+        return {
+            "height": np.array(self.settings.growing.epochs + self.settings.stress.force + 0.1 * float(cell["seed"]))
+        }
 
     def tune(self, cell: Cell, grown: Checkpoint, progress: Progress) -> Checkpoint:
         return {"gain": np.array(1.0 + self.settings.tuning.rounds)}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from sweeps.reporting.figures import style
 from sweeps.statistics.means import labelled, mean_sd
@@ -150,4 +151,6 @@ def _value_axis(plot: Axes, field: str, values: pd.Series[Any]) -> None:
         plot.set_xlim(-_BETWEEN, len(levels) - _BETWEEN)
     elif values.min() > 0 and values.max() >= FACTOR_OF_LOGS * values.min():
         plot.set_xscale("log")
+        plot.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        plot.xaxis.set_minor_formatter(NullFormatter())
     plot.set_xlabel(field)

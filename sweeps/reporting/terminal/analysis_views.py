@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sweeps.reporting.summary import CONTRAST_MEANS, MISSING, STAR_MEANS, families, format_p, notes, plain_view, starred
 from sweeps.statistics.equal_size import roles_at
-from sweeps.statistics.means import in_words
+from sweeps.statistics.means import in_words, named
 from sweeps.statistics.roles import Roles
 
 _TWO_WAY_MEANS = f"{STAR_MEANS}; η²p is the share of an effect in the sum of squares of it and the error"
@@ -25,7 +25,7 @@ def two_way_view(tests: pd.DataFrame, *, roles: Roles) -> Table:
     """What `two_way` returns, which is not empty: three lines for each of its analyses."""
     first = tests.iloc[0]
     fixed = [factor for factor in roles.factors if first[factor] != ""]
-    groups = {in_words(levels): lines for levels, lines in _by(tests, fixed)}
+    groups = {in_words(named(fixed, levels)): lines for levels, lines in _by(tests, fixed)}
     noted = list(chain.from_iterable(_noted(name, lines, roles=roles) for name, lines in groups.items()))
     view = plain_view(f"{first['metric']}: {first['test']}", "\n".join([_TWO_WAY_MEANS, *notes(noted)]))
     _columns(view, ["", f"{roles.along} →", "effect"], ["F", "df", "p", "Holm", "η²p"])

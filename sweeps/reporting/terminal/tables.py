@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sweeps.errors import SweepError
-from sweeps.reporting.summary import contrast_views
+from sweeps.reporting.summary import MISSING, contrast_views
 from sweeps.reporting.terminal.analysis_views import equal_views, equivalence_views, power_views, two_way_view
 from sweeps.reporting.terminal.response_views import best_view, importance_view, slope_views
 from sweeps.results.roles import NOTHING, Given
@@ -46,10 +46,11 @@ def show_results(location: str, form: str, console: Console, *, all_rows: bool =
     columns = [*sweep.roles.axes, *sweep.metrics]
     view = Table(*columns, title=f"{len(frame)} rows")
     for values in frame[columns].itertuples(index=False):
-        view.add_row(*(f"{value:.4g}" if isinstance(value, float) else escape(str(value)) for value in values))
+        view.add_row(*map(_shown, values))
     console.print(view)
 
 
+<<<<<<< HEAD
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """What was asked of rows, and found.
@@ -85,6 +86,15 @@ class Found:
 
 
 def analysed(
+=======
+def _shown(value: Any) -> str:
+    if value is None or value != value:
+        return MISSING
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
+def show_analysis(
+>>>>>>> axes
     location: str,
     *,
     metric: str | None = None,

@@ -13,7 +13,7 @@ from sweeps.study import Cell
 
 
 def merged(cells: Sequence[Cell], keys: Sequence[Hashable], *, own: Sequence[str], fields: Sequence[str]) -> list[Cell]:
-    """Return each cell as its row is published: cells of one key are one, with null for the fields in which they differ.
+    """Return each cell as its row is published: cells of one key are one, null where they differ.
 
     Args:
         cells: with values for all axes.
@@ -38,10 +38,11 @@ def merged(cells: Sequence[Cell], keys: Sequence[Hashable], *, own: Sequence[str
             one, other = group[:2]
             field = next(field for field in differing if one[field] != other[field])
             raise SpecError(
-                f"grid.{field}: found {one[field]!r} and {other[field]!r}, which make one and the same row where another "
-                "value does not, expected each value once"
+                f"grid.{field}: found {one[field]!r} and {other[field]!r}, which make one and the same row where "
+                "another value does not, expected each value once"
             )
-        published[key] = {**group[0], **dict.fromkeys(differing)} if differing else group[0]
+        nulls: dict[str, Any] = dict.fromkeys(differing)
+        published[key] = {**group[0], **nulls} if differing else group[0]
     return [published[key] for key in keys]
 
 

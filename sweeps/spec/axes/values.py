@@ -1,7 +1,8 @@
 """The values of axes that are fields of settings: each validated as the field is, and what a cell holds of it.
 
 A cell holds numbers, texts and null as they are. Of a value that is a mapping or a list it holds a label: what the
-mapping says under `label`, else a short text made of it. In a resolved grid, mappings have their label and all defaults.
+mapping says under `label`, else a short text made of it. In a resolved grid, mappings have their label and every
+default.
 """
 
 from __future__ import annotations

@@ -42,8 +42,9 @@ class VariedStudy(Study):
         self._study, self._raw = study, study.settings.model_dump(mode="json")
         self.own = tuple(axis.name for axis in study.axes)
         self.fields = tuple(fields)
-        self.axes = (*study.axes, *(field.axis for field in fields))  # type: ignore[misc] - of this instance alone
+        setattr(self, "axes", (*study.axes, *(field.axis for field in fields)))  # noqa: B010 - no other instance's
         self.merged = tuple(merged)
+        self._paths = [field.path for field in fields]
         self._variants: dict[tuple[Any, ...], Study] = {}
 
     @property
@@ -88,7 +89,7 @@ class VariedStudy(Study):
             yield values, self.at(group[0]), [self.own_of(cell) for cell in group]
 
     def _values(self, cell: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(cell[field.path] for field in self.fields)
+        return tuple([cell[path] for path in self._paths])
 
     def _few(self, cells: Sequence[Cell]) -> Iterator[tuple[Study, list[Cell]]]:
         """Yield enough of the variants that every value of every field is there: what is read before a run, and said of
@@ -145,7 +146,7 @@ class VariedStudy(Study):
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return the baselines of each of the settings; those that are one row are told of by `merged`."""
         return [
-            {**baseline, **dict(zip((field.path for field in self.fields), values, strict=True))}
+            {**baseline, **dict(zip(self._paths, values, strict=True))}
             for values, study, own in self.variants(cells)
             for baseline in study.baselines(own)
         ]

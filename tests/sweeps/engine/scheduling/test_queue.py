@@ -74,7 +74,7 @@ def trial(number: int, *later: str) -> Trial:
     stages += [StageKey(name.split("-")[0], name, True, (names[place],)) for place, name in enumerate(later)]
     # A row reads its checkpoint, and scores of it where there are any.
     reads = names[-2:] if names[-1].startswith("score") else names[-1:]
-    cell: Cell = {"number": number}
+    cell: dict[str, Any] = {"number": number}
     row = Row(cell, RowKey(f"cell{number}", "0"), tuple(stages), reads, None, cell)
     return Trial(number=number, label=str(number), cell=row.cell, rows=(row,))
 
