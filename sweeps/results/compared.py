@@ -22,8 +22,8 @@ NULL = "null"
 
 
 def compared(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """Return the rows of a grid with a line for each cell that a row stands for; others as they are. Where settings were
-    drawn, these are means over the draws.
+    """Return the rows of a grid with a line for each cell that a row stands for; others as they are. Where settings
+    were drawn, these are means over the draws.
 
     Args:
         rows: of the sweep, without baselines.

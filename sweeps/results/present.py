@@ -14,7 +14,9 @@ import pandas as pd
 
 from sweeps.errors import SpecError
 from sweeps.spec.axes.reading import cells_of as cells_of_grid
+from sweeps.spec.axes.sampling.draws import Sample, draws
 from sweeps.spec.loading import mapping_of
+from sweeps.spec.mistakes import validated
 from sweeps.study import NONE, Axis, Cell
 
 
@@ -52,10 +54,13 @@ def cells_of(spec_text: str, rows: pd.DataFrame, axes: Sequence[str]) -> list[Ce
         grid = raw.get("grid")
         if not isinstance(grid, dict):
             return None
-        # A path in a spec is that of a field.
-        cells = cells_of_grid(
-            grid, [Axis(axis, _kind(rows[axis]), optional="." in axis or axis in raw) for axis in axes], raw
-        )
+        drawn = draws(validated(Sample, raw["sample"])) if isinstance(raw.get("sample"), dict) else []
+        known = [
+            # A path in a spec is that of a field.
+            Axis(axis, _kind(rows[axis]), optional="." in axis or axis in raw, sampled=bool(drawn) and axis in drawn[0])
+            for axis in axes
+        ]
+        cells = cells_of_grid(grid, known, raw, drawn)
     except SpecError:
         return None
     every = [dict(zip(axes, values, strict=True)) for values in keys_of(rows, axes)]

@@ -114,7 +114,7 @@ def _of_sweep(location: str, given: Given, *, all_rows: bool) -> _Read:
     known = Known(sweep.roles, sweep.metrics, doubts=sweep.doubts)
     if given != NOTHING:
         known = known_of(location, [*map(str, sweep.rows.columns)], None, given, before=known)
-    rows = sweep.rows if sweep.compared is None else sweep.compared
+    rows = over_draws(sweep.rows, known.roles) if sweep.compared is None else sweep.compared
     remarks = [*filter(None, [sweep.remark, sweep.outside])]
     return _Read(rows, known, remarks, paired=sweep.paired, models=sweep.rows)
 
@@ -124,9 +124,14 @@ def _source(read: _Read, *, metric: str, design: Design, against: str | None) ->
     looked_at = [column for column in dict.fromkeys([metric, against]) if column]
     doubted = [each for column in looked_at for each in caveats(rows, column, known.doubts, roles=known.roles)]
     remarks = (*read.remarks, *doubted)
-    rows, models = (None if part is None else trusted(part, known.doubts) for part in (rows, read.models))
-    assert rows is not None
-    return Source(rows=rows, roles=known.roles, metric=metric, design=design, remarks=remarks, models=models)
+    return Source(
+        rows=trusted(rows, known.doubts),
+        roles=known.roles,
+        metric=metric,
+        design=design,
+        remarks=remarks,
+        models=None if read.models is None else trusted(read.models, known.doubts),
+    )
 
 
 def _of_file(location: str, given: Given) -> _Read:

@@ -30,7 +30,6 @@ def show(location: str, console: Console) -> int:
         now = standing(location)
     except SpecError as error:
         return _show_before(location, console, why=str(error).splitlines()[0])
-<<<<<<< HEAD
     show_standing(now, console)
     return 0 if len(now.finished) == len(now.cells) else 1
 
@@ -38,21 +37,6 @@ def show(location: str, console: Console) -> int:
 def show_standing(now: Standing, console: Console) -> None:
     """Print progress and failures of a sweep."""
     done, failed, left = now.finished, now.failed, now.left
-=======
-    axes = [axis.name for axis in spec.study.axes]
-    lines = row_values(store, name, axes) if any(axis.optional for axis in spec.study.axes) else None
-
-    def place(key: str, cell: Mapping[str, Any] | None) -> Hashable:
-        """Return what tells a row's cell: its key does not, where fields are among the axes."""
-        return key.split("-")[0] if lines is None else tuple((cell or {}).get(axis) for axis in axes)
-
-    cells = {place(cell_digest(cell), cell) if lines is None else place("", cell) for cell in spec.planned}
-    published = {place(key, (lines or {}).get(key)): at for key, at in store.published_at(name).items()}
-    done = published.keys() & cells
-    failures = {place(failure["row_key"], failure["cell"]): failure for failure in failures_of(store, name)}
-    failed = failures.keys() & cells - done
-    left = len(cells) - len(done) - len(failed)
->>>>>>> axes
     console.print(
         f"{now.name}: {len(done)} of {len(now.cells)} rows finished, {len(failed)} failed, {left} to come",
         soft_wrap=True,

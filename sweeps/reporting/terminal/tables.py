@@ -50,7 +50,12 @@ def show_results(location: str, form: str, console: Console, *, all_rows: bool =
     console.print(view)
 
 
-<<<<<<< HEAD
+def _shown(value: Any) -> str:
+    if value is None or value != value:
+        return MISSING
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """What was asked of rows, and found.
@@ -86,15 +91,6 @@ class Found:
 
 
 def analysed(
-=======
-def _shown(value: Any) -> str:
-    if value is None or value != value:
-        return MISSING
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
-
-
-def show_analysis(
->>>>>>> axes
     location: str,
     *,
     metric: str | None = None,

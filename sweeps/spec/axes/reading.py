@@ -68,15 +68,12 @@ def field_axes(
         if not isinstance(grid[path], list) or not grid[path]:
             raise SpecError(f"grid.{path}: found {found(grid[path])}, expected a list of values")
         resolved[path] = [read(path, item, f"grid.{path}[{index}]", anew=True) for index, item in enumerate(grid[path])]
-<<<<<<< HEAD
     for path in sampled:
         before = len(mistakes)
         for number, item in distinct(drawn, path):
             read(path, item, f"{SPACE}.{path}, draw {number}", anew=True)
             if len(mistakes) > before:
                 break  # the others will be of the same kind
-=======
->>>>>>> axes
     for name in ADJUSTING:
         if isinstance(grid.get(name), list):
             resolved[name] = [

@@ -19,8 +19,8 @@ def over_draws(rows: pd.DataFrame, roles: Roles) -> pd.DataFrame:
         roles: of the key columns, `sampled` among them.
 
     Returns:
-        The columns of `rows`: means of numbers; of else, the value of the first draw; and in the columns that were drawn,
-        of how many draws.
+        The columns of `rows`: means of numbers; of else, the value of the first draw; and in the columns that were
+        drawn, of how many draws.
     """
     sampled, group = list(roles.sampled), [*roles.factors, roles.along, roles.replicate]
     if rows.empty or not sampled:

@@ -9,7 +9,7 @@ from typing import Any
 from sweeps.errors import SpecError
 from sweeps.spec import numbers
 from sweeps.spec.axes.values import cell_value
-from sweeps.study import Axis, Cell, Value
+from sweeps.study import Axis, Cell
 
 SPACE = "sample.space"
 
@@ -57,10 +57,9 @@ def crossed(cells: Sequence[Cell], drawn: Drawn, axes: Sequence[Axis]) -> list[C
     return [{name: cell[name] for name in names} for cell in whole]
 
 
-def _in_cell(given: Any, kind: type) -> Value | None:
+def _in_cell(given: Any, kind: type) -> Any:
     """Return what a cell holds of a drawn value, which was found to fit."""
     value = cell_value(given, kind)
     if kind not in (int, float) or value is None:
         return value
-    number: int | float = kind(numbers.number(value))
-    return number
+    return kind(numbers.number(value))

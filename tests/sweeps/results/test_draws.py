@@ -1,0 +1,100 @@
+"""A sweep of draws: comparisons are of means over shared draws, rankings of the draws themselves."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import sweeps
+from sweeps.errors import SweepError
+from sweeps.reporting import reports
+from sweeps.spec import Spec
+from sweeps.statistics.responses.draws import over_draws
+from sweeps.statistics.roles import Roles
+from sweeps.storage import Store
+from tests.support import toy_rows
+from tests.sweeps.conftest import text
+
+ROLES = Roles(("method", "rate", "seed", "dose"), "seed", "dose", sampled=("rate",))
+SAMPLE = ["sample.draws=12", "sample.space.offset={uniform: [0, 1]}"]
+
+
+@pytest.fixture
+def drawn(store: Store) -> Spec:
+    """Return a spec with draws, all of whose rows are published, and whose outcome grows with what is drawn."""
+    loaded = toy_rows.load(*SAMPLE)
+    rows = toy_rows.all_rows(toy_rows.plan.make(loaded, store))
+    for row in rows:
+        outcome = toy_rows.outcome(row.cell) + float(row.cell["offset"] or 0)
+        toy_rows.publish(store, loaded, [row], outcome=outcome)
+    return loaded
+
+
+def frame(*lines: tuple[str, float, int, float, float]) -> pd.DataFrame:
+    return pd.DataFrame(lines, columns=["method", "rate", "seed", "dose", "ap"])
+
+
+def test_means_are_over_the_draws_that_all_have() -> None:
+    whole = [("a", 0.1, 0, 0.5, 1.0), ("a", 0.2, 0, 0.5, 3.0), ("b", 0.1, 0, 0.5, 5.0), ("b", 0.2, 0, 0.5, 9.0)]
+    lonely = ("a", 0.3, 0, 0.5, 100.0)
+    found = over_draws(frame(*whole, lonely), ROLES)
+    assert dict(zip(found["method"], found["ap"], strict=True)) == {"a": 2.0, "b": 7.0}
+    assert set(found["rate"]) == {"mean of 2 draws"}
+
+
+def test_replicates_have_draws_of_their_own() -> None:
+    found = over_draws(frame(("a", 0.1, 0, 0.5, 1.0), ("a", 0.2, 1, 0.5, 3.0)), ROLES)
+    assert found["ap"].tolist() == [1.0, 3.0]
+
+
+def test_contrasts_are_of_means(store: Store, drawn: Spec) -> None:
+    found = sweeps.analyze(store.describe("toy"), floor="0%").frame
+    rows = sweeps.load_results(store.describe("toy"))
+    means = rows[rows["method"] != "none"].groupby(["method", "shape", "dose", "seed"])["outcome"].mean()
+    line = found[(found["factor"] == "method") & (found["dose"] == 1.0)].iloc[0]
+    assert line["mean_a"] == pytest.approx(means[line["level_a"], line["shape"], 1.0].mean())
+    assert "offset" not in set(found["factor"])
+    assert line["n_a"] == 2
+
+
+def test_the_draws_are_ranked(store: Store, drawn: Spec) -> None:
+    found = sweeps.analyze(store.describe("toy"), draws=True)
+    assert found.frame["matters"].all()
+    assert "what matters among what was drawn" in str(found)
+    assert "the best draws" in str(found)
+
+
+def test_plain_rows_know_what_was_drawn(store: Store, drawn: Spec) -> None:
+    location = store.describe("toy/results")
+    if "://" in location:
+        pytest.skip("a folder is read as a file")
+    found = sweeps.analyze(location, metric="outcome").frame
+    assert set(found["factor"]) == {"method", "shape"}
+
+
+def test_the_page_has_the_draws(store: Store, drawn: Spec, console: object) -> None:
+    from rich.console import Console
+
+    assert isinstance(console, Console)
+    reports.write_report(store.describe("toy"), console)
+    page = store.files.read("toy/report/report.html")
+    assert page is not None
+    for said in (b"What matters, at", b"The best draws, at", b"draws, means over seeds"):
+        assert said in page
+    assert "outcome_of_draws_at_0.5" in text(console)
+
+
+def test_a_sweep_without_a_sample_has_none(store: Store) -> None:
+    toy_rows.publish(store, toy_rows.load())
+    with pytest.raises(SweepError, match="found no field that was drawn"):
+        sweeps.analyze(store.describe("toy"), draws=True)
+
+
+def test_a_field_of_the_grid_has_a_slope(store: Store) -> None:
+    loaded = toy_rows.load("grid.offset=[0, 1, 3]")
+    for row in toy_rows.all_rows(toy_rows.plan.make(loaded, store)):
+        seed = float(row.cell["seed"])
+        toy_rows.publish(store, loaded, [row], outcome=float(row.cell["offset"] or 0) * (2 + 0.1 * seed))
+    found = sweeps.analyze(store.describe("toy"), slope="offset").frame
+    assert found["slope"].tolist() == pytest.approx([2.05] * len(found))
+    assert (found["levels"] == 3).all()
