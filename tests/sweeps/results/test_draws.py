@@ -7,6 +7,7 @@ import pytest
 
 import sweeps
 from sweeps.errors import SweepError
+from sweeps.planning import plan
 from sweeps.reporting import reports
 from sweeps.spec import Spec
 from sweeps.statistics.responses.draws import over_draws
@@ -23,7 +24,7 @@ SAMPLE = ["sample.draws=12", "sample.space.offset={uniform: [0, 1]}"]
 def drawn(store: Store) -> Spec:
     """Return a spec with draws, all of whose rows are published, and whose outcome grows with what is drawn."""
     loaded = toy_rows.load(*SAMPLE)
-    rows = toy_rows.all_rows(toy_rows.plan.make(loaded, store))
+    rows = toy_rows.all_rows(plan.make(loaded, store))
     for row in rows:
         outcome = toy_rows.outcome(row.cell) + float(row.cell["offset"] or 0)
         toy_rows.publish(store, loaded, [row], outcome=outcome)
@@ -92,7 +93,7 @@ def test_a_sweep_without_a_sample_has_none(store: Store) -> None:
 
 def test_a_field_of_the_grid_has_a_slope(store: Store) -> None:
     loaded = toy_rows.load("grid.offset=[0, 1, 3]")
-    for row in toy_rows.all_rows(toy_rows.plan.make(loaded, store)):
+    for row in toy_rows.all_rows(plan.make(loaded, store)):
         seed = float(row.cell["seed"])
         toy_rows.publish(store, loaded, [row], outcome=float(row.cell["offset"] or 0) * (2 + 0.1 * seed))
     found = sweeps.analyze(store.describe("toy"), slope="offset").frame
