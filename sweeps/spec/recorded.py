@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sweeps.errors import SpecError
+from sweeps.spec.axes.merging import Merged
 from sweeps.spec.axes.reading import cells_of
 from sweeps.spec.loading import Engine, Resources, Spec, mapping_of
 from sweeps.spec.mistakes import validated
@@ -51,7 +52,7 @@ class Declared(BaseModel):
     paired: bool = True
     beside: dict[str, str] = {}
     fields: dict[str, Kind] = {}
-    merged: tuple[dict[str, Any], ...] = ()
+    merged: tuple[Merged, ...] = ()
     baseline_name: str = Study.baseline_name
 
 
