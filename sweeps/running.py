@@ -71,10 +71,10 @@ def run(
     plan.check_unchanged(store.describe(spec.name))
     store.files.check_writable()
     # Before the spec that they were computed for is replaced, which says what the fields were that are axes now.
-    kept_rows.publish(spec, store, plan.kept)
+    kept_rows.publish(spec, store, plan.kept, plan.cells_of(plan.failed))
     store.write_spec(spec.name, spec.to_yaml())
     store.note_checkpoints(spec.name, {stage.key for trial in plan.trials for stage in trial.shared})
-    recorded.write(replace(spec, merged=tuple(plan.merged)), store)
+    recorded.write(replace(spec, merged=plan.merged), store)
     if not plan.todo:
         return plan
     # Ray takes seconds to import; what only reads the storage does without.

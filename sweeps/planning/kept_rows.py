@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from sweeps.spec.axes.varied import VariedStudy
 from sweeps.spec.loading import mapping_of
 from sweeps.storage import Store
 from sweeps.storage.rows import row_values, schema
+from sweeps.study import Cell
 
 Values = Mapping[str, Any]
 
@@ -79,7 +80,7 @@ def look(spec: Spec, store: Store, rows: Sequence[Row], published: set[str]) -> 
             younger[path][values[path]] += 1
         if known is not None:
             values = {path: known.cell[path] for path in kinds}
-        elif grid.has(key, tuple(values.values()), loose=before.matters_not(line)):
+        elif grid.has(key, tuple(values.values()), alike=before.alike(line)):
             changed.add(key)
             continue
         elif there.keys() != kinds.keys() and not before.has(key):
@@ -90,8 +91,18 @@ def look(spec: Spec, store: Store, rows: Sequence[Row], published: set[str]) -> 
     return KeptRows(frozenset(changed), columns, {path: counts for path, counts in younger.items() if counts})
 
 
-def publish(spec: Spec, store: Store, kept: KeptRows) -> None:
-    """Publish rows once more whose columns do not say what they should, each with everything else as it was."""
+def publish(spec: Spec, store: Store, kept: KeptRows, failed: Mapping[str, Cell]) -> None:
+    """Publish rows once more whose columns do not say what they should, each with everything else as it was; record
+    failures once more likewise.
+
+    Args:
+        failed: the cells of rows that failed, by key.
+    """
+    if isinstance(spec.study, VariedStudy) and failed:
+        for failure in list(store.failures(spec.name)):
+            cell = failed.get(failure["row_key"])
+            if cell is not None and failure.get("cell") != cell:
+                store.record_failure(spec.name, failure["row_key"], {**failure, "cell": cell})
     expected = schema(spec.study)
     for key, values in kept.columns.items():
         row = store.read_row(spec.name, key)
@@ -136,27 +147,23 @@ class _Grid:
     """The cells of a grid, by the values of the fields that are axes."""
 
     def __init__(self, rows: Sequence[Row], paths: Sequence[str]) -> None:
-        self._exact: dict[str, set[tuple[Any, ...]]] = {}
-        self._loose: dict[str, list[tuple[Any, ...]]] = {}
+        self._paths = paths
+        self._cells: dict[str, dict[tuple[Any, ...], tuple[str, ...]]] = {}
         for row in rows:
-            values = tuple(row.cell[path] for path in paths)
-            self._exact.setdefault(row.key.cell, set()).add(values)
-            if row.cell is not row.at:
-                self._loose.setdefault(row.key.cell, []).append(values)
+            self._cells.setdefault(row.key.cell, {})[tuple(row.cell[path] for path in paths)] = row.alike
 
-    def has(self, key: str, values: tuple[Any, ...], *, loose: bool) -> bool:
-        """Say whether the cell of a row is there; `loose`: where it has null, the value did not matter."""
-        cell = key.split("-")[0]
-        exact = self._exact.get(cell, set())
-        if values in exact:
+    def has(self, key: str, values: tuple[Any, ...], *, alike: Collection[str]) -> bool:
+        """Say whether the cell of a row is there, whatever it has of fields that do not matter, or did not then."""
+        cells = self._cells.get(key.split("-")[0], {})
+        if values in cells:
             return True
-        others = [(each, True) for each in self._loose.get(cell, ())] + [(each, False) for each in exact if loose]
         return any(
             all(
-                one == wanted or (one is None and loose) or (wanted is None and any_will_do)
-                for one, wanted in zip(values, each, strict=True)
+                one == wanted or path in alike or path in any_will_do
+                for path, one, wanted in zip(self._paths, values, cell, strict=True)
             )
-            for each, any_will_do in others
+            for cell, any_will_do in cells.items()
+            if any_will_do or alike
         )
 
 
@@ -169,11 +176,12 @@ class _Before:
         self._raw = mapping_of(self._text or "{}", store.describe(f"{spec.name}/spec.yaml"))
         self._keys: set[str] | None = None
         kept = recorded.read_declared(store, spec.name)
-        self._merged = {tuple(sorted(cell.items())) for cell in kept.merged} if kept is not None else set()
+        merged = kept.merged if kept is not None else ()
+        self._alike = {tuple(sorted(cell.items())): fields for cell, fields in merged}
 
-    def matters_not(self, line: Values) -> bool:
-        """Say whether the nulls of a row stood for any value at the last run."""
-        return tuple(sorted(line.items())) in self._merged
+    def alike(self, line: Values) -> Sequence[str]:
+        """Return the fields that did not matter to a row at the last run."""
+        return self._alike.get(tuple(sorted(line.items())), ())
 
     def value(self, path: str) -> Any:
         return in_force(self._raw, path, self._grid, self._kinds[path])

@@ -76,8 +76,13 @@ class Keys:
         self._values: dict[tuple[str, ...] | None, dict[str, Any]] = {}
         self._checked: set[tuple[Any, ...] | None] = set()
         self._plugin: dict[str, str] = {}
+        self._stages: dict[StageKey, StageKey] = {}
+        self._cells: dict[tuple[Any, ...], str] | None = None
         if other is not None:
-            self._checked, self._plugin = other._checked, other._plugin
+            self._checked, self._plugin, self._stages = other._checked, other._plugin, other._stages
+            if other._cells is None:
+                other._cells = {}
+            self._cells = other._cells
         elif plugin := plugin_of(type(study).__module__, type(study).__qualname__):
             self._plugin = {"plugin": plugin}
 
@@ -97,7 +102,8 @@ class Keys:
                 self._known[identity] = f"{name}-{self._digest(name, inputs, length=20)}"
             shared = {each.key for each in found if each.shared}
             is_shared = self._study.row_axis not in stage.axes and shared.issuperset(filter(None, reads))
-            found.append(StageKey(name, self._known[identity], is_shared, reads, stage.fields, stage.axes))
+            one = StageKey(name, self._known[identity], is_shared, reads, stage.fields, stage.axes)
+            found.append(self._stages.setdefault(one, one))  # rows of a large grid keep few objects that way
         return found
 
     def row(self, cell: Cell, stages: Sequence[StageKey]) -> RowKey:
@@ -111,7 +117,16 @@ class Keys:
         assert stage is not None, "what is declared was checked"
         axes = {axis: cell[axis] for axis in stage.axes}
         inputs = self._digest(name, [stage.version, axes, self._settings(stage), [each.key for each in stages]])
-        return LastStage(RowKey(cell_digest(cell), inputs), self._reads(name, stage, stages), stage.fields)
+        return LastStage(RowKey(self._cell_digest(cell), inputs), self._reads(name, stage, stages), stage.fields)
+
+    def _cell_digest(self, cell: Cell) -> str:
+        """Return the digest of a cell, of which there are rows for many settings if other keys know it too."""
+        if self._cells is None:
+            return cell_digest(cell)
+        values = tuple(cell.values())
+        if values not in self._cells:
+            self._cells[values] = cell_digest(cell)
+        return self._cells[values]
 
     def _declared(self, name: str, cell: Cell) -> Stage | None:
         """Return what the study declares of a stage of a cell.

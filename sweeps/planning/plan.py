@@ -13,6 +13,7 @@ from sweeps.planning.kept_rows import KeptRows
 from sweeps.planning.keys import RowKey
 from sweeps.planning.trials import Row, Trial, trials
 from sweeps.spec import Engine, Spec
+from sweeps.spec.axes.merging import Merged
 from sweeps.spec.axes.varied import VariedStudy
 from sweeps.spec.differences import differences
 from sweeps.spec.loading import mapping_of
@@ -54,10 +55,14 @@ class Plan:
         """Rows to compute now."""
         return sum(len(trial.rows) for trial in self.todo)
 
+    def cells_of(self, keys: Collection[str]) -> dict[str, Cell]:
+        """Return the cells of rows, as they are published, by key."""
+        return {str(row.key): row.cell for trial in self.trials for row in trial.rows if str(row.key) in keys}
+
     @property
-    def merged(self) -> list[Cell]:
-        """The cells of rows, as they are published, in which a field does not matter."""
-        return [row.cell for trial in self.trials for row in trial.rows if row.cell is not row.at]
+    def merged(self) -> tuple[Merged, ...]:
+        """The cells of rows to which a field does not matter."""
+        return tuple(Merged(row.cell, row.alike) for trial in self.trials for row in trial.rows if row.alike)
 
     def checkpoints_to_train(self) -> dict[str, str]:
         """Return the shared results that the rows to compute still need, key to stage name."""

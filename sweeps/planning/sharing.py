@@ -68,14 +68,14 @@ def costs(spec: Spec, plan: Plan) -> Iterator[AxisCost]:
             len(values),
             common,
             {**results, last: (len(rows), len(one))},
-            sum(row.cell[path] is None and row.cell is not row.at for row in rows),
+            sum(path in row.alike for row in rows),
             replace(plan, todo=[trial for trial in todo if trial.rows]),
         )
 
 
 def _has(row: Row, path: str, value: object) -> bool:
     """Say whether a row is one of a value, or of any."""
-    return row.at[path] == value or (row.cell[path] is None and row.cell is not row.at)
+    return row.at[path] == value or path in row.alike
 
 
 def _shared(rows: Sequence[Row]) -> dict[str, set[str]]:

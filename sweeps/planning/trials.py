@@ -18,7 +18,7 @@ class Row(NamedTuple):
     """A row to be: its cell, the name it is published under, the stages before the last that it goes through, and of
     the last one the keys of the results that it reads and the settings it may look at, as in `StageKey`.
 
-    `at` is a cell that the study can be asked about: in `cell`, fields that do not matter are null.
+    `at` is a cell that the study can be asked about: in `cell` the fields in `alike`, which do not matter, are null.
     """
 
     cell: Cell
@@ -27,6 +27,7 @@ class Row(NamedTuple):
     reads: tuple[str | None, ...]
     fields: tuple[str, ...] | None
     at: Cell
+    alike: tuple[str, ...] = ()
 
     @property
     def checkpoint(self) -> StageKey | None:
@@ -118,9 +119,9 @@ def _made(study: Study, cells: Sequence[Cell]) -> list[Row]:
     if not isinstance(study, VariedStudy):
         return [*rows.values()]
     published = merged(cells, keys, own=study.own, fields=[field.path for field in study.fields])
-    for key, cell in zip(keys, published, strict=True):
-        if rows[key].cell is not cell:
-            rows[key] = rows[key]._replace(cell=cell)
+    for key, (cell, alike) in zip(keys, published, strict=True):
+        if alike and not rows[key].alike:
+            rows[key] = rows[key]._replace(cell=cell, alike=alike)
     return [*rows.values()]
 
 
@@ -130,7 +131,7 @@ def _check_matters(spec: Spec, rows: Sequence[Row]) -> None:
         return
     for field in spec.study.fields:
         several = len({cell[field.path] for cell in spec.cells}) > 1
-        if several and all(row.cell[field.path] is None and row.cell is not row.at for row in rows):
+        if several and all(field.path in row.alike for row in rows):
             raise SpecError(
                 f"{spec.name}: grid.{field.path}: found several values of a field on which no row of this grid "
                 "depends, expected one that changes results"

@@ -106,7 +106,7 @@ def write_report(
     """
     target = None if output is None else Files(output)
     sweep = open_sweep(location, study, all_rows=all_rows)
-    declared, engine = sweep.spec.study, sweep.spec.engine
+    declared, engine, compared = sweep.spec.study, sweep.spec.engine, sweep.compared
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
         folder = Path(scratch)
         sections, drawn = _published(folder, sweep, against, named or {}, console) if against else ([], [])
@@ -118,7 +118,8 @@ def write_report(
             title=sweep.spec.name,
             rows=sweep.rows,
             baseline=sweep.baseline,
-            compared=(sweep.compared.rows, sweep.compared.baseline),
+            compared=(compared.rows, compared.baseline),
+            swept=sweep.spec.cells,
             failures=pd.DataFrame(_flat(sweep)),
             cells=sweep.cells,
             baselines=sweep.spec.baselines,

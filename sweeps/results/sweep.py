@@ -178,7 +178,9 @@ def load_results(sweep: str | os.PathLike[str], *, all_rows: bool = False) -> pd
     cells = cells_of(store.read_spec(name) or "", rows, axes) if spec is None else spec.planned
     if all_rows or cells is None:
         return rows
-    return rows[in_grid(rows, cells, axes)].reset_index(drop=True)
+    # While a run adds the column of a field that is new to the sweep, some rows have more axes than the stored spec.
+    known = [axis for axis in axes if not cells or axis in cells[0]]
+    return rows[in_grid(rows, cells, known)].reset_index(drop=True)
 
 
 def open_rows(location: str, *, all_rows: bool = False) -> Rows:

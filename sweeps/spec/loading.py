@@ -19,7 +19,7 @@ from sweeps.errors import SpecError
 from sweeps.spec import plain_yaml
 from sweeps.spec.answers import check_answers
 from sweeps.spec.axes.grid import with_quotients
-from sweeps.spec.axes.merging import merge
+from sweeps.spec.axes.merging import Merged, merge
 from sweeps.spec.axes.reading import cells_of, field_axes, field_paths
 from sweeps.spec.axes.sampling.draws import Sample, draws
 from sweeps.spec.axes.values import at, laid_over, unlabelled
@@ -78,15 +78,15 @@ class Engine(BaseModel):
 class Spec:
     """A validated spec. `cells` are the grid's, without baselines.
 
-    `merged` are cells, baselines among them, as they are published whose values of some fields do not matter: null
-    there, and one for all of these values. They are known of a sweep that was run; see `axes.merging`.
+    `merged` are cells, baselines among them, to whose rows some fields do not matter. They are known of a sweep that
+    was run; see `axes.merging`.
     """
 
     engine: Engine
     study: Study
     settings: BaseModel
     cells: list[Cell]
-    merged: tuple[Cell, ...] = ()
+    merged: tuple[Merged, ...] = ()
 
     @property
     def planned(self) -> list[Cell]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sweeps.errors import SpecError
+from sweeps.spec.axes.merging import Merged
 from sweeps.spec.axes.reading import cells_of
 from sweeps.spec.axes.sampling.draws import draws
 from sweeps.spec.loading import Engine, Resources, Spec, mapping_of
@@ -53,7 +54,7 @@ class Declared(BaseModel):
     beside: dict[str, str] = {}
     fields: dict[str, Kind] = {}
     sampled: tuple[str, ...] = ()
-    merged: tuple[dict[str, Any], ...] = ()
+    merged: tuple[Merged, ...] = ()
     baseline_name: str = Study.baseline_name
 
 

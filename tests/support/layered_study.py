@@ -21,6 +21,7 @@ grid:
   method: [plain, tuned]
   seed: [0, 1]
   dose: [0, 0.5]
+stress: {name: push}
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from robustprune.attacks import attack_work
 from robustprune.core.operations import AttackWork, Work, measuring, training
 from robustprune.detection import networks
-from robustprune.detection.image_size import sides
+from robustprune.detection.image_size import ImageSize, sides
 from robustprune.detection.measure.evaluation import margin_attack
 from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings
@@ -35,11 +36,17 @@ def scale(settings: DetectionSettings) -> Scale:
     """
     train, val = arranged(settings).splits
     read = network_input(settings)
+    forward = _forward(settings.detector.config, len(train.categories), read.size)
+    return Scale(forward, len(train), len(val), attack_work(settings.attack))
+
+
+@functools.lru_cache(maxsize=16)
+def _forward(config: str, classes: int, image_size: ImageSize) -> float:
+    """Return the operations of one image: the same for all settings of a sweep that leave the detector as it is."""
     # On the meta device: shapes without numbers.
     with torch.device("meta"):
-        detector = networks.build(settings.detector.config, classes=len(train.categories), image_size=read.size)
-        forward = 2.0 * size(detector, torch.zeros(1, detector.channels, *sides(read.size))).macs
-    return Scale(forward, len(train), len(val), attack_work(settings.attack))
+        detector = networks.build(config, classes=classes, image_size=image_size)
+        return 2.0 * size(detector, torch.zeros(1, detector.channels, *sides(image_size))).macs
 
 
 def scoring_work(settings: DetectionSettings, of: Scale, initializer: str) -> list[Work]:

@@ -69,7 +69,7 @@ def filters(frame: pd.DataFrame, *, key: str, columns: Sequence[str]) -> str:
     names = frame.columns.tolist()
     choices = "".join(
         f'<label>{escape(column)} <select data-column="{names.index(column)}"><option value="">all</option>'
-        f"{''.join(map(_option, sorted(frame[column].unique().tolist())))}</select></label>\n"
+        f"{''.join(map(_option, sorted(frame[column].dropna().unique().tolist())))}</select></label>\n"
         for column in columns
     )
     words = '<label>words in any column <input type="search" size="24"></label>\n'

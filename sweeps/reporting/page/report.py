@@ -63,6 +63,7 @@ def write_report(
     rows_at_a_time: int = 1,
     sections: Sequence[Section] = (),
     compared: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+    swept: Sequence[Mapping[str, Any]] | None = None,
     roles: Roles,
 ) -> list[Path]:
     """Write `report.html` and its figures, each as `.png` and `.svg`, into the folder.
@@ -92,6 +93,7 @@ def write_report(
         rows_at_a_time: as for `cost`.
         sections: further ones, which come after the tests.
         compared: the rows and those of the baseline as figures and tests take them, where these are others.
+        swept: the cells of the grid with values for all axes, where some of `cells` are without.
         roles: of the key columns; curves run along the fraction pruned, in [0, 1].
 
     Returns:
@@ -125,7 +127,7 @@ def write_report(
     labelled_tests = {metrics[name]: tests for name, tests in found.items()}
     told = "".join(said[name] for name in tested)
     add("findings", "Findings", findings_html(labelled_tests, caveats=told, roles=roles) if len(rows) else _NOTHING)
-    add("setting", "Setting", setting_html(facts, _swept(cells, roles), notes))
+    add("setting", "Setting", setting_html(facts, _swept(swept or cells, roles), notes))
 
     curves, further = [], []
     for metric, label in metrics.items() if len(rows) else ():
@@ -225,8 +227,14 @@ def _swept(cells: Sequence[Mapping[str, Any]], roles: Roles) -> dict[str, str]:
     said = {}
     for axis in roles.axes:
         levels = dict.fromkeys(cell[axis] for cell in cells)
-        said[axis] = ", ".join(f"{level:g}" if isinstance(level, float) else str(level) for level in levels)
+        said[axis] = ", ".join(map(_level, levels))
     return said
+
+
+def _level(value: Any) -> str:
+    if value is None:
+        return "null"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _all_rows(rows: pd.DataFrame, roles: Roles) -> str:

@@ -6,13 +6,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweeps.errors import SpecError
 from sweeps.study import Cell
 
 
-def merged(cells: Sequence[Cell], keys: Sequence[Hashable], *, own: Sequence[str], fields: Sequence[str]) -> list[Cell]:
+class Merged(NamedTuple):
+    """A cell as it is published, and the fields that do not matter to its row, which are null in it."""
+
+    cell: dict[str, Any]
+    fields: tuple[str, ...] = ()
+
+
+def merged(
+    cells: Sequence[Cell], keys: Sequence[Hashable], *, own: Sequence[str], fields: Sequence[str]
+) -> list[Merged]:
     """Return each cell as its row is published: cells of one key are one, null where they differ.
 
     Args:
@@ -28,7 +37,7 @@ def merged(cells: Sequence[Cell], keys: Sequence[Hashable], *, own: Sequence[str
     for cell, key in zip(cells, keys, strict=True):
         groups.setdefault(key, []).append(cell)
     counted: dict[tuple[str, ...], Counter[tuple[Any, ...]]] = {}
-    published: dict[Hashable, Cell] = {}
+    published: dict[Hashable, Merged] = {}
     for key, group in groups.items():
         differing = [field for field in fields if len({cell[field] for cell in group}) > 1]
         alike = tuple(axis for axis in (*own, *fields) if axis not in differing)
@@ -42,19 +51,15 @@ def merged(cells: Sequence[Cell], keys: Sequence[Hashable], *, own: Sequence[str
                 "another value does not, expected each value once"
             )
         nulls: dict[str, Any] = dict.fromkeys(differing)
-        published[key] = {**group[0], **nulls} if differing else group[0]
+        published[key] = Merged({**group[0], **nulls}, tuple(differing)) if differing else Merged(group[0])
     return [published[key] for key in keys]
 
 
-def publisher(published: Sequence[Cell]) -> Callable[[Cell], Cell]:
-    """Return what says of a cell as which it is published.
-
-    Args:
-        published: cells such as `merged` made, with null where a value does not matter.
-    """
+def publisher(published: Sequence[Merged]) -> Callable[[Cell], Cell]:
+    """Return what says of a cell as which it is published; `published` are those in which something does not matter."""
     masks: dict[tuple[str, ...], dict[tuple[Any, ...], Cell]] = {}
-    for cell in published:
-        said = tuple(axis for axis, value in cell.items() if value is not None)
+    for cell, fields in published:
+        said = tuple(axis for axis in cell if axis not in fields)
         masks.setdefault(said, {})[tuple(cell[axis] for axis in said)] = cell
 
     def published_as(cell: Cell) -> Cell:
@@ -64,7 +69,7 @@ def publisher(published: Sequence[Cell]) -> Callable[[Cell], Cell]:
     return published_as
 
 
-def merge(cells: Sequence[Cell], published: Sequence[Cell]) -> list[Cell]:
+def merge(cells: Sequence[Cell], published: Sequence[Merged]) -> list[Cell]:
     """Return cells as they are published, each once; `published` as for `publisher`."""
     if not published:
         return list(cells)

@@ -6,6 +6,7 @@ for the study of a cell, which knows nothing of such axes: keys and results are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,17 +25,19 @@ MOST_GALLERIES = 8
 """Settings of which a report shows pictures, at most."""
 
 
+_WHOLE = re.compile(r"; replace the whole mapping \(--set '([^=]+)=(.+)'\)$")
+"""What is said to whoever gives one value of a field that decides which others there are."""
+
+
 class VariedStudy(Study):
     """A study with axes that are fields of its settings; whatever takes a cell is answered by the cell's own study.
 
     Attributes:
         own: the names of the study's own axes.
         fields: the other axes.
-        merged: cells as they are published, whose values of some of these do not matter, null there; see
-            `sweeps.planning.merging`.
     """
 
-    def __init__(self, study: Study, fields: Sequence[FieldAxis], merged: Sequence[Cell] = ()) -> None:
+    def __init__(self, study: Study, fields: Sequence[FieldAxis]) -> None:
         """Take the study with the settings that hold wherever the grid says nothing."""
         super().__init__(study.settings)
         for name in DECLARED:
@@ -43,7 +46,6 @@ class VariedStudy(Study):
         self.own = tuple(axis.name for axis in study.axes)
         self.fields = tuple(fields)
         setattr(self, "axes", (*study.axes, *(field.axis for field in fields)))  # noqa: B010 - no other instance's
-        self.merged = tuple(merged)
         self._paths = [field.path for field in fields]
         self._variants: dict[tuple[Any, ...], Study] = {}
 
@@ -68,7 +70,11 @@ class VariedStudy(Study):
                 self._variants[values] = self.kind(settings)
             except (SpecError, ValueError) as error:
                 said = self.said(values)
-                raise SpecError("\n".join(f"grid: {said}: {line}" for line in str(error).splitlines())) from error
+                lines = (
+                    _WHOLE.sub(r"; give whole alternatives, grid.\1: [\2, ...]", line)
+                    for line in str(error).splitlines()
+                )
+                raise SpecError("\n".join(f"grid: {said}: {line}" for line in lines)) from error
         return self._variants[values]
 
     def own_of(self, cell: Mapping[str, Any]) -> Cell:
@@ -144,7 +150,7 @@ class VariedStudy(Study):
         return {label: "; or ".join(words) for label, words in told.items()}
 
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Return the baselines of each of the settings; those that are one row are told of by `merged`."""
+        """Return the baselines of each of the settings; some may be one row."""
         return [
             {**baseline, **dict(zip(self._paths, values, strict=True))}
             for values, study, own in self.variants(cells)
