@@ -139,9 +139,9 @@ def _check_matters(spec: Spec, rows: Sequence[Row]) -> None:
 
 
 def _label(cell: Cell, row_axis: str, fields: Collection[str]) -> str:
-    """Return what a trial is called: the values of its axes, of fields with the last part of their name."""
+    """Return what a trial is called: the values of its axes, of fields with the last parts of their name."""
     shown = {name: value for name, value in cell.items() if name != row_axis}
     return " ".join(
-        f"{name.rpartition('.')[2]}={'–' if value is None else value}" if name in fields else str(value)
+        f"{'.'.join(name.split('.')[-2:])}={'–' if value is None else value}" if name in fields else str(value)
         for name, value in shown.items()
     )

@@ -14,13 +14,13 @@ def labelled(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
 
 
 def named(factors: Sequence[str], levels: Sequence[Any]) -> list[Any]:
-    """Return levels as they are told apart in words: of an axis that is a path with the last part of it, such as
-    `epsilon=0.05`.
+    """Return levels as they are told apart in words: of an axis that is a path with the last two parts of it, such as
+    `attack.epsilon=0.05`.
 
     Levels of other axes speak for themselves; one that varies stays empty.
     """
     return [
-        f"{factor.rpartition('.')[2]}={level}" if "." in factor and level != "" else level
+        f"{'.'.join(factor.split('.')[-2:])}={level}" if "." in factor and level != "" else level
         for factor, level in zip(factors, levels, strict=True)
     ]
 

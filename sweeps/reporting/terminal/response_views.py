@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.reporting.summary import MISSING, STAR_MEANS, format_p, plain_view, starred
-from sweeps.statistics.means import in_words
+from sweeps.statistics.means import in_words, named
 from sweeps.statistics.roles import Roles
 
 _IMPORTANCE_MEANS = (
@@ -34,7 +34,7 @@ def slope_views(found: pd.DataFrame, *, roles: Roles) -> list[Table]:
     _columns(view, ["", f"{roles.along} →"], ["n", "slope", "95% interval", "p", "Holm"])
     for line in found.to_dict("records"):
         view.add_row(
-            Text(in_words([line[name] for name in others]) or "all"),
+            Text(in_words(named(others, [line[name] for name in others])) or "all"),
             _number(line[roles.along], ".4g"),
             str(line["n"]),
             _number(line["slope"], "+.3g"),
@@ -53,7 +53,7 @@ def importance_view(found: pd.DataFrame, *, roles: Roles) -> Table:
     _columns(view, ["", f"{roles.along} →", "field"], ["draws", "importance", "95% interval", "null", "predicted", ""])
     for line in found.to_dict("records"):
         view.add_row(
-            Text(in_words([line[name] for name in roles.factors]) or "all"),
+            Text(in_words(named(roles.factors, [line[name] for name in roles.factors])) or "all"),
             _number(line[roles.along], ".4g"),
             Text(line["field"]),
             str(line["n"]),
@@ -73,7 +73,7 @@ def best_view(found: pd.DataFrame, *, fields: Sequence[str], roles: Roles) -> Ta
     _columns(view, ["", f"{roles.along} →", *fields], ["mean", "95% interval", "n", "as good"])
     for line in found.to_dict("records"):
         view.add_row(
-            Text(in_words([line[name] for name in roles.factors]) or "all"),
+            Text(in_words(named(roles.factors, [line[name] for name in roles.factors])) or "all"),
             _number(line[roles.along], ".4g"),
             *(Text(_word(line[field])) for field in fields),
             _number(line["mean"]),

@@ -63,8 +63,8 @@ def check_path(
     """
     if path.split(".")[0] in engine:
         raise SpecError(
-            f"{where}.{path}: found a field that says how a sweep runs, on which no result depends, expected an axis of "
-            "the study or a field of its settings"
+            f"{where}.{path}: found a field that says how a sweep runs, on which no result depends, expected an axis "
+            "of the study or a field of its settings"
         )
     place = place_of(path, settings) if all(path.split(".")) else None
     if place is None:

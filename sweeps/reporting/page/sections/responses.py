@@ -16,7 +16,7 @@ from sweeps.reporting.page.html_tables import small_table
 from sweeps.reporting.page.section import folded
 from sweeps.reporting.page.sections.curves import figure_html
 from sweeps.reporting.summary import MISSING, counts, format_p, starred
-from sweeps.statistics.means import in_words
+from sweeps.statistics.means import in_words, named
 from sweeps.statistics.responses.best import best_draws
 from sweeps.statistics.responses.importance import importance
 from sweeps.statistics.responses.slopes import slopes
@@ -55,7 +55,7 @@ def field_html(
     others = [name for name in roles.factors if name != field]
     lines = [
         (
-            in_words([line[name] for name in others]) or "all",
+            in_words(named(others, [line[name] for name in others])) or "all",
             (line[roles.along], f"{line[roles.along]:g}"),
             line["n"],
             _number(line["slope"]),
@@ -113,7 +113,7 @@ def _ranks(rows: pd.DataFrame, metric: str, fields: list[str], roles: Roles) -> 
     found = importance(rows, metric=metric, fields=fields, roles=roles)
     lines = [
         (
-            in_words([line[name] for name in roles.factors]) or "all",
+            in_words(named(roles.factors, [line[name] for name in roles.factors])) or "all",
             line["field"],
             line["n"],
             _number(line["importance"]),
@@ -132,7 +132,7 @@ def _best(rows: pd.DataFrame, metric: str, fields: list[str], roles: Roles) -> s
     found = best_draws(rows, metric=metric, fields=fields, roles=roles)
     lines = [
         (
-            in_words([line[name] for name in roles.factors]) or "all",
+            in_words(named(roles.factors, [line[name] for name in roles.factors])) or "all",
             *(_value(line[field]) for field in fields),
             _number(line["mean"]),
             _interval(line["low"], line["high"]),
