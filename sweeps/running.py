@@ -93,19 +93,28 @@ def run(
     )
     for remark in cluster.remarks(address):
         console.print(remark, markup=False, soft_wrap=True)
-    leases, live = Leases(store.files, spec.name), Live(plan, console)
-    with leases, cluster.connected(address, num_cpus=cpus, num_gpus=gpus), live, notices.listen(live.say):
-        again = [str(row.key) for trial in plan.todo for row in trial.rows if str(row.key) in plan.failed]
-        store.forget_failures(spec.name, again)
-        driver.execute(
-            job_of(spec, store, recompute=recompute),
-            plan,
-            leases,
-            live,
-            resources=spec.engine.resources,
-            max_concurrent=max_concurrent,
-            stop_after_failures=spec.engine.stop_after_failures,
-        )
+    job, tried = job_of(spec, store, recompute=recompute), set[str]()
+    with Leases(store.files, spec.name) as leases, cluster.connected(address, num_cpus=cpus, num_gpus=gpus):
+        while plan.todo:
+            keys = {str(row.key) for trial in plan.todo for row in trial.rows}
+            store.forget_failures(spec.name, keys & plan.failed)
+            with Live(plan, console) as live, notices.listen(live.say):
+                driver.execute(
+                    job,
+                    plan,
+                    leases,
+                    live,
+                    resources=spec.engine.resources,
+                    max_concurrent=max_concurrent,
+                    stop_after_failures=spec.engine.stop_after_failures,
+                )
+            if not plan.waiting:
+                break
+            # What rules say now that these rows are finished.
+            tried |= keys
+            plan = planning.make(spec, store, retry_failed=retry_failed, recompute=recompute).without(tried)
+            if plan.todo:
+                console.print(f"{spec.name}: {len(plan.skipped)} rows are left out by now, {plan.missing} come next")
     return planning.make(spec, store)
 
 

@@ -41,8 +41,8 @@ class Finished(Shown):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all rows of the grid are there."""
-        return len(self.plan.finished) == self.plan.rows
+        """Whether all rows of the grid are there that rules do not leave out."""
+        return self.plan.is_complete
 
     @property
     def frame(self) -> pd.DataFrame:

@@ -39,8 +39,8 @@ class Status(Shown):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all rows of the grid are there."""
-        return self.finished == len(self.standing.cells)
+        """Whether all rows of the grid are there that rules do not leave out."""
+        return self.standing.is_complete
 
     @property
     def frame(self) -> pd.DataFrame:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from sweeps.errors import SpecError, StorageError
 from sweeps.planning import kept_rows
 from sweeps.planning.code_changes import CodeChanges, compare
 from sweeps.planning.kept_rows import KeptRows
 from sweeps.planning.keys import RowKey
+from sweeps.planning.rules import Verdict, check_rules, columns, judge
 from sweeps.planning.trials import Row, Trial, trials
 from sweeps.spec import Engine, Spec
 from sweeps.spec.axes.merging import Merged
@@ -18,12 +19,14 @@ from sweeps.spec.axes.varied import VariedStudy
 from sweeps.spec.differences import differences
 from sweeps.spec.loading import mapping_of
 from sweeps.storage import Store
+from sweeps.storage.rows import row_values
 from sweeps.study import Cell
 
 __all__ = ["Plan", "Row", "State", "Trial", "make", "trials"]
 
-State = Literal["finished", "missing", "failed", "changed"]
-"""Where a row of the grid stands; `changed`: the storage has its cell, computed from other inputs."""
+State = Literal["finished", "missing", "failed", "changed", "skipped"]
+"""Where a row of the grid stands; `changed`: the storage has its cell, computed from other inputs; `skipped`: a rule of
+the spec leaves it out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,8 @@ class Plan:
 
     `changed` are the rows in the storage whose cell is in the grid but was computed from other inputs, and `changes`
     says which. While there are any, nothing is computed. `code` are the results of other code than today's, and `kept`
-    the rows that are there of a grid with fields among its axes.
+    the rows that are there of a grid with fields among its axes. Rules leave `skipped` out, each key with the rule in
+    words, and have `waiting` wait until others are finished; see `rules`.
     """
 
     trials: list[Trial]
@@ -44,6 +48,13 @@ class Plan:
     checkpoints: set[str] = field(default_factory=set)
     code: CodeChanges = field(default_factory=CodeChanges)
     kept: KeptRows = field(default_factory=KeptRows)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    waiting: frozenset[str] = frozenset()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all rows are there that rules do not leave out."""
+        return len(self.finished) + len(self.skipped) == self.rows
 
     @property
     def rows(self) -> int:
@@ -77,9 +88,18 @@ class Plan:
                 return "finished"
             if key.cell in changed:
                 return "changed"
+            if str(key) in self.skipped:
+                return "skipped"
             return "failed" if str(key) in self.failed else "missing"
 
         return {row.key: state(row.key) for trial in self.trials for row in trial.rows}
+
+    def without(self, tried: Collection[str]) -> Plan:
+        """Return the plan with nothing to compute of these rows."""
+        left = (
+            replace(trial, rows=tuple(row for row in trial.rows if str(row.key) not in tried)) for trial in self.todo
+        )
+        return replace(self, todo=[trial for trial in left if trial.rows])
 
     def conflict(self, place: str) -> str:
         """Return why nothing can be computed at `place`, the sweep's folder; no text where it can."""
@@ -126,23 +146,40 @@ def make(spec: Spec, store: Store, *, retry_failed: bool = False, recompute: Col
     if isinstance(spec.study, VariedStudy):
         # A cell by the study's own axes may have a row for each value of a field.
         changed = {*kept.changed}
-    skipped = finished if retry_failed else finished | failed
+    verdict = _judged(spec, store, everything, finished, () if retry_failed else failed)
+    not_now = finished | verdict.skipped.keys() | verdict.waiting | (set() if retry_failed else failed)
     todo = []
     for trial in everything:
-        rows = tuple(row for row in trial.rows if str(row.key) not in skipped)
+        rows = tuple(row for row in trial.rows if str(row.key) not in not_now)
         if rows:
             todo.append(replace(trial, rows=rows))
     return Plan(
         trials=everything,
         todo=todo,
         finished=finished,
-        failed=failed,
+        failed=failed - verdict.skipped.keys(),
         changed=changed,
         changes=_changes(spec, store) if changed else "",
         checkpoints=checkpoints - code.checkpoints_again,
         code=code,
         kept=kept,
+        skipped={str(key): why for key, why in verdict.skipped.items()},
+        waiting=frozenset(map(str, verdict.waiting)),
     )
+
+
+def _judged(
+    spec: Spec, store: Store, everything: Sequence[Trial], finished: Collection[str], failed: Collection[str]
+) -> Verdict:
+    """Return what the spec's rules say of its rows."""
+    looked_at = columns(spec)
+    if not looked_at:
+        return Verdict()
+    check_rules(spec)
+    there = row_values(store, spec.name, looked_at) if finished else {}
+    values: dict[Hashable, Mapping[str, Any]] = {key: there[key] for key in finished if key in there}
+    cells: dict[Hashable, Cell] = {str(row.key): row.cell for trial in everything for row in trial.rows}
+    return judge(spec, cells, values, failed)
 
 
 def _check_axes(spec: Spec, store: Store) -> None:

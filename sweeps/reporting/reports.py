@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -68,16 +69,19 @@ def show_left(location: str, plan: Plan, console: Console) -> None:
             "`--retry-failed` computes them again",
             soft_wrap=True,
         )
-    if plan.missing:
+    for rule, count in Counter(plan.skipped.values()).items():
+        console.print(f"{count} rows were left out ({rule})", soft_wrap=True, markup=False)
+    missing = plan.missing + len(plan.waiting)
+    if missing:
         console.print(
-            f"[bold]{plan.missing} rows are missing[/bold]; the same `sweeps run` computes them",
+            f"[bold]{missing} rows are missing[/bold]; the same `sweeps run` computes them",
             soft_wrap=True,
         )
 
 
 def exit_status(plan: Plan) -> int:
     """Return 0 where all rows of a plan are there, else 1."""
-    return 0 if len(plan.finished) == plan.rows else 1
+    return 0 if plan.is_complete else 1
 
 
 def write_report(

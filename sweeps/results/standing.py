@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from sweeps.planning.keys import cell_digest
+from sweeps.planning.rules import columns, judge
 from sweeps.results.failures import failures_of
 from sweeps.results.present import outside
 from sweeps.results.sweep import find_sweep
@@ -17,7 +18,7 @@ from sweeps.storage import Store
 from sweeps.storage.rows import row_values
 from sweeps.study import Cell
 
-State = Literal["finished", "failed", "to come"]
+State = Literal["finished", "failed", "skipped", "to come"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Standing:
         cells: of the grid and its baselines, baselines first.
         published: when each row of the storage was, in nanoseconds since 1970; also rows outside the grid.
         failures: the record of each row of the storage that failed.
+        skipped: rows that a rule of the spec leaves out, each with the rule in words.
     """
 
     store: Store
@@ -36,6 +38,7 @@ class Standing:
     cells: Mapping[Hashable, Cell]
     published: Mapping[Hashable, int]
     failures: Mapping[Hashable, dict[str, Any]]
+    skipped: Mapping[Hashable, str]
 
     @property
     def finished(self) -> set[Hashable]:
@@ -45,12 +48,17 @@ class Standing:
     @property
     def failed(self) -> set[Hashable]:
         """Rows of the grid that failed, and have not been computed since."""
-        return (self.failures.keys() & self.cells.keys()) - self.finished
+        return (self.failures.keys() & self.cells.keys()) - self.finished - self.skipped.keys()
 
     @property
     def left(self) -> int:
         """How many rows of the grid are to come."""
-        return len(self.cells) - len(self.finished) - len(self.failed)
+        return len(self.cells) - len(self.finished) - len(self.failed) - len(self.skipped)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all rows are there that rules do not leave out."""
+        return len(self.finished) + len(self.skipped) == len(self.cells)
 
     @property
     def outside(self) -> str:
@@ -59,10 +67,12 @@ class Standing:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A line per row of the grid: its axes, its `state`, and where it failed, its `cause`."""
+        """A line per row of the grid: its axes, its `state`, and why, in `cause`, it failed or is skipped."""
         finished, failed = self.finished, self.failed
 
         def line(key: Hashable) -> dict[str, Any]:
+            if key in self.skipped:
+                return {"state": "skipped", "cause": self.skipped[key]}
             state: State = "finished" if key in finished else "failed" if key in failed else "to come"
             return {"state": state, "cause": self.failures[key]["cause"] if key in failed else None}
 
@@ -81,18 +91,25 @@ def standing(location: str) -> Standing:
         SpecError: nothing is known of its grid.
     """
     store, name, spec = find_sweep(location)
-    axes = [axis.name for axis in spec.study.axes]
-    told = row_values(store, name, axes) if any(axis.optional for axis in spec.study.axes) else None
+    axes, looked_at = [axis.name for axis in spec.study.axes], columns(spec)
+    by_axes = any(axis.optional for axis in spec.study.axes)
+    lines = row_values(store, name, [*axes, *looked_at]) if by_axes or looked_at else {}
+    told = lines if by_axes else None
 
     def place(key: str, cell: Mapping[str, Any]) -> Hashable:
         """Return what tells a row's cell: its key does not, where fields are among the axes."""
         return key.split("-")[0] if told is None else tuple(cell.get(axis) for axis in axes)
 
+    cells = {place(cell_digest(cell) if told is None else "", cell): cell for cell in spec.planned}
+    published = {place(key, lines.get(key, {})): at for key, at in store.published_at(name).items()}
+    failures = {place(failure["row_key"], failure["cell"]): failure for failure in failures_of(store, name)}
+    values = {place(key, line): line for key, line in lines.items()}
     return Standing(
         store=store,
         name=name,
         spec=spec,
-        cells={place(cell_digest(cell) if told is None else "", cell): cell for cell in spec.planned},
-        published={place(key, (told or {}).get(key, {})): at for key, at in store.published_at(name).items()},
-        failures={place(failure["row_key"], failure["cell"]): failure for failure in failures_of(store, name)},
+        cells=cells,
+        published=published,
+        failures=failures,
+        skipped=judge(spec, cells, values, failures.keys() - published.keys()).skipped,
     )

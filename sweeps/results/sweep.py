@@ -19,6 +19,7 @@ from sweeps.planning.keys import cell_digest
 from sweeps.results.compared import baselines, compared
 from sweeps.results.doubts import trusted
 from sweeps.results.failures import failures_of
+from sweeps.results.left_out import left_out, sentence, with_left_out
 from sweeps.results.present import cells_of, in_grid, keys_of, outside
 from sweeps.results.roles import roles_of
 from sweeps.results.written_before import read_before, read_told
@@ -37,7 +38,7 @@ class Sweep:
     """What is there of a sweep. `rows` are the grid's; `baseline` are those the study compares them with.
 
     `cells` are those of the present grid, with those of other rows where these were asked for; `outside` is a sentence
-    on these rows, if there are any.
+    on these rows, and on those that rules leave out, if there are any.
     """
 
     location: str
@@ -157,12 +158,13 @@ def _called(name: str, spec: Spec) -> Spec:
     return spec if spec.name == name else replace(spec, engine=spec.engine.model_copy(update={"name": name}))
 
 
-def load_results(sweep: str | os.PathLike[str], *, all_rows: bool = False) -> pd.DataFrame:
+def load_results(sweep: str | os.PathLike[str], *, all_rows: bool = False, skipped: bool = False) -> pd.DataFrame:
     """Return the rows of a sweep's present grid, sorted by their keys; of one without rows, its columns.
 
     Args:
         sweep: `<storage>/<name>`, a path or a URI.
         all_rows: also those of a larger grid that was run before under the same name.
+        skipped: also a line for each row that a rule of the spec leaves out, and a column `skipped` with the rule.
 
     Raises:
         StorageError: no such sweep, a damaged row, or two rows of one cell.
@@ -171,16 +173,18 @@ def load_results(sweep: str | os.PathLike[str], *, all_rows: bool = False) -> pd
     found = read_all(store, name)
     spec = None
     with suppress(SpecError):
-        spec = _recorded(store, name) or (_parsed(store, name) if found is None else None)
+        spec = _recorded(store, name) or (_parsed(store, name) if found is None or skipped else None)
     if found is None:
         return pd.DataFrame() if spec is None else completed(pd.DataFrame(), schema(spec.study))
     rows, axes = found
     cells = cells_of(store.read_spec(name) or "", rows, axes) if spec is None else spec.planned
+    lost = {} if spec is None or not skipped else left_out(spec, rows)
     if all_rows or cells is None:
-        return rows
+        return with_left_out(rows, lost, axes) if skipped else rows
     # While a run adds the column of a field that is new to the sweep, some rows have more axes than the stored spec.
     known = [axis for axis in axes if not cells or axis in cells[0]]
-    return rows[in_grid(rows, cells, known)].reset_index(drop=True)
+    present = rows[in_grid(rows, cells, known)].reset_index(drop=True)
+    return with_left_out(present, lost, axes) if skipped else present
 
 
 def open_rows(location: str, *, all_rows: bool = False) -> Rows:
@@ -245,6 +249,8 @@ def _opened(location: str, store: Store, name: str, loaded: Spec, *, all_rows: b
     used, grid = planned | all_rows, merge(loaded.cells, loaded.merged)
     failures = _placed(failures_of(store, name), loaded)
     failed = pd.DataFrame([failure["cell"] for failure in failures], columns=axes)
+    lost = left_out(loaded, frame, {tuple(failure["cell"][axis] for axis in axes) for failure in failures})
+    said = (outside(name, int((~planned).sum()), used=all_rows), sentence(name, [*lost.values()]))
     return Sweep(
         location=location,
         store=store,
@@ -253,7 +259,7 @@ def _opened(location: str, store: Store, name: str, loaded: Spec, *, all_rows: b
         rows=frame[used & ~is_baseline],
         baseline=frame[used & is_baseline],
         failures=[*compress(failures, in_grid(failed, loaded.planned, axes) | all_rows)],
-        outside=outside(name, int((~planned).sum()), used=all_rows),
+        outside="; ".join(filter(None, said)),
     )
 
 

@@ -22,6 +22,7 @@ from sweeps.spec.axes.grid import with_quotients
 from sweeps.spec.axes.merging import Merged, merge
 from sweeps.spec.axes.reading import cells_of, field_axes, field_paths
 from sweeps.spec.axes.sampling.draws import Sample, draws
+from sweeps.spec.axes.skipping import Skip
 from sweeps.spec.axes.values import at, laid_over, unlabelled
 from sweeps.spec.axes.varied import VariedStudy, check_cells
 from sweeps.spec.bundles import broken, bundled_files
@@ -59,6 +60,7 @@ class Engine(BaseModel):
     description: str = Field(default="", description="what the sweep is, for people")
     grid: dict[str, Any] = Field(description="a list of values per axis, and `include` and `exclude` lists")
     sample: Sample | None = Field(default=None, description="draws of a space of settings, crossed with the grid")
+    skip: Skip | None = Field(default=None, description="when the rest of a trial's rows is left out, by a metric")
     resources: Resources = Resources()
     stop_after_failures: int | None = Field(default=None, ge=1, description="stop once that many rows of a run failed")
     progress_every: str = Field(

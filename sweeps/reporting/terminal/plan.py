@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -25,6 +24,8 @@ MOST_TRIALS = 60
 
 MOST_TIMED = 20_000
 """Rows to come at most of which it is told what each field costs that is an axis."""
+
+_SKIPPED: tuple[State] = ("skipped",)
 
 FLEETS = (1, 8, 64)
 """Numbers of GPUs to divide a long run by."""
@@ -59,13 +60,14 @@ def show_plan(spec: Spec, store: Store, plan: Plan, console: Console, *, teraflo
 
 
 def _show_trials(plan: Plan, states: Mapping[RowKey, State], console: Console) -> None:
-    view = Table("trial", "rows", *get_args(State), "shared checkpoints")
+    shown: list[State] = ["finished", "missing", "failed", "changed", *_SKIPPED[: bool(plan.skipped)]]
+    view = Table("trial", "rows", *shown, "shared checkpoints")
     for trial in plan.trials[:MOST_TRIALS]:
         count = Counter(states[row.key] for row in trial.rows)
         view.add_row(
             escape(trial.label),
             str(len(trial.rows)),
-            *(str(count[state]) for state in get_args(State)),
+            *(str(count[state]) for state in shown),
             ", ".join(f"{stage.name}{' ✓' if stage.key in plan.checkpoints else ''}" for stage in trial.shared),
         )
     console.print(view)
@@ -89,6 +91,8 @@ def _show_rows(plan: Plan, states: Mapping[RowKey, State], console: Console) -> 
     total = Counter(states.values())
     said = [f"{total[state]} {state}" for state in ("finished", "missing")]
     said += [f"{total['failed']} failed before (--retry-failed computes them too)"] if total["failed"] else []
+    said += [f"{total['skipped']} left out by a rule"] if total["skipped"] else []
+    said += [f"{len(plan.waiting)} of the missing wait for others, and may be left out"] if plan.waiting else []
     said += [f"{total['changed']} changed ({plan.changes})"] if total["changed"] else []
     console.print(escape(f"rows: {', '.join(said)}"), soft_wrap=True)
 

@@ -31,7 +31,7 @@ def show(location: str, console: Console) -> int:
     except SpecError as error:
         return _show_before(location, console, why=str(error).splitlines()[0])
     show_standing(now, console)
-    return 0 if len(now.finished) == len(now.cells) else 1
+    return 0 if now.is_complete else 1
 
 
 def show_standing(now: Standing, console: Console) -> None:
@@ -41,6 +41,8 @@ def show_standing(now: Standing, console: Console) -> None:
         f"{now.name}: {len(done)} of {len(now.cells)} rows finished, {len(failed)} failed, {left} to come",
         soft_wrap=True,
     )
+    for rule, count in Counter(now.skipped.values()).items():
+        console.print(f"{count} rows are left out ({rule})", markup=False, soft_wrap=True)
     if now.outside:
         console.print(now.outside, markup=False, soft_wrap=True)
     for run in runs_at_work(now.store.files, now.name):

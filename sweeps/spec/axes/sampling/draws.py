@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sweeps.errors import SpecError
+from sweeps.spec.axes.sampling.halving import Halving
 from sweeps.spec.axes.sampling.sequences import MOST_FIELDS, Sampler, points
 from sweeps.spec.axes.sampling.space import distribution
 
@@ -23,6 +24,7 @@ class Sample(BaseModel):
     draws: int = Field(ge=1, le=MOST_DRAWS, description="how many; more later keep those that were drawn")
     sampler: Sampler = Field(default="random", description="independent draws, or Sobol's sequence, which is more even")
     seed: int = Field(default=0, ge=0, lt=2**63, description="of the draws; another gives others")
+    halving: Halving | None = Field(default=None, description="give further replicates to the best draws alone")
     space: dict[str, Any] = Field(
         min_length=1,
         description="per field of the study's settings, by its path, one of uniform, log_uniform, int, log_int, normal "
