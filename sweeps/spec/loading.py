@@ -58,7 +58,10 @@ class Engine(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="folder of the sweep in the storage")
     study: str = Field(description="a registered study, or module:Class")
     description: str = Field(default="", description="what the sweep is, for people")
-    grid: dict[str, Any] = Field(description="a list of values per axis, and `include` and `exclude` lists")
+    grid: dict[str, Any] = Field(
+        description="a list of values per axis of the study, or per field of the study by its path, such as "
+        "`a.b: [1, 2]`; and `include` and `exclude` lists"
+    )
     sample: Sample | None = Field(default=None, description="draws of a space of settings, crossed with the grid")
     skip: Skip | None = Field(default=None, description="when the rest of a trial's rows is left out, by a metric")
     resources: Resources = Resources()
