@@ -154,4 +154,6 @@ def test_a_plan_says_what_a_field_shares_and_costs(tmp_path: Any) -> None:
 
 def test_trials_are_called_by_the_values_of_their_fields() -> None:
     labels = [trial.label for trial in trials(load("grid.tuning.rounds=[1, 2]", "grid.seed=[0]"))]
-    assert labels == ["none 0 rounds=–", "plain 0 rounds=–", "tuned 0 rounds=1", "tuned 0 rounds=2"]
+    assert labels == [
+        f"{name} 0 tuning.rounds={value}" for name, value in [("none", "–"), ("plain", "–"), ("tuned", 1), ("tuned", 2)]
+    ]

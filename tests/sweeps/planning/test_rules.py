@@ -73,7 +73,7 @@ def test_rows_that_fail_hold_nobody_up() -> None:
     cells = cells_of(spec)
     lowest = [key for key in cells if key[3] == 0]
     verdict = judge(spec, cells, {}, failed=lowest)
-    assert {key[3] for key in verdict.waiting} == {1}
+    assert {cells[key]["dose"] for key in verdict.waiting} == {1}
 
 
 def test_the_best_draws_have_more_replicates() -> None:
