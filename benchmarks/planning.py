@@ -1,7 +1,8 @@
 """What a large sweep costs before anything is computed, and after: planning it, and loading its rows.
 
 A simulated sweep of 100,000 rows, half of them finished, is planned by `sweeps plan` and looked at by `sweeps status`,
-and so is the demo over five fields of its settings as axes, which has as many rows of 768 settings; 10,000 rows of a smaller one are loaded into pandas, first from their own files and then with what that left behind.
+and so is the demo over five fields of its settings as axes, which has as many rows of 768 settings; 10,000 rows of a
+smaller one are loaded into pandas, first from their own files and then with what that left behind.
 Each is measured in a process of its own, the commands as a user waits for them, loading without Python's start.
 """
 
