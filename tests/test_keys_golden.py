@@ -22,7 +22,7 @@ from sweeps.planning.plan import trials
 GOLDEN = Path(__file__).with_name("golden_keys.json")
 
 CHANGES: Mapping[str, tuple[str, ...]] = {
-    "epsilon-demo": [],
+    "epsilon-demo": (),
     "demo": (),
     "liu2024": ("dataset.root=/data", "detector.weights=/w"),
     "coco-small": ("dataset.root=/data", "detector.config=yolov3-tiny", "detector.weights=/w"),

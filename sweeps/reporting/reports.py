@@ -188,7 +188,7 @@ def _published(
         raise SweepError(f"{against}: {error}") from error
     for metric in published.metrics:
         _say_caveats(sweep, metric, console)
-    not_ours = unmatched(sweep.rows, sweep.baseline, published, roles=sweep.roles)
+    not_ours = unmatched(sweep.compared.rows, sweep.compared.baseline, published, roles=sweep.roles)
     if not_ours:
         said = f"{against}: {not_ours} of {len(published.values)} lines are of no configuration of {sweep.spec.name}"
         console.print(said, soft_wrap=True, markup=False)
