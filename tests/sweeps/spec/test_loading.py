@@ -149,11 +149,7 @@ def test_a_resolved_spec_reads_back_equal(offset: float, diary: str | None, dose
             "s.yaml: name: found nothing, expected a value (folder of the sweep in the storage); "
             "give it with --set name=VALUE",
         ),
-<<<<<<< HEAD
-        (SPEC.split("grid")[0], "s.yaml: grid: found nothing, expected a value (a list of values per axis of "),
-=======
         (SPEC.split("grid")[0], "s.yaml: grid: found nothing, expected a value (a list of values per axis of the "),
->>>>>>> axes
         (SPEC + "3: 4\n", "s.yaml: 3: unknown key; expected one of name, study, "),
         (SPEC + "ofset: 4\n", "s.yaml: ofset: unknown key; did you mean 'offset'?"),
         (SPEC + "resources: {cpu: 1}\n", "s.yaml: resources.cpu: unknown key; did you mean 'cpus'?"),
