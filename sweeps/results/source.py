@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.errors import SweepError
+from sweeps.results.compared import levels
 from sweeps.results.doubts import caveats, trusted
 from sweeps.results.reproduced import reproduced
 from sweeps.results.roles import NOTHING, Given, Known, known_of
@@ -19,6 +20,7 @@ from sweeps.results.sweep import open_rows
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
 from sweeps.storage import Store
+from sweeps.storage.names import AXES
 from sweeps.storage.rows import split_location
 
 
@@ -140,7 +142,11 @@ def _check_there(rows: pd.DataFrame, location: str) -> None:
 def _read_parquet(location: str, given: Given) -> tuple[pd.DataFrame, Known]:
     rows = pd.read_parquet(location)
     _check_there(rows, location)
-    return rows, known_of(location, [*map(str, rows.columns)], _metadata(location), given)
+    metadata = _metadata(location)
+    known = known_of(location, [*map(str, rows.columns)], metadata, given)
+    # Rows that say themselves what their axes are have null where a field is null, or does not matter.
+    told = known.roles.factors if metadata is not None and AXES in metadata else []
+    return rows.assign(**{axis: levels(rows[axis]) for axis in told if rows[axis].isna().any()}), known
 
 
 def _metadata(location: str) -> Mapping[bytes, bytes] | None:

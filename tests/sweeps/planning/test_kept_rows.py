@@ -121,12 +121,17 @@ def test_a_default_that_changes_under_rows_is_told_by_them(sweep: LayeredSweep) 
     assert (len(found.finished), found.changed) == (PLAIN, set())
 
 
-def test_an_axis_that_left_the_grid_goes_on_with_the_value_in_force(sweep: LayeredSweep) -> None:
+def test_an_axis_that_left_the_grid_goes_on_with_the_value_in_force(sweep: LayeredSweep, said: list[str]) -> None:
     sweep.run("grid.stress=[{name: push, label: soft}, {name: kick, label: hard}]", "grid.finish=[null, matt]")
     made = sweep.made
     loaded = sweep.load("grid.seed=[0, 1, 2]", "stress={name: kick}")
     assert loaded.engine.grid["stress"] == [{"label": "hard", "name": "kick", "force": 2.0}]
     assert loaded.engine.grid["finish"] == [None]
+    place = sweep.store.describe("layered")
+    assert said == [
+        f"grid.finish is an axis of the rows in {place}: it goes on with null",
+        f"grid.stress is an axis of the rows in {place}: it goes on with hard",
+    ]
     sweep.run("grid.seed=[0, 1, 2]", "stress={name: kick}")
     assert sweep.made == made + 4
     assert cells(load_results(sweep.folder / "layered"), "stress", "finish") == {("hard", None)}

@@ -50,6 +50,14 @@ def test_null_is_a_level_in_words(sweep: LayeredSweep) -> None:
     assert sorted(set(rows["tuning.damping"])) == ["0.5", "null"]
 
 
+def test_plain_parquet_has_a_level_for_null(sweep: LayeredSweep) -> None:
+    sweep.run("grid.tuning.rounds=[1, 2]")
+    source = open_source(f"{location(sweep)}/results", metric=None, design=None)
+    assert set(source.rows["tuning.rounds"]) == {"1", "2", "null"}
+    tests = contrasts(source.rows, metric="height", design="paired", roles=source.roles)
+    assert not tests.empty
+
+
 def test_rows_outside_the_grid_are_as_they_are(sweep: LayeredSweep) -> None:
     sweep.run("grid.tuning.rounds=[1, 2]")
     sweep.run("grid.tuning.rounds=[1]", "grid.seed=[0]")
