@@ -15,7 +15,7 @@ from sweeps.errors import SweepError
 from sweeps.results.compared import levels
 from sweeps.results.doubts import caveats, trusted
 from sweeps.results.reproduced import reproduced
-from sweeps.results.roles import NOTHING, Given, Known, known_of
+from sweeps.results.roles import NOTHING, Given, Known, known_of, run_along
 from sweeps.results.sweep import open_rows
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
@@ -109,10 +109,12 @@ def _is_sweep(location: str) -> bool:
 def _of_sweep(location: str, given: Given, *, all_rows: bool) -> _Read:
     """Return the rows of a sweep; what a user says of its columns goes before what is known of them."""
     sweep = open_rows(location, all_rows=all_rows)
-    known = Known(sweep.roles, sweep.metrics, doubts=sweep.doubts)
-    if given != NOTHING:
-        known = known_of(location, [*map(str, sweep.rows.columns)], None, given, before=known)
     rows = sweep.rows if sweep.compared is None else sweep.compared
+    known = Known(sweep.roles, sweep.metrics, doubts=sweep.doubts)
+    if given == Given(along=given.along):  # of a sweep it is known which columns are axes
+        known = known._replace(roles=run_along(location, rows, known.roles, given.along))
+    else:
+        known = known_of(location, [*map(str, sweep.rows.columns)], None, given, before=known)
     return _Read(rows, known, [*filter(None, [sweep.remark, sweep.outside])], paired=sweep.paired)
 
 

@@ -72,6 +72,12 @@ class Roles:
             return f"{self.along} {_listed([f'{value:g}' for value in values])}"
         return f"{_listed([f'{round(100 * value, 6):g}' for value in values])}% of {self.pruned} pruned"
 
+    def running_along(self, axis: str) -> Roles:
+        """Return the roles where curves run along another axis; the one they ran along is a factor then."""
+        if axis == self.along:
+            return self
+        return replace(self, along=axis, pruned=None, panels=None if self.panels == axis else self.panels)
+
     def within_panel(self) -> Roles:
         """Return the roles inside one panel of a figure, where the axis of the panels does not vary."""
         return replace(self, axes=tuple(axis for axis in self.axes if axis != self.panels), panels=None)

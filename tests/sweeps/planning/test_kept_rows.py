@@ -108,8 +108,8 @@ def test_rows_computed_from_other_settings_are_refused(sweep: LayeredSweep) -> N
         sweep.run("grid.tuning.rounds=[1, 2]", "growing.epochs=5")
     with pytest.raises(StorageError, match="growing.epochs was 1, is 5"):
         sweep.run("grid.tuning.rounds=[2, 3]", "growing.epochs=5")
-    with pytest.raises(StorageError, match="growing.epochs was 1, is 5"):
-        sweep.run("grid.finish=[null, matt]", "growing.epochs=5")
+    with pytest.raises(StorageError, match=r"other inputs \(growing.epochs was 1, is 5\)"):
+        sweep.run("grid.finish=[null, matt]", "growing.epochs=5", "finish=gloss")
 
 
 def test_a_default_that_changes_under_rows_is_told_by_them(sweep: LayeredSweep) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from sweeps.results.source import open_source
 from sweeps.results.sweep import open_sweep
 from sweeps.statistics.analysis import contrasts
-from tests.support.command_line import Sweeps
+from tests.support.command_line import Sweeps, assert_refused
 from tests.support.layered_sweep import LayeredSweep
 
 
@@ -83,3 +84,24 @@ def test_every_command_reads_such_a_sweep(sweep: LayeredSweep, sweeps: Sweeps, f
         assert "nan" not in ran.output
     page = (sweep.folder / "layered" / "report" / "report.html").read_text()
     assert f"{made} of {made} rows finished" in page
+
+
+def test_curves_run_along_any_axis_of_numbers(sweep: LayeredSweep, sweeps: Sweeps) -> None:
+    sweep.run("grid.stress.force=[1, 2, 4]", "grid.finish=[null, matt]")
+    ran = sweeps("analyze", location(sweep), "--along", "stress.force", "--format", "json")
+    lines = json.loads(ran.output)
+    assert {line["factor"] for line in lines} == {"method", "dose", "finish"}
+    assert {line["stress.force"] for line in lines} == {1.0, 2.0, 4.0}
+    ran = sweeps("report", location(sweep), "--along", "stress.force", "--output", "there")
+    assert (ran.status, ran.errors) == (0, "")
+    assert Path("there/height_against_stress.force.svg").exists()
+    page = Path("there/report.html").read_text()
+    assert "tuned · dose=0.5 · matt" in page
+
+
+@pytest.mark.parametrize("axis", ["finish", "seed", "nothing"])
+def test_curves_run_along_no_other(sweep: LayeredSweep, sweeps: Sweeps, axis: str) -> None:
+    sweep.run("grid.stress.force=[1, 2, 4]", "grid.finish=[null, matt]")
+    for command in ("analyze", "report"):
+        ran = sweeps(command, location(sweep), "--along", axis)
+        assert_refused(ran, f"--along: found '{axis}', expected an axis of numbers: dose, stress.force")
