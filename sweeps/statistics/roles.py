@@ -25,7 +25,18 @@ ANALYSED = frozenset(
         *("n_high", "n_low", "n_needed", "note", "on_front", "ours", "ours_relative", "ours_relative_sd", "ours_sd"),
         *("p_holm", "p_value", "partial_eta_squared", "power", "published", "published_relative"),
         *("published_relative_sd", "published_sd", "result", "sd", "sd_a", "sd_b", "sd_high", "sd_low"),
-        *("smallest_difference", "stage", "statistic", "target_power", "test", "traceback", "verdict"),
+        *(
+            "slope",
+            "slope_high",
+            "slope_low",
+            "smallest_difference",
+            "stage",
+            "statistic",
+            "target_power",
+            "test",
+            "traceback",
+            "verdict",
+        ),
     }
 )
 """Columns that analyses and reports put beside the key columns, none of which can have such a name."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     metavar="COLUMN",
     help="Besides, compare at equal values of this column, such as a size or a speed, instead of equal ratios.",
 )
+@click.option("--slope", is_flag=True, help="Instead, does the metric change along the axis: is a line's slope 0?")
 @click.option(
     "--floor",
     metavar="X|X%",
@@ -57,6 +58,7 @@ def analyze(
     factors: tuple[str, str] | None,
     margin: str | None,
     against: str | None,
+    slope: bool,
     floor: str,
 ) -> None:
     """Test every pair of levels of one factor, the others fixed, at each ratio.
@@ -69,6 +71,7 @@ def analyze(
     sweeps analyze runs/demo --two-way initializer ratio            does it depend on the ratio?
     sweeps analyze runs/demo --metric inference_ms --equivalence 5% is the time the same?
     sweeps analyze runs/demo --against speedup                      which is better at equal speed?
+    sweeps analyze runs/demo --slope --along attack.epsilon         does it change with a swept field?
 
     By default, a one-way ANOVA of two levels, Welch's where groups are independent: `difference` of the means with its
     95% interval; `p_value`, and `p_holm`, corrected for all levels and ratios of a question; `effect_size` is Hedges' g
@@ -86,13 +89,17 @@ def analyze(
     --against interpolates the metric of every trial between its rows, and compares levels at five values of COLUMN that
     the trials of both reach; csv and json hold these lines alone, with COLUMN in place of the ratio.
 
+    --slope gives one line per configuration: the slope of a straight line along the axis (--along) with its 95%
+    interval, and p_holm corrected for all configurations. Paired: of each seed's own line; independent: of one line
+    through all values.
+
     --equivalence makes two one-sided tests and adds difference_percent with its 90% interval, low_percent and
     high_percent, and a verdict: equivalent (the interval lies within the margin), different (outside) or undecided.
     """
     from sweeps.reporting.terminal import tables
     from sweeps.results.roles import Given
 
-    asked = {"--two-way": factors, "--equivalence": margin, "--against": against}
+    asked = {"--two-way": factors, "--equivalence": margin, "--against": against, "--slope": slope}
     found = [option for option, value in asked.items() if value]
     if len(found) > 1:
         raise click.UsageError(f"{' and '.join(found)} are different analyses, expected one of them")
@@ -108,6 +115,7 @@ def analyze(
         factors=factors,
         margin=margin,
         against=against,
+        slope=slope,
         floor=floor,
         form=form,
     )

@@ -15,7 +15,13 @@ from rich.table import Table
 
 from sweeps.errors import SweepError
 from sweeps.reporting.summary import MISSING, contrast_views
-from sweeps.reporting.terminal.analysis_views import equal_views, equivalence_views, power_views, two_way_view
+from sweeps.reporting.terminal.analysis_views import (
+    equal_views,
+    equivalence_views,
+    power_views,
+    slope_view,
+    two_way_view,
+)
 from sweeps.results.roles import NOTHING, Given
 from sweeps.results.source import Source, open_source
 from sweeps.results.sweep import open_rows
@@ -25,6 +31,7 @@ from sweeps.statistics.equivalence import equivalence
 from sweeps.statistics.marks import FLOOR, Floor
 from sweeps.statistics.power import power_analysis
 from sweeps.statistics.samples import Design
+from sweeps.statistics.slopes import slopes
 from sweeps.statistics.two_way import two_way
 
 
@@ -62,6 +69,7 @@ def show_analysis(
     factors: tuple[str, str] | None = None,
     margin: str | None = None,
     against: str | None = None,
+    slope: bool = False,
     floor: str | None = None,
     form: str = "table",
 ) -> None:
@@ -74,10 +82,11 @@ def show_analysis(
         factors: to be tested for main effects and interaction, instead of level against level.
         margin: in percent, such as `5%`, within which levels are tested to be equivalent instead.
         against: a column at equal values of which levels are compared, for people besides equal ratios.
+        slope: test whether the metric changes along the axis instead.
         floor: such as `0.02` or `5%`, see `marks.Floor`.
         form: `table`, `csv` or `json`.
     """
-    if factors is not None or margin is not None or against is not None:
+    if factors is not None or margin is not None or against is not None or slope:
         # What is published of raw values is the p-value of each pair of levels.
         classical = bool(classical)
     source = open_source(
@@ -99,6 +108,10 @@ def show_analysis(
         elif margin is not None:
             tests = equivalence(source.rows, margin_percent=_percent("--equivalence", margin), **asked)
             _show(source, tests, form, console, lambda: equivalence_views(tests, roles=source.roles))
+        elif slope:
+            del asked["classical"]
+            tests = slopes(source.rows, floor=lowest, **asked)
+            _show(source, tests, form, console, lambda: [slope_view(tests, roles=source.roles)])
         elif against is not None:
             beside = at_equal(source.rows, against=against, floor=lowest, **asked)
             if form == "table":

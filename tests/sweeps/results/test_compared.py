@@ -99,6 +99,16 @@ def test_curves_run_along_any_axis_of_numbers(sweep: LayeredSweep, sweeps: Sweep
     assert "tuned · dose=0.5 · matt" in page
 
 
+def test_a_slope_is_told_of_each_configuration_once(sweep: LayeredSweep, sweeps: Sweeps) -> None:
+    sweep.run("grid.stress.force=[1, 2, 4]", "grid.tuning.rounds=[1, 2]", "grid.dose=[0]")
+    ran = sweeps("analyze", location(sweep), "--slope", "--along", "stress.force", "--format", "json")
+    told = [(line["method"], line["tuning.rounds"]) for line in json.loads(ran.output)]
+    assert told == [("plain", ""), ("tuned", 1), ("tuned", 2)]
+    ran = sweeps("analyze", location(sweep), "--slope", "--along", "stress.force")
+    assert (ran.status, ran.errors) == (0, "")
+    assert "height along stress.force" in ran.output
+
+
 @pytest.mark.parametrize("axis", ["finish", "seed", "nothing"])
 def test_curves_run_along_no_other(sweep: LayeredSweep, sweeps: Sweeps, axis: str) -> None:
     sweep.run("grid.stress.force=[1, 2, 4]", "grid.finish=[null, matt]")
