@@ -16,6 +16,7 @@ from robustprune.detection.darknet import Detector, load_weights
 from robustprune.detection.darknet.ends import fit_of
 from robustprune.detection.data.classes import Arranged, by_name, groups_remark, paired_by_position, without_groups
 from robustprune.detection.data.coco import CocoSplit, load_split
+from robustprune.detection.data.coco_json import RepeatedFiles
 from robustprune.detection.data.letterbox import Fit
 from robustprune.detection.data.samples import Colour, Samples
 from robustprune.detection.data.subsets import take
@@ -32,6 +33,7 @@ class SplitFiles(NamedTuple):
         annotations: Its annotation file; None to find it.
         images: The folder of its pictures; None to find it.
         exif: Whether pictures are turned as their metadata says.
+        repeated_files: Whether one file may be several images.
     """
 
     root: str | None
@@ -39,6 +41,7 @@ class SplitFiles(NamedTuple):
     annotations: str | None = None
     images: str | None = None
     exif: Exif = "ignore"
+    repeated_files: RepeatedFiles = "refuse"
 
 
 def open_detector(config: str, weights: str) -> Detector:
@@ -104,6 +107,7 @@ def read_split(files: SplitFiles, *, images: int | None = None, with_pictures: b
         annotations=files.annotations,
         images=files.images,
         exif=files.exif,
+        repeated_files=files.repeated_files,
         with_pictures=with_pictures,
     )
     return found if images is None else take(found, range(min(images, len(found))))

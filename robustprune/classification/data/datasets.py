@@ -13,6 +13,7 @@ from robustprune.classification.data import cifar10, emblems, folders
 from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.data.subsets import balanced
 from robustprune.core.images.reading import Exif
+from robustprune.core.images.sharing import SharedPictures
 from robustprune.core.settings import PIXELS, Settings
 from robustprune.plugins import any_settings, check_named_settings, task_registry
 
@@ -104,6 +105,9 @@ class Folders(_OnDisk):
     )
     exif: Exif = Field(
         default="ignore", description="apply turns pictures as the orientation tag in their metadata says"
+    )
+    shared_pictures: SharedPictures = Field(
+        default="tell", description="what is done where pictures of `test` have the very content of some of `train`"
     )
 
     @field_validator("train", "test")

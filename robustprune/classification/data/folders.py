@@ -7,6 +7,8 @@ ending of an image, and links that lead back to a folder around them.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,7 +25,9 @@ from PIL import Image
 
 from robustprune.classification.data.images import LabelledImages
 from robustprune.core.errors import InputError
-from robustprune.core.images.reading import DAMAGED, Exif, Kind, picture_remarks, read_rgb
+from robustprune.core.images.memory import Checked
+from robustprune.core.images.reading import DAMAGED, Exif, picture_remarks, read_rgb
+from robustprune.core.images.sharing import Contents
 from robustprune.core.progress import teller
 
 
@@ -79,14 +83,14 @@ def load(root: Path, split: str, *, image_size: int, exif: Exif = "ignore") -> L
         labels = [label for label, paths in enumerate(by_class.values()) for _ in paths]
         pixels = np.empty((len(labels), image_size, image_size, 3), dtype=np.uint8)
         paths = [path for of_class in by_class.values() for path in of_class]
-        kinds, tell = [], teller(len(paths), of="pictures read")
+        found, tell = [], teller(len(paths), of="pictures read")
         pool = ThreadPoolExecutor()
         try:
             # Threads, as decoding releases Python's lock.
             read = pool.map(lambda path: _read(tree, path, image_size, exif), paths)
-            for index, (of_image, kind) in enumerate(read):
+            for index, (of_image, checked) in enumerate(read):
                 pixels[index] = of_image
-                kinds.append(kind)
+                found.append(checked)
                 tell(index + 1)
         finally:
             pool.shutdown(cancel_futures=True)
@@ -94,7 +98,8 @@ def load(root: Path, split: str, *, image_size: int, exif: Exif = "ignore") -> L
         pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
         labels=torch.tensor(labels),
         classes=tuple(by_class),
-        remarks=tuple(picture_remarks(kinds, tree.source, exif=exif)),
+        remarks=tuple(picture_remarks([checked.kind for checked in found], tree.source, exif=exif)),
+        contents=Contents(tree.source, [_name(tree, path) for path in paths], [checked.sha256 for checked in found]),
     )
 
 
@@ -180,15 +185,18 @@ def _is_hidden(path: PurePosixPath) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _read(tree: _Tree, path: PurePosixPath, image_size: int, exif: Exif) -> tuple[NDArray[np.uint8], Kind]:
-    name = f"{tree.source}/{path}"
+def _name(tree: _Tree, path: PurePosixPath) -> str:
+    return f"{tree.source}/{path}"
+
+
+def _read(tree: _Tree, path: PurePosixPath, image_size: int, exif: Exif) -> tuple[NDArray[np.uint8], Checked]:
+    name = _name(tree, path)
     try:
         with tree.open(path) as file:
-            rgb, kind = read_rgb(file, name, exif=exif)
-    except InputError:
-        raise
+            content = file.read()
     except DAMAGED as error:
         raise InputError(f"{name}: {error}, expected an image file") from error
+    rgb, kind = read_rgb(io.BytesIO(content), name, exif=exif)
     if rgb.size != (image_size, image_size):
         rgb = rgb.resize((image_size, image_size), Image.Resampling.BILINEAR)
-    return np.asarray(rgb), kind
+    return np.asarray(rgb), Checked(kind, hashlib.sha256(content).hexdigest())

@@ -27,6 +27,7 @@ from robustprune.detection.data.coco_json import (
     AnnotationRecord,
     CategoryRecord,
     ImageRecord,
+    RepeatedFiles,
     parse,
     without_polygons,
 )
@@ -250,6 +251,7 @@ def load_split(
     annotations: str | None = None,
     images: str | None = None,
     exif: Exif = "ignore",
+    repeated_files: RepeatedFiles = "refuse",
     with_pictures: bool = True,
 ) -> CocoSplit:
     """Load a split of a data set; none of its pictures is opened.
@@ -261,13 +263,14 @@ def load_split(
         annotations: Its annotation file, relative to `root`, wherever that is.
         images: Likewise, the folder of its pictures.
         exif: See `CocoSplit`.
+        repeated_files: Whether one file may be several images.
         with_pictures: Pictures have to be there.
 
     Raises:
         InputError: A file is missing or damaged, or the annotations contradict themselves.
     """
     path = annotation_file(root, split) if annotations is None else located(root, annotations)
-    file = _read(path)
+    file = _read(path, repeated_files)
     folder = root / split if images is None else located(root, images)
     if with_pictures:
         names = [image.file_name for image in file.images]
@@ -278,13 +281,13 @@ def load_split(
     return CocoSplit(str(path), categories, records, (folder,) * len(records), objects, mended, exif=exif)
 
 
-def _read(path: Path) -> AnnotationFile:
+def _read(path: Path, repeated_files: RepeatedFiles) -> AnnotationFile:
     content = read_utf8(path, "a COCO annotation file")
     try:
-        return parse(without_polygons(content), path)
+        return parse(without_polygons(content), path, repeated_files=repeated_files)
     except InputError:
         # The error is to name lines of the file as it is.
-        return parse(content, path)
+        return parse(content, path, repeated_files=repeated_files)
 
 
 def _objects(

@@ -11,9 +11,11 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from robustprune.core.errors import InputError
 from robustprune.core.images.reading import Exif
+from robustprune.core.images.sharing import SharedPictures
 from robustprune.core.settings import PIXELS, Settings
 from robustprune.detection.data.classes import without_groups
 from robustprune.detection.data.coco import CocoSplit, load_split
+from robustprune.detection.data.coco_json import RepeatedFiles
 from robustprune.detection.data.shapes import VERSION, generate
 from robustprune.detection.data.subsets import check_categories, check_disjoint, pool, shuffled, take
 from robustprune.plugins import any_settings, check_named_settings, task_registry
@@ -86,8 +88,11 @@ class Coco(Settings):
     exif: Exif = Field(
         default="ignore", description="apply turns pictures as the orientation tag in their metadata says"
     )
-    shared_pictures: Literal["tell", "refuse"] = Field(
+    shared_pictures: SharedPictures = Field(
         default="tell", description="what is done where pictures of `val` have the very content of some of `train`"
+    )
+    repeated_files: RepeatedFiles = Field(
+        default="refuse", description="allow takes one file under two ids for two images, each with its own objects"
     )
 
     @field_validator("annotations", "images", mode="before")
@@ -155,7 +160,14 @@ def _drawn(settings: Coco) -> tuple[CocoSplit, CocoSplit]:
         folders = _for_each(parts, getattr(settings.images, which), f"dataset.images.{which}")
         return pool(
             [
-                load_split(Path(settings.root), name, annotations=file, images=folder, exif=settings.exif)
+                load_split(
+                    Path(settings.root),
+                    name,
+                    annotations=file,
+                    images=folder,
+                    exif=settings.exif,
+                    repeated_files=settings.repeated_files,
+                )
                 for name, file, folder in zip(parts, files, folders, strict=True)
             ]
         )

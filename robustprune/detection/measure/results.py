@@ -16,7 +16,7 @@ from robustprune.core.errors import InputError
 from robustprune.core.files import read_utf8
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.coco_json import Id, Number, validated
-from robustprune.detection.measure.matching import Detections
+from robustprune.detection.measure.matching import Detections, of_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,6 @@ def write_results(path: Path, split: CocoSplit, detections: Sequence[Detections]
     Raises:
         InputError: the file cannot be written.
     """
-    known = np.array([category not in split.added for category in split.categories])
     records = [
         {
             "image_id": found.image_id,
@@ -92,9 +91,8 @@ def write_results(path: Path, split: CocoSplit, detections: Sequence[Detections]
             "bbox": bbox,
             "score": score,
         }
-        for found in detections
+        for found in (of_known(split, one) for one in detections)
         for bbox, score, class_ in zip(found.bbox.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
-        if known[class_]
     ]
     check_writable(path)
     path.write_text(json.dumps(records), encoding="utf-8")

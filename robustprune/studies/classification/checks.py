@@ -13,6 +13,7 @@ from robustprune.classification.networks.pruning import kept_whole
 from robustprune.classification.task import ClassificationTask, held_out_of
 from robustprune.classification.weights.fitting import Loaded, load_weights
 from robustprune.core.errors import InputError
+from robustprune.core.images.sharing import shared_pictures
 from robustprune.methods import INITIALIZERS
 from robustprune.structures import STRUCTURES
 from robustprune.studies.classification.settings import TRAININGS, ClassificationSettings, Statistics, Weights
@@ -24,7 +25,7 @@ def check_images(settings: ClassificationSettings) -> list[str]:
     """Read the images, and see that there are enough of them; return sentences on them, and on settings too large.
 
     Raises:
-        InputError: there are too few, or they cannot be read.
+        InputError: there are too few, or they cannot be read, or are in both splits where that is refused.
     """
     train, test = settings.dataset.load("train"), settings.dataset.load("test")
     count = len(train)
@@ -36,7 +37,9 @@ def check_images(settings: ClassificationSettings) -> list[str]:
         )
     if settings.initializers.hydra.batch_size < 2:  # type: ignore[attr-defined]
         raise InputError("initializers.hydra.batch_size: found 1, expected at least 2, for batch norm")
-    return [*capped(settings.renewal, images=left), *train.remarks, *test.remarks]
+    contents = [images.contents for images in (train, test) if images.contents is not None]
+    shared = shared_pictures(contents, getattr(settings.dataset, "shared_pictures", "tell"))
+    return [*capped(settings.renewal, images=left), *train.remarks, *test.remarks, *shared]
 
 
 def check_channels(settings: ClassificationSettings, cells: Sequence[Cell]) -> list[str]:

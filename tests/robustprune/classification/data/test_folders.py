@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import zipfile
@@ -118,6 +119,18 @@ def test_pixels_whose_range_is_unknown_are_refused(mode: str, said: str, tmp_pat
     root = write({"train/a/x.tiff": picture_of(mode, 300)}, tmp_path, "folders")
     with pytest.raises(InputError, match=f"a/x.tiff: found pixels of {said} .*, expected 8 or 16 bits per channel"):
         load(root, "train", image_size=8)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_contents_of_files_are_known_in_the_order_of_images(layout: str, tmp_path: Path) -> None:
+    content = {f"train/{name}.png": picture(number) for number, name in enumerate(("a/x", "b/x", "b/y"))}
+    found = load(write(content, tmp_path, layout), "train", image_size=8)
+    assert found.contents is not None
+    assert found.contents.sha256 == [hashlib.sha256(file).hexdigest() for file in content.values()]
+    taken = found.take([2, 0]).contents
+    assert taken is not None
+    assert [name.removeprefix(taken.source) for name in taken.names] == ["/b/y.png", "/a/x.png"]
+    assert taken.sha256 == [found.contents.sha256[2], found.contents.sha256[0]]
 
 
 def test_16_bits_are_scaled_to_8_and_told(tmp_path: Path) -> None:
