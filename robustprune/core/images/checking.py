@@ -13,7 +13,7 @@ from pathlib import Path
 
 from robustprune.core.errors import InputError
 from robustprune.core.images.memory import Checked, PictureMemory, Stamp, stamp
-from robustprune.core.images.reading import read_rgb
+from robustprune.core.images.reading import check_checksums, read_rgb
 
 
 def check_pictures(
@@ -68,4 +68,5 @@ def _decoded(path: Path) -> tuple[Stamp, Checked]:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}, expected an image file") from None
     _, kind = read_rgb(io.BytesIO(content), str(path))
+    check_checksums(content, str(path))
     return when, Checked(kind, hashlib.sha256(content).hexdigest())

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from robustprune.core.images.reading import Kind
 
-VERSION = 2
+VERSION = 3
 """Of what is remembered; raised by hand where the reader takes less for whole, or tells more."""
 
 LONGEST_UNUSED = 90 * 24 * 3600.0

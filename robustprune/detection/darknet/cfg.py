@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from robustprune.core.errors import InputError
+from robustprune.core.files import mistaken_for
 
 _ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool"}
 _WHITESPACE = str.maketrans("", "", " \t\r")
@@ -151,7 +152,9 @@ def read(path_or_name: str | os.PathLike[str]) -> tuple[Section, ...]:
 
 
 def checked_text(content: bytes, source: str) -> bytes:
-    """Return a text file without UTF-8's byte-order mark; raises `InputError` if it is in UTF-16 or UTF-32."""
+    """Return a text file without UTF-8's byte-order mark; raises `InputError` if it is no such text."""
+    if content and (what := mistaken_for(content)):
+        raise InputError(f"{source}: found {what}, expected a Darknet .cfg")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
         raise InputError(f"{source}: found text in UTF-16 or UTF-32, expected ASCII or UTF-8: save it as UTF-8")
     return content.removeprefix(codecs.BOM_UTF8)

@@ -22,6 +22,7 @@ from robustprune.core.errors import InputError
 from robustprune.core.files import read_utf8
 from robustprune.core.garbage_collection import paused
 from robustprune.core.images.reading import SWAPS_SIDES, Exif, Kind, read_rgb
+from robustprune.detection.data.boxes import ROUNDING, check_extents, clip
 from robustprune.detection.data.coco_json import (
     AnnotationFile,
     AnnotationRecord,
@@ -32,12 +33,6 @@ from robustprune.detection.data.coco_json import (
     without_polygons,
 )
 from robustprune.detection.data.layouts import annotation_file, image_folder, located
-
-# Boxes are written with two decimals: less than this, in pixels, is no extent and no damage.
-ROUNDING = 0.01
-
-MOST_REACHING = 0.2
-"""The part of boxes that reach out of their images from which on, if all lie inside them as corners, they are these."""
 
 
 class Objects(NamedTuple):
@@ -296,7 +291,7 @@ def _objects(
     """Return the objects ordered by image, and how many boxes of each image were mended, as in `CocoSplit`.
 
     Raises:
-        InputError: Boxes are corners.
+        InputError: Boxes are corners, or not in pixels.
     """
     records = file.annotations
     owners = _positions([record.image_id for record in records], images)
@@ -306,8 +301,8 @@ def _objects(
     written = np.array([record.bbox for record in records], dtype=np.float64).reshape(-1, 4)
     sizes = np.array([(image.width, image.height) for image in images], dtype=np.float64)
 
-    bbox, moved = _clip(written, sizes[owners])
-    _check_extents(written, sizes[owners], moved, path)
+    check_extents(written, sizes[owners], path, "annotations")
+    bbox, moved = clip(written, sizes[owners])
     kept = np.asarray((bbox[:, 2:] >= ROUNDING).all(axis=1))
     rows = np.argsort(owners, kind="stable")
     rows = rows[kept[rows]]
@@ -325,33 +320,5 @@ def _positions(ids: Sequence[int], records: Sequence[ImageRecord | CategoryRecor
 
 
 def _area(record: AnnotationRecord) -> float:
-    return record.bbox[2] * record.bbox[3] if record.area is None else record.area
-
-
-def _clip(bbox: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cut boxes (x, y, width, height) at their images' edges; also return how far an edge moved at most."""
-    low, high = bbox[:, :2], bbox[:, :2] + bbox[:, 2:]
-    inner_low, inner_high = np.clip(low, 0, sizes), np.clip(high, 0, sizes)
-    moved = np.maximum(np.abs(inner_low - low), np.abs(inner_high - high)).max(axis=1)
-    # Boxes that stay keep the very numbers of the file.
-    clipped = np.where(moved[:, None] > 0, np.hstack([inner_low, inner_high - inner_low]), bbox)
-    return clipped, moved
-
-
-def _check_extents(
-    bbox: NDArray[np.float64], sizes: NDArray[np.float64], moved: NDArray[np.float64], path: Path
-) -> None:
-    """Check that boxes are x, y, width and height, as far as can be told from all together, and not two corners.
-
-    Raises:
-        InputError: They are corners.
-    """
-    ordered = (bbox[:, 2:] > bbox[:, :2]).all(axis=1)
-    inside = (bbox >= 0).all(axis=1) & (bbox[:, 2:] <= sizes + 1).all(axis=1)
-    reaching = np.flatnonzero(moved > 1)
-    if len(reaching) >= max(2, MOST_REACHING * len(bbox)) and (ordered & inside).all():
-        first = reaching[0]
-        raise InputError(
-            f"{path}: field annotations[{first}].bbox is {bbox[first].tolist()}, expected x, y, width and height, not "
-            f"two corners: {len(reaching)} of {len(bbox)} boxes reach out of their images, and as corners none does"
-        )
+    # A negative one is a placeholder of some tools; pycocotools would measure as if the object were not there.
+    return record.bbox[2] * record.bbox[3] if record.area is None or record.area < 0 else record.area

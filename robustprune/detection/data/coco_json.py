@@ -159,7 +159,7 @@ def _sentence(error: ValidationError, content: bytes, expected: str) -> str:
         if found := undecodable(content):
             return f"found {found}, expected JSON in UTF-8"
         return f"not valid JSON, {first['ctx']['error']}"
-    found = reprlib.repr(first["input"])
+    found = _short(first["input"])
     if not first["loc"]:
         return f"found {found}, expected {expected}"
     field, name = "", "images"
@@ -171,6 +171,13 @@ def _sentence(error: ValidationError, content: bytes, expected: str) -> str:
     if first["type"] == "missing":
         return f"field {field} is missing, expected {_EXPECTED[name]}"
     return f"field {field} is {found}, expected {_EXPECTED[name]}"
+
+
+def _short(value: Any) -> str:
+    """Return a value as messages have it: without what is in the records of a list."""
+    shortener = reprlib.Repr()
+    shortener.maxlevel = 2
+    return shortener.repr(value)
 
 
 class _HasId(Protocol):

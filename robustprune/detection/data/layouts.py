@@ -95,7 +95,7 @@ def _image_folders(root: Path, split: str, annotations: Path) -> Iterator[Path]:
 
 def _json_files(root: Path) -> list[str]:
     return sorted(
-        path.relative_to(root).as_posix() for pattern in ("*.json", "*/*.json") for path in root.glob(pattern)
+        path.relative_to(root).as_posix() for pattern in ("*.json*", "*/*.json*") for path in root.glob(pattern)
     )
 
 

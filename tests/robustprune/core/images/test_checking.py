@@ -72,6 +72,14 @@ def test_damaged_pictures_are_counted_and_whole_ones_remembered(
     assert sorted(decoded) == ["x 0.png", "x 0.png", "x 0.png", "y.png", "y.png"]
 
 
+def test_a_picture_with_a_bit_that_flipped_is_damaged(pictures: list[Path], tmp_path: Path) -> None:
+    content = bytearray(pictures[0].read_bytes())
+    content[content.index(b"IDAT") + 8] ^= 1
+    pictures[0].write_bytes(content)
+    with pytest.raises(InputError, match=r"x 0\.png: .*, expected an image file$"):
+        check_pictures(pictures, memory=tmp_path / "memory")
+
+
 def test_a_missing_picture_is_named(pictures: list[Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.png: No such file or directory, expected an image file$"):
         check_pictures([*pictures, tmp_path / "nowhere.png"], memory=tmp_path / "memory")

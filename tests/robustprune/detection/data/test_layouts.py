@@ -89,6 +89,13 @@ def test_a_missing_annotation_file_is_told_with_those_that_are_there(tmp_path: P
         load_split(tmp_path, "val", annotations="labels/mine.json", images="nowhere")
 
 
+def test_an_annotation_file_that_is_still_packed_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "labels/mine.json", "photos")
+    (tmp_path / "labels" / "mine.json").rename(tmp_path / "labels" / "mine.json.gz")
+    with pytest.raises(InputError, match=r"found labels/mine\.json\.gz in "):
+        load_split(tmp_path, "val")
+
+
 def test_another_unicode_form_of_a_name_is_told(tmp_path: Path) -> None:
     composed, decomposed = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
     content = write(tmp_path, "annotations/instances_val.json", "val", (decomposed,))
