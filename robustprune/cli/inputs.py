@@ -17,6 +17,7 @@ from robustprune.detection.darknet.ends import fit_of
 from robustprune.detection.data.classes import Arranged, by_name, groups_remark, paired_by_position, without_groups
 from robustprune.detection.data.coco import CocoSplit, load_split
 from robustprune.detection.data.coco_json import RepeatedFiles
+from robustprune.detection.data.layouts import root_of
 from robustprune.detection.data.letterbox import Fit
 from robustprune.detection.data.samples import Colour, Samples
 from robustprune.detection.data.subsets import take
@@ -100,7 +101,7 @@ def read_split(files: SplitFiles, *, images: int | None = None, with_pictures: b
     """
     if files.root is None and files.annotations is None:
         raise InputError("expected --coco, the folder of a data set, or --annotations")
-    root = Path(files.root) if files.root is not None else Path(files.annotations or "").parent
+    root = Path(files.root) if files.root is not None else root_of(Path(files.annotations or ""))
     found = load_split(
         root,
         files.split,

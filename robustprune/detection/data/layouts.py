@@ -19,6 +19,8 @@ ANNOTATIONS = (
     "{split}/result.json",  # Label Studio, likewise
     "annotations/{split}.json",
     "{split}.json",  # Label Studio, whose file is result.json
+    "instances_{split}.json",
+    "{split}/annotations.json",
 )
 """Where the annotations of a split may be; the first that is there is taken."""
 
@@ -41,6 +43,11 @@ def annotation_file(root: Path, split: str) -> Path:
     for name in names:
         if (root / name).is_file():
             return root / name
+    if root.is_file():
+        raise InputError(
+            f"{root}: found a file, expected the folder of a data set (dataset.annotations, or --annotations, names an "
+            "annotation file)"
+        )
     there = _json_files(root)
     found = f"; found {', '.join(there[:LISTED])} in {root}" if there else ""
     raise InputError(
@@ -77,6 +84,11 @@ def image_folder(root: Path, split: str, annotations: Path, names: Sequence[str]
         f"{annotations}: field images[{first[0]}].file_name is {name!r}{f', {spelling}' if spelling else ''}, "
         f"expected a file in {folder}{others}"
     )
+
+
+def root_of(annotations: Path) -> Path:
+    """Return the folder of a data set of which nothing is known but an annotation file."""
+    return annotations.parent.parent if annotations.parent.name == "annotations" else annotations.parent
 
 
 def located(root: Path, given: str) -> Path:

@@ -94,6 +94,24 @@ def test_files_are_taken_from_where_they_are_named(
     plain = command.figures(*nano, "--coco", shapes_root, "--split", "val")
     named = command.figures(*nano, "--annotations", tmp_path / "mine.json", "--image-folder", tmp_path / "photos")
     assert named["per_class"] == plain["per_class"]
+    # Of an annotation file in COCO's layout the rest is found.
+    found = command.figures(*nano, "--annotations", shapes_root / "annotations/instances_val.json", "--split", "val")
+    assert found["per_class"] == plain["per_class"]
+
+
+def test_a_file_of_two_ids_is_two_images_where_that_is_allowed(
+    command: Command, nano: list[object], shapes_root: Path, tmp_path: Path
+) -> None:
+    content = json.loads((shapes_root / "annotations" / "instances_val.json").read_text())
+    content["images"].append({**content["images"][0], "id": 1000})
+    (tmp_path / "twice.json").write_text(json.dumps(content))
+    options = [*nano, "--annotations", tmp_path / "twice.json", "--image-folder", shapes_root / "val"]
+    ended = command("evaluate", *options)
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert "or --repeated-files allow, takes each for an image" in ended.err
+    ended = command("evaluate", *options, "--repeated-files", "allow", "--format", "json")
+    assert json.loads(ended.out)["images"] == 13
+    assert "1 images are files of other images too" in ended.err
 
 
 def test_a_damaged_picture_is_named_before_anything_is_measured(

@@ -32,8 +32,8 @@ def found(
     *predictions: list[float], confidence: float = 0.1, nms_iou: float = 0.45, limit: int = MAX_DETECTIONS
 ) -> Found:
     """Detect on one image; a prediction is centre, size, objectness and two classes."""
-    images, thresholds = torch.zeros(1, 3, 64, 64), {"confidence": confidence, "nms_iou": nms_iou}
-    (only,) = detect(Says([list(predictions)]), images, **thresholds, limit=limit)
+    images = torch.zeros(1, 3, 64, 64)
+    (only,) = detect(Says([list(predictions)]), images, confidence=confidence, nms_iou=nms_iou, limit=limit)
     return only
 
 
