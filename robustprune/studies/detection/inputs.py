@@ -84,7 +84,16 @@ def load_weights(detector: AnchorDetector, settings: DetectorSettings) -> None:
     assert path is not None
     if not isinstance(detector, darknet.Detector):
         raise InputError(f"detector.weights: found {path}, expected none for a network that is not Darknet's")
-    darknet.load_weights(detector, path, cutoff=settings.weights_cutoff)
+    try:
+        darknet.load_weights(detector, path, cutoff=settings.weights_cutoff)
+    except InputError as error:
+        own, found = darknet.classes_of(cfg.read(settings.config)), detector.heads[0].classes
+        if own == found:
+            raise
+        raise InputError(
+            f"{error}; {settings.config} has {own} classes, and the data set {found}: detector.names, the names of the "
+            "detector's classes, keeps all of them, and detector.weights_cutoff leaves its heads out"
+        ) from None
 
 
 def input_remarks(settings: DetectionSettings, axes: Mapping[str, set[str]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
@@ -37,7 +38,13 @@ else:
     LossName = any_name(LOSSES)
 
 
-Side = Annotated[int, Field(ge=32)]
+LEAST_SIDE = 32
+
+Side = Annotated[int, Field(ge=LEAST_SIDE)]
+
+
+def _is_a_side(given: Any) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and given >= LEAST_SIDE and given % 1 == 0
 
 
 class DetectorSettings(Settings):
@@ -67,6 +74,20 @@ class DetectorSettings(Settings):
         "by name then, else by position",
     )
     loss: LossName = Field(default="ciou", description="what training lowers and the attack raises")
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _is_a_size(cls, given: Any) -> Any:
+        """Say in one sentence what a size is, and take one as `--image-size` does."""
+        written = re.fullmatch(r"([0-9]{1,5})(?:x([0-9]{1,5}))?", given) if isinstance(given, str) else None
+        size = [int(side) for side in written.groups() if side] if written else given
+        sides = size if isinstance(size, list | tuple) else [size]
+        are_two = len(sides) == 2 or not isinstance(size, list | tuple) or written is not None
+        if given is not None and not (are_two and all(_is_a_side(side) for side in sides)):
+            raise ValueError(
+                f"found {given!r}, expected a side of at least {LEAST_SIDE} pixels, or two, [width, height]"
+            )
+        return sides[0] if written and len(sides) == 1 else size
 
     @property
     def size(self) -> ImageSize | None:
