@@ -200,5 +200,6 @@ def test_what_is_no_size_is_one_sentence(size: Any) -> None:
 
 
 def test_a_size_may_be_written_as_on_the_command_line() -> None:
-    sizes = [DetectorSettings(config="x", image_size=size).size for size in ("96x64", [96, 64], "64", 64)]
+    given: list[Any] = ["96x64", [96, 64], "64", 64]
+    sizes = [DetectorSettings(config="x", image_size=size).size for size in given]
     assert sizes == [(64, 96), (64, 96), 64, 64]
