@@ -196,8 +196,10 @@ def _files(count: int) -> str:
 
 
 def _in_words(size: int) -> str:
-    unit, name = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if size >= pair[0]), (1e3, "kB"))
-    return f"{size / unit:,.1f} {name}"
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{size / unit:,.1f} {name}"
+    return f"{size} bytes"
 
 
 def _size(path: Path) -> int:

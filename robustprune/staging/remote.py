@@ -100,7 +100,7 @@ class Remote:
     def _place(self) -> tuple[pa.fs.FileSystem, str]:
         """The file system, and where it is there, without `/` at the end."""
         try:
-            file_system, root = self._patiently(lambda: pa.fs.FileSystem.from_uri(_impatient(self.uri)), first=True)
+            file_system, root = self._patiently(lambda: open_uri(self.uri), first=True)
         except pa.ArrowException as error:
             raise InputError(
                 f"{self.field}: {self.uri}: found {_cause(error)}, expected a path, or a URI such as "
@@ -209,6 +209,14 @@ class Remote:
                 wait = min(2 * wait, LONGEST_WAIT_S)
 
 
+def open_uri(uri: str) -> tuple[pa.fs.FileSystem, str]:
+    """Return Arrow's file system of a URI, and the place in it."""
+    if uri.startswith(("gs:", "gcs:")) and "retry_limit_seconds" not in uri:
+        uri = f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds={GOOGLE_RETRY_S}"
+    file_system, path = pa.fs.FileSystem.from_uri(uri)
+    return file_system, path
+
+
 def checksum(metadata: Mapping[bytes, bytes]) -> Checksum | None:
     """Return the MD5 that a store tells of an object, if it does.
 
@@ -245,12 +253,6 @@ def _as_local_error() -> Iterator[None]:
         yield
     except OSError as error:
         raise _LocalError(error) from error
-
-
-def _impatient(uri: str) -> str:
-    if not uri.startswith(("gs:", "gcs:")) or "retry_limit_seconds" in uri:
-        return uri
-    return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds={GOOGLE_RETRY_S}"
 
 
 def _of(info: pa.fs.FileInfo) -> RemoteFile:
