@@ -94,7 +94,7 @@ class Remote:
         # The spec is printed, stored and sent to every node: a secret in it would be, too.
         if _PASSWORD.search(uri) or _SECRET_OPTION.search(uri):
             raise InputError(f"{field}: {uri.partition('://')[0]}://…: found credentials in the URI, {CREDENTIALS}")
-        self.is_file = False
+        self.is_file = self._said_so = False
 
     @functools.cached_property
     def _place(self) -> tuple[pa.fs.FileSystem, str]:
@@ -162,7 +162,7 @@ class Remote:
                         take(block)
                 return said
 
-        return self._patiently(blocks)
+        return self._patiently(blocks, so_far=start)
 
     def _path(self, name: str) -> str:
         return self._place[1] if self.is_file else f"{self._place[1]}/{name}"
@@ -176,21 +176,27 @@ class Remote:
                 return InputError(f"{self.field}: {self.uri}: found no bucket {bucket!r}, expected one that exists")
         return InputError(f"{self.field}: {self.uri}: found nothing there, expected a folder of files, or a file")
 
-    def _patiently(self, action: Callable[[], Result], *, first: bool = False) -> Result:
+    def _patiently(
+        self, action: Callable[[], Result], *, first: bool = False, so_far: Callable[[], int] = lambda: 0
+    ) -> Result:
         """Do something, again and again while it fails for reasons that pass.
 
         Args:
             action: a request.
             first: nobody has answered before, so that an address may be wrong.
+            so_far: says what was reached; where that is more than before, patience begins anew.
         """
-        began, wait, said = time.monotonic(), FIRST_WAIT_S, False
+        since, wait, reached = time.monotonic(), FIRST_WAIT_S, so_far()
         while True:
             try:
                 return action()
             except _LocalError as error:
                 raise error.cause from error
             except OSError as error:
-                waited, why = time.monotonic() - began, _cause(error)
+                why = _cause(error)
+                if so_far() != reached:
+                    since, wait, reached = time.monotonic(), FIRST_WAIT_S, so_far()
+                waited = time.monotonic() - since
                 if isinstance(error, FileNotFoundError):
                     raise InputError(
                         f"{self.field}: {self.uri}: a file is gone ({why}), expected it to stay"
@@ -202,8 +208,8 @@ class Remote:
                 final = _UNUSABLE.search(str(error)) or (first and _NOBODY.search(str(error)))
                 if final or waited > PATIENCE_S:
                     raise UnreachableError(f"{self.field}: {self.uri}: cannot be reached ({why})") from error
-                if not said and waited > SAID_AFTER_S:
-                    said = True
+                if not self._said_so and waited > SAID_AFTER_S:
+                    self._said_so = True
                     print(f"{self.uri} does not answer ({why}); trying again", file=sys.stderr, flush=True)
                 time.sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT_S)

@@ -73,7 +73,7 @@ NormalisationSettings = Annotated[Statistics | None, BeforeValidator(_by_name)]
 class Weights(Settings):
     """A file of weights, and the normalisation they were trained with."""
 
-    file: str = Field(description="the file; docs/checkpoints.md tells of which kinds")
+    file: str = Field(description="the file, a path or a URI in a bucket; docs/checkpoints.md tells of which kinds")
     normalisation: NormalisationSettings = Field(
         default=None, description="null: what the file brings, or else that of the study"
     )

@@ -45,7 +45,10 @@ class DetectorSettings(Settings):
     """The network, what it reads, and where it starts from."""
 
     config: str = Field(description="a Darknet .cfg file, the name of a bundled one, or that of a plug-in's network")
-    weights: str | None = Field(default=None, description="Darknet .weights to start from, in place of base training")
+    weights: str | None = Field(
+        default=None,
+        description="Darknet .weights to start from, in place of base training; a path, or a URI in a bucket",
+    )
     weights_cutoff: int | None = Field(
         default=None,
         ge=1,

@@ -101,6 +101,25 @@ def test_an_outage_is_sat_out(bucket: FakeStore, monkeypatch: pytest.MonkeyPatch
     assert len(content(copy.folder)) == 3
 
 
+def test_patience_begins_anew_with_every_block(bucket: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.15)
+    bucket.put("large.bin", b"0123456789")
+    failed: set[bytes] = set()
+
+    def fails_once(name: str, block: bytes) -> bytes:
+        if block not in failed:
+            failed.add(block)
+            raise OSError("AWS Error SLOW_DOWN")
+        return block
+
+    bucket.on_block = fails_once
+    copy = opened()
+    copy.fetch(["large.bin"])
+    assert (copy.folder / "large.bin").read_bytes() == b"0123456789"
+    assert len(failed) == 5
+
+
 def test_a_change_is_noticed_and_leaves_who_reads_alone(bucket: FakeStore) -> None:
     before = opened()
     before.fetch(before.files)

@@ -36,7 +36,7 @@ def shapes(bucket: FakeStore, shapes_root: Path) -> FakeStore:
 def test_a_data_set_has_the_fingerprint_of_its_files(shapes: FakeStore, shapes_root: Path) -> None:
     here, there = coco(shapes_root), coco(URI)
     for split in ("train", "val"):
-        assert there.fingerprint(split) == here.fingerprint(split)  # type: ignore[arg-type]
+        assert there.fingerprint(split) == here.fingerprint(split)
     train, val = there.splits()
     assert train.image(0).tobytes() == here.splits()[0].image(0).tobytes()
     assert val.source == f"{URI}/annotations/instances_val.json"
@@ -71,8 +71,8 @@ def test_only_the_pictures_that_are_drawn_are_copied(shapes: FakeStore) -> None:
 def test_layouts_are_found_in_a_bucket(bucket: FakeStore, annotations: str, folder: str, given: dict[str, Any]) -> None:
     for split in ("train", "val"):
         write(bucket.place, annotations.format(split), folder.format(split), (f"{split} 0.png", f"sub/{split}.png"))
-    for split in coco(URI, **given).splits():
-        assert [split.image(index).size for index in range(len(split))] == [(8, 8), (8, 8)]
+    for found in coco(URI, **given).splits():
+        assert [found.image(index).size for index in range(len(found))] == [(8, 8), (8, 8)]
 
 
 def test_what_is_missing_in_a_bucket_is_told_before_pictures_are_copied(shapes: FakeStore) -> None:
