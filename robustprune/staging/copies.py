@@ -28,6 +28,9 @@ from robustprune.staging.transfer import Transfer
 AT_A_TIME = 16
 """Files that are on their way together."""
 
+MENTIONED = 10 * 10**6
+"""Bytes: of less nothing is said, unless it takes long."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -58,11 +61,18 @@ class Copy:
             InputError: one changed, does not arrive as it is, may not be read, or does not fit on the disk.
         """
         wanted = [name for name in dict.fromkeys(names) if name in self.files and name not in self._whole]
-        if self._missing(wanted):
-            with _turn(self._home, self.uri):
-                # Who had the turn before may have brought them.
-                if missing := self._missing(wanted):
-                    self._copy(missing)
+        try:
+            if self._missing(wanted):
+                with _turn(self._home, self.uri):
+                    # Who had the turn before may have brought them.
+                    if missing := self._missing(wanted):
+                        self._copy(missing)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise self._full(sum(map(self._to_come, self._missing(wanted)))) from error
+            raise InputError(
+                f"{self._remote.field}: {self.uri}: cannot be copied to {self.folder} ({error.strerror or error})"
+            ) from error
         self._whole.update(wanted)
 
     def _missing(self, names: Sequence[str]) -> list[str]:
@@ -70,32 +80,23 @@ class Copy:
         return [name for name in names if not self._snapshot.is_whole(name, copied.get(name))]
 
     def _copy(self, names: Sequence[str]) -> None:
-        parts = self._snapshot.parts
-        parts.mkdir(exist_ok=True)
-        begun = {name: parts / hashlib.sha256(name.encode()).hexdigest()[:32] for name in names}
-        needed = sum(max(self.files[name].size - _size(part), 0) for name, part in begun.items())
-        if needed > (free := shutil.disk_usage(self._home).free):
-            raise self._full(needed, free)
+        self._snapshot.parts.mkdir(exist_ok=True)
+        needed = sum(self._to_come(name) for name in names)
+        if needed > shutil.disk_usage(self._home).free:
+            raise self._full(needed)
         teller = _Teller(self.address, len(names), needed)
-        teller.say(f"copying {_files(len(names))} ({_in_words(needed)}) to {self.folder}")
+        if needed >= MENTIONED:
+            teller.say(f"copying {_files(len(names))} ({_in_words(needed)}) to {self.folder}")
         transfer = Transfer(self._remote, teller.came)
         pool = ThreadPoolExecutor(AT_A_TIME)
         try:
             jobs = {
-                pool.submit(transfer.copy, name, self.files[name], part, self.folder / name): name
-                for name, part in begun.items()
+                pool.submit(transfer.copy, name, self.files[name], self._part(name), self.folder / name): name
+                for name in names
             }
             for job in as_completed(jobs):
                 name = jobs[job]
-                try:
-                    sha256, modified_ns = job.result(), (self.folder / name).stat().st_mtime_ns
-                except OSError as error:
-                    if error.errno in _FULL:
-                        raise self._full(needed - teller.bytes, shutil.disk_usage(self._home).free) from error
-                    raise InputError(
-                        f"{self._remote.field}: {self.uri}: {name} cannot be written to {self.folder} "
-                        f"({error.strerror})"
-                    ) from error
+                sha256, modified_ns = job.result(), (self.folder / name).stat().st_mtime_ns
                 self._snapshot.note([(name, Copied(sha256, modified_ns))])
                 teller.arrived()
         finally:
@@ -103,9 +104,21 @@ class Copy:
             pool.shutdown(cancel_futures=True)
         # Others may be on their way there, of which a process died.
         with suppress(OSError):
-            parts.rmdir()
+            self._snapshot.parts.rmdir()
 
-    def _full(self, needed: int, free: int) -> InputError:
+    def _part(self, name: str) -> Path:
+        """Return where a file grows."""
+        return self._snapshot.parts / hashlib.sha256(name.encode()).hexdigest()[:32]
+
+    def _to_come(self, name: str) -> int:
+        """Return how many bytes of a file are not here."""
+        try:
+            return max(self.files[name].size - self._part(name).stat().st_size, 0)
+        except FileNotFoundError:
+            return self.files[name].size
+
+    def _full(self, needed: int) -> InputError:
+        free = shutil.disk_usage(self._home).free
         return InputError(
             f"{self._remote.field}: {self.uri}: found {_in_words(free)} free for its copy in {self._home}, expected "
             f"{_in_words(needed)} ({VARIABLE}=DIR puts it elsewhere)"
@@ -200,10 +213,3 @@ def _in_words(size: int) -> str:
         if size >= unit:
             return f"{size / unit:,.1f} {name}"
     return f"{size} bytes"
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

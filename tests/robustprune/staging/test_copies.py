@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from robustprune.core.errors import InputError
-from robustprune.staging import remote
+from robustprune.staging import copies, remote
 from robustprune.staging.remote import Checksum, checksum
 from tests.robustprune.staging.fake_store import URI, FakeStore, opened
 
@@ -26,8 +26,11 @@ def tag(data: bytes, *, parts: str = "") -> dict[bytes, bytes]:
     return {b"ETag": f'"{hashlib.md5(data).hexdigest()}{parts}"'.encode()}
 
 
-def test_all_is_brought_once(bucket: FakeStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_is_brought_once(
+    bucket: FakeStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = opened()
+    monkeypatch.setattr(copies, "MENTIONED", 12)
     first.fetch(first.files)
     assert content(first.folder) == {"a.txt": b"one", "val/b 0.png": b"two!", "val/c.png": b"three"}
     assert f"{URI}: copying 3 files (12 bytes) to {first.folder}\n" == capsys.readouterr().err
@@ -35,6 +38,17 @@ def test_all_is_brought_once(bucket: FakeStore, capsys: pytest.CaptureFixture[st
         again.fetch(again.files)
         assert again.folder == first.folder
     assert sorted(bucket.read) == ["a.txt", "val/b 0.png", "val/c.png"]
+
+
+def test_a_long_copy_tells_how_far_it_is(
+    bucket: FakeStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(copies, "PATIENCE", 0)
+    copy = opened()
+    copy.fetch(["val/c.png"])
+    assert capsys.readouterr().err == "".join(
+        f"{URI}: 0 of 1 file copied, {came} bytes of 5 bytes\n" for came in (2, 4, 5)
+    )
 
 
 def test_only_what_is_asked_for_is_brought(bucket: FakeStore) -> None:
@@ -226,7 +240,7 @@ def test_what_the_disk_refuses_is_told(bucket: FakeStore, monkeypatch: pytest.Mo
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr("robustprune.staging.transfer._Part.take", refuses)
-    with pytest.raises(InputError, match="free for its copy" if number == "ENOSPC" else "a.txt cannot be written to"):
+    with pytest.raises(InputError, match="free for its copy" if number == "ENOSPC" else "cannot be copied to"):
         opened().fetch(["a.txt"])
 
 
