@@ -37,12 +37,15 @@ CREDENTIALS = (
 _PASSWORD = re.compile(r"://[^/@:?]*:(?!\d+([/?&]|$)).*@")
 _SECRET_OPTION = re.compile(r"[?&][^=&]*(secret|password|token|key|sig)[^=&]*=", re.IGNORECASE)
 
+_NAMES = re.compile(r"'[^']*'|\w+://\S*")
+"""Users name buckets and files as they like."""
+
 _DENIED = re.compile(
     r"access.?denied|forbidden|invalid_access_key|signature|unrecognized_client|expired_?token|invalid_?token"
     r"|unauthenticated|permission.?denied|oauth2|credentials",
     re.IGNORECASE,
 )
-_NO_BUCKET = re.compile(r"no.?such.?bucket|bucket '[^']*' not found", re.IGNORECASE)
+_NO_BUCKET = re.compile(r"no.?such.?bucket|bucket\s+not found", re.IGNORECASE)
 _NOBODY = re.compile(r"curlCode: [67]\b|could not connect|could not resolve", re.IGNORECASE)
 _UNUSABLE = re.compile(r"libjvm|libhdfs|not (built|compiled) with", re.IGNORECASE)
 
@@ -99,13 +102,7 @@ class Remote:
     @functools.cached_property
     def _place(self) -> tuple[pa.fs.FileSystem, str]:
         """The file system, and where it is there, without `/` at the end."""
-        try:
-            file_system, root = self._patiently(lambda: open_uri(self.uri), first=True)
-        except pa.ArrowException as error:
-            raise InputError(
-                f"{self.field}: {self.uri}: found {_cause(error)}, expected a path, or a URI such as "
-                "s3://bucket/coco or gs://bucket/coco"
-            ) from error
+        file_system, root = self._patiently(lambda: open_uri(self.uri), first=True)
         return file_system, root.rstrip("/") or root
 
     def files(self) -> dict[str, RemoteFile]:
@@ -192,8 +189,13 @@ class Remote:
                 return action()
             except _LocalError as error:
                 raise error.cause from error
-            except OSError as error:
-                why = _cause(error)
+            except pa.ArrowInvalid as error:
+                raise InputError(
+                    f"{self.field}: {self.uri}: found {_cause(error)}, expected a path, or a URI such as "
+                    "s3://bucket/coco or gs://bucket/coco"
+                ) from error
+            except (OSError, pa.ArrowException) as error:
+                why, told = _cause(error), _NAMES.sub("", str(error))
                 if so_far() != reached:
                     since, wait, reached = time.monotonic(), FIRST_WAIT_S, so_far()
                 waited = time.monotonic() - since
@@ -201,11 +203,11 @@ class Remote:
                     raise InputError(
                         f"{self.field}: {self.uri}: a file is gone ({why}), expected it to stay"
                     ) from error
-                if _NO_BUCKET.search(str(error)):
+                if _NO_BUCKET.search(told):
                     raise InputError(f"{self.field}: {self.uri}: found no such bucket ({why})") from error
-                if isinstance(error, PermissionError) or _DENIED.search(str(error)):
+                if isinstance(error, PermissionError) or _DENIED.search(told):
                     raise InputError(f"{self.field}: {self.uri}: access denied ({why}), {CREDENTIALS}") from error
-                final = _UNUSABLE.search(str(error)) or (first and _NOBODY.search(str(error)))
+                final = _UNUSABLE.search(told) or (first and _NOBODY.search(told))
                 if final or waited > PATIENCE_S:
                     raise UnreachableError(f"{self.field}: {self.uri}: cannot be reached ({why})") from error
                 if not self._said_so and waited > SAID_AFTER_S:
@@ -223,26 +225,17 @@ def open_uri(uri: str) -> tuple[pa.fs.FileSystem, str]:
     return file_system, path
 
 
-def checksum(metadata: Mapping[bytes, bytes]) -> Checksum | None:
+def checksum(metadata: Mapping[str, bytes]) -> Checksum | None:
     """Return the MD5 that a store tells of an object, if it does.
 
     Google's has a field of its own. A tag of S3's (ETag) is the MD5 of an object that was put as one, and that of the
     parts' MD5s, with their number, of others; of these the one part can be checked.
     """
-    said = {str(name): value for name, value in _texts(metadata).items()}
+    said = {name: value.decode(errors="replace") for name, value in metadata.items()}
     if md5 := said.get("md5Hash"):
         return Checksum(base64.b64decode(md5).hex(), sure=True)
     tag = re.fullmatch(r'"?([0-9a-f]{32})(-1)?"?', said.get("ETag", ""))
     return Checksum(tag[1], parts=tag[2] is not None) if tag else None
-
-
-def _texts(metadata: Mapping[bytes, bytes]) -> dict[str, str]:
-    """Return what Arrow tells of a stream as text, which it gives in bytes or as such."""
-
-    def text(value: bytes | str) -> str:
-        return value.decode(errors="replace") if isinstance(value, bytes) else value
-
-    return {text(name): text(value) for name, value in metadata.items()}
 
 
 class _LocalError(Exception):

@@ -146,6 +146,8 @@ def write_whole(path: Path, content: str) -> None:
     """Make a file appear in one step, in place of one of that name."""
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(file.name, path)
 
 

@@ -37,7 +37,7 @@ class FakeStore:
         self.read: list[str] = []
         self.listings = 0
         self.down: Exception | None = None
-        self.tags: dict[str, dict[bytes, bytes]] = {}
+        self.tags: dict[str, dict[str, bytes]] = {}
         self.on_block: Callable[[str, bytes], bytes] = lambda name, block: block
 
     def put(self, name: str, content: bytes) -> None:
@@ -73,7 +73,7 @@ class _Stream:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def metadata(self) -> dict[bytes, bytes]:
+    def metadata(self) -> dict[str, bytes]:
         return self._store.tags.get(self._name, {})
 
     def read(self, size: int) -> bytes:

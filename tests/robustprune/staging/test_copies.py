@@ -22,8 +22,8 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def tag(data: bytes, *, parts: str = "") -> dict[bytes, bytes]:
-    return {b"ETag": f'"{hashlib.md5(data).hexdigest()}{parts}"'.encode()}
+def tag(data: bytes, *, parts: str = "") -> dict[str, bytes]:
+    return {"ETag": f'"{hashlib.md5(data).hexdigest()}{parts}"'.encode()}
 
 
 def test_all_is_brought_once(
@@ -193,7 +193,7 @@ def test_a_tag_that_is_no_checksum_is_told_by_the_same_bytes_twice(bucket: FakeS
 
 
 def test_googles_checksum_is_nothing_else(bucket: FakeStore) -> None:
-    bucket.tags["a.txt"] = {b"md5Hash": b64encode(hashlib.md5(b"other").digest())}
+    bucket.tags["a.txt"] = {"md5Hash": b64encode(hashlib.md5(b"other").digest())}
     with pytest.raises(InputError, match="arrived twice"):
         opened().fetch(["a.txt"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from robustprune.core.errors import InputError
@@ -37,13 +38,17 @@ def test_a_place_that_is_none_is_told(bucket: FakeStore, uri: str, sentence: str
             OSError("AWS Error ACCESS_DENIED during HeadObject (Request ID: 18E)"),
             "access denied (AWS Error ACCESS_DENIED",
         ),
+        (OSError("Bucket 'coco' not found"), "found no such bucket ("),
+        (OSError("key 'no_such_bucket/credentials/1.jpg': SLOW_DOWN"), "cannot be reached ("),
+        (pa.lib.ArrowCapacityError("RESOURCE_EXHAUSTED"), "cannot be reached (RESOURCE_EXHAUSTED)"),
+        (pa.ArrowInvalid("no such option"), "found no such option, expected a path, or a URI"),
         (PermissionError(13, "google says no"), "access denied ("),
         (OSError("AWS Error NO_SUCH_BUCKET during ListObjectsV2"), "found no such bucket ("),
         (OSError("curlCode: 7, Could not connect to server"), "cannot be reached (curlCode: 7"),
         (OSError("AWS Error SLOW_DOWN"), "cannot be reached (AWS Error SLOW_DOWN)"),
     ],
 )
-def test_a_store_that_refuses_is_told(bucket: FakeStore, raised: OSError, sentence: str) -> None:
+def test_a_store_that_refuses_is_told(bucket: FakeStore, raised: Exception, sentence: str) -> None:
     bucket.down = raised
     with pytest.raises(InputError) as error:
         Remote(URI, "dataset.root").files()
