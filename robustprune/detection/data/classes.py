@@ -9,11 +9,11 @@ import dataclasses
 import re
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from robustprune import staging
 from robustprune.core.errors import InputError
 from robustprune.core.files import mistaken_for
 from robustprune.detection.data.coco import CocoSplit
@@ -46,9 +46,9 @@ def read_names(source: str | Sequence[str], field: str) -> tuple[str, ...]:
         InputError: the file cannot be read, or a name is empty or there twice.
     """
     if isinstance(source, str):
-        field = f"{field}: {source}"
+        path, field = staging.local(source, field), f"{field}: {source}"
         try:
-            content = Path(source).read_bytes()
+            content = path.read_bytes()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise InputError(f"{field}: {reason}, expected a file with the name of a class in each line") from None
