@@ -74,6 +74,13 @@ _unit = click.FloatRange(min=0, max=1, min_open=True)
     help="apply: turn pictures as their orientation tag says.",
 )
 @click.option(
+    "--repeated-files",
+    type=click.Choice(["refuse", "allow"]),
+    default="refuse",
+    show_default=True,
+    help="allow: a file under two ids is two images, each with its own objects.",
+)
+@click.option(
     "--max-detections",
     type=click.IntRange(min=1),
     default=MAX_DETECTIONS,
@@ -116,6 +123,7 @@ def evaluate_(
     annotations: str | None,
     image_folder: str | None,
     exif: Any,
+    repeated_files: Any,
     max_detections: int,
     image_size: ImageSize | None,
     fit: Any,
@@ -167,7 +175,7 @@ def evaluate_(
     reuse_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
-    files = SplitFiles(root, split, annotations, image_folder, exif)
+    files = SplitFiles(root, split, annotations, image_folder, exif, repeated_files)
     if results is not None:
         _no_more_than_results(click.get_current_context())
         show(_of_results(files, results, images=images, limit=max_detections), form)
@@ -235,7 +243,8 @@ def _say(remarks: Sequence[str | None]) -> None:
 
 def _no_more_than_results(context: click.Context) -> None:
     """Complain about options that a measurement of given detections would ignore."""
-    used = {"results", "root", "split", "annotations", "image_folder", "images", "max_detections", "threads", "form"}
+    used = {"results", "root", "split", "annotations", "image_folder", "repeated_files", "images", "max_detections"}
+    used |= {"threads", "form"}
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
         if option.name not in used and source == ParameterSource.COMMANDLINE:

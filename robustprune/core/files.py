@@ -103,20 +103,30 @@ def undecodable(content: bytes) -> str | None:
     return None
 
 
-def other_spelling(name: str, there: Iterable[str]) -> str | None:
+def other_spelling(name: str, there: Iterable[str], *, of: str = "that of the file") -> str | None:
     """Return in words how one of the names that are `there` is written otherwise than `name`; None where none is alike.
 
     Two names may look the same and be of other bytes: macOS writes é as e and an accent, most others as one letter.
+
+    Args:
+        name: to be found.
+        there: the names that there are.
+        of: whose these are.
     """
     composed = unicodedata.normalize("NFC", name)
     alike = {unicodedata.normalize("NFC", other): other for other in there}
     if composed in alike:
         form = "composed (NFC)" if composed == name else "decomposed (NFD)"
-        return f"written {form}, where that of the file, {alike[composed]!r}, is in another Unicode form"
-    folded = {other.casefold(): alike[other] for other in alike}
-    if composed.casefold() in folded:
-        return f"where that of the file is {folded[composed.casefold()]!r}, with other capitals"
+        return f"written {form}, where {of}, {alike[composed]!r}, is in another Unicode form"
+    for written_alike, difference in ((str.casefold, "capitals"), (_plain, "blanks or capitals")):
+        folded = {written_alike(other): alike[other] for other in alike}
+        if written_alike(composed) in folded:
+            return f"where {of} is {folded[written_alike(composed)]!r}, with other {difference}"
     return None
+
+
+def _plain(name: str) -> str:
+    return "".join(name.split()).casefold()
 
 
 def _wide_encoding(content: bytes) -> str | None:

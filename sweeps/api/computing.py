@@ -16,6 +16,7 @@ from sweeps.api.reading import Analysis, Status, analyze, status
 from sweeps.api.shown import WIDTH, Shown
 from sweeps.api.specs import Given, loaded
 from sweeps.planning.estimate import estimate
+from sweeps.planning.kept_rows import carried
 from sweeps.planning.plan import Plan
 from sweeps.planning.work import ahead
 from sweeps.reporting import reports
@@ -192,8 +193,8 @@ def plan(
     Raises:
         SweepError: the spec, its data or the storage is wrong.
     """
-    loaded_spec, store = loaded(spec, set), Store(os.fspath(storage))
-    said = io.StringIO()
+    store = Store(os.fspath(storage))
+    loaded_spec, said = carried(loaded(spec, set), store), io.StringIO()
     remarks = Console(file=said, width=WIDTH, highlight=False, emoji=False)
     planned = running.prepare(loaded_spec, store, remarks, retry_failed=retry_failed, recompute=recompute)
     with running.said_by(loaded_spec.name):

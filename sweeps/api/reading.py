@@ -11,6 +11,7 @@ from rich.console import Console
 from sweeps.api.shown import Shown
 from sweeps.reporting.terminal import status as view
 from sweeps.reporting.terminal import tables
+from sweeps.results.roles import Given as RowsGiven
 from sweeps.results.standing import Standing, standing
 from sweeps.statistics.samples import Design
 
@@ -96,8 +97,9 @@ def analyze(
     two_way: tuple[str, str] | None = None,
     equivalence: str | None = None,
     against: str | None = None,
-    slope: str | None = None,
     draws: bool = False,
+    slope: bool = False,
+    along: str | None = None,
     floor: str | None = None,
     all_rows: bool = False,
 ) -> Analysis:
@@ -111,8 +113,9 @@ def analyze(
         two_way: instead, main effects and interaction of these two factors.
         equivalence: instead, is the difference smaller than this much of the second level's mean, such as `5%`?
         against: instead, compare at equal values of this column.
-        slope: instead, does the metric rise or fall along this axis of numbers?
         draws: instead, of a sweep with a sample, rank the fields that were drawn.
+        slope: instead, does the metric change along the axis?
+        along: the axis of numbers at whose values levels are compared; by default the row axis.
         floor: no star where both means are at most this, such as `0.02` or `5%` of the largest mean.
         all_rows: also rows outside the sweep's present grid.
 
@@ -130,6 +133,7 @@ def analyze(
         against=against,
         slope=slope,
         draws=draws,
+        given=RowsGiven(along=along),
         floor=floor,
         all_rows=all_rows,
     )

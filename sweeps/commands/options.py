@@ -62,7 +62,11 @@ def test_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             all_rows_option,
             click.option("--axes", metavar="A,B,C", help="Of a file: its key columns; with --along and --replicate."),
-            click.option("--along", metavar="AXIS", help="Of --axes: at each of its values levels are tested."),
+            click.option(
+                "--along",
+                metavar="AXIS",
+                help="At each of its values levels are tested: of --axes, or any axis of numbers of a sweep.",
+            ),
             click.option("--replicate", metavar="AXIS", help="Of --axes: the one whose values repeat an experiment."),
             click.option(
                 "--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True

@@ -19,10 +19,11 @@ from sweeps.errors import SpecError
 from sweeps.planning.trials import Row, trials
 from sweeps.spec import Spec, parse, recorded
 from sweeps.spec.axes.fields import place_of
-from sweeps.spec.axes.values import at, in_force, unlabelled
+from sweeps.spec.axes.values import LABEL, at, in_force, unlabelled
 from sweeps.spec.axes.varied import VariedStudy
 from sweeps.spec.loading import mapping_of
 from sweeps.storage import Store
+from sweeps.storage.backends import notices
 from sweeps.storage.rows import row_values, schema
 from sweeps.study import Cell
 
@@ -133,7 +134,11 @@ def carried(spec: Spec, store: Store) -> Spec:
     if not missing or list(found[: len(own)]) != own:
         return spec
     before = mapping_of(store.read_spec(spec.name) or "{}", store.describe(f"{spec.name}/spec.yaml")).get("grid")
-    changes = [f"grid.{path}={json.dumps([_labelled(at(raw, path), path, before)])}" for path in missing]
+    values = {path: _labelled(at(raw, path), path, before) for path in missing}
+    for path, value in values.items():
+        shown = value.get(LABEL, json.dumps(value)) if isinstance(value, Mapping) else json.dumps(value)
+        notices.say_once(f"grid.{path} is an axis of the rows in {store.describe(spec.name)}: it goes on with {shown}")
+    changes = [f"grid.{path}={json.dumps([value])}" for path, value in values.items()]
     return parse(spec.to_yaml(), f"spec {spec.name}", changes)
 
 

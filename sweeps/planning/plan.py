@@ -202,9 +202,11 @@ def _changes(spec: Spec, store: Store) -> str:
     except SpecError as error:
         return f"it cannot be told which: {error}"
     only_the_engines = Engine.model_fields.keys() - {"study"}
+    # What a field is beside its axis, no row of the grid knows.
+    axes = tuple(f"{axis.name}." for axis in spec.study.axes if axis.optional)
     changes = [
         f"{field} was {was!r}, is {now!r}"
         for field, (was, now) in differences([before, after]).items()
-        if field.split(".")[0] not in only_the_engines
+        if field.split(".")[0] not in only_the_engines and not f"{field}.".startswith(axes)
     ]
     return ", ".join(changes) or "the data or a stage version changed"

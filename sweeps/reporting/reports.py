@@ -22,6 +22,7 @@ from sweeps.reporting.summary import contrast_views, mean_table, mean_view
 from sweeps.results.doubts import caveats
 from sweeps.results.literature import load_published
 from sweeps.results.origins import origins_of, with_seconds
+from sweeps.results.roles import run_along
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.spec import Spec, studies
 from sweeps.spec.recorded import RecordedStudy, read_declared
@@ -92,6 +93,7 @@ def write_report(
     named: Mapping[str, str] | None = None,
     study: str | None = None,
     output: str | None = None,
+    along: str | None = None,
     all_rows: bool = False,
 ) -> None:
     """Write figures and page into `<sweep>/report`; print where they are, and what is not in them.
@@ -103,6 +105,7 @@ def write_report(
         named: columns of that file that have another name, by metric.
         study: to import for its pictures, where no installed package registers the one that the stored spec names.
         output: a folder to write into instead.
+        along: the axis along which curves run, if not the study's row axis.
         all_rows: also use rows outside the present grid.
 
     Raises:
@@ -111,6 +114,7 @@ def write_report(
     target = None if output is None else Files(output)
     sweep = open_sweep(location, study, all_rows=all_rows)
     declared, engine, compared = sweep.spec.study, sweep.spec.engine, sweep.compared
+    roles = run_along(location, compared.rows, sweep.roles, along)
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
         folder = Path(scratch)
         sections, drawn = _published(folder, sweep, against, named or {}, console) if against else ([], [])
@@ -142,7 +146,7 @@ def write_report(
             remarks=[*filter(None, [sweep.outside]), *_code_sentences(sweep)],
             rows_at_a_time=engine.resources.workers_per_gpu,
             sections=sections,
-            roles=sweep.roles,
+            roles=roles,
         )
         publish(sweep, [*drawn, *files], console, target)
     for sentence in (*filter(None, [sweep.outside]), *_code_sentences(sweep)):

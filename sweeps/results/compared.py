@@ -6,6 +6,7 @@ the field has in the grid: the method whose settings were not swept is compared 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -51,8 +52,8 @@ def _stood_for(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     known = [*keys_of(rows.iloc[others], fields)] if others else []
     columns = zip(*values, *known, strict=True)
     found = rows.iloc[[*taken, *others]].reset_index(drop=True)
-    levels = {field: _levels([*column]) for field, column in zip(fields, columns, strict=True)}
-    return found.assign(**levels).sort_values(axes, ignore_index=True)
+    leveled = {field: levels([*column]) for field, column in zip(fields, columns, strict=True)}
+    return found.assign(**leveled).sort_values(axes, ignore_index=True)
 
 
 def baselines(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
@@ -69,8 +70,11 @@ def baselines(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     return over_draws(rows, roles_of(spec.study))
 
 
-def _levels(values: list[Any]) -> pd.Series[Any]:
+def levels(values: Sequence[Any] | pd.Series[Any]) -> pd.Series[Any]:
     """Return values of an axis as levels: words, where one of them is null."""
-    if None in values:
-        values = [NULL if value is None else str(value) for value in values]
-    return pd.Series(values).infer_objects()
+    column = pd.Series(values).infer_objects()
+    if not column.isna().any():
+        return column
+    return column.astype(object).map(
+        lambda value: NULL if pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)
+    )

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+import pandas as pd
+
 from sweeps.errors import SpecError, SweepError
 from sweeps.spec.studies import find, registered
 from sweeps.statistics.roles import Roles
@@ -98,6 +100,24 @@ def known_of(
             f"{', '.join(roles.axes)}"
         )
     return Known(roles, metrics, doubts=doubts)
+
+
+def run_along(source: str, rows: pd.DataFrame, roles: Roles, axis: str | None) -> Roles:
+    """Return the roles with the axis along which a user wants curves to run; None: as it is.
+
+    Raises:
+        SweepError: it is no axis of numbers, or the one that repeats the experiment.
+    """
+    if axis is None:
+        return roles
+    fit = [
+        each
+        for each in roles.axes
+        if each != roles.replicate and all(isinstance(level, (int, float)) for level in rows[each].tolist())
+    ]
+    if axis not in fit:
+        raise SweepError(f"{source}: --along: found {axis!r}, expected an axis of numbers: {', '.join(fit)}")
+    return roles.running_along(axis)
 
 
 def of_metadata(metadata: Mapping[bytes, bytes] | None) -> Known | None:

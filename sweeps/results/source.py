@@ -12,14 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.errors import SweepError
+from sweeps.results.compared import levels
 from sweeps.results.doubts import caveats, trusted
 from sweeps.results.reproduced import reproduced
-from sweeps.results.roles import NOTHING, Given, Known, known_of
+from sweeps.results.roles import NOTHING, Given, Known, known_of, run_along
 from sweeps.results.sweep import open_rows
 from sweeps.statistics.responses.draws import over_draws
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
 from sweeps.storage import Store
+from sweeps.storage.names import AXES
 from sweeps.storage.rows import split_location
 
 
@@ -112,9 +114,11 @@ def _of_sweep(location: str, given: Given, *, all_rows: bool) -> _Read:
     """Return the rows of a sweep; what a user says of its columns goes before what is known of them."""
     sweep = open_rows(location, all_rows=all_rows)
     known = Known(sweep.roles, sweep.metrics, doubts=sweep.doubts)
-    if given != NOTHING:
-        known = known_of(location, [*map(str, sweep.rows.columns)], None, given, before=known)
     rows = over_draws(sweep.rows, known.roles) if sweep.compared is None else sweep.compared
+    if given == Given(along=given.along):  # of a sweep it is known which columns are axes
+        known = known._replace(roles=run_along(location, rows, known.roles, given.along))
+    else:
+        known = known_of(location, [*map(str, sweep.rows.columns)], None, given, before=known)
     remarks = [*filter(None, [sweep.remark, sweep.outside])]
     return _Read(rows, known, remarks, paired=sweep.paired, models=sweep.rows)
 
@@ -153,7 +157,11 @@ def _check_there(rows: pd.DataFrame, location: str) -> None:
 def _read_parquet(location: str, given: Given) -> tuple[pd.DataFrame, Known]:
     rows = pd.read_parquet(location)
     _check_there(rows, location)
-    return rows, known_of(location, [*map(str, rows.columns)], _metadata(location), given)
+    metadata = _metadata(location)
+    known = known_of(location, [*map(str, rows.columns)], metadata, given)
+    # Rows that say themselves what their axes are have null where a field is null, or does not matter.
+    told = known.roles.factors if metadata is not None and AXES in metadata else []
+    return rows.assign(**{axis: levels(rows[axis]) for axis in told if rows[axis].isna().any()}), known
 
 
 def _metadata(location: str) -> Mapping[bytes, bytes] | None:

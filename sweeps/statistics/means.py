@@ -14,15 +14,21 @@ def labelled(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
 
 
 def named(factors: Sequence[str], levels: Sequence[Any]) -> list[Any]:
-    """Return levels as they are told apart in words: of an axis that is a path with the last two parts of it, such as
-    `attack.epsilon=0.05`.
+    """Return levels as they are told apart in words: numbers, and those of an axis that is a path, with the last
+    two parts of its name, such as `attack.epsilon=0.05`.
 
-    Levels of other axes speak for themselves; one that varies stays empty.
+    Other words speak for themselves; one that varies stays empty.
     """
     return [
-        f"{'.'.join(factor.split('.')[-2:])}={level}" if "." in factor and level != "" else level
+        level
+        if level == "" or (isinstance(level, str) and "." not in factor)
+        else f"{'.'.join(factor.split('.')[-2:])}={_shown(level)}"
         for factor, level in zip(factors, levels, strict=True)
     ]
+
+
+def _shown(level: Any) -> str:
+    return f"{level:g}" if isinstance(level, float) else str(level)
 
 
 def in_words(levels: Sequence[Any]) -> str:

@@ -25,7 +25,18 @@ ANALYSED = frozenset(
         *("n_high", "n_low", "n_needed", "note", "on_front", "ours", "ours_relative", "ours_relative_sd", "ours_sd"),
         *("p_holm", "p_value", "partial_eta_squared", "power", "published", "published_relative"),
         *("published_relative_sd", "published_sd", "result", "sd", "sd_a", "sd_b", "sd_high", "sd_low"),
-        *("smallest_difference", "stage", "statistic", "target_power", "test", "traceback", "verdict"),
+        *(
+            "slope",
+            "slope_high",
+            "slope_low",
+            "smallest_difference",
+            "stage",
+            "statistic",
+            "target_power",
+            "test",
+            "traceback",
+            "verdict",
+        ),
     }
 )
 """Columns that analyses and reports put beside the key columns, none of which can have such a name."""
@@ -75,6 +86,12 @@ class Roles:
         if self.pruned is None:
             return f"{self.along} {_listed([f'{value:g}' for value in values])}"
         return f"{_listed([f'{round(100 * value, 6):g}' for value in values])}% of {self.pruned} pruned"
+
+    def running_along(self, axis: str) -> Roles:
+        """Return the roles where curves run along another axis; the one they ran along is a factor then."""
+        if axis == self.along:
+            return self
+        return replace(self, along=axis, pruned=None, panels=None if self.panels == axis else self.panels)
 
     def within_panel(self) -> Roles:
         """Return the roles inside one panel of a figure, where the axis of the panels does not vary."""

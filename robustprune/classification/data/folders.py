@@ -1,12 +1,14 @@
 """Images in class folders, on disk or inside zip files: SPLIT/CLASS/*.jpg, as torchvision's `ImageFolder` reads them.
 
 A split is the folder ROOT/SPLIT, the zip file ROOT/SPLIT.zip with SPLIT/CLASS/*.jpg in it, or part of one zip file ROOT
-with all splits. Zip files are never extracted. Names that start with a dot are passed over, and so is what has no
-ending of an image, and links that lead back to a folder around them.
+with all splits. Zip files are never extracted. Names that start with a dot are passed over, and so are folders that
+operating systems leave, what has no ending of an image, and links that lead back to a folder around them.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,8 +25,13 @@ from PIL import Image
 
 from robustprune.classification.data.images import LabelledImages
 from robustprune.core.errors import InputError
-from robustprune.core.images.reading import DAMAGED, Exif, Kind, picture_remarks, read_rgb
+from robustprune.core.files import other_spelling
+from robustprune.core.images.memory import Checked
+from robustprune.core.images.reading import DAMAGED, Exif, check_checksums, picture_remarks, read_rgb
+from robustprune.core.images.sharing import Contents
 from robustprune.core.progress import teller
+
+_OF_SYSTEMS = frozenset(("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +65,11 @@ def common_classes(root: Path, train: str, test: str) -> tuple[str, ...]:
     for split, other in ((train, test), (test, train)):
         for name in names[split]:
             if name not in names[other]:
-                raise InputError(f"{root}: found the class {name!r} in {split} and not in {other}, expected it in both")
+                spelling = other_spelling(name, names[other], of=f"one of {other}")
+                raise InputError(
+                    f"{root}: found the class {name!r} in {split} and not in {other}"
+                    f"{f', {spelling}' if spelling else ''}, expected it in both"
+                )
     if len(names[train]) < 2:
         raise InputError(f"{root}: found one class, {names[train][0]!r}, expected at least two")
     return names[train]
@@ -79,14 +90,14 @@ def load(root: Path, split: str, *, image_size: int, exif: Exif = "ignore") -> L
         labels = [label for label, paths in enumerate(by_class.values()) for _ in paths]
         pixels = np.empty((len(labels), image_size, image_size, 3), dtype=np.uint8)
         paths = [path for of_class in by_class.values() for path in of_class]
-        kinds, tell = [], teller(len(paths), of="pictures read")
+        found, tell = [], teller(len(paths), of="pictures read")
         pool = ThreadPoolExecutor()
         try:
             # Threads, as decoding releases Python's lock.
             read = pool.map(lambda path: _read(tree, path, image_size, exif), paths)
-            for index, (of_image, kind) in enumerate(read):
+            for index, (of_image, checked) in enumerate(read):
                 pixels[index] = of_image
-                kinds.append(kind)
+                found.append(checked)
                 tell(index + 1)
         finally:
             pool.shutdown(cancel_futures=True)
@@ -94,7 +105,11 @@ def load(root: Path, split: str, *, image_size: int, exif: Exif = "ignore") -> L
         pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
         labels=torch.tensor(labels),
         classes=tuple(by_class),
-        remarks=tuple(picture_remarks(kinds, tree.source, exif=exif)),
+        remarks=(
+            *_passed_over(tree, by_class),
+            *picture_remarks([checked.kind for checked in found], tree.source, exif=exif),
+        ),
+        contents=Contents(tree.source, [_name(tree, path) for path in paths], [checked.sha256 for checked in found]),
     )
 
 
@@ -176,19 +191,39 @@ def _by_class(tree: _Tree) -> dict[str, list[PurePosixPath]]:
     return images
 
 
+def _passed_over(tree: _Tree, by_class: dict[str, list[PurePosixPath]]) -> list[str]:
+    """Return a sentence on files in class folders that Pillow knows by their ending, and `ImageFolder` does not."""
+    taken = {path for paths in by_class.values() for path in paths}
+    known = Image.registered_extensions()
+    left = sorted(
+        (path for path in tree.files - taken if len(path.parts) > 1 and path.suffix.lower() in known), key=str
+    )
+    left = [path for path in left if not _is_hidden(path)]
+    if not left:
+        return []
+    return [
+        f"{tree.source}: {len(left)} files, such as {left[0]}, are passed over, as torchvision's ImageFolder does not "
+        "take their endings for those of images"
+    ]
+
+
 def _is_hidden(path: PurePosixPath) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    return any(part.startswith(".") or part in _OF_SYSTEMS for part in path.parts)
 
 
-def _read(tree: _Tree, path: PurePosixPath, image_size: int, exif: Exif) -> tuple[NDArray[np.uint8], Kind]:
-    name = f"{tree.source}/{path}"
+def _name(tree: _Tree, path: PurePosixPath) -> str:
+    return f"{tree.source}/{path}"
+
+
+def _read(tree: _Tree, path: PurePosixPath, image_size: int, exif: Exif) -> tuple[NDArray[np.uint8], Checked]:
+    name = _name(tree, path)
     try:
         with tree.open(path) as file:
-            rgb, kind = read_rgb(file, name, exif=exif)
-    except InputError:
-        raise
+            content = file.read()
     except DAMAGED as error:
         raise InputError(f"{name}: {error}, expected an image file") from error
+    rgb, kind = read_rgb(io.BytesIO(content), name, exif=exif)
+    check_checksums(content, name)
     if rgb.size != (image_size, image_size):
         rgb = rgb.resize((image_size, image_size), Image.Resampling.BILINEAR)
-    return np.asarray(rgb), kind
+    return np.asarray(rgb), Checked(kind, hashlib.sha256(content).hexdigest())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from robustprune.core.images.sharing import Contents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,12 +21,14 @@ class LabelledImages:
         labels: int64, shape (N,), indices of `classes`.
         classes: their names, in the order of a classifier's logits.
         remarks: sentences on their files that a user should know.
+        contents: of their files, where each has one.
     """
 
     pixels: Tensor
     labels: Tensor
     classes: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    contents: Contents | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -32,8 +37,11 @@ class LabelledImages:
     def take(self, indices: Tensor | Sequence[int]) -> LabelledImages:
         """Return some of the images, in the order given."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
-        return LabelledImages(
-            pixels=self.pixels[chosen], labels=self.labels[chosen], classes=self.classes, remarks=self.remarks
+        return dataclasses.replace(
+            self,
+            pixels=self.pixels[chosen],
+            labels=self.labels[chosen],
+            contents=None if self.contents is None else self.contents.take(chosen.tolist()),
         )
 
     def batches(

@@ -29,8 +29,8 @@ DAMAGED = (
     *(Image.DecompressionBombError, zipfile.BadZipFile, zlib.error, RuntimeError),
 )
 
-# Broken metadata, as some photographs have, is no damage to the picture; and what is too large for Pillow is refused.
-warnings.filterwarnings("ignore", "Corrupt EXIF data", module="PIL")
+# Broken metadata, as some photographs have, is no damage to the picture; what is cut off or too large is refused.
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
@@ -89,6 +89,30 @@ def read_rgb(file: IO[bytes], name: str, *, exif: Exif = "ignore") -> tuple[Imag
     except DAMAGED as error:
         raise InputError(f"{name}: {_told(error, head)}, expected an image file") from None
 
+
+def check_checksums(content: bytes, name: str) -> None:
+    """Check the checksums of the pixels where a picture's format has some, PNG: Pillow decodes without a look at them.
+
+    Args:
+        content: of a file that `read_rgb` reads.
+        name: for messages.
+
+    Raises:
+        InputError: the pixels are not those that were written.
+    """
+    if not content.startswith(_PNG):
+        return
+    view, position = memoryview(content), len(_PNG)
+    while position + 8 < len(content):
+        length, kind = struct.unpack_from(">I4s", content, position)
+        end = position + 8 + length
+        written = int.from_bytes(view[end : end + 4], "big")
+        if kind in _PIXELS and zlib.crc32(view[position + 4 : end]) != written:
+            raise InputError(f"{name}: found pixels of another checksum than the file says, expected an image file")
+        position = end + 4
+
+
+_PNG, _PIXELS = b"\x89PNG\r\n\x1a\n", (b"IDAT", b"PLTE")
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -1,5 +1,6 @@
 """Darknet detectors in PyTorch: .cfg files, .weights files, and the module that both describe."""
 
+from robustprune.detection.darknet.build_heads import classes_of
 from robustprune.detection.darknet.network import Detector, build
 from robustprune.detection.darknet.weights import float_count, load_weights, save_weights
 from robustprune.detection.heads import MAX_SIZE_LOGIT, Head, decode_head
@@ -9,6 +10,7 @@ __all__ = [
     "Detector",
     "Head",
     "build",
+    "classes_of",
     "decode_head",
     "float_count",
     "load_weights",

@@ -69,6 +69,11 @@ def _checked(section: Section, graph: Graph, anchors: int) -> tuple[int, int]:
     return classes, int(stride)
 
 
+def classes_of(sections: Sequence[Section]) -> int:
+    """How many classes the heads of a .cfg tell apart."""
+    return next(_number_of_classes(section) for section in sections if section.name in HEADS)
+
+
 def with_classes(sections: Sequence[Section], classes: int) -> tuple[Section, ...]:
     """The same detector for another number of classes: every head and the convolution that feeds it."""
     rewritten = list(sections)
@@ -84,8 +89,12 @@ def _with_option(section: Section, key: str, value: int) -> Section:
     return dataclasses.replace(section, options={**section.options, key: str(value)})
 
 
+def _number_of_classes(section: Section) -> int:
+    return section.integer("classes", 20, minimum=1)
+
+
 def _classes(section: Section, graph: Graph) -> int:
-    classes = section.integer("classes", 20, minimum=1)
+    classes = _number_of_classes(section)
     for layer in graph.layers:
         if isinstance(layer.module, Yolo) and layer.module.classes != classes:
             raise section.error(f"`classes` is {classes}, but {layer.module.classes} in the head before it")

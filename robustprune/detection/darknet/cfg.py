@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from robustprune import staging
 from robustprune.core.errors import InputError
+from robustprune.core.files import mistaken_for
 
 _ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool"}
 _WHITESPACE = str.maketrans("", "", " \t\r")
@@ -140,8 +142,9 @@ def read(path_or_name: str | os.PathLike[str]) -> tuple[Section, ...]:
     configs = bundled()
     if name in configs:
         return parse(configs[name], f"{name}.cfg")
+    path = staging.local(name, "the .cfg")
     try:
-        content = Path(name).read_bytes()
+        content = path.read_bytes()
     except (OSError, ValueError) as error:
         near = difflib.get_close_matches(Path(name).name.removesuffix(".cfg"), configs, n=1, cutoff=0.0)
         raise InputError(f"{name!r} is no readable .cfg file and no bundled one; the nearest is {near[0]!r}") from error
@@ -151,7 +154,9 @@ def read(path_or_name: str | os.PathLike[str]) -> tuple[Section, ...]:
 
 
 def checked_text(content: bytes, source: str) -> bytes:
-    """Return a text file without UTF-8's byte-order mark; raises `InputError` if it is in UTF-16 or UTF-32."""
+    """Return a text file without UTF-8's byte-order mark; raises `InputError` if it is no such text."""
+    if content and (what := mistaken_for(content)):
+        raise InputError(f"{source}: found {what}, expected a Darknet .cfg")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
         raise InputError(f"{source}: found text in UTF-16 or UTF-32, expected ASCII or UTF-8: save it as UTF-8")
     return content.removeprefix(codecs.BOM_UTF8)

@@ -17,8 +17,12 @@ import torch
 from torch import Tensor
 
 from robustprune.core.errors import InputError
+from robustprune.core.files import mistaken_for
 from robustprune.detection.darknet.layers import Convolutional
 from robustprune.detection.darknet.network import Detector
+
+MOST_MAJOR = 2000
+"""Darknet's are 0, or 1000 where weights were written transposed; what begins with another number is another file."""
 
 
 def float_count(detector: Detector) -> int:
@@ -39,15 +43,23 @@ def load_weights(detector: Detector, path: str | os.PathLike[str], *, cutoff: in
         content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{os.fspath(path)}: the weights cannot be read ({error.strerror})") from error
+    if what := mistaken_for(content):
+        raise InputError(f"{os.fspath(path)}: found {what}, expected weights as Darknet writes them")
     header, start = _read_header(content, path)
     body = memoryview(content)[start:]
     layers = len(detector.layers)
     if cutoff is not None and cutoff > layers:
         raise InputError(f"{os.fspath(path)}: cut off after {cutoff} layers, expected at most {layers}, all there are")
     filled = [tensor for index, tensor in _tensors(detector) if cutoff is None or index < cutoff]
-    _check_length(detector, len(body), path, cutoff)
+    _check_length(detector, len(body), path, cutoff, major=header[0])
     count = sum(tensor.numel() for tensor in filled)
     floats = torch.from_numpy(np.frombuffer(body, dtype="<f4", count=count).astype(np.float32))
+    if not floats.isfinite().all():
+        where = int((~floats.isfinite()).nonzero()[0])
+        raise InputError(
+            f"{os.fspath(path)}: found {floats[where].item()} as float {where:,} after the header, expected finite "
+            "numbers: the file is damaged, or of another .cfg"
+        )
     position = 0
     with torch.no_grad():
         for tensor in filled:
@@ -96,7 +108,9 @@ def _read_header(content: bytes, path: str | os.PathLike[str]) -> tuple[tuple[in
     return (major, minor, revision, seen), length
 
 
-def _check_length(detector: Detector, length: int, path: str | os.PathLike[str], cutoff: int | None) -> None:
+def _check_length(
+    detector: Detector, length: int, path: str | os.PathLike[str], cutoff: int | None, *, major: int
+) -> None:
     sizes = [(index, tensor.numel()) for index, tensor in _tensors(detector) if cutoff is None or index < cutoff]
     expected = sum(size for _, size in sizes)
     found, stray = divmod(length, 4)
@@ -105,13 +119,17 @@ def _check_length(detector: Detector, length: int, path: str | os.PathLike[str],
     message = f"{os.fspath(path)}: expected {expected:,} floats, found {found:,}"
     if stray:
         message += " and a part of another"
+    if not 0 <= major < MOST_MAJOR:
+        raise InputError(f"{message}; the header, of version {major}, is none of Darknet's")
     if abs(found - expected) == 1 and not stray:
         bits = 64 if found > expected else 32
         raise InputError(
             f"{message}: the header seems to be of another version than it says, as one that counts the images seen "
             f"with {bits} bits (expected are 32 bits up to version 0.1, 64 from 0.2 on)"
         )
-    if found >= expected:
+    if found == expected:
+        raise InputError(message)
+    if found > expected:
         raise InputError(f"{message}; {found - expected:,} are left over after the last layer")
     ends = {
         index: total for (index, _), total in zip(sizes, itertools.accumulate(size for _, size in sizes), strict=True)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from robustprune import staging
 from robustprune.core.errors import InputError
+from robustprune.core.files import mistaken_for
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.coco_json import CategoryRecord
 
@@ -44,12 +46,14 @@ def read_names(source: str | Sequence[str], field: str) -> tuple[str, ...]:
         InputError: the file cannot be read, or a name is empty or there twice.
     """
     if isinstance(source, str):
-        field = f"{field}: {source}"
+        path, field = staging.local(source, field), f"{field}: {source}"
         try:
-            content = Path(source).read_bytes()
+            content = path.read_bytes()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise InputError(f"{field}: {reason}, expected a file with the name of a class in each line") from None
+        if what := mistaken_for(content):
+            raise InputError(f"{field}: found {what}, expected the name of a class in each line")
         try:
             names = [line.strip() for line in content.decode("utf-8-sig").rstrip().splitlines()]
         except UnicodeDecodeError:
@@ -180,7 +184,7 @@ def _with(split: CocoSplit, categories: tuple[CategoryRecord, ...], table: np.nd
 
 def _plain(name: str) -> str:
     """Return what two spellings of a name have in common."""
-    bare = re.sub(r"[\s_-]+", "", name).casefold()
+    bare = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name)).casefold()
     return _OLD.get(bare, bare)
 
 

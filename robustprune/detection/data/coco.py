@@ -18,25 +18,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.coco import COCO
 
+from robustprune import staging
 from robustprune.core.errors import InputError
 from robustprune.core.files import read_utf8
 from robustprune.core.garbage_collection import paused
 from robustprune.core.images.reading import SWAPS_SIDES, Exif, Kind, read_rgb
+from robustprune.detection.data.boxes import ROUNDING, check_extents, clip
 from robustprune.detection.data.coco_json import (
     AnnotationFile,
     AnnotationRecord,
     CategoryRecord,
     ImageRecord,
+    RepeatedFiles,
     parse,
     without_polygons,
 )
 from robustprune.detection.data.layouts import annotation_file, image_folder, located
-
-# Boxes are written with two decimals: less than this, in pixels, is no extent and no damage.
-ROUNDING = 0.01
-
-MOST_REACHING = 0.2
-"""The part of boxes that reach out of their images from which on, if all lie inside them as corners, they are these."""
 
 
 class Objects(NamedTuple):
@@ -242,6 +239,7 @@ class CocoSplit:
         return digest.hexdigest()
 
 
+@staging.told_by_uri()
 @paused()
 def load_split(
     root: Path,
@@ -250,41 +248,53 @@ def load_split(
     annotations: str | None = None,
     images: str | None = None,
     exif: Exif = "ignore",
+    repeated_files: RepeatedFiles = "refuse",
     with_pictures: bool = True,
 ) -> CocoSplit:
-    """Load a split of a data set; none of its pictures is opened.
+    """Load a split of a data set; none of its pictures is opened, nor copied where they are in a bucket.
 
     Args:
-        root: Of the data set.
+        root: Of the data set; as `staging.opened` gives it.
         split: As in `root/annotations/instances_{split}.json` and `root/{split}/`, COCO's layout, or in one of those
             in `layouts`.
         annotations: Its annotation file, relative to `root`, wherever that is.
         images: Likewise, the folder of its pictures.
         exif: See `CocoSplit`.
+        repeated_files: Whether one file may be several images.
         with_pictures: Pictures have to be there.
 
     Raises:
         InputError: A file is missing or damaged, or the annotations contradict themselves.
     """
-    path = annotation_file(root, split) if annotations is None else located(root, annotations)
-    file = _read(path)
-    folder = root / split if images is None else located(root, images)
+    path = annotation_file(root, split) if annotations is None else located(root, annotations, "annotations")
+    staging.fetch([path])
+    file = _read(path, repeated_files)
+    folder = root / split if images is None else located(root, images, "images")
     if with_pictures:
         names = [image.file_name for image in file.images]
         folder = image_folder(root, split, path, names, given=None if images is None else folder)
     records = tuple(sorted(file.images, key=lambda image: image.id))
     categories = tuple(sorted(file.categories, key=lambda category: category.id))
     objects, mended = _objects(file, records, categories, path)
-    return CocoSplit(str(path), categories, records, (folder,) * len(records), objects, mended, exif=exif)
+    return CocoSplit(staging.shown(path), categories, records, (folder,) * len(records), objects, mended, exif=exif)
 
 
-def _read(path: Path) -> AnnotationFile:
+def fetch_pictures(*splits: CocoSplit) -> None:
+    """Copy the pictures of splits to this machine, where they are in a bucket and not here yet.
+
+    Raises:
+        InputError: One cannot be copied.
+    """
+    staging.fetch(split.path(index) for split in splits for index in range(len(split)))
+
+
+def _read(path: Path, repeated_files: RepeatedFiles) -> AnnotationFile:
     content = read_utf8(path, "a COCO annotation file")
     try:
-        return parse(without_polygons(content), path)
+        return parse(without_polygons(content), path, repeated_files=repeated_files)
     except InputError:
         # The error is to name lines of the file as it is.
-        return parse(content, path)
+        return parse(content, path, repeated_files=repeated_files)
 
 
 def _objects(
@@ -293,7 +303,7 @@ def _objects(
     """Return the objects ordered by image, and how many boxes of each image were mended, as in `CocoSplit`.
 
     Raises:
-        InputError: Boxes are corners.
+        InputError: Boxes are corners, or not in pixels.
     """
     records = file.annotations
     owners = _positions([record.image_id for record in records], images)
@@ -303,8 +313,8 @@ def _objects(
     written = np.array([record.bbox for record in records], dtype=np.float64).reshape(-1, 4)
     sizes = np.array([(image.width, image.height) for image in images], dtype=np.float64)
 
-    bbox, moved = _clip(written, sizes[owners])
-    _check_extents(written, sizes[owners], moved, path)
+    check_extents(written, sizes[owners], path, "annotations")
+    bbox, moved = clip(written, sizes[owners])
     kept = np.asarray((bbox[:, 2:] >= ROUNDING).all(axis=1))
     rows = np.argsort(owners, kind="stable")
     rows = rows[kept[rows]]
@@ -322,33 +332,5 @@ def _positions(ids: Sequence[int], records: Sequence[ImageRecord | CategoryRecor
 
 
 def _area(record: AnnotationRecord) -> float:
-    return record.bbox[2] * record.bbox[3] if record.area is None else record.area
-
-
-def _clip(bbox: NDArray[np.float64], sizes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cut boxes (x, y, width, height) at their images' edges; also return how far an edge moved at most."""
-    low, high = bbox[:, :2], bbox[:, :2] + bbox[:, 2:]
-    inner_low, inner_high = np.clip(low, 0, sizes), np.clip(high, 0, sizes)
-    moved = np.maximum(np.abs(inner_low - low), np.abs(inner_high - high)).max(axis=1)
-    # Boxes that stay keep the very numbers of the file.
-    clipped = np.where(moved[:, None] > 0, np.hstack([inner_low, inner_high - inner_low]), bbox)
-    return clipped, moved
-
-
-def _check_extents(
-    bbox: NDArray[np.float64], sizes: NDArray[np.float64], moved: NDArray[np.float64], path: Path
-) -> None:
-    """Check that boxes are x, y, width and height, as far as can be told from all together, and not two corners.
-
-    Raises:
-        InputError: They are corners.
-    """
-    ordered = (bbox[:, 2:] > bbox[:, :2]).all(axis=1)
-    inside = (bbox >= 0).all(axis=1) & (bbox[:, 2:] <= sizes + 1).all(axis=1)
-    reaching = np.flatnonzero(moved > 1)
-    if len(reaching) >= max(2, MOST_REACHING * len(bbox)) and (ordered & inside).all():
-        first = reaching[0]
-        raise InputError(
-            f"{path}: field annotations[{first}].bbox is {bbox[first].tolist()}, expected x, y, width and height, not "
-            f"two corners: {len(reaching)} of {len(bbox)} boxes reach out of their images, and as corners none does"
-        )
+    # A negative one is a placeholder of some tools; pycocotools would measure as if the object were not there.
+    return record.bbox[2] * record.bbox[3] if record.area is None or record.area < 0 else record.area

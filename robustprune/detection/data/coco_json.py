@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from posixpath import normpath
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import FailFast, Field, FiniteFloat, Strict, TypeAdapter, ValidationError
 
@@ -21,6 +21,9 @@ from robustprune.core.files import undecodable
 Id = Annotated[int, Strict(), Field(ge=-(2**63), lt=2**63)]
 Pixels = Annotated[int, Strict(), Field(gt=0)]
 Number = Annotated[FiniteFloat, Strict()]
+
+RepeatedFiles = Literal["refuse", "allow"]
+"""Whether one file may be several images, each of an id and of objects of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class CategoryRecord:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationFile:
-    """A whole file; from `parse`, ids and file names are unique, ids exist, and file names stay in their folder."""
+    """A whole file; from `parse`, ids are unique and exist, and file names stay in their folder."""
 
     images: Annotated[list[ImageRecord], FailFast(), Field(min_length=1)]
     annotations: Annotated[list[AnnotationRecord], FailFast()]
@@ -93,15 +96,16 @@ _EXPECTED = {
 }
 
 
-def parse(content: bytes, path: Path) -> AnnotationFile:
+def parse(content: bytes, path: Path, *, repeated_files: RepeatedFiles = "refuse") -> AnnotationFile:
     """Return the records in the content of the file `path`.
 
     Raises:
-        InputError: It is not JSON, lacks a field, or contradicts itself.
+        InputError: It is not JSON, lacks a field, or contradicts itself, as by one file of two ids where that is
+            refused.
     """
     expected = "an object with the fields images, annotations and categories"
     file: AnnotationFile = validated(_FILE, content, path, expected=expected)
-    _check(file, path)
+    _check(file, path, repeated_files)
     return file
 
 
@@ -155,7 +159,7 @@ def _sentence(error: ValidationError, content: bytes, expected: str) -> str:
         if found := undecodable(content):
             return f"found {found}, expected JSON in UTF-8"
         return f"not valid JSON, {first['ctx']['error']}"
-    found = reprlib.repr(first["input"])
+    found = _short(first["input"])
     if not first["loc"]:
         return f"found {found}, expected {expected}"
     field, name = "", "images"
@@ -169,12 +173,19 @@ def _sentence(error: ValidationError, content: bytes, expected: str) -> str:
     return f"field {field} is {found}, expected {_EXPECTED[name]}"
 
 
+def _short(value: Any) -> str:
+    """Return a value as messages have it: without what is in the records of a list."""
+    shortener = reprlib.Repr()
+    shortener.maxlevel = 2
+    return shortener.repr(value)
+
+
 class _HasId(Protocol):
     @property
     def id(self) -> int: ...
 
 
-def _check(file: AnnotationFile, path: Path) -> None:
+def _check(file: AnnotationFile, path: Path, repeated_files: RepeatedFiles) -> None:
     image_ids = _unique_ids(file.images, "images", path)
     category_ids = _unique_ids(file.categories, "categories", path)
     _unique_ids(file.annotations, "annotations", path)
@@ -186,10 +197,11 @@ def _check(file: AnnotationFile, path: Path) -> None:
         if not _stays_inside(image.file_name):
             raise InputError(f"{path}: {field}, expected a relative path inside the image folder, with forward slashes")
         name = normpath(image.file_name)
-        if name in file_names:
+        if name in file_names and repeated_files == "refuse":
             first = next(n for n, other in enumerate(file.images) if normpath(other.file_name) == name)
             raise InputError(
-                f"{path}: {field} again, expected unique names: images[{first}] is the same file under another id"
+                f"{path}: {field} again, expected unique names: images[{first}] is the same file under another id "
+                "(dataset.repeated_files: allow, or --repeated-files allow, takes each for an image)"
             )
         file_names.add(name)
 

@@ -11,22 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from robustprune.core.errors import InputError
 from robustprune.core.images.checking import check_pictures
 from robustprune.core.images.reading import picture_remarks
+from robustprune.core.images.sharing import Contents, SharedPictures, shared_pictures
 from robustprune.core.progress import teller
 from robustprune.detection.data.coco import CocoSplit
-from robustprune.detection.data.datasets import cache_folder
+from robustprune.staging.cache import cache_folder
 
 
-def inspect(splits: Sequence[CocoSplit], *, shared_pictures: str = "tell") -> list[str]:
+def inspect(splits: Sequence[CocoSplit], *, policy: SharedPictures = "tell") -> list[str]:
     """Decode every picture of some splits, and return sentences on what a user should know of them.
 
     Takes milliseconds a picture and core, the first time; says on stderr how far it is.
 
     Args:
         splits: that are to be disjoint.
-        shared_pictures: "tell" of pictures of one content in two splits, or "refuse" them.
+        policy: what is done where pictures of two splits have the same content.
 
     Raises:
         InputError: a picture is missing, damaged or of another size than the annotations say; or refused.
@@ -39,20 +39,16 @@ def inspect(splits: Sequence[CocoSplit], *, shared_pictures: str = "tell") -> li
     for split, pictures in zip(splits, found, strict=True):
         for index, picture in enumerate(pictures):
             split.check_size(index, picture.kind)
-        remarks += picture_remarks([picture.kind for picture in pictures], split.source, exif=split.exif)
-    for one, other in itertools.combinations(range(len(splits)), 2):
-        contents = dict(zip((picture.sha256 for picture in found[one]), paths[one], strict=True))
-        shared = [index for index, picture in enumerate(found[other]) if picture.sha256 in contents]
-        if shared:
-            twin = contents[found[other][shared[0]].sha256]
-            told = (
-                f"{splits[other].source}: {len(shared)} images have the content of images of {splits[one].source}, "
-                f"{paths[other][shared[0]]} that of {twin}"
+        if repeated := len(split) - len({split.path(index) for index in range(len(split))}):
+            remarks.append(
+                f"{split.source}: {repeated} images are files of other images too, each with its own objects"
             )
-            if shared_pictures == "refuse":
-                raise InputError(f"{told}, expected disjoint splits (dataset.shared_pictures: tell takes them)")
-            remarks.append(f"{told}: what is measured on them tells nothing of other images")
-    return remarks
+        remarks += picture_remarks([picture.kind for picture in pictures], split.source, exif=split.exif)
+    contents = [
+        Contents(split.source, [str(path) for path in of_split], [picture.sha256 for picture in pictures])
+        for split, of_split, pictures in zip(splits, paths, found, strict=True)
+    ]
+    return remarks + shared_pictures(contents, policy)
 
 
 def memory() -> Path:

@@ -44,6 +44,11 @@ class Letterbox(NamedTuple):
     left: int
     top: int
 
+    @property
+    def inner(self) -> tuple[float, float]:
+        """Height and width of the image in its square, in square pixels: whole numbers, but for rounding."""
+        return self.height * self.scale_y, self.width * self.scale_x
+
     def to_square(self, boxes: Tensor) -> Tensor:
         """Move boxes from the image to the square."""
         return boxes * boxes.new_tensor(self._scale) + boxes.new_tensor(self._offset)
@@ -98,7 +103,8 @@ def resize(image: Image.Image, placement: Letterbox) -> Pixels:
     a quarter of the time and memory of floating point.
     """
     pixels = torch.from_numpy(np.array(image)[None]).permute(0, 3, 1, 2)
-    inner_size = round(placement.height * placement.scale_y), round(placement.width * placement.scale_x)
+    height, width = placement.inner
+    inner_size = round(height), round(width)
     resized = F.interpolate(pixels, inner_size, mode="bilinear", align_corners=False)
     inner: Pixels = resized[0].permute(1, 2, 0).numpy()
     return inner

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustprune.detection.data.coco import CocoSplit
-from robustprune.detection.measure.matching import Detections
+from robustprune.detection.measure.matching import Detections, of_known
 
 COLUMNS: dict[str, type] = {
     "image_id": int,
@@ -30,9 +30,10 @@ def detection_table(
 ) -> dict[str, NDArray[Any]]:
     """Return `COLUMNS` for detections on images of `split`, in their order: first on clean, then on attacked images.
 
-    These are the detections that AP is of, boxes and scores to the last bit but for the rounding of a width.
+    These are the detections that AP is of, boxes and scores to the last bit but for the rounding of a width. Those of
+    classes that the split's file has no category for count in none, and are left out.
     """
-    found = [*clean, *attacked]
+    found = [of_known(split, one) for one in (*clean, *attacked)]
     counts = [len(one.scores) for one in found]
     under_attack = [False] * len(clean) + [True] * len(attacked)
     boxes = np.concatenate([np.zeros((0, 4), np.float32), *(one.boxes.numpy() for one in found)])

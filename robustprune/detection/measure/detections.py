@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,7 +19,13 @@ FIRST_TRIED = 1000
 
 @torch.no_grad()
 def detect(
-    detector: AnchorDetector, images: Tensor, *, confidence: float, nms_iou: float, limit: int = MAX_DETECTIONS
+    detector: AnchorDetector,
+    images: Tensor,
+    *,
+    confidence: float,
+    nms_iou: float,
+    limit: int = MAX_DETECTIONS,
+    pictures: Sequence[tuple[float, float]] | None = None,
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Return boxes, scores and classes per image, best score first.
 
@@ -33,6 +39,7 @@ def detect(
             measures in its place.
         limit: so many of an image at most: a detector ruined by pruning would report boxes by the thousand. pycocotools
             looks at as many per image and class; on a sound detector that is worth 0.0002 AP.
+        pictures: (height, width) of each picture in its image, where there is padding around; see `suppress`.
 
     Shape:
         boxes (K, 4) as x1, y1, x2, y2 in pixels of the input, scores (K,), classes (K,) int64; K ≤ `limit`.
@@ -44,9 +51,9 @@ def detect(
     predictions = detector.decode(detector(images), (height, width))
     if predictions.isnan().any():
         raise FloatingPointError("the detector answers with NaN")
-    suppressed = functools.partial(suppress, iou=nms_iou, by=detector.suppression, image_size=(height, width))
     found = []
-    for prediction in predictions:
+    for prediction, sides in zip(predictions, pictures or [(height, width)] * len(images), strict=True):
+        suppressed = functools.partial(suppress, iou=nms_iou, by=detector.suppression, sides=sides)
         # Classes are probabilities: no score exceeds its box's objectness.
         prediction = prediction[prediction[:, 4] > confidence]
         scores = prediction[:, 4:5] * prediction[:, 5:]

@@ -144,8 +144,15 @@ def evaluate(
 
 def _found(detector: AnchorDetector, images: Tensor, batch: Batch, settings: Evaluation) -> list[Detections]:
     """Return the detections in `images`, the squares of a batch or what an attack made of them."""
-    thresholds = {"confidence": settings.confidence, "nms_iou": settings.nms_iou}
-    found = detect(detector, images, **thresholds, limit=settings.max_detections)
+    pictures = [letterbox.inner for letterbox in batch.letterboxes]
+    found = detect(
+        detector,
+        images,
+        confidence=settings.confidence,
+        nms_iou=settings.nms_iou,
+        limit=settings.max_detections,
+        pictures=pictures,
+    )
     return [
         Detections(image_id, letterbox.to_image(squares).cpu(), scores.cpu(), classes.cpu())
         for image_id, letterbox, (squares, scores, classes) in zip(

@@ -56,6 +56,15 @@ class Detections(NamedTuple):
         return torch.cat([corners[:, :2], sides], dim=1)
 
 
+def of_known(split: CocoSplit, found: Detections) -> Detections:
+    """Return the detections of an image that are of categories in the split's file, whose ids are no inventions."""
+    if not split.added:
+        return found
+    known = torch.tensor([category not in split.added for category in split.categories])[found.classes]
+    sides = None if found.sides is None else found.sides[known]
+    return Detections(found.image_id, found.boxes[known], found.scores[known], found.classes[known], sides)
+
+
 class Matches(NamedTuple):
     """The detections of one class in all images, the surest first, D of them.
 

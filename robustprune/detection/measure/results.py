@@ -14,9 +14,10 @@ from pydantic import FailFast, TypeAdapter
 
 from robustprune.core.errors import InputError
 from robustprune.core.files import read_utf8
+from robustprune.detection.data.boxes import check_extents
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.coco_json import Id, Number, validated
-from robustprune.detection.measure.matching import Detections
+from robustprune.detection.measure.matching import Detections, of_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def read_results(path: Path, split: CocoSplit) -> list[Detections]:
                     f"in {split.source}"
                 )
         by_image[record.image_id].append(record)
+    _check_boxes(records, split, path)
     found = []
     for image_id, of_image in by_image.items():
         # In double precision: what is written is measured, to the last digit.
@@ -64,6 +66,23 @@ def read_results(path: Path, split: CocoSplit) -> list[Detections]:
         of_class = torch.tensor([classes[record.category_id] for record in of_image], dtype=torch.int64)
         found.append(Detections(image_id, torch.from_numpy(boxes), scores, of_class, sides))
     return found
+
+
+def _check_boxes(records: Sequence[ResultRecord], split: CocoSplit, path: Path) -> None:
+    """Check that boxes are x, y, width and height.
+
+    Raises:
+        InputError: one has a negative extent, or they are something else.
+    """
+    sizes = {image.id: (image.width, image.height) for image in split.images}
+    boxes = np.array([record.bbox for record in records], dtype=np.float64).reshape(-1, 4)
+    check_extents(boxes, np.array([sizes[record.image_id] for record in records], dtype=np.float64), path, "")
+    negative = np.flatnonzero((boxes[:, 2:] < 0).any(axis=1))
+    if len(negative):
+        raise InputError(
+            f"{path}: field [{negative[0]}].bbox is {boxes[negative[0]].tolist()}, expected x, y, width and height, "
+            "the latter at least 0"
+        )
 
 
 def check_writable(path: Path) -> None:
@@ -84,7 +103,6 @@ def write_results(path: Path, split: CocoSplit, detections: Sequence[Detections]
     Raises:
         InputError: the file cannot be written.
     """
-    known = np.array([category not in split.added for category in split.categories])
     records = [
         {
             "image_id": found.image_id,
@@ -92,9 +110,8 @@ def write_results(path: Path, split: CocoSplit, detections: Sequence[Detections]
             "bbox": bbox,
             "score": score,
         }
-        for found in detections
+        for found in (of_known(split, one) for one in detections)
         for bbox, score, class_ in zip(found.bbox.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
-        if known[class_]
     ]
     check_writable(path)
     path.write_text(json.dumps(records), encoding="utf-8")

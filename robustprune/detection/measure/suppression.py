@@ -10,7 +10,7 @@ from robustprune.detection.detector import Suppression
 
 
 def suppress(
-    boxes: Tensor, scores: Tensor, classes: Tensor, *, iou: float, by: Suppression, image_size: tuple[int, int]
+    boxes: Tensor, scores: Tensor, classes: Tensor, *, iou: float, by: Suppression, sides: tuple[float, float]
 ) -> Tensor:
     """Return which boxes are left, best score first.
 
@@ -20,13 +20,14 @@ def suppress(
         classes: (K,); boxes of different ones do not suppress each other.
         iou: of two overlapping boxes of a class, the weaker goes if their IoU, or what stands for it, exceeds this.
         by: what stands for it.
-        image_size: (height, width) of the input.
+        sides: (height, width) that distances are in units of: of the picture in the input, without its padding, as
+            AlexeyAB's `detector test` and `map` have it. Overlap knows no units.
     """
     if by.kind == "greedy":
         # In double precision, as torchvision tells classes apart by moving them far from each other.
         kept: Tensor = batched_nms(boxes.double(), scores.double(), classes, iou)
         return kept
-    height, width = image_size
+    height, width = sides
     relative = boxes.double() / boxes.new_tensor([width, height] * 2, dtype=torch.float64)
     return _by_distance(relative.cpu(), scores.cpu(), classes.cpu(), iou, by.beta).to(boxes.device)
 
@@ -35,7 +36,7 @@ def _by_distance(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: floa
     """Suppress by IoU − (d² / c²)^β, d between centres and c the diagonal of what encloses both.
 
     Source: `diounms_sort` and `box_diounms` of AlexeyAB's `box.c`; Zheng et al., Distance-IoU Loss (2020), where β is
-    1. Boxes are in units of the input's sides, as there: c is another in pixels of an oblong.
+    1. Boxes are in units of a picture's sides, as there: c is another in pixels of an oblong.
     """
     order = scores.argsort(descending=True, stable=True)
     boxes, classes = boxes[order], classes[order]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from robustprune import staging
 from robustprune.classification import networks
 from robustprune.classification.classifier import Classifier
 from robustprune.classification.measure.given import given_weights
@@ -13,6 +14,7 @@ from robustprune.classification.networks.pruning import kept_whole
 from robustprune.classification.task import ClassificationTask, held_out_of
 from robustprune.classification.weights.fitting import Loaded, load_weights
 from robustprune.core.errors import InputError
+from robustprune.core.images.sharing import shared_pictures
 from robustprune.methods import INITIALIZERS
 from robustprune.structures import STRUCTURES
 from robustprune.studies.classification.settings import TRAININGS, ClassificationSettings, Statistics, Weights
@@ -24,7 +26,7 @@ def check_images(settings: ClassificationSettings) -> list[str]:
     """Read the images, and see that there are enough of them; return sentences on them, and on settings too large.
 
     Raises:
-        InputError: there are too few, or they cannot be read.
+        InputError: there are too few, or they cannot be read, or are in both splits where that is refused.
     """
     train, test = settings.dataset.load("train"), settings.dataset.load("test")
     count = len(train)
@@ -36,7 +38,9 @@ def check_images(settings: ClassificationSettings) -> list[str]:
         )
     if settings.initializers.hydra.batch_size < 2:  # type: ignore[attr-defined]
         raise InputError("initializers.hydra.batch_size: found 1, expected at least 2, for batch norm")
-    return [*capped(settings.renewal, images=left), *train.remarks, *test.remarks]
+    contents = [images.contents for images in (train, test) if images.contents is not None]
+    shared = shared_pictures(contents, getattr(settings.dataset, "shared_pictures", "tell"))
+    return [*capped(settings.renewal, images=left), *train.remarks, *test.remarks, *shared]
 
 
 def check_channels(settings: ClassificationSettings, cells: Sequence[Cell]) -> list[str]:
@@ -109,9 +113,10 @@ def filled(classifier: Classifier, weights: Weights, field: str, *, study: Stati
     Raises:
         InputError: they do not fit, or nothing says what they were normalised by.
     """
-    own = weights.normalisation
+    own, path = weights.normalisation, staging.local(weights.file, field)
     try:
-        found = load_weights(classifier, weights.file, part=weights.part, normalise=own is None)
+        with staging.told_by_uri():
+            found = load_weights(classifier, path, part=weights.part, normalise=own is None)
     except InputError as error:
         raise InputError(f"{field}: {error}") from error
     if not found.normalised and own is None and study is None:

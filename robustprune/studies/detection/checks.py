@@ -23,4 +23,4 @@ def check_images(settings: DetectionSettings, splits: Sequence[CocoSplit]) -> li
     remarks += crowded(
         splits[1], settings.evaluation.max_detections, setting="evaluation.max_detections: N lets more count"
     )
-    return remarks + inspect(splits, shared_pictures=getattr(settings.dataset, "shared_pictures", "tell"))
+    return remarks + inspect(splits, policy=getattr(settings.dataset, "shared_pictures", "tell"))

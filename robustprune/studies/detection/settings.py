@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
+from robustprune import staging
 from robustprune.attacks import ATTACKS, AttackSettings, PgdSettings
 from robustprune.core.files import file_sha256
 from robustprune.core.precision import Compute
@@ -37,14 +39,23 @@ else:
     LossName = any_name(LOSSES)
 
 
-Side = Annotated[int, Field(ge=32)]
+LEAST_SIDE = 32
+
+Side = Annotated[int, Field(ge=LEAST_SIDE)]
+
+
+def _is_a_side(given: Any) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and given >= LEAST_SIDE and given % 1 == 0
 
 
 class DetectorSettings(Settings):
     """The network, what it reads, and where it starts from."""
 
     config: str = Field(description="a Darknet .cfg file, the name of a bundled one, or that of a plug-in's network")
-    weights: str | None = Field(default=None, description="Darknet .weights to start from, in place of base training")
+    weights: str | None = Field(
+        default=None,
+        description="Darknet .weights to start from, in place of base training; a path, or a URI in a bucket",
+    )
     weights_cutoff: int | None = Field(
         default=None,
         ge=1,
@@ -67,6 +78,20 @@ class DetectorSettings(Settings):
         "by name then, else by position",
     )
     loss: LossName = Field(default="ciou", description="what training lowers and the attack raises")
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _is_a_size(cls, given: Any) -> Any:
+        """Say in one sentence what a size is, and take one as `--image-size` does."""
+        written = re.fullmatch(r"([0-9]{1,5})(?:x([0-9]{1,5}))?", given) if isinstance(given, str) else None
+        size = [int(side) for side in written.groups() if side] if written else given
+        sides = size if isinstance(size, list | tuple) else [size]
+        are_two = len(sides) == 2 or not isinstance(size, list | tuple) or written is not None
+        if given is not None and not (are_two and all(_is_a_side(side) for side in sides)):
+            raise ValueError(
+                f"found {given!r}, expected a side of at least {LEAST_SIDE} pixels, or two, [width, height]"
+            )
+        return sides[0] if written and len(sides) == 1 else size
 
     @property
     def size(self) -> ImageSize | None:
@@ -233,7 +258,7 @@ def _detector(settings: DetectorSettings, plain: dict[str, Any]) -> dict[str, An
     """Return what determines the network and its start; of newer fields what is not as it used to be."""
     said: dict[str, Any] = {"config": network_identity(settings.config), "weights": None}
     if settings.weights is not None:
-        said["weights"] = file_sha256(settings.weights, "detector.weights")
+        said["weights"] = file_sha256(str(staging.local(settings.weights, "detector.weights")), "detector.weights")
     if settings.weights_cutoff is not None:
         said["weights_cutoff"] = settings.weights_cutoff
     if settings.class_names is not None:

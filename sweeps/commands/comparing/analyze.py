@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     metavar="COLUMN",
     help="Besides, compare at equal values of this column, such as a size or a speed, instead of equal ratios.",
 )
+@click.option("--slope", is_flag=True, help="Instead, does the metric change along the axis: is a line's slope 0?")
 @click.option(
     "--slope",
     metavar="FIELD",
@@ -67,7 +68,7 @@ def analyze(
     factors: tuple[str, str] | None,
     margin: str | None,
     against: str | None,
-    slope: str | None,
+    slope: bool,
     draws: bool,
     floor: str,
 ) -> None:
@@ -81,7 +82,7 @@ def analyze(
     sweeps analyze runs/demo --two-way initializer ratio            does it depend on the ratio?
     sweeps analyze runs/demo --metric inference_ms --equivalence 5% is the time the same?
     sweeps analyze runs/demo --against speedup                      which is better at equal speed?
-    sweeps analyze runs/epsilon --slope attack.epsilon              does more of it do more?
+    sweeps analyze runs/demo --slope --along attack.epsilon         does it change with a swept field?
 
     By default, a one-way ANOVA of two levels, Welch's where groups are independent: `difference` of the means with its
     95% interval; `p_value`, and `p_holm`, corrected for all levels and ratios of a question; `effect_size` is Hedges' g
@@ -99,10 +100,12 @@ def analyze(
     --against interpolates the metric of every trial between its rows, and compares levels at five values of COLUMN that
     the trials of both reach; csv and json hold these lines alone, with COLUMN in place of the ratio.
 
-    --slope fits a line for every configuration at each ratio, of each seed or (independent) of all values: slope with
-    its 95% interval, and a t test. --draws ranks the fields that were drawn: importance is the share of the metric's
-    variance that a forest's prediction of unseen draws loses when a field is shuffled, null_high what it would be below
-    by chance.
+    --slope gives one line per configuration: the slope of a straight line along the axis (--along) with its 95%
+    interval, and p_holm corrected for all configurations. Paired: of each seed's own line; independent: of one line
+    through all values.
+
+    --draws ranks the fields that were drawn: importance is the share of the metric's variance that a forest's
+    prediction of unseen draws loses when a field is shuffled, null_high what it would be below by chance.
 
     --equivalence makes two one-sided tests and adds difference_percent with its 90% interval, low_percent and
     high_percent, and a verdict: equivalent (the interval lies within the margin), different (outside) or undecided.

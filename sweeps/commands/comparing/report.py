@@ -25,6 +25,9 @@ from sweeps.commands.options import all_rows_option
     "imported because a stored spec names it.",
 )
 @click.option("--output", metavar="DIR", help="Write into this folder instead, as of a storage that is only read.")
+@click.option(
+    "--along", metavar="AXIS", help="Draw curves along this axis of numbers. Default: that along which trials fan out."
+)
 @all_rows_option
 @click.pass_obj
 def report(
@@ -34,6 +37,7 @@ def report(
     columns: tuple[str, ...],
     study: str | None,
     output: str | None,
+    along: str | None,
     all_rows: bool,
 ) -> None:
     """Write figures and one self-contained HTML page into SWEEP/report.
@@ -57,10 +61,11 @@ def report(
     if not others:
         named = _named(columns, against)
         reports.write_report(
-            first, console, against=against, named=named, study=study, output=output, all_rows=all_rows
+            first, console, against=against, named=named, study=study, output=output, along=along, all_rows=all_rows
         )
-    elif against or columns:
-        raise click.UsageError(f"--against takes one sweep, found {len(sweeps)}")
+    elif against or columns or along:
+        option = "--along" if along else "--against"
+        raise click.UsageError(f"{option} takes one sweep, found {len(sweeps)}")
     else:
         comparing.write_comparison(sweeps, console, study=study, output=output, all_rows=all_rows)
 

@@ -46,7 +46,8 @@ def trade_off_figure(
     names = list(models["configuration"].unique())
     unpruned = unpruned_means(rows, metric=metric, roles=roles)
     references = baseline_mean_sd(baseline, rows, metric=metric, roles=roles)
-    legend = [*names, "Pareto front of the means", *unpruned["configuration"], *references["configuration"]]
+    levels = dict.fromkeys([*unpruned["configuration"], *references["configuration"]])
+    legend = [*names, "Pareto front of the means", *levels]
     legend_columns = style.columns_of(legend)
     with matplotlib.rc_context(style.STYLE):
         figure = Figure(figsize=(7.2, 4.2 + 0.19 * -(-len(legend) // legend_columns)), layout="constrained")

@@ -52,6 +52,24 @@ def _noted(name: str, lines: pd.DataFrame, *, roles: Roles) -> Iterator[tuple[st
         yield in_words([effect, name]), part.set_index(roles.along)
 
 
+def slope_view(tests: pd.DataFrame, *, roles: Roles) -> Table:
+    """What `slopes` returns, which is not empty: a line for each configuration."""
+    first = tests.iloc[0]
+    named_lines = [
+        (in_words(named(roles.factors, [line[factor] for factor in roles.factors])) or "all", line)
+        for line in tests.to_dict("records")
+    ]
+    noted = [f"{line['note']} — {name}" for name, line in named_lines if line["note"]]
+    title = f"{first['metric']} along {roles.along}: {first['test']}"
+    view = plain_view(title, "\n".join([STAR_MEANS, *noted]))
+    _columns(view, [""], ["slope", "95% interval", "n", "p", "Holm"])
+    for name, line in named_lines:
+        interval = MISSING if math.isnan(line["slope"]) else f"{line['slope_low']:.3g} to {line['slope_high']:.3g}"
+        numbers = [_number(line["slope"]), interval, str(line["n"]), format_p(line["p_value"])]
+        view.add_row(Text(name), *numbers, starred(line["p_holm"], line["mark"]))
+    return view
+
+
 def equivalence_views(tests: pd.DataFrame, *, roles: Roles) -> list[Table]:
     """What `equivalence` returns, as one table per factor: the difference, its interval and the verdict."""
     views = []

@@ -1,4 +1,4 @@
-"""Slopes, importance and best draws as tables for the terminal."""
+"""Importance and best draws as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.reporting.summary import MISSING, STAR_MEANS, format_p, plain_view, starred
+from sweeps.reporting.summary import MISSING, plain_view
 from sweeps.statistics.means import in_words, named
 from sweeps.statistics.roles import Roles
 
@@ -22,27 +22,6 @@ _BEST_MEANS = (
     "as good: draws whose interval reaches the best mean, of all; the mean of the best of many is too high, since luck "
     "has chosen it too"
 )
-
-
-def slope_views(found: pd.DataFrame, *, roles: Roles) -> list[Table]:
-    """What `slopes` returns, which is not empty."""
-    first = found.iloc[0]
-    others = [name for name in roles.factors if name != first["factor"]]
-    notes = sorted({note for note in found["note"] if note})
-    title = f"{first['metric']} for each unit of {first['factor']}: {first['test']}"
-    view = plain_view(title, "\n".join([STAR_MEANS, *notes]))
-    _columns(view, ["", f"{roles.along} →"], ["n", "slope", "95% interval", "p", "Holm"])
-    for line in found.to_dict("records"):
-        view.add_row(
-            Text(in_words(named(others, [line[name] for name in others])) or "all"),
-            _number(line[roles.along], ".4g"),
-            str(line["n"]),
-            _number(line["slope"], "+.3g"),
-            _interval(line["slope_low"], line["slope_high"], "+.3g"),
-            format_p(line["p_value"]),
-            starred(line["p_holm"], line["mark"]),
-        )
-    return [view]
 
 
 def importance_view(found: pd.DataFrame, *, roles: Roles) -> Table:

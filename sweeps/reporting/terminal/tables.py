@@ -17,8 +17,14 @@ from rich.table import Table
 
 from sweeps.errors import SweepError
 from sweeps.reporting.summary import MISSING, contrast_views
-from sweeps.reporting.terminal.analysis_views import equal_views, equivalence_views, power_views, two_way_view
-from sweeps.reporting.terminal.response_views import best_view, importance_view, slope_views
+from sweeps.reporting.terminal.analysis_views import (
+    equal_views,
+    equivalence_views,
+    power_views,
+    slope_view,
+    two_way_view,
+)
+from sweeps.reporting.terminal.response_views import best_view, importance_view
 from sweeps.results.roles import NOTHING, Given
 from sweeps.results.source import Source, open_source
 from sweeps.results.sweep import open_rows
@@ -29,8 +35,8 @@ from sweeps.statistics.marks import FLOOR, Floor
 from sweeps.statistics.power import power_analysis
 from sweeps.statistics.responses.best import best_draws
 from sweeps.statistics.responses.importance import importance
-from sweeps.statistics.responses.slopes import slopes
 from sweeps.statistics.samples import Design
+from sweeps.statistics.slopes import slopes
 from sweeps.statistics.two_way import two_way
 
 
@@ -101,7 +107,7 @@ def analysed(
     factors: tuple[str, str] | None = None,
     margin: str | None = None,
     against: str | None = None,
-    slope: str | None = None,
+    slope: bool = False,
     draws: bool = False,
     floor: str | None = None,
 ) -> Found:
@@ -113,14 +119,14 @@ def analysed(
         factors: to be tested for main effects and interaction, instead of level against level.
         margin: in percent, such as `5%`, within which levels are tested to be equivalent instead.
         against: a column at equal values of which levels are compared, for people besides equal ratios.
-        slope: a field of numbers along which the metric is asked to rise or fall instead.
+        slope: test whether the metric changes along the axis instead.
         draws: rank the fields that were drawn by their importance instead, for people after the best draws.
         floor: such as `0.02` or `5%`, see `marks.Floor`.
 
     Raises:
         SweepError: there are no such rows, or they cannot be compared so.
     """
-    if factors is not None or margin is not None or against is not None:
+    if factors is not None or margin is not None or against is not None or slope:
         # What is published of raw values is the p-value of each pair of levels.
         classical = bool(classical)
     source = open_source(
@@ -143,10 +149,10 @@ def analysed(
         if margin is not None:
             tests = equivalence(source.rows, margin_percent=_percent("--equivalence", margin), **asked)
             return Found(source=source, tests=tests, views=lambda: equivalence_views(tests, roles=roles))
-        if slope is not None:
-            of_slopes = {name: asked[name] for name in ("metric", "design", "roles")}
-            tests = slopes(source.rows, factor=slope, floor=lowest, **of_slopes)
-            return Found(source=source, tests=tests, views=lambda: slope_views(tests, roles=roles))
+        if slope:
+            del asked["classical"]
+            tests = slopes(source.rows, floor=lowest, **asked)
+            return Found(source=source, tests=tests, views=lambda: [slope_view(tests, roles=roles)])
         if draws:
             return _of_draws(source)
         tests = contrasts(source.rows, floor=lowest, **asked)

@@ -10,6 +10,7 @@ import torch
 
 from robustprune.detection.darknet import Detector, save_weights
 from tests.robustprune.cli.test_evaluate import COCO_KEYS, Command, class_names
+from tests.robustprune.staging.fake_store import URI, FakeStore
 
 
 @pytest.fixture
@@ -94,6 +95,24 @@ def test_files_are_taken_from_where_they_are_named(
     plain = command.figures(*nano, "--coco", shapes_root, "--split", "val")
     named = command.figures(*nano, "--annotations", tmp_path / "mine.json", "--image-folder", tmp_path / "photos")
     assert named["per_class"] == plain["per_class"]
+    # Of an annotation file in COCO's layout the rest is found.
+    found = command.figures(*nano, "--annotations", shapes_root / "annotations/instances_val.json", "--split", "val")
+    assert found["per_class"] == plain["per_class"]
+
+
+def test_a_file_of_two_ids_is_two_images_where_that_is_allowed(
+    command: Command, nano: list[object], shapes_root: Path, tmp_path: Path
+) -> None:
+    content = json.loads((shapes_root / "annotations" / "instances_val.json").read_text())
+    content["images"].append({**content["images"][0], "id": 1000})
+    (tmp_path / "twice.json").write_text(json.dumps(content))
+    options = [*nano, "--annotations", tmp_path / "twice.json", "--image-folder", shapes_root / "val"]
+    ended = command("evaluate", *options)
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert "or --repeated-files allow, takes each for an image" in ended.err
+    ended = command("evaluate", *options, "--repeated-files", "allow", "--format", "json")
+    assert json.loads(ended.out)["images"] == 13
+    assert "1 images are files of other images too" in ended.err
 
 
 def test_a_damaged_picture_is_named_before_anything_is_measured(
@@ -133,3 +152,38 @@ def test_mistakes_are_said_in_one_sentence(options: list[str], message: str, com
     ended = command("evaluate", *options)
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.startswith(f"Error: {message}")
+
+
+def test_everything_may_be_in_a_bucket(
+    command: Command, shapes_root: Path, nano: list[object], bucket: FakeStore
+) -> None:
+    shutil.copytree(shapes_root, bucket.place / "shapes")
+    bucket.put("nano.weights", Path(str(nano[3])).read_bytes())
+    here = command.figures("--coco", shapes_root, "--split", "val", "--images", 2, *nano)
+    nano = [*nano[:3], f"{URI}/nano.weights", *nano[4:]]
+    ended = command(
+        "evaluate",
+        "--threads",
+        1,
+        "--coco",
+        f"{URI}/shapes",
+        "--split",
+        "val",
+        "--images",
+        2,
+        *nano,
+        "--format",
+        "json",
+    )
+    assert ended.status == 0
+    there = json.loads(ended.out)
+    assert {name: there[name] for name in COCO_KEYS} == {name: here[name] for name in COCO_KEYS}
+    # One of weights, one of annotations and two pictures.
+    assert len(bucket.read) == 4
+    ended = command("evaluate", "--coco", f"{URI}/nothing", "--split", "val", *nano)
+    assert ended.status == 2
+    assert f"--coco: {URI}/nothing: found nothing there, expected a folder of files, or a file" in ended.err
+    bucket.put("short.weights", b"short")
+    ended = command("evaluate", "--coco", f"{URI}/shapes", "--split", "val", *nano[:3], f"{URI}/short.weights")
+    assert ended.status == 2
+    assert f"{URI}/short.weights: " in ended.err

@@ -44,4 +44,7 @@ def test_names_that_look_alike_are_told_apart() -> None:
     assert "written composed (NFC)" in str(other_spelling(composed, {decomposed, "x"}))
     assert "written decomposed (NFD)" in str(other_spelling(decomposed, {composed}))
     assert "'A.JPG', with other capitals" in str(other_spelling("a.jpg", ["A.JPG"]))
+    assert other_spelling("a dog", ["a dog "], of="one of val") == (
+        "where one of val is 'a dog ', with other blanks or capitals"
+    )
     assert other_spelling("a.jpg", ["b.jpg"]) is None

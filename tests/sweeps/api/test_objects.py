@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from rich.console import Console
 
 import sweeps
@@ -14,6 +15,8 @@ from sweeps.errors import StorageError
 from sweeps.planning import plan
 from sweeps.storage import Store
 from tests.support import toy_rows
+from tests.support.layered_study import SPEC as LAYERED
+from tests.support.layered_sweep import LayeredSweep
 from tests.support.toy_study import ROWS, SPEC
 from tests.sweeps.conftest import text
 
@@ -94,3 +97,15 @@ def test_rows_of_a_whole_sweep(store: Store) -> None:
     found = sweeps.load_results(store.describe("toy"))
     assert isinstance(found, pd.DataFrame)
     assert len(found) == ROWS
+
+
+def test_fields_are_axes_from_python_too(tmp_path: Path) -> None:
+    sweep = LayeredSweep(tmp_path)
+    sweep.run("grid.growing.epochs=[1, 2]")
+    spec = yaml.safe_load(LAYERED) | {"growing": {"epochs": 2}}
+    planned = sweeps.plan(spec, storage=tmp_path, set={"grid.growing.epochs": [1, 2, 3]})
+    assert (len(planned.plan.finished), planned.plan.missing) == (18, 9)
+    assert sweeps.status(tmp_path / "layered").frame["state"].tolist() == 18 * ["finished"]
+    found = sweeps.analyze(tmp_path / "layered", slope=True, along="growing.epochs")
+    assert set(found.frame["method"]) == {"plain", "tuned"}
+    assert sweeps.plan(spec, storage=tmp_path).plan.missing == 0, "an axis of the rows goes on with the value in force"

@@ -108,8 +108,8 @@ def test_rows_computed_from_other_settings_are_refused(sweep: LayeredSweep) -> N
         sweep.run("grid.tuning.rounds=[1, 2]", "growing.epochs=5")
     with pytest.raises(StorageError, match="growing.epochs was 1, is 5"):
         sweep.run("grid.tuning.rounds=[2, 3]", "growing.epochs=5")
-    with pytest.raises(StorageError, match="growing.epochs was 1, is 5"):
-        sweep.run("grid.finish=[null, matt]", "growing.epochs=5")
+    with pytest.raises(StorageError, match=r"other inputs \(growing.epochs was 1, is 5\)"):
+        sweep.run("grid.finish=[null, matt]", "growing.epochs=5", "finish=gloss")
 
 
 def test_a_default_that_changes_under_rows_is_told_by_them(sweep: LayeredSweep) -> None:
@@ -121,12 +121,17 @@ def test_a_default_that_changes_under_rows_is_told_by_them(sweep: LayeredSweep) 
     assert (len(found.finished), found.changed) == (PLAIN, set())
 
 
-def test_an_axis_that_left_the_grid_goes_on_with_the_value_in_force(sweep: LayeredSweep) -> None:
+def test_an_axis_that_left_the_grid_goes_on_with_the_value_in_force(sweep: LayeredSweep, said: list[str]) -> None:
     sweep.run("grid.stress=[{name: push, label: soft}, {name: kick, label: hard}]", "grid.finish=[null, matt]")
     made = sweep.made
     loaded = sweep.load("grid.seed=[0, 1, 2]", "stress={name: kick}")
     assert loaded.engine.grid["stress"] == [{"label": "hard", "name": "kick", "force": 2.0}]
     assert loaded.engine.grid["finish"] == [None]
+    place = sweep.store.describe("layered")
+    assert said == [
+        f"grid.finish is an axis of the rows in {place}: it goes on with null",
+        f"grid.stress is an axis of the rows in {place}: it goes on with hard",
+    ]
     sweep.run("grid.seed=[0, 1, 2]", "stress={name: kick}")
     assert sweep.made == made + 4
     assert cells(load_results(sweep.folder / "layered"), "stress", "finish") == {("hard", None)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from sweeps.results.source import open_source
 from sweeps.results.sweep import open_sweep
 from sweeps.statistics.analysis import contrasts
-from tests.support.command_line import Sweeps
+from tests.support.command_line import Sweeps, assert_refused
 from tests.support.layered_sweep import LayeredSweep
 
 
@@ -50,6 +51,14 @@ def test_null_is_a_level_in_words(sweep: LayeredSweep) -> None:
     assert sorted(set(rows["tuning.damping"])) == ["0.5", "null"]
 
 
+def test_plain_parquet_has_a_level_for_null(sweep: LayeredSweep) -> None:
+    sweep.run("grid.tuning.rounds=[1, 2]")
+    source = open_source(f"{location(sweep)}/results", metric=None, design=None)
+    assert set(source.rows["tuning.rounds"]) == {"1", "2", "null"}
+    tests = contrasts(source.rows, metric="height", design="paired", roles=source.roles)
+    assert not tests.empty
+
+
 def test_rows_outside_the_grid_are_as_they_are(sweep: LayeredSweep) -> None:
     sweep.run("grid.tuning.rounds=[1, 2]")
     sweep.run("grid.tuning.rounds=[1]", "grid.seed=[0]")
@@ -75,3 +84,34 @@ def test_every_command_reads_such_a_sweep(sweep: LayeredSweep, sweeps: Sweeps, f
         assert "nan" not in ran.output
     page = (sweep.folder / "layered" / "report" / "report.html").read_text()
     assert f"{made} of {made} rows finished" in page
+
+
+def test_curves_run_along_any_axis_of_numbers(sweep: LayeredSweep, sweeps: Sweeps) -> None:
+    sweep.run("grid.stress.force=[1, 2, 4]", "grid.finish=[null, matt]")
+    ran = sweeps("analyze", location(sweep), "--along", "stress.force", "--format", "json")
+    lines = json.loads(ran.output)
+    assert {line["factor"] for line in lines} == {"method", "dose", "finish"}
+    assert {line["stress.force"] for line in lines} == {1.0, 2.0, 4.0}
+    ran = sweeps("report", location(sweep), "--along", "stress.force", "--output", "there")
+    assert (ran.status, ran.errors) == (0, "")
+    assert Path("there/height_against_stress.force.svg").exists()
+    page = Path("there/report.html").read_text()
+    assert "tuned · dose=0.5 · matt" in page
+
+
+def test_a_slope_is_told_of_each_configuration_once(sweep: LayeredSweep, sweeps: Sweeps) -> None:
+    sweep.run("grid.stress.force=[1, 2, 4]", "grid.tuning.rounds=[1, 2]", "grid.dose=[0]")
+    ran = sweeps("analyze", location(sweep), "--slope", "--along", "stress.force", "--format", "json")
+    told = [(line["method"], line["tuning.rounds"]) for line in json.loads(ran.output)]
+    assert told == [("plain", ""), ("tuned", 1), ("tuned", 2)]
+    ran = sweeps("analyze", location(sweep), "--slope", "--along", "stress.force")
+    assert (ran.status, ran.errors) == (0, "")
+    assert "height along stress.force" in ran.output
+
+
+@pytest.mark.parametrize("axis", ["finish", "seed", "nothing"])
+def test_curves_run_along_no_other(sweep: LayeredSweep, sweeps: Sweeps, axis: str) -> None:
+    sweep.run("grid.stress.force=[1, 2, 4]", "grid.finish=[null, matt]")
+    for command in ("analyze", "report"):
+        ran = sweeps(command, location(sweep), "--along", axis)
+        assert_refused(ran, f"--along: found '{axis}', expected an axis of numbers: dose, stress.force")

@@ -17,6 +17,7 @@ from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.pareto_front import mean_trade_off
 from sweeps.statistics.power import power_analysis
 from sweeps.statistics.roles import ANALYSED, Roles
+from sweeps.statistics.slopes import slopes
 from sweeps.statistics.two_way import two_way
 
 ROLES = Roles(("kind", "form", "seed", "part"), replicate="seed", along="part")
@@ -35,6 +36,7 @@ def tables(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
     yield two_way(rows, metric="gain", factors=("kind", "form"), roles=ROLES)
     yield power_analysis(rows, metric="gain", difference=0.1, power=0.8, alpha=0.05, roles=ROLES)
     yield at_equal(rows, metric="gain", against="size", roles=ROLES)
+    yield slopes(rows, metric="gain", roles=ROLES)
     yield mean_sd(labelled(rows, ROLES.factors), metric="gain", along="part")
     yield mean_trade_off(rows, against="size", metric="gain", roles=ROLES)
     published = rows.assign(seed="")[["kind", "form", "seed", "part", "gain"]].drop_duplicates(["kind", "form", "part"])

@@ -19,9 +19,9 @@ from sweeps.reporting.summary import MISSING, counts, format_p, starred
 from sweeps.statistics.means import in_words, named
 from sweeps.statistics.responses.best import best_draws
 from sweeps.statistics.responses.importance import importance
-from sweeps.statistics.responses.slopes import slopes
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
+from sweeps.statistics.slopes import slopes
 
 
 def numeric_fields(rows: pd.DataFrame, roles: Roles) -> list[str]:
@@ -51,12 +51,11 @@ def field_html(
     """
     figure = along_field(rows, metric=metric, label=label, field=field, roles=roles)
     files = save(figure, folder, file_stem(f"{metric}_against_{field}"))
-    found = slopes(rows, metric=metric, factor=field, design=design, roles=roles)
-    others = [name for name in roles.factors if name != field]
+    along = roles.running_along(field)
+    found = slopes(rows, metric=metric, design=design, roles=along)
     lines = [
         (
-            in_words(named(others, [line[name] for name in others])) or "all",
-            (line[roles.along], f"{line[roles.along]:g}"),
+            in_words(named(along.factors, [line[name] for name in along.factors])) or "all",
             line["n"],
             _number(line["slope"]),
             _interval(line["slope_low"], line["slope_high"]),
@@ -66,7 +65,7 @@ def field_html(
         )
         for line in found.to_dict("records")
     ]
-    heads = ["configuration", roles.along, "n", "slope", "95% interval", "p", "Holm", "note"]
+    heads = ["configuration", "n", "slope", "95% interval", "p", "Holm", "note"]
     title = f"Slope of {label} for each unit of {field}: " + (found["test"].iloc[0] if len(found) else "none")
     table = folded(f"Does it rise or fall with {field}?", small_table(heads, lines, caption=title)) if lines else ""
     shown = ", ".join(f"{at:g}" for at in chosen(rows[roles.along].tolist()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import zipfile
@@ -120,6 +121,18 @@ def test_pixels_whose_range_is_unknown_are_refused(mode: str, said: str, tmp_pat
         load(root, "train", image_size=8)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_contents_of_files_are_known_in_the_order_of_images(layout: str, tmp_path: Path) -> None:
+    content = {f"train/{name}.png": picture(number) for number, name in enumerate(("a/x", "b/x", "b/y"))}
+    found = load(write(content, tmp_path, layout), "train", image_size=8)
+    assert found.contents is not None
+    assert found.contents.sha256 == [hashlib.sha256(file).hexdigest() for file in content.values()]
+    taken = found.take([2, 0]).contents
+    assert taken is not None
+    assert [name.removeprefix(taken.source) for name in taken.names] == ["/b/y.png", "/a/x.png"]
+    assert taken.sha256 == [found.contents.sha256[2], found.contents.sha256[0]]
+
+
 def test_16_bits_are_scaled_to_8_and_told(tmp_path: Path) -> None:
     content = {"train/a/x.png": picture_of("I;16", 0xA1FF, kind="png"), "train/b/x.png": picture(0)}
     found = load(write(content, tmp_path, "folders"), "train", image_size=8)
@@ -197,6 +210,24 @@ def test_a_class_without_images_is_named(layout: str, tmp_path: Path) -> None:
         load(write(content, tmp_path, layout), "train", image_size=8)
 
 
+def test_what_systems_leave_is_no_class(tmp_path: Path) -> None:
+    left = {f"train/{name}/x.png": b"broken" for name in ("__MACOSX", "@eaDir", "lost+found", "a 0/@eaDir")}
+    assert load(write(files("train") | left, tmp_path, "folders"), "train", image_size=8).classes == tuple(
+        sorted(CLASSES)
+    )
+
+
+def test_pictures_that_are_passed_over_are_told(tmp_path: Path) -> None:
+    left = {
+        "train/a 0/x.gif": picture(0, kind="gif"),
+        "train/a 0/.y.gif": b"",
+        "train/z.gif": b"",
+        "train/a 0/k.txt": b"",
+    }
+    (told,) = load(write(files("train") | left, tmp_path, "folders"), "train", image_size=8).remarks
+    assert told.startswith(f"{tmp_path}/train: 1 files, such as a 0/x.gif, are passed over")
+
+
 def test_an_empty_folder_is_a_class_too(tmp_path: Path) -> None:
     root = write(files("train"), tmp_path, "folders")
     (root / "train" / "empty").mkdir()
@@ -254,3 +285,7 @@ def test_classes_that_differ_are_named(layout: str, tmp_path: Path) -> None:
             InputError, match=f"found the class 'owl' in {split} and not in {other}, expected it in both"
         ):
             common_classes(root, "train", "test")
+    # As file systems without capitals, or a hand, write it.
+    written = {path.replace("test/Zebra", "test/zebra "): data for path, data in content.items()}
+    with pytest.raises(InputError, match="'Zebra' in train and not in test, where one of test is 'zebra ', with other"):
+        common_classes(write(written, tmp_path / "otherwise", layout), "train", "test")

@@ -1,7 +1,9 @@
 """Every picture is decoded once, and again only when its file has changed."""
 
 import io
+import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 
 from robustprune.core.errors import InputError
-from robustprune.core.images import checking, reading
+from robustprune.core.images import checking, memory, reading
 from robustprune.core.images.checking import check_pictures
 
 
@@ -70,6 +72,14 @@ def test_damaged_pictures_are_counted_and_whole_ones_remembered(
     assert sorted(decoded) == ["x 0.png", "x 0.png", "x 0.png", "y.png", "y.png"]
 
 
+def test_a_picture_with_a_bit_that_flipped_is_damaged(pictures: list[Path], tmp_path: Path) -> None:
+    content = bytearray(pictures[0].read_bytes())
+    content[content.index(b"IDAT") + 8] ^= 1
+    pictures[0].write_bytes(content)
+    with pytest.raises(InputError, match=r"x 0\.png: .*, expected an image file$"):
+        check_pictures(pictures, memory=tmp_path / "memory")
+
+
 def test_a_missing_picture_is_named(pictures: list[Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.png: No such file or directory, expected an image file$"):
         check_pictures([*pictures, tmp_path / "nowhere.png"], memory=tmp_path / "memory")
@@ -85,6 +95,53 @@ def test_a_memory_that_is_broken_or_cannot_be_written_is_no_error(
     for path in (tmp_path / "memory").iterdir():
         path.write_bytes(content)
     assert len(check_pictures(pictures, memory=tmp_path / "memory")) == 3
+
+
+def files(memory: Path) -> list[Path]:
+    return sorted(memory.iterdir())
+
+
+def test_pictures_that_are_gone_are_forgotten(pictures: list[Path], tmp_path: Path) -> None:
+    check_pictures(pictures, memory=tmp_path / "memory")
+    pictures[1].unlink()
+    Image.new("RGB", (5, 5)).save(new := tmp_path / "a" / "z.png")
+    check_pictures([new], memory=tmp_path / "memory")
+    kept = {name for path in files(tmp_path / "memory") for name in json.loads(path.read_text())["pictures"]}
+    assert kept == {"x 0.png", "z.png"}
+
+
+def test_what_another_process_has_kept_meanwhile_stays(
+    pictures: list[Path], decoded: list[str], tmp_path: Path
+) -> None:
+    one, other = (memory.PictureMemory(tmp_path / "memory") for _ in range(2))
+    for keeper, path in ((one, pictures[0]), (other, pictures[1])):
+        assert keeper.get(path) is None
+        keeper.add(path, memory.stamp(path), memory.Checked(reading.Kind(6, 4, "RGB", 1), "0" * 64))
+        keeper.save()
+    check_pictures(pictures[:2], memory=tmp_path / "memory")
+    assert decoded == []
+
+
+def test_folders_that_no_command_asks_for_are_forgotten(pictures: list[Path], tmp_path: Path) -> None:
+    check_pictures(pictures, memory=tmp_path / "memory")
+    (tmp_path / "memory" / "tmp_half").write_text("left by a process that was ended")
+    long_ago = time.time() - memory.LONGEST_UNUSED - 60
+    for path in files(tmp_path / "memory"):
+        os.utime(path, (long_ago, long_ago))
+    check_pictures(pictures[:1], memory=tmp_path / "memory")
+    (left,) = files(tmp_path / "memory")
+    assert json.loads(left.read_text())["folder"] == str(tmp_path / "a")
+
+
+def test_no_more_is_kept_than_fits(pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_pictures(pictures, memory=tmp_path / "memory")
+    for path in files(tmp_path / "memory"):
+        os.utime(path, (1e9, 1e9)) if "/b" in json.loads(path.read_text())["folder"] else None
+    monkeypatch.setattr(memory, "LONGEST_UNUSED", float("inf"))
+    monkeypatch.setattr(memory, "MOST_BYTES", sum(path.stat().st_size for path in files(tmp_path / "memory")) - 1)
+    check_pictures(pictures[:1], memory=tmp_path / "memory")
+    (left,) = files(tmp_path / "memory")
+    assert json.loads(left.read_text())["folder"] == str(tmp_path / "a")
 
 
 def test_progress_is_told(pictures: list[Path], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 
 from robustprune.core.errors import InputError
-from robustprune.core.images.reading import Exif, read_rgb
+from robustprune.core.images.reading import Exif, check_checksums, read_rgb
 
 EXIF: tuple[Exif, ...] = ("ignore", "apply")
 
@@ -87,6 +87,20 @@ def test_a_file_that_is_no_picture_is_named_as_what_it_is(content: bytes, said: 
     assert "\n" not in str(caught.value)
 
 
+def test_pixels_that_are_not_what_was_written_are_refused_where_a_format_tells() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    content = encoded(Image.fromarray(pixels), "png")
+    check_checksums(content, "x")
+    # Its end is in no pixel.
+    check_checksums(content[:-5], "x")
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 1
+    with pytest.raises(InputError, match="^x: found pixels of another checksum than the file says, expected an image"):
+        check_checksums(bytes(damaged), "x")
+    check_checksums(encoded(Image.fromarray(pixels), "jpeg"), "x")
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Truncated File Read")
 @pytest.mark.parametrize("kind", ["jpeg", "png", "bmp", "tiff", "webp", "gif"])
 def test_a_picture_that_was_cut_off_is_one_sentence(kind: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

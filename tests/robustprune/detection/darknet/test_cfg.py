@@ -104,6 +104,20 @@ def test_files_of_any_system_are_read_alike(ending: str, encoding: str, tmp_path
     assert (net.name, net.options) == ("net", {"width": "32"})
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"PK\x03\x04" + bytes(20), "a zip archive"),
+    ],
+)
+def test_what_is_no_cfg_is_named(content: bytes, found: str, tmp_path: Path) -> None:
+    (tmp_path / "net.cfg").write_bytes(content)
+    with pytest.raises(InputError, match=f"net.cfg: found {found}.*, expected a Darknet .cfg$"):
+        cfg.read(tmp_path / "net.cfg")
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
 def test_other_encodings_are_named(encoding: str, tmp_path: Path) -> None:
     file = tmp_path / "net.cfg"

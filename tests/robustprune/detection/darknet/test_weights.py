@@ -86,7 +86,15 @@ def test_a_new_detector_is_saved_in_todays_version(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "expected a header of 16 bytes, found 0 bytes in all"),
+        (b"", "found an empty file, expected weights as Darknet writes them"),
+        (b"abc", "expected a header of 16 bytes, found 3 bytes in all"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "found a Git LFS pointer, whose content was not downloaded"),
+        (b"<!DOCTYPE html>", "found a web page (HTML)"),
+        (b"PK\x03\x04" + bytes(200), "found a zip archive, expected weights as Darknet writes them"),
+        (
+            b"[net]\nwidth=32\nheight=32\n",
+            "floats, found 2 and a part of another; the header, of version 1952804443, is none of Darknet's",
+        ),
         (content(0)[:19], "expected a header of 20 bytes, found 19 bytes in all"),
         (
             content(0),
@@ -101,7 +109,7 @@ def test_a_new_detector_is_saved_in_todays_version(tmp_path: Path) -> None:
         (content(FLOATS + 3), f"found {FLOATS + 3}; 3 are left over after the last layer"),
         (
             content(FLOATS) + b"\0",
-            f"found {FLOATS} and a part of another; 0 are left over after the last layer",
+            f"expected {FLOATS} floats, found {FLOATS} and a part of another",
         ),
     ],
 )
@@ -115,6 +123,16 @@ def test_another_length_is_refused_and_changes_nothing(data: bytes, message: str
     assert str(error.value).startswith(f"{file}: ")
     assert message in str(error.value)
     assert all(torch.equal(before[name], tensor) for name, tensor in detector.state_dict().items())
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_weights_that_are_no_numbers_are_refused(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "broken.weights"
+    numbers = np.ones(FLOATS, dtype="<f4")
+    numbers[7] = float(value)
+    file.write_bytes(content(0) + numbers.tobytes())
+    with pytest.raises(InputError, match=f"broken.weights: found {value} as float 7 after the header, expected finite"):
+        load_weights(small(), file)
 
 
 def test_a_truncated_published_file_says_where_it_ends(darknet_data: Path) -> None:

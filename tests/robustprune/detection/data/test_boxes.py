@@ -71,7 +71,29 @@ def test_corners_in_place_of_an_extent_are_refused(
         assert len(load_split(root, "train").boxes(1)) == len(boxes)
 
 
-def test_the_area_of_a_box_without_one_is_its_own(coco_content: Content, write_coco: Write) -> None:
-    del coco_content["annotations"][0]["area"]
+@pytest.mark.parametrize(
+    ("boxes", "are_parts"),
+    [([[0.1, 0.2, 0.5, 0.5], [0, 0, 1, 1]], True), ([[0, 0, 0, 0]] * 2, False), ([[0, 0, 1, 1], [0, 0, 1, 2]], False)],
+)
+def test_parts_of_an_images_sides_in_place_of_pixels_are_refused(
+    boxes: list[list[float]], are_parts: bool, coco_content: Content, write_coco: Write
+) -> None:
+    template = coco_content["annotations"][0]
+    coco_content["annotations"] = [{**template, "id": n, "bbox": box} for n, box in enumerate(boxes)]
+    root = write_coco(coco_content)
+    if are_parts:
+        with pytest.raises(
+            InputError, match=r"annotations\[0\]\.bbox is .*, expected x, y, width and height in pixels"
+        ):
+            load_split(root, "train")
+    else:
+        load_split(root, "train")
+
+
+@pytest.mark.parametrize("placeholder", ["none", None, -1, -1.0])
+def test_the_area_of_a_box_without_one_is_its_own(placeholder: Any, coco_content: Content, write_coco: Write) -> None:
+    coco_content["annotations"][0]["area"] = placeholder
+    if placeholder == "none":
+        del coco_content["annotations"][0]["area"]
     split = load_split(write_coco(coco_content), "train")
     assert [record["area"] for record in split.ground_truth.anns.values()] == [200]

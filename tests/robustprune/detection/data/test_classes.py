@@ -53,6 +53,7 @@ def test_classes_take_the_order_of_the_names() -> None:
         ("tv", "tvmonitor"),
         ("Traffic-Light", "traffic light"),
         ("stop_sign", "stop sign"),
+        ("caf\u00e9", "cafe\u0301"),
     ],
 )
 def test_old_spellings_are_known(category: str, name: str) -> None:
@@ -175,7 +176,10 @@ def test_names_are_read_from_a_file(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "found no name, expected one for each"),
+        (b"", "found an empty file, expected the name of a class in each line"),
+        (b" \n", "found no name, expected one for each"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "found a Git LFS pointer, whose content"),
+        (b"<html>", "found a web page (HTML)"),
         (b"owl\n\nkite\n", "name 2 of 3 is empty"),
         (b"owl\nowl\n", "found 'owl' twice"),
         ("owl\nkite\n".encode("utf-16"), "found text in another encoding, expected names in UTF-8"),

@@ -58,7 +58,7 @@ def test_leakage_is_judged_by_content(root: Path) -> None:
     (remark,) = inspect(splits)
     assert told in remark
     with pytest.raises(InputError) as caught:
-        inspect(splits, shared_pictures="refuse")
+        inspect(splits, policy="refuse")
     assert told in str(caught.value)
 
 
@@ -94,6 +94,22 @@ def test_pictures_of_16_bits_are_told(root: Path) -> None:
     split = load_split(root, "val")
     assert inspect([split]) == [f"{split.source}: 1 images of 16 bits per pixel are scaled to 8"]
     assert split.image(1).getpixel((5, 5)) == (0xA1, 0xA1, 0xA1)
+
+
+def test_a_file_of_two_ids_is_two_images_where_that_is_allowed(root: Path) -> None:
+    path = root / "annotations" / "instances_val.json"
+    content = json.loads(path.read_text())
+    one, other = content["images"]
+    other["file_name"] = one["file_name"]
+    other |= {side: one[side] for side in ("width", "height")}
+    path.write_text(json.dumps(content))
+    with pytest.raises(
+        InputError, match=r"is the same file under another id \(dataset\.repeated_files: allow, or --rep"
+    ):
+        load_split(root, "val")
+    split = load_split(root, "val", repeated_files="allow")
+    assert [split.path(index) for index in range(2)] == [root / "val" / one["file_name"]] * 2
+    assert inspect([split]) == [f"{path}: 1 images are files of other images too, each with its own objects"]
 
 
 def test_images_of_more_objects_than_detections_are_told(root: Path) -> None:

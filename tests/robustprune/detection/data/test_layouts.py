@@ -10,6 +10,7 @@ from PIL import Image
 
 from robustprune.core.errors import InputError
 from robustprune.detection.data.coco import load_split
+from robustprune.detection.data.layouts import root_of
 
 
 def write(root: Path, annotations: str, folder: str, names: tuple[str, ...] = ("a 0.png", "b.png")) -> dict[str, Any]:
@@ -41,6 +42,8 @@ def write(root: Path, annotations: str, folder: str, names: tuple[str, ...] = ("
         ("test", "test/result.json", "test/images"),
         ("result", "result.json", "images"),
         ("result", "result.json", "."),
+        ("val", "instances_val.json", "val"),
+        ("val", "val/annotations.json", "val"),
     ],
 )
 def test_layouts_are_found(split: str, annotations: str, folder: str, tmp_path: Path) -> None:
@@ -48,6 +51,20 @@ def test_layouts_are_found(split: str, annotations: str, folder: str, tmp_path: 
     found = load_split(tmp_path, split)
     assert found.source == str(tmp_path / annotations)
     assert found.path(0).resolve() == (tmp_path / folder / "a 0.png").resolve()
+
+
+def test_the_root_of_an_annotation_file_is_the_folder_around_annotations() -> None:
+    assert root_of(Path("mine/annotations/x.json")) == Path("mine")
+    assert root_of(Path("annotations/x.json")) == Path()
+    assert root_of(Path("mine/x.json")) == Path("mine")
+
+
+def test_a_file_in_place_of_a_root_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "mine.json", "val")
+    with pytest.raises(
+        InputError, match=r"mine\.json: found a file, expected the folder of a data set \(.*--annotations"
+    ):
+        load_split(tmp_path / "mine.json", "val")
 
 
 def test_names_may_begin_with_the_folder(tmp_path: Path) -> None:
@@ -87,6 +104,13 @@ def test_a_missing_annotation_file_is_told_with_those_that_are_there(tmp_path: P
         load_split(tmp_path, "val", annotations="other.json")
     with pytest.raises(InputError, match=r"images\[0\]\.file_name is 'a 0\.png', expected a file in .*/nowhere, which"):
         load_split(tmp_path, "val", annotations="labels/mine.json", images="nowhere")
+
+
+def test_an_annotation_file_that_is_still_packed_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "labels/mine.json", "photos")
+    (tmp_path / "labels" / "mine.json").rename(tmp_path / "labels" / "mine.json.gz")
+    with pytest.raises(InputError, match=r"found labels/mine\.json\.gz in "):
+        load_split(tmp_path, "val")
 
 
 def test_another_unicode_form_of_a_name_is_told(tmp_path: Path) -> None:

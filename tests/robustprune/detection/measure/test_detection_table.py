@@ -9,6 +9,7 @@ import torch
 
 from robustprune.attacks import pgd
 from robustprune.detection.darknet import Detector
+from robustprune.detection.data.classes import by_name
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.samples import Samples
 from robustprune.detection.measure.average_precision import average_precision
@@ -50,6 +51,21 @@ def test_a_line_is_what_coco_calls_it(samples: Samples) -> None:
     lines = list(zip(*(column.tolist() for column in table.values()), strict=True))
     boxed = (1.0, 2.0, 10.0, 20.0, 0.25, split.category_ids[3], split.category_names[3])
     assert lines == [(split.image_ids[1], attacked, *boxed) for attacked in (False, True)]
+
+
+def test_ids_that_were_made_up_for_a_detectors_classes_are_in_no_table(samples: Samples) -> None:
+    names = ["unicorn", *samples.split.category_names]
+    (split,) = by_name([samples.split], names).splits
+    boxes, scores, classes = (
+        torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8]]),
+        torch.tensor([0.5, 0.25]),
+        torch.tensor([0, 1]),
+    )
+    found = Detections(split.image_ids[0], boxes, scores, classes)
+    table = detection_table(split, clean=[found], attacked=[])
+    assert table["category"].tolist() == [samples.split.category_names[0]]
+    assert table["category_id"].tolist() == [samples.split.category_ids[0]]
+    assert table["score"].tolist() == [0.25]
 
 
 def test_a_detector_that_finds_nothing_has_a_table_without_lines(samples: Samples) -> None:

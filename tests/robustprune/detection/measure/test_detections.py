@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert, nms
 
-from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.detector import AnchorDetector, Suppression
 from robustprune.detection.measure.detections import detect
 from robustprune.detection.measure.matching import MAX_DETECTIONS
 
@@ -32,8 +32,8 @@ def found(
     *predictions: list[float], confidence: float = 0.1, nms_iou: float = 0.45, limit: int = MAX_DETECTIONS
 ) -> Found:
     """Detect on one image; a prediction is centre, size, objectness and two classes."""
-    images, thresholds = torch.zeros(1, 3, 64, 64), {"confidence": confidence, "nms_iou": nms_iou}
-    (only,) = detect(Says([list(predictions)]), images, **thresholds, limit=limit)
+    images = torch.zeros(1, 3, 64, 64)
+    (only,) = detect(Says([list(predictions)]), images, confidence=confidence, nms_iou=nms_iou, limit=limit)
     return only
 
 
@@ -48,6 +48,17 @@ def test_the_score_is_a_product_and_must_exceed_the_threshold() -> None:
     predictions = [[10, 10, 4, 4, 0.5, 0.5, 0], [30, 30, 4, 4, 0.5, 0.625, 0]]
     boxes, scores, _ = found(*predictions, confidence=0.25)
     assert (boxes.tolist(), scores.tolist()) == ([[28, 28, 32, 32]], [0.3125])
+
+
+@pytest.mark.parametrize(("picture", "left"), [((64, 64), 1), ((16, 64), 2)])
+def test_distances_of_centres_are_in_units_of_the_picture_without_its_padding(
+    picture: tuple[int, int], left: int
+) -> None:
+    # One above the other: IoU 2/3, less (d²/c²)^0.6 = 0.05, or 0.11 in a picture four times as wide as high.
+    detector = Says([[[32, 30, 20, 10, 1, 1, 0], [32, 32, 20, 10, 1, 0.5, 0]]])
+    detector.suppression = Suppression("diou", 0.6)
+    ((boxes, _, _),) = detect(detector, torch.zeros(1, 3, 64, 64), confidence=0.1, nms_iou=0.59, pictures=[picture])
+    assert len(boxes) == left
 
 
 def test_of_overlapping_boxes_of_a_class_the_best_stays() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.samples import Samples
 from robustprune.detection.losses.assignment import assign
 from robustprune.detection.losses.margin import MarginLoss
+from robustprune.detection.measure import detections
 from robustprune.detection.measure.evaluation import Evaluation, MarginSettings, evaluate, margin_attack
+from robustprune.detection.measure.suppression import suppress
 from tests.robustprune.attacks.losses import plain
 from tests.robustprune.detection.tasks import clean, task_of, under
 
@@ -41,6 +44,21 @@ def test_an_attack_ruins_a_detector_without_defence(trained: Detector, samples: 
     assert found.attacked.ap50 < 0.2 < 0.9 < found.clean.ap50
 
 
+def test_boxes_are_suppressed_in_units_of_each_picture(
+    trained: Detector, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units: list[tuple[float, float]] = []
+
+    def told(*tensors: Tensor, sides: tuple[float, float], **options: Any) -> Tensor:
+        units.append(sides)
+        return suppress(*tensors, sides=sides, **options)
+
+    monkeypatch.setattr(detections, "suppress", told)
+    oblong = Samples(samples.split, image_size=(64, 128))
+    evaluate(trained, oblong, objective=clean(trained), settings=Evaluation())
+    assert set(units) == {(64, 64)}
+
+
 def test_each_image_is_read_once_for_clean_and_attacked(
     trained: Detector, samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,8 +73,8 @@ def test_each_image_is_read_once_for_clean_and_attacked(
     unread = Samples(samples.split, image_size=64, cache_bytes=0)
     found = evaluate(trained, unread, objective=strong(trained), settings=Evaluation(batch_size=4))
     assert sorted(read) == list(range(len(samples)))
-    for detections in (found.clean_detections, found.attacked_detections):
-        assert tuple(one.image_id for one in detections) == samples.split.image_ids
+    for of_images in (found.clean_detections, found.attacked_detections):
+        assert tuple(one.image_id for one in of_images) == samples.split.image_ids
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,12 @@ def test_whole_numbers_may_be_floats(prefix: bytes, val: CocoSplit, tmp_path: Pa
         ([record(image_id=999)], "field [0].image_id is 999, expected the id of one of the 12 images in "),
         ([record(category_id=99)], "field [0].category_id is 99, expected the id of one of the 6 categories in "),
         ([record(image_id="2")], "field [0].image_id is '2', expected a whole number of 64 bits"),
+        (
+            [record(bbox=[1, 2, -3, 4])],
+            "field [0].bbox is [1.0, 2.0, -3.0, 4.0], expected x, y, width and height, the ",
+        ),
+        ([record(bbox=[40, 40, 60, 60])] * 2, "field [0].bbox is [40.0, 40.0, 60.0, 60.0], expected x, y, width and "),
+        ([record(bbox=[0.1, 0.2, 0.3, 0.4])] * 2, "field [0].bbox is [0.1, 0.2, 0.3, 0.4], expected x, y, width and "),
         ([record(image_id=2.5)], "field [0].image_id is 2.5, expected a whole number of 64 bits"),
     ],
 )

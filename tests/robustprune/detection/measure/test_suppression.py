@@ -43,7 +43,7 @@ def test_distance_counts_as_in_alexeyabs_engine(corners: list[tuple[int, ...]], 
         torch.tensor(classes),
         iou=0.4501,
         by=Suppression("diou", beta),
-        image_size=SIZE,
+        sides=SIZE,
     )
     height, width = SIZE
     relative = [(x1 / width, y1 / height, x2 / width, y2 / height) for x1, y1, x2, y2 in boxes]
@@ -53,4 +53,4 @@ def test_distance_counts_as_in_alexeyabs_engine(corners: list[tuple[int, ...]], 
 def test_distant_centres_spare_a_box_that_iou_alone_would_not() -> None:
     boxes, scores, classes = torch.tensor([[0.0, 0, 40, 40], [12, 0, 52, 40]]), torch.tensor([0.9, 0.8]), torch.zeros(2)
     for by, left in ((GREEDY, [0]), (Suppression("diou"), [0, 1])):
-        assert suppress(boxes, scores, classes, iou=0.45, by=by, image_size=(64, 64)).tolist() == left
+        assert suppress(boxes, scores, classes, iou=0.45, by=by, sides=(64, 64)).tolist() == left

@@ -1,5 +1,6 @@
 """What a classification study says before anything runs: on what its stages depend, what is wrong, what they take."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
+from PIL import Image
 from pydantic import ValidationError
 
 from robustprune.core.errors import InputError
@@ -15,6 +17,7 @@ from robustprune.structures import STRUCTURES
 from robustprune.studies.classification.study import ClassificationStudy
 from sweeps.results.doubts import trusted
 from sweeps.spec.conformance import check_study
+from tests.robustprune.staging.fake_store import URI, FakeStore
 from tests.robustprune.studies.classification.tiny_study import SPEC, TRAINING, cell, study
 
 ROW = ("model", "training", "structure", "initializer", "scope", "seed", "ratio")
@@ -49,6 +52,18 @@ def test_weights_are_known_by_their_content(weights: str, tmp_path: Path) -> Non
     assert stage(str(copy)) == before
     copy.write_bytes(b"else")
     assert stage(str(copy)) != before
+
+
+def test_weights_may_be_in_a_bucket(weights: str, bucket: FakeStore) -> None:
+    bucket.put("model.safetensors", Path(weights).read_bytes())
+    here, there = (study(weights={"resnet8": {"adversarial": each}}) for each in (weights, f"{URI}/model.safetensors"))
+    attacked = cell(training="adversarial")
+    assert there.stage("pretrain", attacked) == here.stage("pretrain", attacked)
+    assert f"{URI}/model.safetensors, normalised by mean" in there.check([attacked])[0]
+    assert bucket.read == ["model.safetensors"]
+    bucket.put("none.safetensors", b"none")
+    with pytest.raises(InputError, match=rf"^weights.resnet8: {URI}/none.safetensors: "):
+        study(weights={"resnet8": {"adversarial": f"{URI}/none.safetensors"}}).check([attacked])
 
 
 def test_a_row_depends_on_its_whole_cell() -> None:
@@ -225,6 +240,26 @@ def test_a_wrong_normalisation_is_refused(normalisation: Any, sentence: str) -> 
 def test_the_check_names_what_is_wrong(changes: dict[str, Any], of: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         study(**changes).check([cell(**of)])
+
+
+def test_the_check_tells_or_refuses_pictures_of_one_content_in_both_splits(tmp_path: Path) -> None:
+    for shade in range(8):
+        path = tmp_path / ("train" if shade < 4 else "test") / f"class {shade % 2}" / f"{shade}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (shade, 0, 0)).save(path)
+    folders = {"name": "folders", "root": str(tmp_path), "image_size": 16}
+    assert not [told for told in study(dataset=folders).check([cell()]) if "content" in told]
+    twin = tmp_path / "test" / "class 1" / "again.png"
+    twin.write_bytes((tmp_path / "train" / "class 0" / "0.png").read_bytes())
+    told = (
+        f"{tmp_path}/test: 1 images have the content of images of {tmp_path}/train, {twin} that of "
+        f"{tmp_path}/train/class 0/0.png"
+    )
+    # Of another size, as what was read is kept.
+    folders["image_size"] = 32
+    assert f"{told}: what is measured on them tells nothing of other images" in study(dataset=folders).check([cell()])
+    with pytest.raises(InputError, match=re.escape(f"{told}, expected disjoint splits (dataset.shared_pictures: ")):
+        study(dataset=folders | {"shared_pictures": "refuse"}).check([cell()])
 
 
 def test_the_check_names_the_tensor_that_does_not_fit(tmp_path: Path) -> None:

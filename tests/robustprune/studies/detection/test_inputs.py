@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from robustprune.core.errors import InputError
-from robustprune.detection.darknet import Detector, save_weights
+from robustprune.detection.darknet import Detector, cfg, save_weights
 from robustprune.detection.data.datasets import Shapes
 from robustprune.detection.kept_models import load_model
 from robustprune.studies.detection.inputs import arranged, network_input, samples
@@ -170,3 +170,14 @@ def test_a_cut_off_start_needs_a_training(tmp_path: Path) -> None:
     given = {"config": "yolov3-nano", "weights": str(tmp_path / "x.conv.3"), "weights_cutoff": 3}
     with pytest.raises(ValueError, match="expected a training of the layers that detector.weights_cutoff leaves out"):
         study(detector=given, base=None)
+
+
+def test_weights_of_other_classes_name_both_numbers(tmp_path: Path) -> None:
+    detector = Detector.from_cfg("yolov3-nano", classes=80)
+    (tmp_path / "many.cfg").write_text(cfg.dump(detector.sections))
+    save_weights(detector, tmp_path / "many.weights")
+    given = {"config": str(tmp_path / "many.cfg"), "weights": str(tmp_path / "many.weights")}
+    with pytest.raises(
+        InputError, match=r"floats, found .*; .*many.cfg has 80 classes, and the data set 6: detector.names"
+    ):
+        study(detector=given, base=None).check([cell()])

@@ -11,7 +11,12 @@ from pydantic import ValidationError
 from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector, save_weights
 from robustprune.detection.darknet import cfg as darknet_cfg
-from robustprune.studies.detection.settings import DetectionSettings, DetectionsSettings, stage_inputs
+from robustprune.studies.detection.settings import (
+    DetectionSettings,
+    DetectionsSettings,
+    DetectorSettings,
+    stage_inputs,
+)
 
 BASE, PRETRAIN, HYDRA, DEEPLIFT, MAGNITUDE, TAYLOR, RANDOM, ROW, BASELINE = STAGES = (
     "base",
@@ -64,6 +69,8 @@ def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
         ("detector__image_size", 96, STAGES),
         ("detector__image_size", [64, 96], STAGES),
         ("detector__image_size", [64, 64], {}),
+        ("detector__image_size", "64x64", {}),
+        ("detector__image_size", "96x64", STAGES),
         ("detector__config", "yolov3-tiny", STAGES),
         ("attack__epsilon", 0.1, {PRETRAIN, *SEEING, ROW, BASELINE}),
         ("attack__steps", 7, {PRETRAIN, *SEEING, ROW, BASELINE}),
@@ -181,3 +188,18 @@ def test_missing_weights_are_named() -> None:
 def test_wrong_settings_are_named(path: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=path.split("__")[-1]):
         inputs(**{path: value})
+
+
+@pytest.mark.parametrize("size", [16, 64.5, True, "x", "96x", "96x64x3", [64], [64, 64, 64], [16, 64], {"a": 1}])
+def test_what_is_no_size_is_one_sentence(size: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        inputs(detector__image_size=size)
+    (error,) = caught.value.errors()
+    assert error["loc"] == ("detector", "image_size")
+    assert "expected a side of at least 32 pixels, or two, [width, height]" in error["msg"]
+
+
+def test_a_size_may_be_written_as_on_the_command_line() -> None:
+    given: list[Any] = ["96x64", [96, 64], "64", 64]
+    sizes = [DetectorSettings(config="x", image_size=size).size for size in given]
+    assert sizes == [(64, 96), (64, 96), 64, 64]
