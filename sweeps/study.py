@@ -100,17 +100,17 @@ class Gallery(NamedTuple):
 
 
 class DataTable(NamedTuple):
-    """What `sweeps plan` shows of the data: names in the first column, numbers or short texts in the others."""
+    """What `sweeps plan` shows of the data: names in the first column, counts or short texts in the others."""
 
     title: str
     heads: Sequence[str]
-    lines: Sequence[Sequence[str | int | float]]
+    lines: Sequence[Sequence[str | int]]
 
 
 class Draft(NamedTuple):
-    """How `sweeps new` comes to a spec: an option of it, that takes a `source` such as `DIR`, and its `help`.
+    """How `sweeps new` comes to a spec: an option of it that takes a `source`, such as `DIR`, and its `help`.
 
-    `write` takes that source, and the settings that a user has chosen, nested as in a spec; it returns `grid` and fields
+    `write` takes that source, and the settings that a user has chosen, nested as in a spec; it returns grid and fields
     of the study, and sentences on why a value is what it is, by paths such as `training.epochs`. What a user can mend
     is raised as ValueError.
     """

@@ -95,6 +95,7 @@ def load(root: Path, split: str, *, image_size: int, exif: Exif = "ignore") -> L
         labels=torch.tensor(labels),
         classes=tuple(by_class),
         remarks=tuple(picture_remarks(kinds, tree.source, exif=exif)),
+        files=tuple((kind.width, kind.height) for kind in kinds),
     )
 
 

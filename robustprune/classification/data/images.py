@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,12 +18,14 @@ class LabelledImages:
         labels: int64, shape (N,), indices of `classes`.
         classes: their names, in the order of a classifier's logits.
         remarks: sentences on their files that a user should know.
+        files: width and height of each picture as its file has it; empty where there are no files.
     """
 
     pixels: Tensor
     labels: Tensor
     classes: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+    files: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -32,8 +34,11 @@ class LabelledImages:
     def take(self, indices: Tensor | Sequence[int]) -> LabelledImages:
         """Return some of the images, in the order given."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
-        return LabelledImages(
-            pixels=self.pixels[chosen], labels=self.labels[chosen], classes=self.classes, remarks=self.remarks
+        return replace(
+            self,
+            pixels=self.pixels[chosen],
+            labels=self.labels[chosen],
+            files=tuple(self.files[index] for index in chosen.tolist()) if self.files else (),
         )
 
     def batches(

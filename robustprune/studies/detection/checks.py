@@ -11,6 +11,8 @@ from robustprune.detection.data.inspection import crowded, inspect
 from robustprune.detection.image_size import in_words, sides
 from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS
+from robustprune.studies.cpu_time import has_gpu
+from robustprune.studies.detection.data_fit import classes_differ, fit_remarks
 from robustprune.studies.detection.galleries import chosen_images
 from robustprune.studies.detection.inputs import arranged, input_remarks
 from robustprune.studies.detection.settings import DetectionSettings
@@ -39,7 +41,12 @@ def check_inputs(settings: DetectionSettings, cells: Sequence[Cell], task: Detec
     if given.weights_cutoff is not None and given.weights is None:
         raise InputError(f"detector.weights_cutoff: found {given.weights_cutoff}, but no detector.weights to cut off")
     splits, size = arranged(settings).splits, task.image_size
-    detector = task.fresh(settings.base_seed)
+    try:
+        detector = task.fresh(settings.base_seed)
+    except InputError as error:
+        if given.weights is not None and (differ := classes_differ(settings)):
+            raise InputError(f"{error}; {differ}") from error
+        raise
     if any(side % detector.stride for side in sides(size)):
         found = size if isinstance(size, int) else in_words(size)
         raise InputError(f"detector.image_size is {found}, expected a multiple of {detector.stride}")
@@ -52,6 +59,7 @@ def check_inputs(settings: DetectionSettings, cells: Sequence[Cell], task: Detec
     chosen_images(splits[1], settings.detections.images or ())
     remarks = capped(settings.renewal, images=len(splits[0]))
     remarks += input_remarks(settings, {"colour": {str(cell["colour"]) for cell in cells}})
+    remarks += fit_remarks(settings, detector, on_cpu=not has_gpu())
     # Last, as it takes long: every other mistake is told at once.
     return remarks + check_images(settings, splits)
 

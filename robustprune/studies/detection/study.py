@@ -30,7 +30,7 @@ from robustprune.plugins import identities
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.detection.checks import check_inputs
 from robustprune.studies.detection.columns import COLUMNS, MEANINGS
-from robustprune.studies.detection.facts import detection_facts
+from robustprune.studies.detection.facts import data_tables, detection_facts
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.inputs import arranged, load_weights, network_input, samples
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
@@ -40,7 +40,7 @@ from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, PruningStudy, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
-from sweeps.study import NONE, Axis, Cell, Files, Gallery, Lines, Stage, Workload
+from sweeps.study import NONE, Axis, Cell, DataTable, Files, Gallery, Lines, Stage, Workload
 
 COLOUR = Axis("colour", str, choices=("rgb", "greyscale"), meaning="of the images, for training and measuring")
 
@@ -97,6 +97,10 @@ class DetectionStudy(PruningStudy):
         """
         remarks = self.check_methods(cells, LOSSES, DATASETS, networks.NETWORKS)
         return remarks + check_inputs(self.settings, cells, self._task("rgb", device=torch.device("cpu")))
+
+    def data(self, cells: Sequence[Cell]) -> list[DataTable]:
+        """Return how many images and boxes there are, of which classes."""
+        return data_tables(self.settings)
 
     def replication(self, cells: Sequence[Cell]) -> str | None:
         """Return what seeds vary: trainings, and never the detector before pretraining."""
