@@ -24,6 +24,7 @@ _EXPECTED = {
     "int_type": "a whole number",
     "less_than": "less than {lt:g}",
     "less_than_equal": "at most {le:g}",
+    "list_type": "a list",
     "literal_error": "{expected}",
     "model_attributes_type": "a mapping of settings",
     "model_type": "a mapping of settings",

@@ -5,7 +5,7 @@ What cannot be read is found in `checks`; all here can be computed, to no avail.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,14 +48,6 @@ def unreached(boxes: NDArray[np.float64], anchors: NDArray[np.float64]) -> NDArr
 def anchors_of(detector: AnchorDetector) -> NDArray[np.float64]:
     """Return widths and heights of the anchors of all heads, in pixels of the network's input."""
     return np.concatenate([head.anchors.cpu().numpy() for head in detector.heads]).astype(np.float64)
-
-
-def best_size(split: CocoSplit, detector: AnchorDetector, sizes: Sequence[int]) -> int:
-    """Return the smallest of some sizes at which hardly more boxes are out of reach of the anchors than at the best."""
-    left_out = {
-        size: float(unreached(box_sides(split, size, "letterbox"), anchors_of(detector)).mean()) for size in sizes
-    }
-    return next(size for size in sizes if left_out[size] <= min(left_out.values()) + 0.02)
 
 
 def fit_remarks(settings: DetectionSettings, detector: AnchorDetector, *, on_cpu: bool) -> list[str]:

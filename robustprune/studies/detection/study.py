@@ -36,6 +36,7 @@ from robustprune.studies.detection.inputs import arranged, load_weights, network
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
 from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
 from robustprune.studies.detection.work import Scale, scale, scoring_work, stage_work
+from robustprune.studies.drafts.detection import COCO
 from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, PruningStudy, structure_entry
 from robustprune.task import Task
@@ -77,6 +78,7 @@ class DetectionStudy(PruningStudy):
     doubts: ClassVar = DOUBTS
     baseline_name: ClassVar = "unpruned, unprotected"
     trade_off: ClassVar = ACCURACY_AGAINST_TIME
+    drafts: ClassVar = {"coco": COCO}
 
     # What the engine asks before anything runs
 
