@@ -51,7 +51,7 @@ def data_tables(settings: ClassificationSettings) -> list[DataTable]:
     found = {"to train on": dataset.load("train"), "to measure on": dataset.load("test")}
     size = f"{dataset.image_size}x{dataset.image_size}"
     of_splits = DataTable(
-        f"data: {data(dataset)}",
+        f"data: {getattr(dataset, 'root', dataset.name)}",
         ["", "images", "pixels", "resized to"],
         [[name, len(split), _pixels(split) or size, size] for name, split in found.items()],
     )

@@ -44,6 +44,7 @@ from robustprune.studies.classification.settings import (
 )
 from robustprune.studies.classification.work import stage_work
 from robustprune.studies.cpu_time import has_gpu
+from robustprune.studies.drafts.classification import FOLDERS
 from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, PruningStudy, structure_entry
 from robustprune.task import Task
@@ -112,6 +113,8 @@ class ClassificationStudy(PruningStudy):
         against="speedup",
         metric="accuracy_adv",
     )
+
+    drafts: ClassVar = {"folders": FOLDERS}
 
     def __init__(self, settings: ClassificationSettings) -> None:
         """Take validated settings; reads no data."""

@@ -65,4 +65,6 @@ def valid(model: type[Model], settings: Mapping[str, Any], field: str) -> Model:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join([field, *map(str, first["loc"])])
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{path}: unknown key, expected one of {', '.join(model.model_fields)}") from error
         raise InputError(f"{path}: found {first['input']!r}; {first['msg'][:1].lower()}{first['msg'][1:]}") from error

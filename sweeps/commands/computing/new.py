@@ -79,4 +79,4 @@ def sweep_name(stem: str) -> str:
 
 
 def _named(given: dict[str, str]) -> str:
-    return " and ".join(f"--{option}" for option in given) or "no data"
+    return " and ".join(f"--{option}" for option in given) or "nothing"

@@ -50,7 +50,7 @@ def drafted(option: str, source: str, changes: tuple[str, ...], *, name: str, fi
         source: of the data, as the option takes it.
         changes: `key.path=value` settings that the user chose.
         name: of the sweep.
-        file: where it will be, for messages.
+        file: where it will be.
 
     Raises:
         SpecError: the data cannot be read, or a setting is wrong.
@@ -75,7 +75,7 @@ def drafted(option: str, source: str, changes: tuple[str, ...], *, name: str, fi
         head=f"Made by `sweeps new {file} --{option} {source}`. Every field that is not here has a default: "
         f"`sweeps describe {study_name}` tells all, and `sweeps describe {study_name} NAME` one.",
     )
-    spec.parse(text, file)
+    spec.parse(text, f"new {file}")
     return text
 
 
