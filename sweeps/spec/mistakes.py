@@ -45,6 +45,16 @@ def sentences(error: ValidationError, settings: Any, model: type[BaseModel]) -> 
         settings: as they were read.
         model: that they were validated against.
     """
+    expected: dict[str, list[str]] = {}
+    for sentence in _each(error, settings, model):
+        found, _, wanted = sentence.partition(", expected ")
+        expected.setdefault(found, []).append(wanted)
+    # Where a field may be of several types, pydantic finds a mistake for each.
+    for found, wanted in expected.items():
+        yield ", expected ".join(filter(None, [found, " or ".join(dict.fromkeys(wanted))]))
+
+
+def _each(error: ValidationError, settings: Any, model: type[BaseModel]) -> Iterator[str]:
     problems = error.errors(include_url=False)
     unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
     # A field that is missing may be one that is misspelt.
