@@ -48,7 +48,7 @@ def class_table(names: Sequence[str], counted: Mapping[str, Sequence[int]], *, o
     """
     order = sorted(range(len(names)), key=lambda class_: [-column[class_] for column in counted.values()])
     shown = order if len(names) <= MOST_CLASSES + 1 else order[:MOST_CLASSES]
-    lines = [[names[each], *(column[each] for column in counted.values())] for each in shown]
+    lines: list[Sequence[str | int]] = [[names[each], *(column[each] for column in counted.values())] for each in shown]
     if rest := order[len(shown) :]:
         lines.append([f"{len(rest)} others", *(sum(column[each] for each in rest) for column in counted.values())])
     return DataTable(f"classes: {len(names)}, {of} of each", ["", *counted], lines)

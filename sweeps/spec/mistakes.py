@@ -50,8 +50,8 @@ def sentences(error: ValidationError, settings: Any, model: type[BaseModel]) -> 
         found, _, wanted = sentence.partition(", expected ")
         expected.setdefault(found, []).append(wanted)
     # Where a field may be of several types, pydantic finds a mistake for each.
-    for found, wanted in expected.items():
-        yield ", expected ".join(filter(None, [found, " or ".join(dict.fromkeys(wanted))]))
+    for found, every in expected.items():
+        yield ", expected ".join(filter(None, [found, " or ".join(dict.fromkeys(every))]))
 
 
 def _each(error: ValidationError, settings: Any, model: type[BaseModel]) -> Iterator[str]:

@@ -100,7 +100,8 @@ def _of_classes(train: CocoSplit, val: CocoSplit, trained: Counts, measured: Cou
         lost = int(measured.of_class[never].sum())
         measured_too = [str(name) for name in names[never & (measured.of_class > 0)]]
         told = (
-            f"; {val.source} has {lost} boxes of {listed(measured_too)}, which no training here sees"
+            f"; {val.source} has {lost} {'boxes' if lost > 1 else 'box'} of {listed(measured_too)}, which no training "
+            "here sees"
             if lost
             else " and none to measure on"
         )

@@ -43,7 +43,8 @@ def folders_draft(source: str, given: Mapping[str, Any]) -> tuple[dict[str, Any]
     Raises:
         InputError: the data cannot be read, or has no two splits.
     """
-    machine, notes = GPU if has_gpu() else CPU, {}
+    machine: Machine = GPU if has_gpu() else CPU
+    notes: dict[str, str] = {}
     dataset, images, measured = _dataset(source, part(given, "dataset"), machine, notes)
     batch_size = batch_for(images, most=32)
     of = {"images": images, "batch_size": batch_size}

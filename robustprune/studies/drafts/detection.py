@@ -52,7 +52,8 @@ def coco_draft(source: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], d
     Raises:
         InputError: the data cannot be read, has no boxes, or no split to train on.
     """
-    machine, notes = GPU if has_gpu() else CPU, {}
+    machine: Machine = GPU if has_gpu() else CPU
+    notes: dict[str, str] = {}
     dataset = _dataset(source, part(given, "dataset"), machine, notes)
     train, val = valid(Coco, dataset, "dataset").splits()
     for name, split in (("train", train), ("val", val)):
@@ -94,8 +95,6 @@ def _dataset(source: str, own: dict[str, Any], machine: Machine, notes: dict[str
     one_split = dataset["val"] is None
     every = valid(Coco, {**dataset, "train_images": 1 if one_split else None, "val_images": None}, "dataset").splits()
     images = sum(map(len, every)) if one_split else len(every[0])
-    if one_split and images < 2:
-        raise InputError(f"{every[0].source}: found one image, expected some to train on and others to measure on")
     train = min(machine.images, max(1, images - math.ceil(HELD_OUT * images)) if one_split else images)
     measured = min(machine.measured, images - train if one_split else len(every[1]))
     if "train_images" not in own and (one_split or train < images):
@@ -159,7 +158,9 @@ def _size(train: CocoSplit, network: AnchorDetector, largest: int) -> tuple[int,
     sizes: Sequence[int] = range(min(max(step, SMALLEST // step * step), most), most + 1, step)
     anchors = anchors_of(network)
     left_out = {size: float(unreached(box_sides(train, size, "letterbox"), anchors).mean()) for size in sizes}
-    size = next(size for size in sizes if left_out[size] <= min(left_out.values()) + 0.02)
+    least = min(left_out.values())
+    # Where most fit none, larger images are all that can help.
+    size = next(size for size in sizes if left_out[size] <= least + 0.02) if least < 0.5 else most
     return size, left_out[size]
 
 

@@ -40,7 +40,7 @@ class _Drafting(click.Command):
 )
 @click.option("--force", is_flag=True, help="Replace FILE where it is there.")
 @click.pass_obj
-def new(console: Console, file: str, changes: tuple[str, ...], force: bool, **sources: str | None) -> None:
+def new(console: Console, /, file: str, changes: tuple[str, ...], force: bool, **sources: str | None) -> None:
     """Write a spec to FILE that fits data of yours, and explains each of its fields; - prints it.
 
     \b

@@ -27,11 +27,7 @@ def drafts() -> dict[str, tuple[str, type[Study], Draft]]:
 
     Studies of other packages that cannot be loaded are passed over: `sweeps specs` tells of them.
     """
-    return {
-        option: (name, study, draft)
-        for name, study in reversed([*_studies()])
-        for option, draft in reversed(study.drafts.items())
-    }
+    return {option: (name, study, draft) for name, study in _studies() for option, draft in study.drafts.items()}
 
 
 def _studies() -> Iterator[tuple[str, type[Study]]]:

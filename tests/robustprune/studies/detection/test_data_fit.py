@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from robustprune.studies.detection.data_fit import anchors_of, fit_remarks, unre
 from robustprune.studies.detection.settings import DetectionSettings
 from tests.robustprune.studies.detection.small_study import SPEC, cell, study
 
-Box = tuple[int, str, list[float]]
+Box = tuple[int, str, Sequence[float]]
 """Image, class, and x, y, width and height in pixels."""
 
 GOOD: list[Box] = [(0, "owl", [0, 0, 20, 20]), (1, "kite", [0, 0, 20, 20])]
 
 
-def dataset(root: Path, train: list[Box], val: list[Box], *, side: int = 64, images: int = 2) -> dict[str, Any]:
+def dataset(root: Path, train: Sequence[Box], val: Sequence[Box], *, side: int = 64, images: int = 2) -> dict[str, Any]:
     """Write a data set of blank pictures and return its settings."""
     names = ["owl", "kite", "emu"]
     (root / "annotations").mkdir(parents=True)
@@ -51,22 +52,22 @@ def remarks(data: dict[str, Any], *, on_cpu: bool = False, **changes: Any) -> li
 
 
 SMALL_BATCH = {"epochs": 1, "learning_rate": 0.01, "batch_size": 2}
-BATCHES = {"base": SMALL_BATCH, "pretrain": SMALL_BATCH, "finetune": SMALL_BATCH}
+BATCHES: dict[str, Any] = {"base": SMALL_BATCH, "pretrain": SMALL_BATCH, "finetune": SMALL_BATCH}
 
 
 def test_what_fits_needs_no_sentence(tmp_path: Path) -> None:
-    all_classes = [*GOOD, (0, "emu", [30, 30, 20, 20])]
+    all_classes: list[Box] = [*GOOD, (0, "emu", [30, 30, 20, 20])]
     assert remarks(dataset(tmp_path / "a", all_classes, all_classes), on_cpu=True, **BATCHES) == []
     assert study().check([cell()]) == []
 
 
 def test_classes_that_a_split_lacks_are_named(tmp_path: Path) -> None:
-    val = [(0, "kite", [0, 0, 20, 20]), (1, "emu", [0, 0, 20, 20])]
+    val: list[Box] = [(0, "kite", [0, 0, 20, 20]), (1, "emu", [0, 0, 20, 20])]
     never, unmeasured = remarks(dataset(tmp_path / "a", GOOD, val), **BATCHES)
     train_file, val_file = (tmp_path / "a" / "annotations" / f"instances_{split}.json" for split in ("train", "val"))
     assert never == (
-        f"{train_file}: no box to train on of 1 of the 3 classes, emu; {val_file} has 1 boxes of emu, which no training "
-        "here sees"
+        f"{train_file}: no box to train on of 1 of the 3 classes, emu; {val_file} has 1 box of emu, which no "
+        "training here sees"
     )
     assert unmeasured == (
         f"{val_file}: no box to measure on of 1 of the 3 classes, owl: they are no part of average precision"
@@ -89,7 +90,7 @@ def test_images_without_boxes_and_large_batches_are_told(tmp_path: Path) -> None
 
 
 def test_objects_that_are_too_small_or_fit_no_anchor_are_told(tmp_path: Path) -> None:
-    few = [(0, "owl", [0, 0, 10, 10]), (0, "kite", [50, 50, 2, 0.5]), (1, "emu", [0, 0, 3, 3])]
+    few: list[Box] = [(0, "owl", [0, 0, 10, 10]), (0, "kite", [50, 50, 2, 0.5]), (1, "emu", [0, 0, 3, 3])]
     small, unlearned = remarks(dataset(tmp_path / "a", few, few), **BATCHES)
     assert small == (
         "detector.image_size: at 64x64 67% of the boxes to train on are smaller than a cell of 8 pixels and 33.3% "
