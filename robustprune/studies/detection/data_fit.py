@@ -28,6 +28,9 @@ from robustprune.studies.in_words import listed
 MOST_UNREACHED = 0.1
 """Part of the boxes that may be out of reach of every anchor without a sentence: YOLOv3's leave .015 of COCO's so."""
 
+ROUNDS = 30
+"""Of k-means, in which anchors have long settled."""
+
 MOST_BELOW_A_CELL = 0.5
 MOST_BELOW_A_PIXEL = 0.02
 """Parts of the boxes that may be so small without a sentence; of COCO's at 416 pixels .05 and .001 are."""
@@ -43,6 +46,29 @@ def unreached(boxes: NDArray[np.float64], anchors: NDArray[np.float64]) -> NDArr
     ratios = boxes[:, None] / anchors
     found: NDArray[np.bool_] = np.maximum(ratios, 1 / ratios).max(axis=2).min(axis=1) >= MAX_SIDE_RATIO
     return found
+
+
+def fitting_anchors(boxes: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return so many anchors that suit boxes, in the order of their area: k-means of the logarithms of their sides.
+
+    Of these, as what decides whether an anchor is trained to find a box is the ratio of their sides.
+
+    Args:
+        boxes: widths and heights in pixels, shape (boxes, 2), at least one.
+        count: of the anchors.
+    """
+    sides = np.log(boxes)
+    centres = sides.mean(axis=0)[None]
+    while len(centres) < count:  # from the box that is farthest from those there are, so that nothing is drawn
+        distances = ((sides[:, None] - centres) ** 2).sum(axis=2).min(axis=1)
+        centres = np.vstack([centres, sides[distances.argmax()]])
+    for _ in range(ROUNDS):
+        nearest = ((sides[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+        for number in range(count):
+            if (nearest == number).any():
+                centres[number] = sides[nearest == number].mean(axis=0)
+    found: NDArray[np.float64] = np.exp(centres)
+    return found[np.argsort(found.prod(axis=1), kind="stable")]
 
 
 def anchors_of(detector: AnchorDetector) -> NDArray[np.float64]:
@@ -72,7 +98,7 @@ def fit_remarks(settings: DetectionSettings, detector: AnchorDetector, *, on_cpu
             )
     return [
         *_of_classes(train, val, *found),
-        *_of_boxes(train, detector, read.size, box_sides(train, read.size, read.fit)),
+        *_of_boxes(train, detector, read.size, box_sides(train, read.size, read.fit), settings.detector.config),
         *few_images({"base": settings.base, "pretrain": settings.pretrain, "finetune": settings.finetune}, len(train)),
         *_of_time(settings, on_cpu=on_cpu),
     ]
@@ -120,7 +146,9 @@ def _of_classes(train: CocoSplit, val: CocoSplit, trained: Counts, measured: Cou
             yield f"{split.source}: {of_split.empty} of {of_split.images} images have no box"
 
 
-def _of_boxes(train: CocoSplit, detector: AnchorDetector, size: ImageSize, boxes: NDArray[np.float64]) -> Iterator[str]:
+def _of_boxes(
+    train: CocoSplit, detector: AnchorDetector, size: ImageSize, boxes: NDArray[np.float64], config: str
+) -> Iterator[str]:
     cell = min(head.stride for head in detector.heads)
     tiny, small = (boxes < 1).any(axis=1).mean(), (boxes < cell).all(axis=1).mean()
     if small > MOST_BELOW_A_CELL or tiny > MOST_BELOW_A_PIXEL:
@@ -129,13 +157,23 @@ def _of_boxes(train: CocoSplit, detector: AnchorDetector, size: ImageSize, boxes
         yield f"detector.image_size: at {in_words(size)} {below}, expected larger images, or parts of them"
     out = unreached(boxes, anchors_of(detector)).mean()
     if out > MOST_UNREACHED:
-        anchors = "  ".join(f"{width:.0f},{height:.0f}" for width, height in anchors_of(detector))
+        anchors = anchors_of(detector)
+        better = np.maximum(1, np.rint(fitting_anchors(boxes, len(anchors))))
+        remedy = "another network"
+        if not networks.is_named(config):
+            left = unreached(boxes, better).mean()
+            remedy = f"a copy of {cfg.place_of(config)} with anchors={_as_in_a_cfg(better)}, which leave {left:.0%}"
         width, height = np.median(boxes, axis=0)
         yield (
             f"{train.source}: at {in_words(size)} {out:.0%} of the boxes to train on are {MAX_SIDE_RATIO:g} times as "
-            f"large or as small as every anchor ({anchors}; the median box is {width:.0f},{height:.0f}), so that "
-            "nothing is trained to find them: another detector.image_size, or a .cfg whose anchors suit them"
+            f"large or as small as every anchor ({_as_in_a_cfg(anchors)}; the median box is {width:.0f},{height:.0f}), "
+            f"so that nothing is trained to find them: another detector.image_size, or {remedy}"
         )
+
+
+def _as_in_a_cfg(anchors: NDArray[np.float64]) -> str:
+    ordered = anchors[np.argsort(anchors.prod(axis=1), kind="stable")]
+    return ", ".join(f"{width:.0f},{height:.0f}" for width, height in ordered)
 
 
 def _of_time(settings: DetectionSettings, *, on_cpu: bool) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector, save_weights
 from robustprune.detection.losses.assignment import assign
-from robustprune.studies.detection.data_fit import anchors_of, fit_remarks, unreached
+from robustprune.studies.detection.data_fit import anchors_of, fit_remarks, fitting_anchors, unreached
 from robustprune.studies.detection.settings import DetectionSettings
 from tests.robustprune.studies.detection.small_study import SPEC, cell, study
 
@@ -97,9 +98,28 @@ def test_objects_that_are_too_small_or_fit_no_anchor_are_told(tmp_path: Path) ->
         "thinner than a pixel, expected larger images, or parts of them"
     )
     assert (
-        ": at 64x64 67% of the boxes to train on are 4 times as large or as small as every anchor (22,26" in unlearned
+        ": at 64x64 67% of the boxes to train on are 4 times as large or as small as every anchor (14,14" in unlearned
     )
     assert "the median box is 3,3)" in unlearned
+
+
+def test_anchors_that_suit_the_boxes_are_told_and_help(tmp_path: Path) -> None:
+    flat: list[Box] = [(0, name, [0, 2.0 * n, 60, 3 + n]) for n, name in enumerate(("owl", "kite", "emu"))]
+    own = dataset(tmp_path / "a", flat, flat, images=1)
+    (told,) = remarks(own, **{name: {**SMALL_BATCH, "batch_size": 1} for name in BATCHES})
+    found = re.search(r"or a copy of (.*/yolov3-nano\.cfg) with anchors=([0-9, ]+), which leave 0%$", told)
+    assert found is not None
+    text = re.sub(r"(?m)^anchors=.*$", f"anchors={found[2]}", Path(found[1]).read_text(encoding="utf-8"))
+    (tmp_path / "own.cfg").write_text(text, encoding="utf-8")
+    suited = Detector.from_cfg(str(tmp_path / "own.cfg"), classes=3)
+    assert not unreached(np.array([[60.0, 3 + n] for n in range(3)]), anchors_of(suited)).any()
+
+
+def test_anchors_settle_on_the_sizes_that_there_are() -> None:
+    sizes = np.array([[3.0, 40.0], [10.0, 10.0], [50.0, 50.0]])
+    boxes = np.random.default_rng(1).permutation(np.repeat(sizes, [50, 30, 200], axis=0))
+    assert np.allclose(fitting_anchors(boxes, 3), sizes[[1, 0, 2]])
+    assert fitting_anchors(sizes[:1], 2).shape == (2, 2)
 
 
 def test_a_box_is_out_of_reach_where_training_assigns_it_to_nothing() -> None:
