@@ -107,17 +107,25 @@ class DataTable(NamedTuple):
     lines: Sequence[Sequence[str | int]]
 
 
+class Drafted(NamedTuple):
+    """A spec's grid and fields of the study; sentences on why a value is what it is, by paths such as
+    `training.epochs`; and texts of files to be written beside it, by the endings of their names."""
+
+    settings: Mapping[str, Any]
+    notes: Mapping[str, str]
+    files: Mapping[str, str] = {}
+
+
 class Draft(NamedTuple):
     """How `sweeps new` comes to a spec: an option of it that takes a `source`, such as `DIR`, and its `help`.
 
-    `write` takes that source, and the settings that a user has chosen, nested as in a spec; it returns grid and fields
-    of the study, and sentences on why a value is what it is, by paths such as `training.epochs`. What a user can mend
-    is raised as ValueError.
+    `write` takes that source; the settings that a user has chosen, nested as in a spec; and the absolute path, without
+    ending, of files beside the spec, None where it has no place. What a user can mend is raised as ValueError.
     """
 
     source: str
     help: str
-    write: Callable[[str, Mapping[str, Any]], tuple[Mapping[str, Any], Mapping[str, str]]]
+    write: Callable[[str, Mapping[str, Any], str | None], Drafted]
 
 
 class TradeOff(NamedTuple):

@@ -71,6 +71,17 @@ def fitting_anchors(boxes: NDArray[np.float64], count: int) -> NDArray[np.float6
     return found[np.argsort(found.prod(axis=1), kind="stable")]
 
 
+def whole_anchors(boxes: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return `fitting_anchors` in whole pixels."""
+    return np.maximum(1, np.rint(fitting_anchors(boxes, count)))
+
+
+def as_in_a_cfg(anchors: NDArray[np.float64]) -> str:
+    """Return anchors as a .cfg lists them, the smallest first."""
+    ordered = anchors[np.argsort(anchors.prod(axis=1), kind="stable")]
+    return ", ".join(f"{width:.0f},{height:.0f}" for width, height in ordered)
+
+
 def anchors_of(detector: AnchorDetector) -> NDArray[np.float64]:
     """Return widths and heights of the anchors of all heads, in pixels of the network's input."""
     return np.concatenate([head.anchors.cpu().numpy() for head in detector.heads]).astype(np.float64)
@@ -158,22 +169,17 @@ def _of_boxes(
     out = unreached(boxes, anchors_of(detector)).mean()
     if out > MOST_UNREACHED:
         anchors = anchors_of(detector)
-        better = np.maximum(1, np.rint(fitting_anchors(boxes, len(anchors))))
+        better = whole_anchors(boxes, len(anchors))
         remedy = "another network"
         if not networks.is_named(config):
             left = unreached(boxes, better).mean()
-            remedy = f"a copy of {cfg.place_of(config)} with anchors={_as_in_a_cfg(better)}, which leave {left:.0%}"
+            remedy = f"a copy of {cfg.place_of(config)} with anchors={as_in_a_cfg(better)}, which leave {left:.0%}"
         width, height = np.median(boxes, axis=0)
         yield (
             f"{train.source}: at {in_words(size)} {out:.0%} of the boxes to train on are {MAX_SIDE_RATIO:g} times as "
-            f"large or as small as every anchor ({_as_in_a_cfg(anchors)}; the median box is {width:.0f},{height:.0f}), "
+            f"large or as small as every anchor ({as_in_a_cfg(anchors)}; the median box is {width:.0f},{height:.0f}), "
             f"so that nothing is trained to find them: another detector.image_size, or {remedy}"
         )
-
-
-def _as_in_a_cfg(anchors: NDArray[np.float64]) -> str:
-    ordered = anchors[np.argsort(anchors.prod(axis=1), kind="stable")]
-    return ", ".join(f"{width:.0f},{height:.0f}" for width, height in ordered)
 
 
 def _of_time(settings: DetectionSettings, *, on_cpu: bool) -> list[str]:

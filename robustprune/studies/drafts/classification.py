@@ -25,7 +25,7 @@ from robustprune.studies.drafts.sizing import (
     part,
     valid,
 )
-from sweeps.study import Draft
+from sweeps.study import Draft, Drafted
 
 CPU = Machine(images=1000, measured=300, side=32, name="without a GPU")
 GPU = Machine(images=10_000, measured=1000, side=128, name="on a GPU")
@@ -37,7 +37,7 @@ PRETRAINING: dict[str, int] = {"steps": 400, "least": 5, "most": 60}
 """Steps of the bundled demo's training, about."""
 
 
-def folders_draft(source: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def folders_draft(source: str, given: Mapping[str, Any], beside: str | None) -> Drafted:
     """Return a spec for a folder or a zip file of class folders, and why it is as it is.
 
     Raises:
@@ -70,7 +70,7 @@ def folders_draft(source: str, given: Mapping[str, Any]) -> tuple[dict[str, Any]
             "blind_queries": 200,
         },
     }
-    return settings, notes | {
+    notes |= {
         "grid.model": "The smallest.",
         "grid.initializer": "Random is what every method has to beat.",
         "grid.seed": SEEDS_NOTE,
@@ -80,6 +80,7 @@ def folders_draft(source: str, given: Mapping[str, Any]) -> tuple[dict[str, Any]
         "retrain.epochs": "A quarter of those before pruning: less would be called short.",
         "evaluation.images": "Few, as such attacks take most of the time.",
     }
+    return Drafted(settings, notes)
 
 
 def _dataset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import numpy as np
 
 from robustprune.core.errors import InputError
 from robustprune.detection import networks
+from robustprune.detection.darknet import cfg
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.datasets import Coco
 from robustprune.detection.data.description import box_sides
 from robustprune.detection.data.layouts import split_names
 from robustprune.detection.detector import AnchorDetector
 from robustprune.studies.cpu_time import has_gpu
-from robustprune.studies.detection.data_fit import anchors_of, unreached
+from robustprune.studies.detection.data_fit import MOST_UNREACHED, anchors_of, as_in_a_cfg, unreached, whole_anchors
 from robustprune.studies.drafts.sizing import (
     RATIOS,
     RATIOS_NOTE,
@@ -30,10 +32,13 @@ from robustprune.studies.drafts.sizing import (
     part,
     valid,
 )
-from sweeps.study import Draft
+from sweeps.study import Draft, Drafted
 
 CPU = Machine(images=1000, measured=200, side=192, name="without a GPU")
 GPU = Machine(images=5000, measured=1000, side=416, name="on a GPU")
+
+SMALLEST_DETECTOR = "yolov3-nano"
+"""Of those that are bundled."""
 
 SMALLEST = 64
 """Side of an image in pixels, where pictures are as large."""
@@ -46,8 +51,10 @@ PRETRAINING: dict[str, int] = {"steps": 120, "least": 3, "most": 40}
 """Steps of the bundled demo's trainings, about."""
 
 
-def coco_draft(source: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+def coco_draft(source: str, given: Mapping[str, Any], beside: str | None) -> Drafted:
     """Return a spec for a folder of a COCO data set, in any of the layouts in `data.layouts`, and why it is as it is.
+
+    Where the anchors of the smallest bundled detector do not suit the boxes, a copy whose anchors do lies beside it.
 
     Raises:
         InputError: the data cannot be read, has no boxes, or no split to train on.
@@ -62,7 +69,10 @@ def coco_draft(source: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], d
             raise InputError(f"{split.source}: found no box in {len(split)} images, expected some")
         said = f"{len(split):,} images with {boxes:,} boxes of {len(split.categories)} classes."
         notes[f"dataset.{name}"] = f"{said} {notes.get(f'dataset.{name}', '')}".rstrip()
+    files: dict[str, str] = {}
     detector = _detector(part(given, "detector"), train, machine, notes)
+    if beside is not None and "config" not in part(given, "detector"):
+        files = _with_own_anchors(detector, train, f"{beside}.cfg", notes)
     settings = {
         "grid": {
             "structure": ["unstructured"],
@@ -78,7 +88,7 @@ def coco_draft(source: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], d
         "evaluation": {"margin": {"steps": 5}},
         "detections": {"confidence": 0.1},
     }
-    return settings, notes | {
+    notes |= {
         "grid.initializer": "Magnitude is the method to beat; `python -m robustprune methods` lists others.",
         "grid.seed": SEEDS_NOTE,
         "grid.ratio": RATIOS_NOTE,
@@ -86,6 +96,7 @@ def coco_draft(source: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], d
         "evaluation.margin": "A quarter of the default's steps, for time.",
         "detections.confidence": "Small detectors are seldom sure.",
     }
+    return Drafted(settings, notes, files)
 
 
 def _dataset(source: str, own: dict[str, Any], machine: Machine, notes: dict[str, str]) -> dict[str, Any]:
@@ -132,7 +143,7 @@ def _splits(root: Path, own: Mapping[str, Any], notes: dict[str, str]) -> dict[s
 
 def _detector(own: dict[str, Any], train: CocoSplit, machine: Machine, notes: dict[str, str]) -> dict[str, Any]:
     """Return the settings of the detector: the smallest one, and the size of images at which it can learn the boxes."""
-    detector: dict[str, Any] = {"config": "yolov3-nano", **own}
+    detector: dict[str, Any] = {"config": SMALLEST_DETECTOR, **own}
     notes["detector.config"] = (
         f"The smallest of those bundled, with {len(train.categories)} classes as in the data; yolov3-tiny and yolov3 "
         "are for GPUs."
@@ -148,6 +159,28 @@ def _detector(own: dict[str, Any], train: CocoSplit, machine: Machine, notes: di
         "cannot be learned."
     )
     return detector
+
+
+def _with_own_anchors(detector: dict[str, Any], train: CocoSplit, path: str, notes: dict[str, str]) -> dict[str, str]:
+    """Point a detector to a copy of its .cfg with anchors that suit the boxes, if its own do not, and return that."""
+    size = detector.get("image_size")
+    if not isinstance(size, int) or detector.get("weights") is not None:
+        return {}
+    own = anchors_of(networks.build(SMALLEST_DETECTOR, classes=len(train.categories), image_size=size))
+    boxes = box_sides(train, size, "letterbox")
+    left_out = float(unreached(boxes, own).mean())
+    if left_out <= MOST_UNREACHED:
+        return {}
+    fitted = whole_anchors(boxes, len(own))
+    detector["config"] = path
+    notes["detector.config"] = (
+        f"The smallest of those bundled, {SMALLEST_DETECTOR}, with anchors that suit the boxes: "
+        f"{float(unreached(boxes, fitted).mean()):.0%} differ so much from all of them that they cannot be learned, "
+        f"and {left_out:.0%} from its own. On a cluster, the file has to be on every node."
+    )
+    notes["detector.image_size"] = notes.get("detector.image_size", "").partition(": the smallest")[0].rstrip(".") + "."
+    text = re.sub(r"(?m)^anchors=.*$", f"anchors={as_in_a_cfg(fitted)}", cfg.bundled()[SMALLEST_DETECTOR])
+    return {".cfg": f"# {SMALLEST_DETECTOR} with anchors for {train.source} at {size} pixels, by `sweeps new`.\n{text}"}
 
 
 def _size(train: CocoSplit, network: AnchorDetector, largest: int) -> tuple[int, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -38,7 +39,7 @@ class _Drafting(click.Command):
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY.PATH=VALUE", help="Settle a field; the others fit it. Repeatable."
 )
-@click.option("--force", is_flag=True, help="Replace FILE where it is there.")
+@click.option("--force", is_flag=True, help="Replace files that are there.")
 @click.pass_obj
 def new(console: Console, /, file: str, changes: tuple[str, ...], force: bool, **sources: str | None) -> None:
     """Write a spec to FILE that fits data of yours, and explains each of its fields; - prints it.
@@ -54,19 +55,35 @@ def new(console: Console, /, file: str, changes: tuple[str, ...], force: bool, *
     if len(given) != 1:
         names = ", ".join(f"--{option}" for option in drafts())
         raise SpecError(f"new: found {_named(given)}, expected one of {names}, which says what data there is")
-    path = None if file == STDOUT else Path(file)
-    if path is not None and path.exists() and not force:
-        raise SpecError(f"{file}: found a file of that name, expected another name; --force replaces it")
     ((option, source),) = given.items()
-    text = drafted(option, source, changes, name=NAME if path is None else sweep_name(path.stem), file=file)
-    if path is None:
+    path = Path(file)
+    if file == STDOUT:
+        text, _ = drafted(option, source, changes, name=NAME, file=file, beside=None)
         click.echo(text, nl=False)
         return
-    try:
-        path.write_text(text, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{file}: {getattr(error, 'strerror', error)}, expected a file that can be written") from error
-    console.print(f"{file}: written; `sweeps plan {file}` says what it computes and of which data", soft_wrap=True)
+    _check_free([path], force)
+    beside = str(path.absolute().with_suffix(""))
+    text, others = drafted(option, source, changes, name=sweep_name(path.stem), file=file, beside=beside)
+    texts = {path.with_suffix(ending): other for ending, other in others.items()} | {path: text}
+    _check_free(texts, force)
+    for each, content in texts.items():
+        try:
+            each.write_text(content, encoding="utf-8")
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", error)
+            raise SpecError(f"{each}: {why}, expected a file that can be written") from error
+    written = " and ".join(map(str, reversed(texts)))
+    console.print(
+        f"{written}: written; `sweeps plan {file}` says what it computes and of which data",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _check_free(paths: Iterable[Path], force: bool) -> None:
+    for path in paths:
+        if path.exists() and not force:
+            raise SpecError(f"{path}: found a file of that name, expected another name; --force replaces it")
 
 
 def sweep_name(stem: str) -> str:

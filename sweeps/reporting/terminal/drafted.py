@@ -39,15 +39,18 @@ def _studies() -> Iterator[tuple[str, type[Study]]]:
             continue
 
 
-def drafted(option: str, source: str, changes: tuple[str, ...], *, name: str, file: str) -> str:
-    """Return the text of a spec that has been validated.
+def drafted(
+    option: str, source: str, changes: tuple[str, ...], *, name: str, file: str, beside: str | None
+) -> tuple[str, Mapping[str, str]]:
+    """Return the text of a spec that has been validated, and those of files beside it, by their endings.
 
     Args:
         option: of `drafts`.
         source: of the data, as the option takes it.
         changes: `key.path=value` settings that the user chose.
         name: of the sweep.
-        file: where it will be.
+        file: where it will be, as the user has it.
+        beside: its absolute path without the ending; None where it will be nowhere.
 
     Raises:
         SpecError: the data cannot be read, or a setting is wrong.
@@ -57,7 +60,7 @@ def drafted(option: str, source: str, changes: tuple[str, ...], *, name: str, fi
     for change in changes:
         overlay(chosen, change)
     try:
-        fitted, notes = draft.write(source, chosen)
+        fitted, notes, files = draft.write(source, chosen, beside)
     except ValueError as error:
         raise SpecError(f"--{option} {source}: {error}") from error
     settings: dict[str, Any] = {"name": name, "study": study_name, "description": f"{source}, a first curve"}
@@ -73,7 +76,7 @@ def drafted(option: str, source: str, changes: tuple[str, ...], *, name: str, fi
         f"`sweeps describe {study_name}` tells all, and `sweeps describe {study_name} NAME` one.",
     )
     spec.parse(text, f"new {file}")
-    return text
+    return text, files
 
 
 def commented(study: type[Study], settings: Mapping[str, Any], notes: Mapping[str, str], *, head: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,25 @@ def test_a_file_that_is_there_stays_unless_that_is_asked_for(shapes: str, sweeps
     assert Path("own.yaml").read_text() == "mine"
     assert sweeps("new", "own.yaml", "--coco", shapes, "--force").status == 0
     assert spec.load("own.yaml").name == "own"
+
+
+def test_a_file_that_belongs_beside_it_is_written_too_or_stops_it(sweeps: Sweeps) -> None:
+    root = generate(Path("tiny").absolute(), train_images=4, val_images=2)
+    for file in (root / "annotations").iterdir():
+        content = json.loads(file.read_text())
+        for each in content["annotations"]:
+            each["bbox"][2:] = [1.5, 1.5]
+        file.write_text(json.dumps(content))
+    Path("own.cfg").write_text("mine")
+    refused = sweeps("new", "own.yaml", "--coco", str(root))
+    assert_refused(refused, "own.cfg: found a file of that name, expected another name; --force replaces it")
+    assert not Path("own.yaml").exists()
+    Path("own.cfg").unlink()
+    ran = sweeps("new", "own.yaml", "--coco", str(root))
+    assert ran.output.startswith("own.yaml and own.cfg: written; ")
+    planned = sweeps("plan", "own.yaml")
+    assert (planned.status, planned.errors) == (0, "")
+    assert "every anchor" not in planned.output
 
 
 def test_a_dash_prints_it(shapes: str, sweeps: Sweeps) -> None:

@@ -40,12 +40,13 @@ def write(tmp_path: Path) -> Write:
 
 
 def draft(root: Path, **given: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    settings, notes = folders_draft(str(root), given)
+    settings, notes, files = folders_draft(str(root), given, None)
+    assert not files
     # As a spec is read, which knows quotients.
     loaded = spec.parse(plain_yaml.write({"name": "x", "study": "classification", **settings}), "drafted")
     assert isinstance(loaded.study, ClassificationStudy)
     loaded.study.check(loaded.cells)
-    return settings, notes
+    return dict(settings), dict(notes)
 
 
 def test_splits_size_and_epochs_follow_from_the_folders(write: Write) -> None:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from robustprune.core.errors import InputError
 from robustprune.core.progress import NOWHERE
+from robustprune.detection.darknet import Detector
 from robustprune.detection.data.shapes import generate
 from robustprune.studies.detection.study import DetectionStudy
 from robustprune.studies.drafts import detection
@@ -55,9 +56,9 @@ def write(tmp_path: Path) -> Write:
 
 
 def draft(root: Path, **given: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    settings, notes = coco_draft(str(root), given)
+    settings, notes, _ = coco_draft(str(root), given, None)
     DetectionStudy.Settings.model_validate({name: value for name, value in settings.items() if name != "grid"})
-    return settings, notes
+    return dict(settings), dict(notes)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,21 @@ def test_images_are_as_large_as_the_anchors_want(
     assert draft(root)[0]["detector"]["image_size"] == on_gpu <= GPU.side
 
 
+def test_anchors_that_do_not_suit_the_boxes_are_replaced_in_a_copy(write: Write, tmp_path: Path) -> None:
+    root = write({"train": 2, "val": 2}, side=640, box=10)
+    settings, notes, files = coco_draft(str(root), {}, str(tmp_path / "own"))
+    assert settings["detector"] == {"config": str(tmp_path / "own.cfg"), "image_size": 192}
+    assert (
+        "0% differ so much from all of them that they cannot be learned, and 100% from its own"
+        in notes["detector.config"]
+    )
+    (tmp_path / "own.cfg").write_text(files[".cfg"], encoding="utf-8")
+    heads = Detector.from_cfg(str(tmp_path / "own.cfg"), classes=1).heads
+    assert {tuple(anchor) for head in heads for anchor in head.anchors.tolist()} == {(3.0, 3.0)}
+    for kept in ({"config": "yolov3-nano"}, {"weights": "x.weights"}):
+        assert not coco_draft(str(root), {"detector": kept}, str(tmp_path / "own")).files
+
+
 def test_epochs_follow_from_the_number_of_images(write: Write) -> None:
     found = []
     for count in (3, 40):
@@ -178,7 +194,9 @@ def test_a_split_without_boxes_is_refused(write: Write) -> None:
 @pytest.mark.slow
 def test_a_draft_makes_a_row(tmp_path: Path) -> None:
     root = generate(tmp_path / "shapes", train_images=8, val_images=4)
-    settings, _ = coco_draft(str(root), {})
+    drafted, _, files = coco_draft(str(root), {}, str(tmp_path / "own"))
+    assert not files
+    settings = dict(drafted)
     grid = settings.pop("grid")
     once: Sequence[str] = ("base", "pretrain", "finetune")
     settings |= {name: {**settings[name], "epochs": 1} for name in once}

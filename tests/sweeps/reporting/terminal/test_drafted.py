@@ -11,7 +11,7 @@ from sweeps.errors import SpecError
 from sweeps.reporting.terminal import drafted
 from sweeps.reporting.terminal.drafted import commented
 from sweeps.spec import plain_yaml, studies
-from sweeps.study import Draft
+from sweeps.study import Draft, Drafted
 from tests.support.toy_study import ToyStudy
 
 
@@ -44,7 +44,11 @@ class WellStudy(ToyStudy):
     Settings: ClassVar[Any] = Well
     files: ClassVar[Any] = {}
     drafts: ClassVar = {
-        "well": Draft("DIR", "folder", lambda source, given: ({"grid": GRID, "water": water(source)}, dict(NOTES)))
+        "well": Draft(
+            "DIR",
+            "folder",
+            lambda source, given, beside: Drafted({"grid": GRID, "water": water(source)}, NOTES, {".map": str(beside)}),
+        )
     }
 
 
@@ -81,7 +85,9 @@ def test_every_value_has_its_meaning_and_its_reason() -> None:
 
 def test_a_draft_is_a_spec_that_loads_and_the_users_choice_goes_before_its_own() -> None:
     assert [*drafted.drafts()] == ["well"]
-    text = drafted.drafted("well", "hill", ("water.depth=5", "grid.seed=[7]"), name="own", file="own.yaml")
+    chosen = ("water.depth=5", "grid.seed=[7]")
+    text, files = drafted.drafted("well", "hill", chosen, name="own", file="own.yaml", beside="/own")
+    assert files == {".map": "/own"}
     found = plain_yaml.read(text, "own.yaml")
     assert found["water"] == {"kind": "spring", "depth": 5}
     assert found["grid"]["seed"] == [7]
@@ -101,5 +107,5 @@ def test_a_draft_is_a_spec_that_loads_and_the_users_choice_goes_before_its_own()
 )
 def test_what_cannot_be_drafted_is_said(source: str, changes: tuple[str, ...], message: str) -> None:
     with pytest.raises(SpecError) as caught:
-        drafted.drafted("well", source, changes, name="own", file="own.yaml")
+        drafted.drafted("well", source, changes, name="own", file="own.yaml", beside=None)
     assert str(caught.value) == message
