@@ -106,7 +106,8 @@ def test_objects_that_are_too_small_or_fit_no_anchor_are_told(tmp_path: Path) ->
 def test_anchors_that_suit_the_boxes_are_told_and_help(tmp_path: Path) -> None:
     flat: list[Box] = [(0, name, [0, 2.0 * n, 60, 3 + n]) for n, name in enumerate(("owl", "kite", "emu"))]
     own = dataset(tmp_path / "a", flat, flat, images=1)
-    (told,) = remarks(own, **{name: {**SMALL_BATCH, "batch_size": 1} for name in BATCHES})
+    one: dict[str, Any] = {name: {**SMALL_BATCH, "batch_size": 1} for name in BATCHES}
+    (told,) = remarks(own, **one)
     found = re.search(r"or a copy of (.*/yolov3-nano\.cfg) with anchors=([0-9, ]+), which leave 0%$", told)
     assert found is not None
     text = re.sub(r"(?m)^anchors=.*$", f"anchors={found[2]}", Path(found[1]).read_text(encoding="utf-8"))
