@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robustprune.attacks import PgdSettings
+from robustprune.studies.detection.inputs import arranged
 from robustprune.studies.in_words import MOST_CLASSES, attack, class_table, classes
 from tests.robustprune.studies.classification import tiny_study
 from tests.robustprune.studies.detection import small_study
@@ -52,7 +53,7 @@ def test_what_is_read_beside_a_metric_is_a_metric_too() -> None:
 def test_the_data_of_detectors_is_counted() -> None:
     study = small_study.study()
     splits, classes = study.data([small_study.cell()])
-    found = study.settings.dataset.splits()
+    found = arranged(study.settings).splits
     assert splits.title == f"data: {found[0].source} and {found[1].source}"
     boxes = [len(split.objects.images) for split in found]
     assert [line[:5] for line in splits.lines] == [
