@@ -7,12 +7,14 @@ named in the spec as `module:Class`; how it is found is described in `sweeps.spe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+
+from sweeps.errors import DeviceError as DeviceError
+from sweeps.errors import is_device_lost as is_device_lost
 
 Value = str | int | float
 Cell = dict[str, Value]
@@ -97,6 +99,35 @@ class Gallery(NamedTuple):
     steps: Sequence[str] = ()
 
 
+class DataTable(NamedTuple):
+    """What `sweeps plan` shows of the data: names in the first column, counts or short texts in the others."""
+
+    title: str
+    heads: Sequence[str]
+    lines: Sequence[Sequence[str | int]]
+
+
+class Drafted(NamedTuple):
+    """A spec's grid and fields of the study; sentences on why a value is what it is, by paths such as
+    `training.epochs`; and texts of files to be written beside it, by the endings of their names."""
+
+    settings: Mapping[str, Any]
+    notes: Mapping[str, str]
+    files: Mapping[str, str] = {}
+
+
+class Draft(NamedTuple):
+    """How `sweeps new` comes to a spec: an option of it that takes a `source`, such as `DIR`, and its `help`.
+
+    `write` takes that source; the settings that a user has chosen, nested as in a spec; and the absolute path, without
+    ending, of files beside the spec, None where it has no place. What a user can mend is raised as ValueError.
+    """
+
+    source: str
+    help: str
+    write: Callable[[str, Mapping[str, Any], str | None], Drafted]
+
+
 class TradeOff(NamedTuple):
     """Two of a study's `metrics`, of both of which more is better, and that can rarely be had together.
 
@@ -137,44 +168,6 @@ class Progress(Protocol):
 
         It is asked for, and kept in place of the last one, only where that costs little of the time it may save.
         """
-
-
-class DeviceError(Exception):
-    """The device of this process cannot be used any more: the engine ends the process, and tries once elsewhere."""
-
-
-_DEVICE_ERROR = re.compile(r"\b(?:CUDA|CUDA driver|cuDNN|HIP) error: ([^\n]*)")
-_LEAVES_DEVICE_USABLE = re.compile(
-    r"out of memory|ALLOC|NOT_INITIALIZED|busy or unavailable"
-    r"|invalid (argument|configuration|value|resource handle)|INVALID_VALUE|BAD_PARAM|too many resources"
-    r"|operation not supported$|NOT_SUPPORTED|no kernel image|invalid device function|captur"
-)
-"""Of memory, and of calls that were refused before anything ran: these are worth no process. Any other that is told
-with such a prefix is taken to break the device, as do the errors of hardware and of kernels, of which each version of
-CUDA knows more: to start a process in vain costs seconds, and to go on in a broken one costs rows."""
-_BROKEN_DEVICE = re.compile(
-    r"illegal memory access|device-side assert triggered|misaligned address|unspecified launch failure"
-    r"|uncorrectable (ECC|NVLink)|GPU is lost|fallen off the bus|\bXid\b|longer usable"
-    r"|CUDA unknown error|CUDA driver initialization failed|No CUDA GPUs are available|from cudaGetDeviceCount"
-)
-
-
-def is_device_lost(error: BaseException) -> bool:
-    """Say whether an error, or one that led to it, means that every later use of this process's device will fail.
-
-    By the messages of CUDA and of PyTorch: the engine imports neither.
-    """
-    known: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in known:
-        known.add(id(link))
-        text = str(link)
-        if isinstance(link, DeviceError) or _BROKEN_DEVICE.search(text):
-            return True
-        if any(not _LEAVES_DEVICE_USABLE.search(what) for what in _DEVICE_ERROR.findall(text)):
-            return True
-        link = link.__cause__ if link.__suppress_context__ else link.__context__
-    return False
 
 
 class NoSettings(BaseModel):
@@ -252,6 +245,9 @@ class Study:
     """What columns and tables are, and their units, by name; `table.column` for a column of a table. `sweeps describe`
     shows it, and of a metric without, its label."""
 
+    drafts: ClassVar[Mapping[str, Draft]] = {}
+    """Specs that `sweeps new` writes, by the name of its option."""
+
     trade_off: ClassVar[TradeOff | None] = None
     """The metrics to draw against each other, if any."""
 
@@ -290,6 +286,10 @@ class Study:
         Raises:
             ValueError: a user must mend something.
         """
+        return []
+
+    def data(self, cells: Sequence[Cell]) -> Sequence[DataTable]:
+        """Return how much there is of what in the data, after `check` has read it."""
         return []
 
     def replication(self, cells: Sequence[Cell]) -> str | None:

@@ -21,7 +21,7 @@ from sweeps.planning.work import ahead
 from sweeps.reporting import reports
 from sweeps.reporting.terminal import plan as view
 from sweeps.results.sweep import load_results
-from sweeps.spec import Spec
+from sweeps.spec import Spec, answers
 from sweeps.storage import Store
 
 
@@ -107,6 +107,12 @@ class Planned(Shown):
         stages = {stage.key: stage.name for trial in self.plan.trials for stage in trial.shared}
         lines = [(name, key, key in self.plan.checkpoints) for key, name in stages.items()]
         return pd.DataFrame(lines, columns=["stage", "key", "present"])
+
+    @property
+    def data(self) -> dict[str, pd.DataFrame]:
+        """What the study tells of its data, by title."""
+        described = answers.data_tables(self.spec.study, self.spec.cells)
+        return {title: pd.DataFrame(lines, columns=[*heads]) for title, heads, lines in described}
 
     def show(self, console: Console) -> None:
         """Print what `sweeps plan` prints."""

@@ -13,7 +13,7 @@ from sweeps.errors import SpecError
 from sweeps.spec.conformance import is_free
 from sweeps.spec.mistakes import LARGEST
 from sweeps.storage.store import FOLDERS
-from sweeps.study import Axis, Cell, Study
+from sweeps.study import Axis, Cell, DataTable, Study
 
 Answer = TypeVar("Answer")
 
@@ -57,6 +57,20 @@ def sentences(study: Study, cells: Sequence[Cell]) -> list[str]:
         for method, found in (("check", study.check(cells)), ("remarks", study.remarks(cells)))
         for sentence in listed(study, method, found, str, "a list of sentences")
     ]
+
+
+def data_tables(study: Study, cells: Sequence[Cell]) -> Sequence[DataTable]:
+    """Return what a study tells of its data.
+
+    Raises:
+        SpecError: that is no list of tables, or a line has more or fewer entries than there are headings.
+    """
+    found = listed(study, "data", study.data(cells), DataTable, "a list of DataTable")
+    for table in found:
+        for line in table.lines:
+            if len(line) != len(table.heads):
+                raise _wrong(study, "data", line, f"an entry for each of {', '.join(table.heads)}")
+    return found
 
 
 def check_replication(study: Study, cells: Sequence[Cell]) -> None:

@@ -136,7 +136,7 @@ def parse(text: str, source: str, changes: Sequence[str] = (), *, importing: boo
     """
     raw = mapping_of(text, source)
     for change in changes:
-        _apply(raw, change)
+        overlay(raw, change)
     try:
         study_class = find(_study_name(raw), importing=importing)
         check_study(study_class, Engine.model_fields)
@@ -219,7 +219,12 @@ def mapping_of(text: str, source: str) -> dict[str, Any]:
     return raw
 
 
-def _apply(raw: dict[str, Any], change: str) -> None:
+def overlay(raw: dict[str, Any], change: str) -> None:
+    """Lay a `key.path=value` setting over others, in place.
+
+    Raises:
+        SpecError: it is none, or its path leads through what is no mapping.
+    """
     path, equals, value = change.partition("=")
     if not equals or not all(path.split(".")):
         raise SpecError(f"--set {change!r}: expected key.path=value")

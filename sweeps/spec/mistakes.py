@@ -24,6 +24,7 @@ _EXPECTED = {
     "int_type": "a whole number",
     "less_than": "less than {lt:g}",
     "less_than_equal": "at most {le:g}",
+    "list_type": "a list",
     "literal_error": "{expected}",
     "model_attributes_type": "a mapping of settings",
     "model_type": "a mapping of settings",
@@ -44,6 +45,16 @@ def sentences(error: ValidationError, settings: Any, model: type[BaseModel]) -> 
         settings: as they were read.
         model: that they were validated against.
     """
+    expected: dict[str, list[str]] = {}
+    for sentence in _each(error, settings, model):
+        found, _, wanted = sentence.partition(", expected ")
+        expected.setdefault(found, []).append(wanted)
+    # Where a field may be of several types, pydantic finds a mistake for each.
+    for found, every in expected.items():
+        yield ", expected ".join(filter(None, [found, " or ".join(dict.fromkeys(every))]))
+
+
+def _each(error: ValidationError, settings: Any, model: type[BaseModel]) -> Iterator[str]:
     problems = error.errors(include_url=False)
     unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
     # A field that is missing may be one that is misspelt.

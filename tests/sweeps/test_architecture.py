@@ -27,7 +27,7 @@ OWN_WORDS = {
 """Words of studies that the engine has a use of its own for, and which."""
 
 ARROWS: dict[str, set[str]] = {
-    "study": set(),
+    "study": {"errors"},
     "errors": set(),
     "__version__": set(),
     "storage": {"study", "errors"},

@@ -32,7 +32,7 @@ from robustprune.structures.removal import channel_counts
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification import checks
 from robustprune.studies.classification.columns import MEANINGS
-from robustprune.studies.classification.facts import classification_facts
+from robustprune.studies.classification.facts import classification_facts, data_tables
 from robustprune.studies.classification.settings import (
     FROM_SCRATCH,
     TRAININGS,
@@ -43,11 +43,13 @@ from robustprune.studies.classification.settings import (
     score_inputs,
 )
 from robustprune.studies.classification.work import stage_work
+from robustprune.studies.cpu_time import has_gpu
+from robustprune.studies.drafts.classification import FOLDERS
 from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, PruningStudy, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
-from sweeps.study import NONE, Axis, Cell, Stage, TradeOff, Workload
+from sweeps.study import NONE, Axis, Cell, DataTable, Stage, TradeOff, Workload
 
 MODEL = Axis("model", str, meaning="the network, by name; `python -m robustprune methods` lists them")
 TRAINING = Axis("training", str, choices=TRAININGS, meaning="whether it was trained on clean or on attacked images")
@@ -112,6 +114,8 @@ class ClassificationStudy(PruningStudy):
         metric="accuracy_adv",
     )
 
+    drafts: ClassVar = {"folders": FOLDERS}
+
     def __init__(self, settings: ClassificationSettings) -> None:
         """Take validated settings; reads no data."""
         super().__init__(settings)
@@ -134,7 +138,12 @@ class ClassificationStudy(PruningStudy):
             networks.check_image_size(model, self.settings.dataset.image_size)
         remarks += checks.check_images(self.settings)
         remarks += checks.check_channels(self.settings, cells)
+        remarks += checks.check_time(self.settings, cells, on_cpu=not has_gpu())
         return remarks + checks.check_weights(self.settings, cells, functools.partial(self._task, device=CPU))
+
+    def data(self, cells: Sequence[Cell]) -> list[DataTable]:
+        """Return how many images there are of each class."""
+        return data_tables(self.settings)
 
     def replication(self, cells: Sequence[Cell]) -> str | None:
         """Return what seeds vary: of models whose weights are given, their training is no part of that."""

@@ -16,8 +16,9 @@ from sweeps.planning.plan import Plan, State
 from sweeps.planning.work import Work, ahead
 from sweeps.reporting.terminal.status import show_causes
 from sweeps.results.failures import failures_of
-from sweeps.spec import Spec
+from sweeps.spec import Spec, answers
 from sweeps.storage import Store
+from sweeps.study import DataTable
 
 MOST_TRIALS = 60
 """Lines of the table of trials, at most."""
@@ -33,6 +34,8 @@ def show_plan(spec: Spec, store: Store, plan: Plan, console: Console, *, teraflo
     replication = spec.study.replication(spec.cells)
     if replication:
         console.print(escape(replication), soft_wrap=True)
+    for described in answers.data_tables(spec.study, spec.cells):
+        _show_data(described, console)
     states = plan.states()
     _show_trials(plan, states, console)
     work = ahead(spec.study, plan)
@@ -45,6 +48,17 @@ def show_plan(spec: Spec, store: Store, plan: Plan, console: Console, *, teraflo
         _show_time(estimate(spec, store, plan, work, teraflops=teraflops), console)
     if plan.changed:
         console.print(f"[bold]`sweeps run` will refuse:[/bold] {escape(plan.conflict(place))}", soft_wrap=True)
+
+
+def _show_data(described: DataTable, console: Console) -> None:
+    view = Table(*map(escape, described.heads), box=None, padding=(0, 2, 0, 0))
+    for column in view.columns[1:]:
+        column.justify = "right"
+    for name, *entries in described.lines:
+        shown = (f"{each:,}" if isinstance(each, int) else str(each) for each in entries)
+        view.add_row(escape(str(name)), *map(escape, shown))
+    console.print(escape(described.title), soft_wrap=True)
+    console.print(view)
 
 
 def _show_trials(plan: Plan, states: Mapping[RowKey, State], console: Console) -> None:

@@ -11,8 +11,9 @@ from rich.console import Console
 from sweeps import running
 from sweeps.errors import SpecError
 from sweeps.planning.work import ahead
-from sweeps.spec.answers import check_answers
+from sweeps.spec.answers import check_answers, data_tables
 from sweeps.storage import Store
+from sweeps.study import DataTable
 from tests.support import toy_rows
 from tests.support.toy_study import ToySettings, ToyStudy
 from tests.sweeps.spec.test_conformance import parse
@@ -123,3 +124,22 @@ def test_settings_are_what_keys_and_columns_can_be_made_of(
 def test_whole_numbers_that_no_column_holds_are_refused(change: str) -> None:
     with pytest.raises(SpecError, match=r"grid\.\w+\[0\]: found -?\d+, expected a whole number of at most 64 bits"):
         toy_rows.load(change)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (None, "found None, expected a list of DataTable"),
+        (["images: 3"], "expected a list of DataTable"),
+        (
+            [DataTable("data", ["", "images"], [["train", 3, 4]])],
+            "found ['train', 3, 4], expected an entry for each of",
+        ),
+    ],
+)
+def test_data_are_tables(answer: Any, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = parse(monkeypatch, data=lambda study, cells: answer)
+    with pytest.raises(SpecError) as caught:
+        data_tables(parsed.study, parsed.cells)
+    assert str(caught.value).startswith("study: Small.data: found ")
+    assert sentence in str(caught.value)
