@@ -7,12 +7,14 @@ named in the spec as `module:Class`; how it is found is described in `sweeps.spe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+
+from sweeps.errors import DeviceError as DeviceError
+from sweeps.errors import is_device_lost as is_device_lost
 
 Value = str | int | float
 Cell = dict[str, Value]
@@ -119,6 +121,22 @@ Files = Mapping[str, bytes]
 """What a user can take away of a row: the contents of files, by the endings of their names, such as `.txt`."""
 
 
+class Measurement(NamedTuple):
+    """Under what the files that rows have left can be measured again; see `Study.measure_kept`.
+
+    Attributes:
+        axis: names what is asked for, by a user's label: rows of measurements have it beside the study's own axes.
+        settings: pydantic's type of what is asked for.
+        columns: of such rows, as `Study.columns`; those of the study's metrics that are among them are theirs too.
+        kept_by: the setting with which rows leave their files, as in a spec.
+    """
+
+    axis: Axis
+    settings: Any
+    columns: Mapping[str, type]
+    kept_by: str
+
+
 class Progress(Protocol):
     """Where a long stage keeps how far it is, so that one whose process died goes on from there."""
 
@@ -137,44 +155,6 @@ class Progress(Protocol):
 
         It is asked for, and kept in place of the last one, only where that costs little of the time it may save.
         """
-
-
-class DeviceError(Exception):
-    """The device of this process cannot be used any more: the engine ends the process, and tries once elsewhere."""
-
-
-_DEVICE_ERROR = re.compile(r"\b(?:CUDA|CUDA driver|cuDNN|HIP) error: ([^\n]*)")
-_LEAVES_DEVICE_USABLE = re.compile(
-    r"out of memory|ALLOC|NOT_INITIALIZED|busy or unavailable"
-    r"|invalid (argument|configuration|value|resource handle)|INVALID_VALUE|BAD_PARAM|too many resources"
-    r"|operation not supported$|NOT_SUPPORTED|no kernel image|invalid device function|captur"
-)
-"""Of memory, and of calls that were refused before anything ran: these are worth no process. Any other that is told
-with such a prefix is taken to break the device, as do the errors of hardware and of kernels, of which each version of
-CUDA knows more: to start a process in vain costs seconds, and to go on in a broken one costs rows."""
-_BROKEN_DEVICE = re.compile(
-    r"illegal memory access|device-side assert triggered|misaligned address|unspecified launch failure"
-    r"|uncorrectable (ECC|NVLink)|GPU is lost|fallen off the bus|\bXid\b|longer usable"
-    r"|CUDA unknown error|CUDA driver initialization failed|No CUDA GPUs are available|from cudaGetDeviceCount"
-)
-
-
-def is_device_lost(error: BaseException) -> bool:
-    """Say whether an error, or one that led to it, means that every later use of this process's device will fail.
-
-    By the messages of CUDA and of PyTorch: the engine imports neither.
-    """
-    known: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in known:
-        known.add(id(link))
-        text = str(link)
-        if isinstance(link, DeviceError) or _BROKEN_DEVICE.search(text):
-            return True
-        if any(not _LEAVES_DEVICE_USABLE.search(what) for what in _DEVICE_ERROR.findall(text)):
-            return True
-        link = link.__cause__ if link.__suppress_context__ else link.__context__
-    return False
 
 
 class NoSettings(BaseModel):
@@ -252,6 +232,9 @@ class Study:
     """What columns and tables are, and their units, by name; `table.column` for a column of a table. `sweeps describe`
     shows it, and of a metric without, its label."""
 
+    measurement: ClassVar[Measurement | None] = None
+    """How the files that rows have left are measured again, if they can be."""
+
     trade_off: ClassVar[TradeOff | None] = None
     """The metrics to draw against each other, if any."""
 
@@ -281,6 +264,30 @@ class Study:
 
         Raises:
             ValueError: that cannot be done, for a reason that a user should know.
+        """
+        raise NotImplementedError
+
+    @property
+    def measured_under(self) -> Mapping[str, Any]:
+        """What rows are measured under, as JSON: what a user leaves out of another of that `name` is as in this one."""
+        return {}
+
+    def measuring(self, cell: Cell, asked: Any) -> Mapping[str, Any]:
+        """Return, as JSON, what determines a measurement besides the files, the cell and what is asked for, such as the
+        data; by default all settings.
+
+        Raises:
+            ValueError: a user must mend something.
+        """
+        return dict(self.settings.model_dump(mode="json"))
+
+    def measure_kept(self, cell: Cell, files: Mapping[str, Files], asked: Any) -> dict[str, Any]:
+        """Return a value for each column of `measurement`. It runs in worker processes, as stages do.
+
+        Args:
+            cell: whose row left the files.
+            files: as the last stage returned them, by the names of `files`.
+            asked: validated settings of `measurement`.
         """
         raise NotImplementedError
 

@@ -27,8 +27,8 @@ OWN_WORDS = {
 """Words of studies that the engine has a use of its own for, and which."""
 
 ARROWS: dict[str, set[str]] = {
-    "study": set(),
     "errors": set(),
+    "study": {"errors"},
     "version": set(),
     "storage": {"study", "errors"},
     "statistics": {"errors"},
