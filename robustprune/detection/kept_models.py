@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -183,6 +184,14 @@ def load_model(path: str | os.PathLike[str]) -> KeptModel:
     detector = Detector(cfg.parse(spec.cfg, f"{path}: cfg"))
     detector.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return KeptModel(detector.eval(), spec)
+
+
+def model_of(files: Mapping[str, bytes]) -> KeptModel:
+    """Rebuild a kept model from the contents of its files, by their endings; see `load_model`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kept.safetensors")
+        path.write_bytes(files[".safetensors"])
+        return load_model(path)
 
 
 class _Dumper(yaml.SafeDumper):
