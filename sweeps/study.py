@@ -272,7 +272,7 @@ class Study:
         """What rows are measured under, as JSON: what a user leaves out of another of that `name` is as in this one."""
         return {}
 
-    def measuring(self, cell: Cell, asked: Any) -> Mapping[str, Any]:
+    def measuring(self, asked: Any) -> Mapping[str, Any]:
         """Return, as JSON, what determines a measurement besides the files, the cell and what is asked for, such as the
         data; by default all settings.
 

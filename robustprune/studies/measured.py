@@ -1,4 +1,4 @@
-"""What rows of measurements say of the attack that kept models were measured under, in any study of pruning."""
+"""Kept models in any study of pruning: the setting that keeps them, and what rows say of an attack on these."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import types
 import typing
 from collections.abc import Iterable
 from typing import Any, Literal
+
+from pydantic import Field
 
 from robustprune.core.settings import Settings
 from sweeps.study import Axis
@@ -15,6 +17,15 @@ ATTACK = Axis("attack", str, meaning="the label of an attack that kept models we
 KEPT_BY = "keep_models=true"
 
 _KINDS = (str, int, float, bool)
+
+
+def keep_models_field() -> Any:
+    """Return the field of a study's settings that has rows keep their models."""
+    return Field(
+        default=False,
+        description="keep each row's model in <sweep>/models, as large as its float32 weights; set it before rows are "
+        "computed: those that are finished get none",
+    )
 
 
 def attack_columns(attacks: Iterable[type[Settings]]) -> dict[str, type]:

@@ -81,7 +81,7 @@ class MeasuredStudy(Study):
         asked, kept = self._asked(cell), self._kept_by(cell)
         inputs = {"row": kept.row_key, "files": kept.files_key, "under": asked.model_dump(mode="json")}
         plugin = plugin_of(self.source_class.__module__, self.source_class.__qualname__)
-        inputs |= {"inputs": dict(self.source.measuring(self.own_cell(cell), asked))}
+        inputs |= {"inputs": self._inputs(str(cell[self.of.axis.name]))}
         return Stage(tuple(axis.name for axis in self.axes), inputs | ({} if plugin is None else {"of": plugin}))
 
     def code(self, name: str, cell: Cell) -> Mapping[str, Sequence[str]]:
@@ -124,6 +124,16 @@ class MeasuredStudy(Study):
                 f"grid.{self.of.axis.name}: found {label!r}, expected one of {', '.join(self.settings.under)}"
             )
         return self.settings.under[label]
+
+    def _inputs(self, label: str) -> dict[str, Any]:
+        """Return what determines measurements under a label; once, for whole files may be read."""
+        if label not in self._known:
+            self._known[label] = dict(self.source.measuring(self.settings.under[label]))
+        return self._known[label]
+
+    @functools.cached_property
+    def _known(self) -> dict[str, dict[str, Any]]:
+        return {}
 
     def _kept_by(self, cell: Mapping[str, Any]) -> Kept:
         """Return the row of a cell, or say that there is none.

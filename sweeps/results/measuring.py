@@ -88,6 +88,10 @@ def asked_of(
 
 def _measurement(sweep: Sweep) -> Measurement:
     own, named = sweep.spec.study, sweep.spec.engine.study
+    if named.startswith(name_of("")):
+        raise SpecError(
+            f"{sweep.location}: found measurements, expected the sweep whose rows have kept what is measured"
+        )
     if isinstance(own, RecordedStudy):
         raise SpecError(
             f"{sweep.location}: its study {named!r} is of no installed package; name it with --study {named}"

@@ -82,7 +82,7 @@ class KeptDetectors(PruningStudy):
         """The attack that rows are measured under."""
         return self.settings.attack.model_dump(mode="json")
 
-    def measuring(self, cell: Cell, asked: AttackSettings) -> dict[str, Any]:
+    def measuring(self, asked: AttackSettings) -> dict[str, Any]:
         """Return what a measurement depends on: all that a row does that nobody trained, but under another attack."""
         return stage_inputs(self.settings.model_copy(update={"attack": asked}))["baseline"]
 
