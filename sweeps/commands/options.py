@@ -7,8 +7,20 @@ from typing import Any
 
 import click
 
+from sweeps.spec import numbers
+
 MOST_CPUS = 4096
 """A Ray may have more CPUs than the machine, for trials that mostly wait; it starts a process for each."""
+
+
+class NumberType(click.ParamType[float]):
+    """A number, which may be written as a quotient, as in a spec: `1/3`."""
+
+    name = "X or A/B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or complain."""
+        return float(click.FLOAT.convert(numbers.number(value), param, ctx))
 
 
 def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,6 +20,9 @@ from sweeps.spec.recorded import RecordedStudy
 from sweeps.storage import Store
 from sweeps.study import Measurement, Study
 
+OPTION = "--attack"
+"""Of the command line, for messages: what studies mostly measure under."""
+
 LABEL = "label"
 """The key of what is asked for that names it; all others are settings."""
 
@@ -59,13 +62,11 @@ def asked_of(
     kept_in, measures = storage.describe(sweep.spec.name), name_of(sweep.spec.engine.study)
     before, cells = _before(store, target, measures=measures, axis=measurement.axis.name)
     if not labelled and not before:
-        raise SpecError(
-            f"--{measurement.axis.name}: found none, expected at least one that rows are to be measured under"
-        )
+        raise SpecError(f"{OPTION}: found none, expected at least one that rows are to be measured under")
     for label, settings in labelled.items():
         if before.get(label, settings) != settings:
             raise SpecError(
-                f"--{measurement.axis.name}: found the label {label!r} of {in_words(settings)}, but rows in "
+                f"{OPTION}: found the label {label!r} of {in_words(settings)}, but rows in "
                 f"{store.describe(target)} have it that were measured under {in_words(before[label])}, expected "
                 "another one ({label: …})"
             )
@@ -113,7 +114,7 @@ def _labelled(given: Sequence[str], measurement: Measurement, study: Study) -> d
     """Return the settings of what is asked for, all of them, by label."""
     found: dict[str, dict[str, Any]] = {}
     for text in given:
-        option = f"--{measurement.axis.name} {text!r}"
+        option = f"{OPTION} {text!r}"
         raw = plain_yaml.read(text, option)
         said = {"name": raw} if isinstance(raw, str) else raw
         if not isinstance(said, dict):
