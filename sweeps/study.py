@@ -128,13 +128,15 @@ class Measurement(NamedTuple):
         axis: names what is asked for, by a user's label: rows of measurements have it beside the study's own axes.
         settings: pydantic's type of what is asked for.
         columns: of such rows, as `Study.columns`; those of the study's metrics that are among them are theirs too.
-        kept_by: the setting with which rows leave their files, as in a spec.
+        kept_by: the setting with which rows leave their files, such as `keep_models=true`.
+        meanings: of columns that the study's own `meanings` do not tell.
     """
 
     axis: Axis
     settings: Any
     columns: Mapping[str, type]
     kept_by: str
+    meanings: Mapping[str, str] = {}
 
 
 class Progress(Protocol):

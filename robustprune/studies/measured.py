@@ -38,6 +38,17 @@ def attack_columns(attacks: Iterable[type[Settings]]) -> dict[str, type]:
     return {name: kind for name, kind in merged.items() if kind in _KINDS and (len(found[name]) == 1 or kind is float)}
 
 
+def attack_meanings(attacks: Iterable[type[Settings]]) -> dict[str, str]:
+    """Return what `attack_columns` are, as the settings say it; null in rows of attacks without such a setting."""
+    attacks = list(attacks)
+    said = {
+        f"attack_{name}": f"{field.description or 'of the attack'}; null where it has no such setting"
+        for settings in reversed(attacks)
+        for name, field in settings.model_fields.items()
+    }
+    return {name: said[name] for name in attack_columns(attacks)} | {"attack_name": "of the attack"}
+
+
 def attack_values(settings: Settings, columns: Iterable[str]) -> dict[str, Any]:
     """Return what an attack's settings say in those of `columns` that are of attacks; None where it has none such."""
     return {

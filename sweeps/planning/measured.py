@@ -190,10 +190,11 @@ def _made_of(source: type[Study]) -> type[MeasuredStudy]:
     measurement = source.measurement
     if measurement is None:
         raise SpecError(f"study: {source.__name__} measures nothing that its rows have kept")
+    asked: Any = dict[str, measurement.settings]  # type: ignore[name-defined]
     settings = create_model(
         f"Measured{source.Settings.__name__}",
         __base__=MeasuredSettings,
-        under=(dict[str, measurement.settings], Field(description="what is asked for, by the labels that rows have")),  # type: ignore[valid-type]
+        under=(asked, Field(description="what is asked for, by the labels that rows have")),
         settings=(source.Settings, Field(description="of the study whose rows have left the files")),
     )
     columns = {
@@ -229,6 +230,7 @@ def _made_of(source: type[Study]) -> type[MeasuredStudy]:
                 if {name, *([marks] if isinstance(marks, str) else marks)} <= columns.keys()
             },
             "meanings": {name: said for name, said in source.meanings.items() if name in columns}
+            | dict(measurement.meanings)
             | {
                 f"{measurement.axis.name}_settings": "all that was asked for, in JSON",
                 "source_row_key": "row that left what is measured",

@@ -71,8 +71,9 @@ def asked_of(
                 "another one ({label: …})"
             )
     axes = [axis.name for axis in sweep.spec.study.axes]
-    for cell in rows[axes].to_dict("records"):
-        cells += [{**cell, measurement.axis.name: label} for label in labelled]
+    for values in rows[axes].itertuples(index=False):
+        cell = dict(zip(axes, values, strict=True))
+        cells += [cell | {measurement.axis.name: label} for label in labelled]
     resolved = {
         "name": target,
         "study": measures,

@@ -18,7 +18,7 @@ from robustprune.classification.task import ClassificationTask
 from robustprune.core.devices import PLACE_COLUMNS, in_full_precision, place
 from robustprune.inference.model_files import ENDINGS
 from robustprune.studies.classification.settings import TRAININGS, ClassificationSettings, row_inputs
-from robustprune.studies.measured import ATTACK, KEPT_BY, attack_columns, attack_values
+from robustprune.studies.measured import ATTACK, KEPT_BY, attack_columns, attack_meanings, attack_values
 from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning_study import PruningStudy
 from sweeps.study import Cell, Files, Measurement
@@ -42,6 +42,7 @@ class KeptClassifiers(PruningStudy):
             "torch_version": str,
         },
         kept_by=KEPT_BY,
+        meanings=attack_meanings(_WITHIN_A_BALL),
     )
 
     @property

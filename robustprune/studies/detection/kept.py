@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from robustprune.detection.kept_models import ENDINGS, model_files, model_of
 from robustprune.detection.task import DetectionTask
 from robustprune.studies.detection.inputs import network_input
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
-from robustprune.studies.measured import ATTACK, KEPT_BY, attack_columns, attack_values
+from robustprune.studies.measured import ATTACK, KEPT_BY, attack_columns, attack_meanings, attack_values
 from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning_study import PruningStudy
 from sweeps.study import Cell, Files, Measurement
@@ -58,6 +58,7 @@ class KeptDetectors(PruningStudy):
             "torch_version": str,
         },
         kept_by=KEPT_BY,
+        meanings=attack_meanings(_ASCENDING),
     )
 
     @property
@@ -65,7 +66,7 @@ class KeptDetectors(PruningStudy):
         """What a row leaves beside it to take away: its model, where that is to be kept."""
         return {"models": ENDINGS} if self.settings.keep_models else {}
 
-    def kept(self, detector: AnchorDetector, cell: Cell, *, classes: list[str]) -> dict[str, dict[str, bytes]]:
+    def kept(self, detector: AnchorDetector, cell: Cell, *, classes: Sequence[str]) -> dict[str, dict[str, bytes]]:
         """Return a row's `files`."""
         if not self.files:
             return {}
