@@ -36,14 +36,19 @@ class Asked(NamedTuple):
 
 
 def asked_of(
-    location: str, given: Sequence[str], *, where: str | None = None, name: str | None = None, study: str | None = None
+    location: str,
+    given: Sequence[str | Mapping[str, Any]],
+    *,
+    where: str | None = None,
+    name: str | None = None,
+    study: str | None = None,
 ) -> Asked:
     """Return the sweep of measurements, with all that was asked for before: what is there is not measured again.
 
     Args:
         location: `<storage>/<name>` of the sweep whose rows have kept files.
-        given: under what to measure, each the name of a thing that the study knows or a mapping of its settings in
-            YAML, with an optional `label`. None: what was asked for before.
+        given: under what to measure, each the name of a thing that the study knows or a mapping of its settings, with
+            an optional `label`; texts are YAML. None: what was asked for before.
         where: a condition on its rows; None: all that have kept files.
         name: of the sweep of measurements.
         study: see `results.sweep.open_sweep`.
@@ -111,12 +116,14 @@ def _measurement(sweep: Sweep) -> Measurement:
     return own.measurement
 
 
-def _labelled(given: Sequence[str], measurement: Measurement, study: Study) -> dict[str, dict[str, Any]]:
+def _labelled(
+    given: Sequence[str | Mapping[str, Any]], measurement: Measurement, study: Study
+) -> dict[str, dict[str, Any]]:
     """Return the settings of what is asked for, all of them, by label."""
     found: dict[str, dict[str, Any]] = {}
     for text in given:
         option = f"{OPTION} {text!r}"
-        raw = plain_yaml.read(text, option)
+        raw = plain_yaml.read(text, option) if isinstance(text, str) else dict(text)
         said = {"name": raw} if isinstance(raw, str) else raw
         if not isinstance(said, dict):
             raise SpecError(f"{option}: expected a name, or a mapping of settings such as '{{name: …, {LABEL}: …}}'")

@@ -28,7 +28,6 @@ OWN_WORDS = {
 
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
-    "errors": set(),
     "study": {"errors"},
     "__version__": set(),
     "storage": {"study", "errors"},
