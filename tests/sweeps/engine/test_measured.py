@@ -14,6 +14,7 @@ from tests.support.toy_run import ToyRun
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.filterwarnings("error:Attempting to set identical")  # of curves, where rows are of a single dose
 def test_rows_are_measured_once_though_a_worker_dies(toy_here: ToyRun, sweeps: Sweeps) -> None:
     toy_here.spec.write_text(toy_measured.SPEC)
     toy_here.run_here("kill_in=measure flat quick 1")
