@@ -10,6 +10,7 @@ from rich.console import Console
 from sweeps.commands.comparing.analyze import analyze
 from sweeps.commands.comparing.power import power
 from sweeps.commands.comparing.report import report
+from sweeps.commands.computing.measure import measure
 from sweeps.commands.computing.new import new
 from sweeps.commands.computing.plan import plan
 from sweeps.commands.computing.run import run
@@ -30,7 +31,7 @@ errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
-KEPT = ("run", "report", "export-models")
+KEPT = ("run", "measure", "report", "export-models")
 """Commands whose outcome is in the storage, printed or not."""
 
 
@@ -86,7 +87,7 @@ def say_what_was_not_printed(context: click.Context, status: int | None) -> int 
 
 
 for command in (
-    *(run, plan, new, status, failures, results, analyze, power, report),
+    *(run, measure, plan, new, status, failures, results, analyze, power, report),
     *(specs, describe, export_models, storage),
 ):
     cli.add_command(command)

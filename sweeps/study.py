@@ -150,6 +150,24 @@ Files = Mapping[str, bytes]
 """What a user can take away of a row: the contents of files, by the endings of their names, such as `.txt`."""
 
 
+class Measurement(NamedTuple):
+    """Under what the files that rows have left can be measured again; see `Study.measure_kept`.
+
+    Attributes:
+        axis: names what is asked for, by a user's label: rows of measurements have it beside the study's own axes.
+        settings: pydantic's type of what is asked for.
+        columns: of such rows, as `Study.columns`; those of the study's metrics that are among them are theirs too.
+        kept_by: the setting with which rows leave their files, such as `keep_models=true`.
+        meanings: of columns that the study's own `meanings` do not tell.
+    """
+
+    axis: Axis
+    settings: Any
+    columns: Mapping[str, type]
+    kept_by: str
+    meanings: Mapping[str, str] = {}
+
+
 class Progress(Protocol):
     """Where a long stage keeps how far it is, so that one whose process died goes on from there."""
 
@@ -248,6 +266,9 @@ class Study:
     drafts: ClassVar[Mapping[str, Draft]] = {}
     """Specs that `sweeps new` writes, by the name of its option."""
 
+    measurement: ClassVar[Measurement | None] = None
+    """How the files that rows have left are measured again, if they can be."""
+
     trade_off: ClassVar[TradeOff | None] = None
     """The metrics to draw against each other, if any."""
 
@@ -277,6 +298,30 @@ class Study:
 
         Raises:
             ValueError: that cannot be done, for a reason that a user should know.
+        """
+        raise NotImplementedError
+
+    @property
+    def measured_under(self) -> Mapping[str, Any]:
+        """What rows are measured under, as JSON: what a user leaves out of another of that `name` is as in this one."""
+        return {}
+
+    def measuring(self, asked: Any) -> Mapping[str, Any]:
+        """Return, as JSON, what determines a measurement besides the files, the cell and what is asked for, such as the
+        data; by default all settings.
+
+        Raises:
+            ValueError: a user must mend something.
+        """
+        return dict(self.settings.model_dump(mode="json"))
+
+    def measure_kept(self, cell: Cell, files: Mapping[str, Files], asked: Any) -> dict[str, Any]:
+        """Return a value for each column of `measurement`. It runs in worker processes, as stages do.
+
+        Args:
+            cell: whose row left the files.
+            files: as the last stage returned them, by the names of `files`.
+            asked: validated settings of `measurement`.
         """
         raise NotImplementedError
 

@@ -22,7 +22,7 @@ from robustprune.classification.explained import TrueClassLogit, explainable
 from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure.accuracy import accuracy, attacked_accuracy
 from robustprune.classification.measure.attacks import unbounded
-from robustprune.classification.measure.evaluation import Evaluation, Measured, evaluate
+from robustprune.classification.measure.evaluation import Evaluation, Measured, accuracies, evaluate, under_attack
 from robustprune.classification.networks.pruning import channel_groups, output_layer
 from robustprune.core.arrays import Arrays
 from robustprune.core.randomness import drawing_from, generator_for, resampled, seed_for
@@ -202,6 +202,13 @@ class ClassificationTask:
             settings=self.evaluation,
             seed=seed_for(seed, "evaluate"),
         )
+
+    def accuracies(self, network: nn.Module, *, seed: int) -> dict[str, float | int | str | None]:
+        """Return how often the classifier is right, clean and under the attack, as `measure` does, and no distances."""
+        assert isinstance(network, Classifier)
+        assert self.evaluation is not None
+        robust = under_attack(network, self.load("test"), settings=self.evaluation, seed=seed_for(seed, "evaluate"))
+        return accuracies(robust)
 
     # Parts
 

@@ -70,7 +70,7 @@ def show_left(location: str, plan: Plan, console: Console) -> None:
         )
     if plan.missing:
         console.print(
-            f"[bold]{plan.missing} rows are missing[/bold]; the same `sweeps run` computes them",
+            f"[bold]{plan.missing} rows are missing[/bold]; the same command computes them",
             soft_wrap=True,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -114,6 +115,9 @@ def _sentence(problem: ErrorDetails, field: str) -> str:
     if kind == "float_type":
         return f"{field}: found {found(given)}, expected {numbers.expected(given)}"
     expected = _EXPECTED[kind].format_map(context) if kind in _EXPECTED else problem["msg"]
+    if kind == "union_tag_invalid":
+        near = difflib.get_close_matches(str(given), re.findall("'([^']*)'", context["expected_tags"]), n=1)
+        expected += f"; did you mean {near[0]!r}?" if near else ""
     return f"{field}: found {found(given)}, expected {expected}"
 
 

@@ -27,8 +27,8 @@ OWN_WORDS = {
 """Words of studies that the engine has a use of its own for, and which."""
 
 ARROWS: dict[str, set[str]] = {
-    "study": {"errors"},
     "errors": set(),
+    "study": {"errors"},
     "__version__": set(),
     "storage": {"study", "errors"},
     "statistics": {"errors"},

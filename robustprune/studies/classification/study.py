@@ -33,6 +33,7 @@ from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification import checks
 from robustprune.studies.classification.columns import MEANINGS
 from robustprune.studies.classification.facts import classification_facts, data_tables
+from robustprune.studies.classification.kept import KeptClassifiers
 from robustprune.studies.classification.settings import (
     FROM_SCRATCH,
     TRAININGS,
@@ -46,7 +47,7 @@ from robustprune.studies.classification.work import stage_work
 from robustprune.studies.cpu_time import has_gpu
 from robustprune.studies.drafts.classification import FOLDERS
 from robustprune.studies.on_device import on_device
-from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, PruningStudy, structure_entry
+from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
 from sweeps.study import NONE, Axis, Cell, DataTable, Stage, TradeOff, Workload
@@ -60,7 +61,7 @@ PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 3
 _DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary", "seed_draws")
 
 
-class ClassificationStudy(PruningStudy):
+class ClassificationStudy(KeptClassifiers):
     """Classifiers, adversarially trained or not, that were pruned, and the distances at which they are fooled."""
 
     Settings: ClassVar = ClassificationSettings
@@ -192,7 +193,7 @@ class ClassificationStudy(PruningStudy):
             pruned = not self.is_baseline(cell)
             inputs = self._once(row_inputs, training=training, pruned=pruned)
             inputs = inputs | (identities(structure_entry(str(cell["structure"]))) if pruned else {})
-            fields = (*_DATA, "retrain", "renewal", "evaluation")
+            fields = (*_DATA, "retrain", "renewal", "evaluation", "keep_models")
             axes = tuple(axis.name for axis in self.axes)
             version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
             return Stage(axes, inputs, version=version, fields=fields, reads=("pretrain", "score"))
@@ -296,6 +297,7 @@ class ClassificationStudy(PruningStudy):
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
             "perturbations": measured.perturbations,
+            **self.kept(classifier, cell),
         }
 
     # Parts

@@ -4,7 +4,7 @@ from robustprune.core.devices import PLACE_COLUMNS
 from robustprune.core.timing import TIME_COLUMNS
 from robustprune.studies.columns import SHARED_MEANINGS
 
-COLUMNS: dict[str, type] = {
+PRECISIONS: dict[str, type] = {
     "map_adv": float,
     "map_adv_low": float,
     "map_adv_high": float,
@@ -15,6 +15,11 @@ COLUMNS: dict[str, type] = {
     "map50_adv_margin": float,
     "map_clean": float,
     "map50_clean": float,
+}
+"""Columns of how well a detector does."""
+
+COLUMNS: dict[str, type] = {
+    **PRECISIONS,
     **TIME_COLUMNS,
     "params_total": int,
     "params_kept": int,

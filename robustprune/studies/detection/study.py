@@ -16,11 +16,8 @@ from robustprune.core.operations import Work
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
 from robustprune.core.timing import DOUBTS
-from robustprune.detection import darknet, networks
+from robustprune.detection import networks
 from robustprune.detection.data.datasets import DATASETS
-from robustprune.detection.detector import AnchorDetector
-from robustprune.detection.exported import FORMATS, exported
-from robustprune.detection.kept_models import ENDINGS, model_files
 from robustprune.detection.losses import LOSSES
 from robustprune.detection.measure import breakdown, detection_table
 from robustprune.detection.measure.pruned import measure_pruned
@@ -33,15 +30,16 @@ from robustprune.studies.detection.columns import COLUMNS, MEANINGS
 from robustprune.studies.detection.facts import data_tables, detection_facts
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.inputs import arranged, load_weights, network_input, samples
+from robustprune.studies.detection.kept import KeptDetectors
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
 from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
 from robustprune.studies.detection.work import Scale, scale, scoring_work, stage_work
 from robustprune.studies.drafts.detection import COCO
 from robustprune.studies.on_device import on_device
-from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, PruningStudy, structure_entry
+from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
-from sweeps.study import NONE, Axis, Cell, DataTable, Files, Gallery, Lines, Stage, Workload
+from sweeps.study import NONE, Axis, Cell, DataTable, Gallery, Lines, Stage, Workload
 
 COLOUR = Axis("colour", str, choices=("rgb", "greyscale"), meaning="of the images, for training and measuring")
 
@@ -55,7 +53,7 @@ _PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
 _ROW = ("finetune", "renewal", "evaluation", "detections", "keep_models")
 
 
-class DetectionStudy(PruningStudy):
+class DetectionStudy(KeptDetectors):
     """Adversarially trained detectors, pruned by different scores in different structures."""
 
     Settings: ClassVar = DetectionSettings
@@ -66,7 +64,6 @@ class DetectionStudy(PruningStudy):
     removes_channels: ClassVar = False
     columns: ClassVar = COLUMNS
     tables: ClassVar = {"detections": detection_table.COLUMNS, "average_precision": breakdown.COLUMNS}
-    formats: ClassVar = FORMATS
     metrics: ClassVar = {
         "map_adv": "COCO AP under attack",
         "map_clean": "COCO AP on clean images",
@@ -81,15 +78,6 @@ class DetectionStudy(PruningStudy):
     drafts: ClassVar = {"coco": COCO}
 
     # What the engine asks before anything runs
-
-    @property
-    def files(self) -> dict[str, tuple[str, ...]]:
-        """What a row leaves beside it to take away: its model, where that is to be kept."""
-        return {"models": ENDINGS} if self.settings.keep_models else {}
-
-    def export(self, files: Mapping[str, Files], form: str) -> Files:
-        """Return a kept model as ONNX or as Darknet's files."""
-        return exported(files["models"], form)
 
     def check(self, cells: Sequence[Cell]) -> list[str]:
         """Read the data set, each of its pictures, the .cfg and the weights; return what was mended in the data.
@@ -255,7 +243,6 @@ class DetectionStudy(PruningStudy):
         assert task.val is not None
         found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
         lines = {"clean": measured.clean_lines, "attacked": measured.attacked_lines}
-        read, classes = network_input(settings), task.val.split.category_names
         return {
             **task.precisions(measured),
             **measure_pruned(
@@ -263,7 +250,7 @@ class DetectionStudy(PruningStudy):
                 pruned.masks,
                 gone=pruned.gone,
                 dense=task.restored(checkpoint),
-                image_size=read.size,
+                image_size=network_input(settings).size,
                 timing=settings.evaluation,
             ),
             "finetune_s": None if self.is_baseline(cell) else finetuned - start,
@@ -275,10 +262,7 @@ class DetectionStudy(PruningStudy):
             if settings.detections.kept_of(len(task.val))
             else None,
             "average_precision": breakdown.breakdown_table(task.val.split, **lines),
-            **{
-                name: model_files(_darknet(detector), cell=cell, image_size=read.size, fit=read.fit, classes=classes)
-                for name in self.files
-            },
+            **self.kept(detector, cell, classes=task.val.split.category_names),
         }
 
     # What the report shows
@@ -341,8 +325,3 @@ class DetectionStudy(PruningStudy):
             loss_name=detector.loss,
             compute=settings.compute,
         )
-
-
-def _darknet(detector: AnchorDetector) -> darknet.Detector:
-    assert isinstance(detector, darknet.Detector)
-    return detector

@@ -32,7 +32,7 @@ def half(store: Store) -> Store:
 
 
 def test_the_public_names_are_there_and_lazy() -> None:
-    assert {"run", "plan", "status", "analyze", "load_results"} <= set(dir(sweeps))
+    assert {"run", "plan", "measure", "status", "analyze", "load_results"} <= set(dir(sweeps))
     with pytest.raises(AttributeError, match="no attribute 'runs'"):
         _ = sweeps.runs
 
