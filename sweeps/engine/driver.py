@@ -170,7 +170,7 @@ def execute(
     if given_up:
         (label, why), *others = given_up.items()
         more = f" (and {len(others)} other trials)" if others else ""
-        died = ", ".join(cause for cause, _ in live.deaths.most_common(CAUSES))
+        died = "; ".join(live.deaths[:CAUSES])
         raise StoppedError(
             f"trial {label}{more}: {why}{f'; deaths: {died}' if died else ''}; nothing is recorded against its rows "
             "that are missing, and the same command tries again"
