@@ -35,7 +35,7 @@ def show_results(location: str, form: str, console: Console, *, all_rows: bool =
         print(said, file=sys.stderr)
     frame = pd.concat([sweep.baseline, sweep.rows])
     if form != "table":
-        _write(frame, form)
+        write(frame, form)
         return
     columns = [*sweep.roles.axes, *sweep.metrics]
     view = Table(*columns, title=f"{len(frame)} rows")
@@ -178,13 +178,14 @@ def _show(source: Source, frame: pd.DataFrame, form: str, console: Console, view
         why = "no row is finished" if source.rows.empty else "no factor has two levels with the others fixed"
         print(f"nothing to compare: {why}", file=sys.stderr)
     if form != "table":
-        _write(frame, form)
+        write(frame, form)
     elif len(frame):
         for view in views():
             console.print(view)
 
 
-def _write(frame: pd.DataFrame, form: str) -> None:
+def write(frame: pd.DataFrame, form: str) -> None:
+    """Print rows for a program, as csv or json."""
     if form == "csv":
         frame.to_csv(sys.stdout, index=False)
     else:
