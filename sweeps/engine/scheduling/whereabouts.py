@@ -80,8 +80,11 @@ def memory_kills() -> int | None:
 
 def remains_of(process: Whereabouts) -> Remains:
     """Return what is left of a process that has died, also on another node, if that answers."""
-    if process.node == ray.get_runtime_context().get_node_id():
-        return look(process.log)
+    return look(process.log) if process.node == ray.get_runtime_context().get_node_id() else asked_of_its_node(process)
+
+
+def asked_of_its_node(process: Whereabouts) -> Remains:
+    """Return what the node of a process tells of it; of one that does not answer, what is on a disk that all share."""
     there = NodeAffinitySchedulingStrategy(process.node, soft=False)
     ask = ray.remote(look).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
     asked = ask.remote(process.log)
@@ -89,7 +92,7 @@ def remains_of(process: Whereabouts) -> Remains:
         found: Remains = ray.get(asked, timeout=LOOK_WITHIN_S)
     except RayError:  # also where it took too long
         ray.cancel(asked)
-        return Remains(words=last_words(process.log))  # nodes may share a disk
+        return Remains(words=last_words(process.log))
     return found
 
 
