@@ -173,7 +173,7 @@ class Live(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say why a trial's process died; the queue decides whether it is started again."""
         self._running.pop(trial.trial_id, None)
-        death = death_of(trial.pickled_error_file, self._processes.pop(trial.trial_id, None))
+        death = death_of(trial, self._processes.pop(trial.trial_id, None))
         self._died(trial.config["trial"].label, TRIAL, death.why, str(death))
         self._line(force=True)
 

@@ -68,11 +68,17 @@ class Death(NamedTuple):
         return "; ".join(part for part in (self.why, self.memory, self.place) if part)
 
 
-def death_of(file: str | None, process: Whereabouts | None = None) -> Death:
-    """Return why a trial's process died, from the file in which Tune keeps the error that ended it."""
-    if file is None:
-        return Death("it told no reason")
-    return examined(cloudpickle.loads(Path(file).read_bytes()), process)
+def death_of(trial: Any, process: Whereabouts | None = None) -> Death:
+    """Return why a trial's process died, from the files in which Tune keeps the error that ended it.
+
+    It keeps the error itself of an actor or a task alone, and of any other, such as that memory ran out, its text.
+    """
+    if trial.pickled_error_file is not None:
+        return examined(cloudpickle.loads(Path(trial.pickled_error_file).read_bytes()), process)
+    if trial.error_file is not None:
+        _, _, text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace").partition("\n")
+        return examined(RayError(text), process)
+    return Death("it told no reason")
 
 
 def examined(error: BaseException, process: Whereabouts | None = None) -> Death:
@@ -141,6 +147,8 @@ def _why(error: BaseException, remains: Remains, process: Whereabouts | None) ->
     if isinstance(error, ActorUnavailableError):
         return "its process, or its node, does not answer (ActorUnavailableError)", ""
     detail = _DETAIL.search(text)
+    if detail is None and type(error) is RayError:
+        return cause(error).removeprefix("RayError: "), ""
     return f"{type(error).__name__}{f': {detail[1]}' if detail is not None else ''}", ""
 
 

@@ -49,7 +49,7 @@ class Sweep:
 
     def tune_trial(self, index: int) -> Any:
         return SimpleNamespace(
-            trial_id=f"id{index}", config={"trial": self.planned.todo[index]}, pickled_error_file=None
+            trial_id=f"id{index}", config={"trial": self.planned.todo[index]}, pickled_error_file=None, error_file=None
         )
 
     def begin(self, index: int) -> None:

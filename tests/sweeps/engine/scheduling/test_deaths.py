@@ -142,7 +142,20 @@ def test_a_process_that_nobody_knew_is_told_by_number_and_address() -> None:
     death = examined(died(NO_WORD))
     assert (death.pid, death.address, death.place) == (24287, "192.0.2.2", "process 24287 on node 192.0.2.2")
     assert examined(not_loaded()).address == "192.0.2.2"
-    assert (death_of(None).why, death_of(None).place) == ("it told no reason", "")
+
+
+def test_of_an_error_that_tune_keeps_as_text_the_text_is_read(tmp_path: Path) -> None:
+    """Ray 2.60's Tune keeps an OutOfMemoryError so."""
+    file = tmp_path / "error.txt"
+    trial = SimpleNamespace(pickled_error_file=None, error_file=str(file))
+    file.write_text(f"Failure # 1 (occurred at 2026-12-01_00-13-55)\n{BY_RAY}\n")
+    death = death_of(trial)
+    assert (death.why, death.address, death.pid) == (deaths.BY_RAY, "192.0.2.2", 24287)
+    assert death.memory == "2.24 of 23.54 GB were in use there"
+    file.write_text("Failure # 1 (occurred at 2026-12-01_00-13-55)\nThe moon is full\nand high\n")
+    assert death_of(trial).why == "The moon is full"
+    trial.error_file = None
+    assert (death_of(trial).why, death_of(trial).place) == ("it told no reason", "")
 
 
 def test_a_signal_that_can_be_caught_is_in_the_log(left: SimpleNamespace, tmp_path: Path) -> None:
