@@ -6,14 +6,17 @@ can be caught, and the kernel counts whom it killed for want of memory. What nob
 
 from __future__ import annotations
 
+import importlib
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ray import cloudpickle
 from ray.exceptions import (
+    ActorDiedError,
     ActorUnavailableError,
     NodeDiedError,
     ObjectLostError,
@@ -79,6 +82,34 @@ def death_of(trial: Any, process: Whereabouts | None = None) -> Death:
         _, _, text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace").partition("\n")
         return examined(RayError(text), process)
     return Death("it told no reason")
+
+
+@contextmanager
+def each_of_a_trial_alone() -> Iterator[None]:
+    """Let Tune take whatever Ray says of the death of a trial's process for the end of that trial.
+
+    What is neither an error of an actor nor of a task, such as that memory ran out, it would raise, and so end the
+    whole sweep (Ray 2.60).
+    """
+    try:
+        manages = importlib.import_module("ray.air.execution._internal.actor_manager").RayActorManager
+        tunes = manages._actor_task_failed
+    except (ImportError, AttributeError):  # a later Ray, which has it elsewhere
+        manages = tunes = None
+
+    def told(manager: Any, task: Any, error: Exception) -> None:
+        if isinstance(error, RayError) and not isinstance(error, RayActorError | RayTaskError):
+            text, error = str(error), ActorDiedError()
+            error.error_msg = text
+        tunes(manager, task, error)
+
+    if manages is not None:
+        manages._actor_task_failed = told
+    try:
+        yield
+    finally:
+        if manages is not None:
+            manages._actor_task_failed = tunes
 
 
 def examined(error: BaseException, process: Whereabouts | None = None) -> Death:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
+from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
     NodeDiedError,
     OutOfMemoryError,
     OwnerDiedError,
+    RayActorError,
     RayTaskError,
     WorkerCrashedError,
 )
@@ -26,7 +27,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from sweeps.engine import fan_out
 from sweeps.engine.cluster import allotted
 from sweeps.engine.scheduling import deaths, whereabouts
-from sweeps.engine.scheduling.deaths import Death, death_of, examined, failure_by
+from sweeps.engine.scheduling.deaths import Death, death_of, each_of_a_trial_alone, examined, failure_by
 from sweeps.engine.scheduling.whereabouts import Remains, Whereabouts
 from sweeps.engine.tasks import Outcome
 from sweeps.engine.worker import Place, Share
@@ -138,6 +139,21 @@ def test_the_cause_is_what_ray_says(
     assert examined(error, process).why.startswith(why)
 
 
+@pytest.mark.parametrize("error", [OutOfMemoryError(BY_RAY), NodeDiedError("The node is gone"), died(NO_WORD)])
+def test_what_ends_a_trials_process_ends_its_trial_alone(error: Exception) -> None:
+    """Ray 2.60's Tune raises an OutOfMemoryError out of `Tuner.fit`."""
+    told: list[Exception] = []
+    actor = SimpleNamespace(actor_id=1, _on_error=lambda _, error: told.append(error))
+    manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None)
+    with each_of_a_trial_alone():
+        RayActorManager._actor_task_failed(manager, SimpleNamespace(_tracked_actor=actor, _on_error=None), error)  # type: ignore[arg-type]
+    assert [str(each) for each in told] == [str(error)]
+    assert isinstance(told[0], RayActorError)
+    assert RayActorManager._actor_task_failed.__module__ == RayActorManager.__module__, "as it was"
+    if isinstance(error, OutOfMemoryError):
+        assert examined(told[0]).why == deaths.BY_RAY
+
+
 def test_a_process_that_nobody_knew_is_told_by_number_and_address() -> None:
     death = examined(died(NO_WORD))
     assert (death.pid, death.address, death.place) == (24287, "192.0.2.2", "process 24287 on node 192.0.2.2")
@@ -217,7 +233,7 @@ def test_a_long_log_is_kept_from_where_its_signal_is(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose kernel's files are in a folder, of which a container sees its own group as the root."""
     (tmp_path / "cgroup").write_text("0::/docker/1\n4:memory:/docker/1\n")
     monkeypatch.setattr(allotted, "OWN_CGROUPS", tmp_path / "cgroup")
