@@ -168,6 +168,7 @@ class Live(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Take the trial off the view."""
         self._running.pop(trial.trial_id, None)
+        self._processes.pop(trial.trial_id, None)
         self._line()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
