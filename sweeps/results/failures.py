@@ -34,7 +34,7 @@ class Group(NamedTuple):
         return f"{self.stage}: {self.cause}{'' if self.alike else ' (and the like)'}"
 
 
-class Standing(NamedTuple):
+class Unmended(NamedTuple):
     """Failures of rows that are not finished, and how many others there are of rows outside the present grid."""
 
     failures: list[dict[str, Any]]
@@ -54,7 +54,7 @@ def failures_of(store: Store, sweep: str) -> Iterator[dict[str, Any]]:
         yield failure | {"traceback": failure["traceback"] or failure["cause"]}
 
 
-def standing(store: Store, sweep: str, cells: Iterable[Cell], *, all_rows: bool = False) -> Standing:
+def unmended(store: Store, sweep: str, cells: Iterable[Cell], *, all_rows: bool = False) -> Unmended:
     """Return the failures of a sweep that were not mended since.
 
     Args:
@@ -71,7 +71,7 @@ def standing(store: Store, sweep: str, cells: Iterable[Cell], *, all_rows: bool 
         others += digest not in known
         if digest in known or all_rows:
             failures.append(failure | {"cell": known.get(digest, {}) | failure["cell"]})
-    return Standing(failures, others)
+    return Unmended(failures, others)
 
 
 def grouped(failures: Iterable[Mapping[str, Any]]) -> list[Group]:

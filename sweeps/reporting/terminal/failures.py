@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from sweeps.errors import SpecError
 from sweeps.reporting.terminal import tables
-from sweeps.results.failures import Group, Standing, failures_of, grouped, standing
+from sweeps.results.failures import Group, Unmended, failures_of, grouped, unmended
 from sweeps.results.present import outside
 from sweeps.results.sweep import find_store, find_sweep
 
@@ -46,11 +46,11 @@ def show_failures(
     try:
         _, _, spec = find_sweep(location)
     except SpecError:  # nobody knows of a grid
-        found = Standing(list(failures_of(store, name)), 0)
+        found = Unmended(list(failures_of(store, name)), 0)
     else:
         row_axis = spec.study.row_axis
         cells = [*spec.study.baselines(spec.cells), *spec.cells]
-        found = standing(store, name, cells, all_rows=all_rows)
+        found = unmended(store, name, cells, all_rows=all_rows)
     said = outside(name, found.outside, used=all_rows, failed=True)
     groups = grouped(found.failures)
     if form != "table":
