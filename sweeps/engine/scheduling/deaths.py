@@ -97,11 +97,11 @@ def each_of_a_trial_alone() -> Iterator[None]:
     except (ImportError, AttributeError):  # a later Ray, which has it elsewhere
         manages = tunes = None
 
-    def told(manager: Any, task: Any, error: Exception) -> None:
-        if isinstance(error, RayError) and not isinstance(error, RayActorError | RayTaskError):
-            text, error = str(error), ActorDiedError()
-            error.error_msg = text
-        tunes(manager, task, error)
+    def told(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:  # called by these names
+        if isinstance(exception, RayError) and not isinstance(exception, RayActorError | RayTaskError):
+            text, exception = str(exception), ActorDiedError()
+            exception.error_msg = text
+        tunes(manager, tracked_actor_task=tracked_actor_task, exception=exception)
 
     if manages is not None:
         manages._actor_task_failed = told

@@ -146,7 +146,9 @@ def test_what_ends_a_trials_process_ends_its_trial_alone(error: Exception) -> No
     actor = SimpleNamespace(actor_id=1, _on_error=lambda _, error: told.append(error))
     manager = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None)
     with each_of_a_trial_alone():
-        RayActorManager._actor_task_failed(manager, SimpleNamespace(_tracked_actor=actor, _on_error=None), error)  # type: ignore[arg-type]
+        failed: Any = RayActorManager._actor_task_failed
+        # As `RayActorManager` itself calls it.
+        failed(manager, tracked_actor_task=SimpleNamespace(_tracked_actor=actor, _on_error=None), exception=error)
     assert [str(each) for each in told] == [str(error)]
     assert isinstance(told[0], RayActorError)
     assert RayActorManager._actor_task_failed.__module__ == RayActorManager.__module__, "as it was"
