@@ -74,7 +74,8 @@ def test_failed_row_is_kept_apart_with_its_cause(toy_here: ToyRun, undisturbed: 
     assert "1 × evaluate_row: ArithmeticError" in processes.run("status", sweep, status=1)
     listed = processes.run("failures", sweep)
     assert "Traceback" in listed
-    assert "shape round, method slow, seed 0, dose 0.5" in listed
+    assert "  shape round; method slow; seed 0; dose 0.5\n" in listed
+    assert ", after 1 attempt\n" in listed
 
     before = toy_here.stages()
     toy_here.run_here(status=1)
