@@ -66,10 +66,8 @@ def run(
     plan = prepare(spec, store, console, retry_failed=retry_failed, recompute=recompute)
     plan.check_unchanged(store.describe(spec.name))
     store.files.check_writable()
-    store.write_spec(spec.name, spec.to_yaml())
-    store.note_checkpoints(spec.name, {stage.key for trial in plan.trials for stage in trial.shared})
-    recorded.write(spec, store)
     if not plan.todo:
+        _note(spec, store, plan)
         return plan
     # Ray takes seconds to import; what only reads the storage does without.
     from sweeps.engine import cluster
@@ -89,6 +87,8 @@ def run(
         console.print(remark, markup=False, soft_wrap=True)
     leases, live = Leases(store.files, spec.name), Live(plan, console)
     with leases, cluster.connected(address, num_cpus=cpus, num_gpus=gpus), live, notices.listen(live.say):
+        # Only now: who is refused a cluster has begun no sweep.
+        _note(spec, store, plan)
         again = [str(row.key) for trial in plan.todo for row in trial.rows if str(row.key) in plan.failed]
         store.forget_failures(spec.name, again)
         driver.execute(
@@ -101,6 +101,14 @@ def run(
             stop_after_failures=spec.engine.stop_after_failures,
         )
     return planning.make(spec, store)
+
+
+def _note(spec: Spec, store: Store, plan: Plan) -> None:
+    """Write down what is asked for, by which readers and cleaning know the sweep."""
+    store.write_spec(spec.name, spec.to_yaml())
+    store.note_checkpoints(spec.name, {stage.key for trial in plan.trials for stage in trial.shared})
+    with said_by(spec.name):
+        recorded.write(spec, store)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from sweeps.engine.job import Job
 from sweeps.engine.live import Live
 from sweeps.engine.saved import Saved
 from sweeps.engine.scheduling.beginnings import Beginnings
+from sweeps.engine.scheduling.deaths import each_of_a_trial_alone
 from sweeps.engine.scheduling.health import Health
 from sweeps.engine.scheduling.idle_help import IdleHelp
 from sweeps.engine.scheduling.placement_groups import TrialGroups, removed_when_interrupted
@@ -124,7 +125,7 @@ def execute(
                 ),
             )
             try:
-                with removed_when_interrupted():
+                with removed_when_interrupted(), each_of_a_trial_alone():
                     tuner.fit()
             finally:
                 shelves.close()
@@ -170,7 +171,7 @@ def execute(
     if given_up:
         (label, why), *others = given_up.items()
         more = f" (and {len(others)} other trials)" if others else ""
-        died = ", ".join(cause for cause, _ in live.deaths.most_common(CAUSES))
+        died = "; ".join(live.deaths[:CAUSES])
         raise StoppedError(
             f"trial {label}{more}: {why}{f'; deaths: {died}' if died else ''}; nothing is recorded against its rows "
             "that are missing, and the same command tries again"

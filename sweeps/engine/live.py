@@ -18,6 +18,7 @@ from rich.text import Text
 from sweeps.engine.scheduling.deaths import death_of
 from sweeps.engine.scheduling.health import Health
 from sweeps.engine.scheduling.queue import Queue
+from sweeps.engine.scheduling.whereabouts import Whereabouts
 from sweeps.planning.durations import in_words, without_pauses
 from sweeps.planning.plan import Plan
 
@@ -30,6 +31,9 @@ PAUSE_S = 30.0
 MOST_CAUSES = 8
 """Failure causes shown at a time: the view stays within a screen."""
 
+
+TRIAL, WORKER = "a trial's process", "a worker's process"
+"""Whose deaths are told."""
 
 ROW = ""
 """What counts as a row among the names of stages."""
@@ -56,7 +60,8 @@ class Live(Callback):
         self._health: Health | None = None
         self._said: set[str] = set()
         self._no_room = ""
-        self.deaths: Counter[str] = Counter()
+        self._processes: dict[str, Whereabouts] = {}
+        self._deaths: dict[tuple[str, str], list[str]] = {}
         self._screen: RichLive | None = None
 
     def __enter__(self) -> Live:
@@ -109,6 +114,12 @@ class Live(Callback):
         return sum(failure is None for failure in self._told.values())
 
     @property
+    def deaths(self) -> list[str]:
+        """The last death of each kind that trials' own processes died, the most frequent kind first."""
+        kinds = [alike for (whose, _), alike in self._deaths.items() if whose == TRIAL]
+        return [alike[-1] for alike in sorted(kinds, key=len, reverse=True)]
+
+    @property
     def failures(self) -> Counter[str]:
         """Causes of this run's failed rows."""
         return Counter(failure for failure in self._told.values() if failure is not None)
@@ -140,6 +151,10 @@ class Live(Callback):
         ours = trial.config["trial"]
         if "row" in result:
             self.tell_row(ours.number, result["row"], result["failure"], result["seconds"])
+        elif "process" in result:
+            self._processes[trial.trial_id] = Whereabouts(*result["process"])
+        elif "died" in result:
+            self._died(ours.label, WORKER, result["died"], result["told"])
         elif "unfit" in result:
             self._say_again(f"node {result['host']} cannot run the study: {result['unfit']}")
         elif "again" in result:
@@ -153,13 +168,22 @@ class Live(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Take the trial off the view."""
         self._running.pop(trial.trial_id, None)
+        self._processes.pop(trial.trial_id, None)
         self._line()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say why a trial's process died; the queue decides whether it is started again."""
         self._running.pop(trial.trial_id, None)
-        self.deaths[death_of(trial.pickled_error_file).why] += 1
+        death = death_of(trial, self._processes.pop(trial.trial_id, None))
+        self._died(trial.config["trial"].label, TRIAL, death.why, str(death))
         self._line(force=True)
+
+    def _died(self, label: str, whose: str, why: str, told: str) -> None:
+        """Count a death; the first of its kind is told with all that is known."""
+        alike = self._deaths.setdefault((whose, why), [])
+        alike.append(told)
+        if told != why and len(alike) == 1:
+            self.say(f"trial {label}: {whose} died: {told}")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Show that time passes."""
@@ -190,7 +214,8 @@ class Live(Callback):
 
     def _notes(self) -> list[str]:
         """What is neither progress nor failure, but explains them."""
-        notes = [f"{count} × a trial's process died: {why}" for why, count in self.deaths.most_common(MOST_CAUSES)]
+        deaths = sorted(self._deaths.items(), key=lambda item: -len(item[1]))
+        notes = [f"{len(alike)} × {whose} died: {why}" for (whose, why), alike in deaths[:MOST_CAUSES]]
         if self._no_room:
             notes.append(self._no_room)
         notes += self._health.remarks() if self._health is not None else []

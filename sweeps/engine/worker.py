@@ -13,10 +13,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import ray
+from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sweeps.engine import tasks
+from sweeps.engine.scheduling import whereabouts
+from sweeps.engine.scheduling.whereabouts import Whereabouts
 from sweeps.errors import NodeError
 from sweeps.study import Checkpoint
 
@@ -33,6 +36,10 @@ class Worker:
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Let the study know where it runs, before it is made."""
         os.environ.update(environment)
+
+    def whereabouts(self) -> Whereabouts:
+        """Say where this process is, while it still can."""
+        return whereabouts.here()
 
     def compute_stage(self, *given: Any, **declared: Any) -> Checkpoint:
         """Compute a shared stage."""
@@ -74,10 +81,10 @@ class Seat:
         """Take the place, and how many workers share it."""
         self.place, self.width = place, width
         self._worker: Any = None
+        self._told: ray.ObjectRef[Any] | None = None
 
-    @property
-    def worker(self) -> Any:
-        """The actor's handle."""
+    def begin(self) -> Any:
+        """Return the actor's handle, for one piece of work; before it, the actor says where it is."""
         if self._worker is None:
             resources = self.place.share.resources
             gpus = resources.get("GPU", 0)
@@ -95,7 +102,16 @@ class Seat:
                 )
                 .remote({HOLDS_GPU: "1" if gpus else "", ROWS_PER_DEVICE: str(self.width)})
             )
+        self._told = self._worker.whereabouts.remote()
         return self._worker
+
+    @property
+    def process(self) -> Whereabouts | None:
+        """Where the actor was when it last began something; None where it did not come to say so."""
+        try:
+            return None if self._told is None else ray.get(self._told, timeout=0)
+        except RayError:  # also where it has said nothing yet
+            return None
 
     def end(self) -> None:
         """End the process, if there is one; the next who asks has another."""

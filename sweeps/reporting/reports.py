@@ -22,7 +22,7 @@ from sweeps.results.doubts import caveats
 from sweeps.results.literature import load_published
 from sweeps.results.origins import origins_of, with_seconds
 from sweeps.results.sweep import Sweep, open_sweep
-from sweeps.spec import Spec, studies
+from sweeps.spec import Spec, answers, studies
 from sweeps.spec.recorded import RecordedStudy, read_declared
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.samples import Design
@@ -212,8 +212,9 @@ def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
             return (), f"the sweep is of another version of {name} than the one that is installed"
         return (), f"{name} is of no installed package, and is imported where --study {name} says so"
     try:
-        return sweep.spec.study.galleries(rows.to_pylist(), lines), ""
-    except (ValueError, StorageError) as error:
+        with answers.asking(sweep.spec.study, "galleries"):
+            return sweep.spec.study.galleries(rows.to_pylist(), lines), ""
+    except (ValueError, SweepError) as error:
         return (), str(error)
 
 

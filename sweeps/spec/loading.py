@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sweeps.errors import SpecError
 from sweeps.spec import plain_yaml
-from sweeps.spec.answers import check_answers
+from sweeps.spec.answers import asking, check_answers
 from sweeps.spec.bundles import broken, bundled_files
 from sweeps.spec.conformance import check_study
 from sweeps.spec.grid import expand, with_quotients
@@ -151,7 +151,8 @@ def parse(text: str, source: str, changes: Sequence[str] = (), *, importing: boo
             raise SpecError("name: found 'checkpoints', which is the folder that sweeps share, expected another name")
         settings = validated(study_class.Settings, {k: v for k, v in raw.items() if k in own})
         cells = expand(engine.grid, study_class.axes)
-        study = study_class(settings)
+        with asking(study_class, "__init__"):
+            study = study_class(settings)
         check_answers(study, cells)
     except (SpecError, ValueError) as error:
         raise SpecError("\n".join(f"{source}: {line}" for line in str(error).splitlines())) from error

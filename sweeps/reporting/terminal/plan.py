@@ -14,7 +14,7 @@ from sweeps.planning.estimate import Estimate, estimate
 from sweeps.planning.keys import RowKey
 from sweeps.planning.plan import Plan, State
 from sweeps.planning.work import Work, ahead
-from sweeps.reporting.terminal.status import show_causes
+from sweeps.reporting.terminal.failures import show_causes
 from sweeps.results.failures import failures_of
 from sweeps.spec import Spec, answers
 from sweeps.storage import Store

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from heapq import nlargest
 from itertools import pairwise
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from sweeps.errors import SpecError
 from sweeps.planning.durations import in_words, without_pauses
+from sweeps.reporting.terminal.failures import show_causes
 from sweeps.results.failures import failures_of
 from sweeps.results.standing import Standing, standing
 from sweeps.results.sweep import find_store, open_rows
 from sweeps.storage import Store
 from sweeps.storage.leases import runs_at_work
-
-MOST_CAUSES = 20
-"""Lines of a list of causes, at most."""
 
 
 def show(location: str, console: Console) -> int:
@@ -63,27 +59,6 @@ def _show_before(location: str, console: Console, *, why: str) -> int:
         console.print(said, markup=False, soft_wrap=True)
     show_causes(failures, console)
     return 1
-
-
-def show_failures(location: str, console: Console) -> None:
-    """Print each failure of a sweep with its traceback."""
-    store, name = find_store(location)
-    failures = list(failures_of(store, name))
-    if not failures:
-        console.print(f"{name}: no failures")
-    for failure in failures:
-        cell = ", ".join(f"{axis} {value}" for axis, value in failure["cell"].items()) or failure["row_key"]
-        console.print(f"[bold]{escape(cell)}[/bold] in {escape(failure['stage'])} on {escape(failure['host'])}")
-        console.print(failure["traceback"], markup=False, soft_wrap=True)
-
-
-def show_causes(failures: Iterable[Mapping[str, Any]], console: Console) -> None:
-    """Print the causes of failures, the most frequent first."""
-    causes = Counter(f"{failure['stage']}: {failure['cause']}" for failure in failures)
-    for cause, count in causes.most_common(MOST_CAUSES):
-        console.print(f"  {count} × {escape(cause)}", soft_wrap=True)
-    if len(causes) > MOST_CAUSES:
-        console.print(f"  … and {len(causes) - MOST_CAUSES} more causes; `sweeps failures` lists them all")
 
 
 def _pace(published_at: Iterable[int], store: Store, name: str) -> float | None:

@@ -1,8 +1,9 @@
-"""What `status` and `failures` say agrees with what the storage holds."""
+"""What `status` says agrees with what the storage holds."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from sweeps.errors import StorageError
 from sweeps.planning import plan
-from sweeps.reporting.terminal import status
+from sweeps.reporting.terminal import failures, status
 from sweeps.storage import Store
 from sweeps.storage.leases import Leases
 from tests.support import toy_rows
@@ -120,29 +121,15 @@ def test_many_causes_stay_readable(store: Store, console: Console) -> None:
     large = toy_rows.load(f"grid.seed={list(range(10))}")
     rows = toy_rows.all_rows(plan.make(large, store))
     for number, row in enumerate(rows):
-        toy_rows.fail(store, large, [row], f"ValueError: {min(number, 99)}")
+        # Numbers in a message make no cause of their own.
+        toy_rows.fail(store, large, [row], f"Error{chr(945 + number % 25)}: at {number}")
     status.show(store.describe("toy"), console)
     lines = text(console).splitlines()
-    assert lines[1] == f"  {len(rows) - 99} × evaluate_row: ValueError: 99"
-    assert lines[-1] == f"  … and {100 - status.MOST_CAUSES} more causes; `sweeps failures` lists them all"
-
-
-def test_failures_come_with_cell_and_traceback(store: Store, console: Console) -> None:
-    toy_rows.fail(store, LOADED, grid_rows(store)[2:3], "ValueError: [red]no[/red] :skull:")
-    status.show_failures(store.describe("toy"), console)
-    assert text(console) == (
-        "shape round, method slow, seed 0, dose 0.5 in evaluate_row on toy\n"
-        "Traceback:\n  ValueError: [red]no[/red] :skull:\n\n"
-    )
-
-
-def test_no_failures_are_said_to_be_none(store: Store, console: Console) -> None:
-    store.write_spec("toy", LOADED.to_yaml())
-    status.show_failures(store.describe("toy"), console)
-    assert text(console) == "toy: no failures\n"
+    assert len(lines) == 2 + failures.MOST_CAUSES
+    assert re.fullmatch(r"  5 × evaluate_row: Error.: at \d+ \(and the like\)", lines[1])
+    assert lines[-1] == f"  … and {25 - failures.MOST_CAUSES} more causes; `sweeps failures` lists them all"
 
 
 def test_a_sweep_that_is_not_there(tmp_path: Path, console: Console) -> None:
-    for show in (status.show, status.show_failures):
-        with pytest.raises(StorageError, match="found no spec.yaml there"):
-            show(str(tmp_path / "nothing"), console)
+    with pytest.raises(StorageError, match="found no spec.yaml there"):
+        status.show(str(tmp_path / "nothing"), console)

@@ -49,7 +49,7 @@ class Sweep:
 
     def tune_trial(self, index: int) -> Any:
         return SimpleNamespace(
-            trial_id=f"id{index}", config={"trial": self.planned.todo[index]}, pickled_error_file=None
+            trial_id=f"id{index}", config={"trial": self.planned.todo[index]}, pickled_error_file=None, error_file=None
         )
 
     def begin(self, index: int) -> None:
@@ -248,11 +248,30 @@ def test_many_trials_and_causes_stay_within_the_screen(planned: Plan) -> None:
     assert max(map(len, lines)) <= terminal.width
 
 
+def test_the_first_death_of_a_kind_is_told_with_all_that_is_known_and_others_are_counted(
+    planned: Plan, piped: Console
+) -> None:
+    sweep = Sweep(Live(planned, piped), planned)
+    with sweep.view:
+        for pid in (7, 8):
+            sweep.result(1, died="SIGBUS (bus error)", told=f"SIGBUS (bus error); process {pid} on node gpu-3")
+    label = planned.todo[1].label
+    assert (
+        text(piped).count(f"trial {label}: a worker's process died: SIGBUS (bus error); process 7 on node gpu-3") == 1
+    )
+    assert "process 8" not in text(piped)
+    assert "2 × a worker's process died: SIGBUS (bus error)" in text(piped).splitlines()[-1]
+    assert sweep.view.deaths == [], "the trial's own process goes on"
+
+
+UNREACHED = "its process, or its node, does not answer (ActorUnavailableError)"
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
         (RayTaskError("run_trial", "Traceback", OSError("no [space] left\non the device")), "OSError: no [space] left"),
-        (ActorUnavailableError("The actor 0123 is unavailable", bytes(16)), "ActorUnavailableError"),
+        (ActorUnavailableError("The actor 0123 is unavailable", bytes(16)), UNREACHED),
     ],
 )
 def test_why_a_process_died_is_said(planned: Plan, piped: Console, tmp_path: Path, error: Exception, told: str) -> None:
@@ -263,6 +282,7 @@ def test_why_a_process_died_is_said(planned: Plan, piped: Console, tmp_path: Pat
     Path(trial.pickled_error_file).write_bytes(cloudpickle.dumps(error))
     sweep.view.on_trial_error(0, [], trial)
     assert text(piped).splitlines()[-1].rstrip().endswith(f"1 × a trial's process died: {told}")
+    assert sweep.view.deaths == [told]
 
 
 def test_a_failed_row_that_is_computed_again_counts_as_open(planned: Plan, piped: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 from sweeps import running
 from sweeps.errors import SpecError
 from sweeps.planning.work import ahead
+from sweeps.spec import recorded
 from sweeps.spec.answers import check_answers, data_tables
 from sweeps.storage import Store
 from sweeps.study import DataTable
@@ -82,6 +84,38 @@ def test_what_is_said_of_a_grid_is_said_as_expected(
         method == "code" and f"expected {expected}" in str(caught.value)
     )
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["check", "remarks", "replication", "code", "workloads", "stage", "baselines", "files", "facts", "__init__"],
+)
+def test_what_a_study_raises_when_it_is_asked_is_one_sentence(
+    method: str, monkeypatch: pytest.MonkeyPatch, store: Store, console: Console
+) -> None:
+    def broken(*_: Any) -> Any:
+        return json.JSONDecoder().raw_decode({"a": 1}["b"])  # type: ignore[arg-type]
+
+    line = broken.__code__.co_firstlineno + 1
+
+    def ask() -> None:
+        loaded = parse(monkeypatch, **{method: property(broken) if method == "files" else broken})
+        ahead(loaded.study, running.prepare(loaded, store, console))
+        recorded.write(loaded, store)
+
+    with pytest.raises(SpecError) as caught:
+        ask()
+    assert f"study: Small.{method}: raised KeyError: 'b' ({__file__}:{line}), expected " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_studys_own_sentence_stays_as_it_is(monkeypatch: pytest.MonkeyPatch, store: Store, console: Console) -> None:
+    def check(*_: Any) -> Any:
+        raise ValueError("images: found none, expected some")
+
+    with pytest.raises(SpecError) as caught:
+        running.prepare(parse(monkeypatch, check=check), store, console)
+    assert str(caught.value) == "small: images: found none, expected some"
 
 
 class Odd(BaseModel):
