@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, SupportsFloat
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -120,7 +120,7 @@ Files = Mapping[str, bytes]
 
 
 class Progress(Protocol):
-    """Where a long stage keeps how far it is, so that one whose process died goes on from there."""
+    """Where a long stage keeps how far it is, so that one whose process died goes on from there, and says so."""
 
     @property
     def is_due(self) -> bool:
@@ -136,6 +136,14 @@ class Progress(Protocol):
         """Offer a state from which the work can go on, such as after an epoch.
 
         It is asked for, and kept in place of the last one, only where that costs little of the time it may save.
+        """
+
+    def report(self, done: float, of: float, unit: str = "epoch", **measured: SupportsFloat) -> None:
+        """Say how far the stage is, for who watches it: `done` of `of`, such as 2.5 of 10 epochs, and what it measured
+        of late, such as `loss`. 0 is told before the first, so that the pace of the others is known.
+
+        A stage may say so after every step: what comes too soon after the last is not looked at, and numbers only where
+        they are shown. It never fails, and no result depends on it.
         """
 
 

@@ -15,14 +15,18 @@ from rich.markup import escape
 from sweeps.errors import SpecError
 from sweeps.planning.durations import in_words, without_pauses
 from sweeps.planning.keys import cell_digest
+from sweeps.planning.underway import in_short, recorded, summed_up
 from sweeps.results.failures import failures_of
 from sweeps.results.present import outside
 from sweeps.results.sweep import find_store, find_sweep, open_rows
 from sweeps.storage import Store
-from sweeps.storage.leases import runs_at_work
+from sweeps.storage.leases import AtWork, runs_at_work
 
 MOST_CAUSES = 20
 """Lines of a list of causes, at most."""
+
+MOST_STAGES = 20
+"""Stages at work, told one by one; the others are summed up."""
 
 
 def show(location: str, console: Console) -> int:
@@ -42,8 +46,8 @@ def show(location: str, console: Console) -> int:
     )
     if said := outside(name, len(published.keys() - cells), used=False):
         console.print(said, markup=False, soft_wrap=True)
-    for run in runs_at_work(store.files, name):
-        console.print(f"at work: process {run.pid} on {escape(run.host)}")
+    for at_work in runs_at_work(store.files, name):
+        show_at_work(at_work, console)
     show_causes((failure for cell, failure in failures.items() if cell in failed), console)
     pace = _pace((published[cell] for cell in done), store, name) if left else None
     if pace is not None:
@@ -75,6 +79,23 @@ def show_failures(location: str, console: Console) -> None:
         cell = ", ".join(f"{axis} {value}" for axis, value in failure["cell"].items()) or failure["row_key"]
         console.print(f"[bold]{escape(cell)}[/bold] in {escape(failure['stage'])} on {escape(failure['host'])}")
         console.print(failure["traceback"], markup=False, soft_wrap=True)
+
+
+def show_at_work(at_work: AtWork, console: Console) -> None:
+    """Print who is at a sweep, and how far its stages are; of a run that is silent for long, for how long."""
+    run = at_work.run
+    who = f"at work: process {run.pid} on {escape(run.host)}"
+    if at_work.is_silent:
+        console.print(f"{who}, not heard of for {in_words(at_work.silent_s)}: it may have been killed", soft_wrap=True)
+        return
+    console.print(who, soft_wrap=True)
+    said = at_work.news.get("stages")
+    known = [stage for stage in map(recorded, said if isinstance(said, list) else []) if stage is not None]
+    stages = [stage._replace(age_s=stage.age_s + at_work.silent_s) for stage in known]
+    for stage in stages[:MOST_STAGES]:
+        console.print(f"  {stage.name}, {stage.stage}: {in_short(stage)}", markup=False, soft_wrap=True)
+    if len(stages) > MOST_STAGES:
+        console.print(f"  … and {summed_up(stages[MOST_STAGES:])}", markup=False, soft_wrap=True)
 
 
 def show_causes(failures: Iterable[Mapping[str, Any]], console: Console) -> None:

@@ -14,8 +14,8 @@ from ray import cloudpickle
 from ray.exceptions import ActorUnavailableError, RayTaskError
 from rich.console import Console
 
-from sweeps.engine import live
-from sweeps.engine.live import Live
+from sweeps.engine.progress import live
+from sweeps.engine.progress.live import Live
 from sweeps.engine.scheduling.health import Health
 from sweeps.planning import plan
 from sweeps.planning.plan import Plan
@@ -37,7 +37,7 @@ def planned(tmp_path: Path) -> Plan:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     now = SimpleNamespace(seconds=1000.0)
-    monkeypatch.setattr("sweeps.engine.live.time.monotonic", lambda: now.seconds)
+    monkeypatch.setattr("sweeps.engine.progress.live.time.monotonic", lambda: now.seconds)
     return now
 
 

@@ -123,11 +123,11 @@ def test_a_process_killed_on_this_machine_is_dead_at_once(tmp_path: Path) -> Non
     assert holder.stdout.readline() == "claimed\n"
     with Leases(Files(str(tmp_path)), "toy") as ours:
         assert not ours.claim({"base"})
-        assert {run.pid for run in runs_at_work(Files(str(tmp_path)), "toy")} >= {holder.pid}
+        assert {at_work.run.pid for at_work in runs_at_work(Files(str(tmp_path)), "toy")} >= {holder.pid}
         holder.kill()
         holder.communicate()
         assert ours.claim({"base"})
-        assert holder.pid not in {run.pid for run in runs_at_work(Files(str(tmp_path)), "toy")}
+        assert holder.pid not in {at_work.run.pid for at_work in runs_at_work(Files(str(tmp_path)), "toy")}
 
 
 def test_at_the_same_moment_at_most_one_run_claims(tmp_path: Path) -> None:
