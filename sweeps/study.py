@@ -373,6 +373,12 @@ class Study:
         """
         return []
 
+    def cpu_pace(self, gpus: int | None) -> float | None:
+        """Return the operations per second that a stage sustains on the CPU of this machine, measured within a second;
+        None where that is not known, or stages would use a GPU: `gpus` is what a trial holds, and None one if there is.
+        """
+        return None
+
     def galleries(
         self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]
     ) -> Sequence[Gallery]:

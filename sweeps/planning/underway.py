@@ -15,6 +15,10 @@ OLD_S = 60.0
 """What was heard so long ago is shown with its age: its process may be gone."""
 
 
+WORTH_TELLING_S = 0.5
+"""Less time is not said to be left."""
+
+
 class UnderWay(NamedTuple):
     """A stage that is computed at this moment.
 
@@ -56,10 +60,11 @@ def recorded(said: Any) -> UnderWay | None:
     if not isinstance(said, Mapping):
         return None
     try:
-        texts = (str(said[name]) for name in ("stage", "trial", "row", "unit"))
+        stage, trial, row, unit = (str(said[name]) for name in ("stage", "trial", "row", "unit"))
+        done, of, age_s = (float(said[name]) for name in ("done", "of", "age_s"))
         measured = {str(name): float(value) for name, value in said["measured"].items()}
         each_s = None if said["each_s"] is None else float(said["each_s"])
-        return UnderWay(*texts, float(said["done"]), float(said["of"]), measured, each_s, float(said["age_s"]))
+        return UnderWay(stage, trial, row, unit, done, of, measured, each_s, age_s)
     except (KeyError, AttributeError, TypeError, ValueError):
         return None
 
@@ -70,8 +75,8 @@ def in_short(one: UnderWay) -> str:
     parts += [f"{name} {_number(value)}" for name, value in one.measured.items()]
     if one.each_s is not None:
         parts.append(f"{_brief(one.each_s)} each")
-    if one.left_s is not None and one.done < one.of:
-        parts.append(f"{in_words(one.left_s)} left")
+    if (left_s := one.left_s or 0.0) >= WORTH_TELLING_S:
+        parts.append(f"{in_words(left_s)} left")
     if one.age_s >= OLD_S:
         parts.append(f"as of {in_words(one.age_s)} ago")
     return ", ".join(parts)
@@ -95,9 +100,8 @@ def _of_a_kind(stage: str, unit: str, alike: Sequence[UnderWay]) -> str:
     for name in dict.fromkeys(name for one in alike for name in one.measured):
         values = sorted((one.measured[name] for one in alike if name in one.measured), key=_nan_last)
         parts.append(f"{name} {_range([_number(value) for value in values])}")
-    left = [one.left_s for one in alike if one.left_s is not None]
-    if left:
-        parts.append(f"at most {in_words(max(left))} left")
+    if (left_s := max(one.left_s or 0.0 for one in alike)) >= WORTH_TELLING_S:
+        parts.append(f"at most {in_words(left_s)} left")
     return f"{len(alike)} × {stage}: {', '.join(parts)}"
 
 

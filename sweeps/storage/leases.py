@@ -248,15 +248,21 @@ class Leases:
         with self._beating:
             silent_s, began = self._silent_s(), tuple(clock() for clock in self._own_clocks)
             cleared = self._beaten is not None and not self._files.exists(self._file)
-            self._files.publish(
-                self._file, json.dumps({"news": self.news(), **self._me._asdict()}).encode(), replace=True
-            )
+            self._files.publish(self._file, self._description(), replace=True)
             if silent_s > MISSED * self._beat_every_s:
                 # Who could not be heard could not hear, either: perhaps the storage did not answer, to anyone.
                 self._in_touch_since = self._clock()
             if cleared or silent_s >= self._abandoned_after_s:
                 self._look_after_claims(silent_s)
             self._beaten = began
+
+    def _description(self) -> bytes:
+        """Return what this run's file says. Whatever is wrong with its news, the heart beats."""
+        me = self._me._asdict()
+        try:
+            return json.dumps({**me, "news": self.news()}).encode()
+        except Exception:
+            return json.dumps(me).encode()
 
     def _look_after_claims(self, silent_s: float) -> None:
         """See whether others took this run for dead. Its heart beats again, so that from here on nobody does; who did

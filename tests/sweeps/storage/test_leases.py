@@ -353,3 +353,20 @@ def test_no_two_runs_ever_hold_the_same(steps: list[tuple[int, str, set[str]]]) 
         else:
             runs[number].release(work)
             held[number] -= work
+
+
+def test_what_is_wrong_with_the_news_does_not_stop_the_heart(files: Files) -> None:
+    told: list[object] = []
+
+    def news() -> dict[str, object]:
+        told.append(object())
+        return {"epoch": told[-1]}  # of which JSON knows nothing
+
+    leases = Leases(files, "toy", beat_every_s=0.05)
+    leases.news = news
+    with leases:
+        processes.wait_until(lambda: len(told) > 3, "the heart to beat")
+        (at_work,) = runs_at_work(files, "toy")
+        assert at_work.news == {}
+        assert not at_work.is_silent
+    assert runs_at_work(files, "toy") == []
