@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from statistics import median
 
@@ -15,10 +16,12 @@ OPERATIONS = 3 * 2 * (2 * 9 * CHANNELS**2 * SIDE**2 * IMAGES)
 """Of a step, counted as in `core.operations`: forward, and both gradients, of two convolutions."""
 
 
+@functools.cache
 def cpu_pace(*, threads: int, seconds: float = 0.4) -> float:
     """Return floating-point operations per second of a training step, with batch norm and activations in its time.
 
-    Nothing of the process is changed: neither its threads nor any random numbers.
+    Nothing of the process is changed: neither its threads nor any random numbers. It is measured once in a process, so
+    that whoever asks again is told the same.
 
     Args:
         threads: of the CPU.
