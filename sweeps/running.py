@@ -75,7 +75,7 @@ def run(
     cluster.settle_home()
     from sweeps.engine import driver
     from sweeps.engine.job import job_of
-    from sweeps.engine.live import Live
+    from sweeps.engine.progress.live import Live
 
     if gpus is not None:
         cluster.check_gpus(gpus)

@@ -8,7 +8,7 @@ named in the spec as `module:Class`; how it is found is described in `sweeps.spe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, SupportsFloat
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -169,7 +169,7 @@ class Measurement(NamedTuple):
 
 
 class Progress(Protocol):
-    """Where a long stage keeps how far it is, so that one whose process died goes on from there."""
+    """Where a long stage keeps how far it is, so that one whose process died goes on from there, and says so."""
 
     @property
     def is_due(self) -> bool:
@@ -185,6 +185,14 @@ class Progress(Protocol):
         """Offer a state from which the work can go on, such as after an epoch.
 
         It is asked for, and kept in place of the last one, only where that costs little of the time it may save.
+        """
+
+    def report(self, done: float, of: float, unit: str = "epoch", **measured: SupportsFloat) -> None:
+        """Say how far the stage is, for who watches it: `done` of `of`, such as 2.5 of 10 epochs, and what it measured
+        of late, such as `loss`. 0 is told before the first, so that the pace of the others is known.
+
+        A stage may say so after every step: what comes too soon after the last is not looked at, and numbers only where
+        they are shown. It never fails, and no result depends on it.
         """
 
 
@@ -409,6 +417,12 @@ class Study:
             ValueError: a user must mend something.
         """
         return []
+
+    def cpu_pace(self, gpus: int | None) -> float | None:
+        """Return the operations per second that a stage sustains on the CPU of this machine, measured within a second;
+        None where that is not known, or stages would use a GPU: `gpus` is what a trial holds, and None one if there is.
+        """
+        return None
 
     def galleries(
         self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]

@@ -18,7 +18,7 @@ from ray.exceptions import RayError, RayTaskError
 from sweeps.engine import nodes, tasks
 from sweeps.engine.fan_out import ATTEMPTS, FanOut, Try, was_lost
 from sweeps.engine.job import Job
-from sweeps.engine.saved import Saved
+from sweeps.engine.progress.saved import Saved
 from sweeps.engine.scheduling.deaths import Death, examined, failure_by
 from sweeps.engine.scheduling.idle_help import help_of, signal
 from sweeps.engine.scheduling.queue import Start
@@ -141,7 +141,7 @@ class TrialRun:
             rows,
             submit,
             self._place,
-            idle=signal(self._place.share.signal),
+            idle=signal(self._place.share.signal, self._place.share.messages),
             saved=lambda row: self._saved.since_last(self._job.sweep, rows=[row]),
             died=self._report_death,
             avoid=[*self._left_out, *self._start.unfit, *filter(None, [self._start.avoid])],
@@ -319,7 +319,7 @@ class TrialRun:
     def _compute(self, stage: StageKey) -> ray.ObjectRef[Any]:
         shared = {each.key: each for each in self._trial.shared}
         results = [self._obtain(shared[key]) if key is not None else None for key in stage.reads]
-        self._report({"begun": stage.name})
+        self._report({"begun": stage.name, "key": stage.key})
         start = time.perf_counter()
         ref = self._try(stage, results)
         told = {"published": stage.key, "stage": stage.name, "seconds": time.perf_counter() - start}

@@ -83,6 +83,11 @@ def trials(spec: Spec) -> list[Trial]:
         last = keys.last(cell, stages)
         groups.setdefault(group, []).append(Row(cell, last.key, tuple(stages), last.reads, last.fields))
     return [
-        Trial(number=number, label=" ".join(map(str, group)), cell=rows[0].cell, rows=tuple(rows))
-        for number, (group, rows) in enumerate(groups.items())
+        Trial(number=number, label=label_of(rows[0].cell, row_axis), cell=rows[0].cell, rows=tuple(rows))
+        for number, rows in enumerate(groups.values())
     ]
+
+
+def label_of(cell: Cell, row_axis: str) -> str:
+    """Return what the trial of a cell is called: the values that its rows have in common."""
+    return " ".join(str(value) for name, value in cell.items() if name != row_axis)

@@ -110,6 +110,18 @@ def check_replication(study: Study, cells: Sequence[Cell]) -> None:
         raise _wrong(study, "replication", found, "a sentence or None")
 
 
+def cpu_pace(study: Study, gpus: int | None) -> float | None:
+    """Return the operations per second that a study's stages sustain on the CPU here; None where they do not say.
+
+    Raises:
+        SpecError: that is no such number.
+    """
+    found = study.cpu_pace(gpus)
+    if found is not None and not (isinstance(found, (int, float)) and 0 < found < math.inf):
+        raise _wrong(study, "cpu_pace", found, "operations per second, a number above 0, or None")
+    return found
+
+
 def code(study: Study, name: str, cell: Cell) -> dict[str, Sequence[str]]:
     """Return the modules that make a stage's result, by label.
 

@@ -25,6 +25,7 @@ from robustprune.classification.measure.perturbations import (
     success_rate,
 )
 from robustprune.classification.measure.robust_accuracy import RobustAccuracy, robust_accuracy
+from robustprune.core.progress import NOWHERE, Progress, reporter
 from robustprune.core.randomness import generator_for
 from robustprune.core.timing import TimingSettings
 
@@ -128,24 +129,29 @@ class Measured(NamedTuple):
     perturbations: dict[str, np.ndarray[Any, Any]]
 
 
-def evaluate(classifier: Classifier, images: LabelledImages, *, settings: Evaluation, seed: int) -> Measured:
-    """Measure on `images`; every attack has random numbers of its own, from `seed`.
+def evaluate(
+    classifier: Classifier, images: LabelledImages, *, settings: Evaluation, seed: int, progress: Progress = NOWHERE
+) -> Measured:
+    """Measure on `images`; every attack has random numbers of its own, from `seed`. `progress` is told of attacks: of
+    those on distances, and of all within the ball as one.
 
     Raises:
         DivergedError: the classifier answers NaN or infinity, attacked or not.
     """
     device, batch_size = classifier.mean.device, settings.batch_size
     chosen = drawn(images, settings.images)
-    found = {
-        name: minimum_norm(
+    found: dict[str, Perturbations] = {}
+    distances, report = settings.labelled_distances, reporter(progress)
+    report(0, len(distances) + 1, "attack")
+    for name, each in distances.items():
+        found[name] = minimum_norm(
             classifier,
             images.take(chosen),
             attack=least_attack(each, generator_for(seed, name)),
             batch_size=batch_size,
             device=device,
         )
-        for name, each in settings.labelled_distances.items()
-    }
+        report(len(found), len(distances) + 1, "attack")
     robust = under_attack(classifier, images, settings=settings, seed=seed)
     together = smallest(list(found.values()))
     ddn = next((each for each in settings.distances if isinstance(each, DdnSettings)), None)

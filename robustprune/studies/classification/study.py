@@ -278,7 +278,7 @@ class ClassificationStudy(KeptClassifiers):
             )
         retrained = time.perf_counter()
         with in_full_precision():
-            measured = task.perturbations(classifier, seed=int(cell["seed"]))
+            measured = task.perturbations(classifier, seed=int(cell["seed"]), progress=progress)
         return {
             **measured.columns,
             **channels._asdict(),

@@ -239,7 +239,7 @@ class DetectionStudy(KeptDetectors):
             ).renew_s
         finetuned = time.perf_counter()
         with in_full_precision():
-            measured = task.detections(detector, seed=int(cell["seed"]))
+            measured = task.detections(detector, seed=int(cell["seed"]), progress=progress)
         assert task.val is not None
         found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
         lines = {"clean": measured.clean_lines, "attacked": measured.attacked_lines}

@@ -24,7 +24,7 @@ MOST_TRIALS = 60
 """Lines of the table of trials, at most."""
 
 FLEETS = (1, 8, 64)
-"""Numbers of GPUs to divide a long run by."""
+"""Numbers of GPUs, or of workers on CPUs, to divide a long run by."""
 
 
 def show_plan(spec: Spec, store: Store, plan: Plan, console: Console, *, teraflops: float | None = None) -> None:
@@ -128,13 +128,17 @@ def _show_time(found: Estimate | str, console: Console) -> None:
     if isinstance(found, str):
         console.print(f"time: {found}")
         return
-    console.print(f"time: about {_duration(found.hours)} (of one worker), {found.basis}", soft_wrap=True)
+    of = "" if found.on_cpu else "GPU-"
+    told = f"{_duration(found.hours, of)} {'of one worker' if found.on_cpu else '(of one worker)'}"
+    console.print(f"time: about {told}, {found.basis}", soft_wrap=True)
     if found.hours > 24:
-        days = ", ".join(f"{found.hours / 24 / gpus:,.1f}" for gpus in FLEETS)
-        console.print(f"days on {', '.join(map(str, FLEETS))} GPUs, if none is ever idle: {days}")
+        days = ", ".join(f"{found.hours / 24 / workers:,.1f}" for workers in FLEETS)
+        computing = "workers" if found.on_cpu else "GPUs"
+        console.print(f"days on {', '.join(map(str, FLEETS))} {computing}, if none is ever idle: {days}")
 
 
-def _duration(hours: float) -> str:
+def _duration(hours: float, of: str) -> str:
+    """Return how long that is; `of` is put before the unit, such as `GPU-`."""
     if hours < 0.1:
-        return f"{3600 * hours:.0f} GPU-seconds"
-    return f"{hours:,.2f} GPU-hours" if hours < 100 else f"{hours:,.0f} GPU-hours"
+        return f"{3600 * hours:.0f} {of}seconds"
+    return f"{hours:,.2f} {of}hours" if hours < 100 else f"{hours:,.0f} {of}hours"

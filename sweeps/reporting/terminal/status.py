@@ -12,12 +12,16 @@ from rich.markup import escape
 
 from sweeps.errors import SpecError
 from sweeps.planning.durations import in_words, without_pauses
+from sweeps.planning.underway import in_short, recorded, summed_up
 from sweeps.reporting.terminal.failures import show_causes
 from sweeps.results.failures import failures_of
 from sweeps.results.standing import Standing, standing
 from sweeps.results.sweep import find_store, open_rows
 from sweeps.storage import Store
-from sweeps.storage.leases import runs_at_work
+from sweeps.storage.leases import AtWork, runs_at_work
+
+MOST_STAGES = 20
+"""Stages at work, told one by one; the others are summed up."""
 
 
 def show(location: str, console: Console) -> int:
@@ -39,8 +43,8 @@ def show_standing(now: Standing, console: Console) -> None:
     )
     if now.outside:
         console.print(now.outside, markup=False, soft_wrap=True)
-    for run in runs_at_work(now.store.files, now.name):
-        console.print(f"at work: process {run.pid} on {escape(run.host)}")
+    for at_work in runs_at_work(now.store.files, now.name):
+        show_at_work(at_work, console)
     show_causes((failure for cell, failure in now.failures.items() if cell in failed), console)
     pace = _pace((now.published[cell] for cell in done), now.store, now.name) if left else None
     if pace is not None:
@@ -59,6 +63,23 @@ def _show_before(location: str, console: Console, *, why: str) -> int:
         console.print(said, markup=False, soft_wrap=True)
     show_causes(failures, console)
     return 1
+
+
+def show_at_work(at_work: AtWork, console: Console) -> None:
+    """Print who is at a sweep, and how far its stages are; of a run that is silent for long, for how long."""
+    run = at_work.run
+    who = f"at work: process {run.pid} on {escape(run.host)}"
+    if at_work.is_silent:
+        console.print(f"{who}, not heard of for {in_words(at_work.silent_s)}: it may have been killed", soft_wrap=True)
+        return
+    console.print(who, soft_wrap=True)
+    said = at_work.news.get("stages")
+    known = [stage for stage in map(recorded, said if isinstance(said, list) else []) if stage is not None]
+    stages = [stage._replace(age_s=stage.age_s + at_work.silent_s) for stage in known]
+    for stage in stages[:MOST_STAGES]:
+        console.print(f"  {stage.name}, {stage.stage}: {in_short(stage)}", markup=False, soft_wrap=True)
+    if len(stages) > MOST_STAGES:
+        console.print(f"  … and {summed_up(stages[MOST_STAGES:])}", markup=False, soft_wrap=True)
 
 
 def _pace(published_at: Iterable[int], store: Store, name: str) -> float | None:

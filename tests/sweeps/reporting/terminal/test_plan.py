@@ -134,6 +134,12 @@ def test_a_plan_tells_how_long_it_takes(store: Store, teraflops: float, said: st
     assert ("days on" in shown) == (teraflops < 1)
 
 
+def test_a_plan_for_cpus_tells_the_time_of_a_worker(store: Store) -> None:
+    shown = told(store, "resources.gpus=0", teraflops=0.02)
+    assert "time: about 4,319 hours of one worker, on workers that sustain 0.02 teraflops\n" in shown
+    assert "days on 1, 8, 64 workers, if none is ever idle: 180.0, 22.5, 2.8\n" in shown
+
+
 def test_nothing_to_compute_takes_no_time(store: Store) -> None:
     toy_rows.publish(store, toy_rows.load("operations=1e15"))
     shown = told(store)

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from statistics import mean
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray.tune import Callback
 from rich.console import Console, Group
@@ -15,15 +15,26 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.engine.progress.listening import Listener
 from sweeps.engine.scheduling.deaths import death_of
 from sweeps.engine.scheduling.health import Health
 from sweeps.engine.scheduling.queue import Queue
 from sweeps.engine.scheduling.whereabouts import Whereabouts
 from sweeps.planning.durations import in_words, without_pauses
 from sweeps.planning.plan import Plan
+from sweeps.planning.underway import UnderWay, in_short, summed_up
 
 LINE_EVERY_S = 10.0
 """Seconds between plain lines, at least."""
+
+SOON_S = 2.0
+"""Seconds since the last plain line after which one tells that a shared stage begins."""
+
+MOST_TRIALS = 4
+"""Trials of which a plain line tells each how far it is; of more it tells all together."""
+
+MOST_NEWS = 200
+"""Stages told to those who ask the storage."""
 
 PAUSE_S = 30.0
 """Seconds without a tick, where there is one a second: this process stood still, and its workers with it."""
@@ -37,6 +48,18 @@ TRIAL, WORKER = "a trial's process", "a worker's process"
 
 ROW = ""
 """What counts as a row among the names of stages."""
+
+
+class _Running(NamedTuple):
+    """A trial that runs; `stage` is the key of the shared one that it computes, if it does."""
+
+    number: int
+    label: str
+    step: str
+    stage: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.step}"
 
 
 class Live(Callback):
@@ -55,7 +78,10 @@ class Live(Callback):
         self._open = {trial.number: {str(row.key) for row in trial.rows} for trial in plan.todo}
         # Those computed again in this run count as open.
         self._failed_before = len(plan.failed.difference(*self._open.values()))
-        self._running: dict[str, str] = {}
+        self._rows = {trial.number: [str(row.key) for row in trial.rows] for trial in plan.todo}
+        self._running: dict[str, _Running] = {}
+        self._listener: Listener | None = None
+        self._heard: tuple[float, tuple[UnderWay, ...]] = (0.0, ())
         self._queue: Queue | None = None
         self._health: Health | None = None
         self._said: set[str] = set()
@@ -86,9 +112,17 @@ class Live(Callback):
         """Leave nothing to pickle: Tune keeps its callbacks for a restore that we do not use."""
         return {}
 
-    def watch(self, queue: Queue, health: Health, *, no_room: str = "") -> None:
-        """Also show what the trials of a queue wait for, other runs or room, and which nodes are left out."""
-        self._queue, self._health, self._no_room = queue, health, no_room
+    def watch(self, queue: Queue, health: Health, *, no_room: str = "", listener: Listener | None = None) -> None:
+        """Also show what the trials of a queue wait for, other runs or room, which nodes are left out, and how far
+        stages are.
+        """
+        self._queue, self._health, self._no_room, self._listener = queue, health, no_room, listener
+
+    def news(self) -> dict[str, Any]:
+        """Return how far stages are, in plain values; from whichever thread."""
+        at, stages = self._heard
+        passed = time.monotonic() - at
+        return {"stages": [{**stage._asdict(), "age_s": stage.age_s + passed} for stage in stages[:MOST_NEWS]]}
 
     def say(self, sentence: str) -> None:
         """Print a sentence, from whichever thread."""
@@ -106,6 +140,9 @@ class Live(Callback):
         if now - self._ticked > PAUSE_S:
             self._pauses.append((self._ticked, now))
         self._ticked = now
+        if self._listener is not None:
+            self._listener.look()
+            self._heard = now, tuple(stage for each in self._running.values() for stage in self._stages(each))
         self._line()
 
     @property
@@ -141,7 +178,8 @@ class Live(Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Show the trial."""
         self._no_room = ""
-        self._running[trial.trial_id] = f"{trial.config['trial'].label}: starting"
+        ours = trial.config["trial"]
+        self._running[trial.trial_id] = _Running(ours.number, ours.label, "starting")
         self._line()
 
     def on_trial_result(
@@ -162,8 +200,10 @@ class Live(Callback):
         elif "published" in result:
             self._measured(result["stage"], result["seconds"])
         work = f"{len(ours.rows) - len(self._open[ours.number])} of {len(ours.rows)} rows"
-        self._running[trial.trial_id] = f"{ours.label}: {result.get('begun', work)}"
-        self._line()
+        self._running[trial.trial_id] = _Running(
+            ours.number, ours.label, result.get("begun", work), result.get("key") if "begun" in result else None
+        )
+        self._line(every=SOON_S if "begun" in result else LINE_EVERY_S)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Take the trial off the view."""
@@ -240,25 +280,52 @@ class Live(Callback):
             f"{self._trials_done()} of {len(self._plan.todo)}",
             self._clock(),
         )
-        running = [
-            Text(f"  {text}", style="cyan", overflow="ellipsis", no_wrap=True) for text in self._running.values()
-        ]
         causes = [Text(f"  {text}", style="yellow", overflow="ellipsis", no_wrap=True) for text in self._notes()]
         causes += [
             Text(f"  {count} × {failure}", style="red", overflow="ellipsis", no_wrap=True)
             for failure, count in self.failures.most_common(MOST_CAUSES)
         ]
-        return Group(counts, *running[: max(1, self._console.height - len(causes) - 4)], *causes)
+        room = max(1, self._console.height - len(causes) - 4)
+        running = [Text(line, style="cyan", overflow="ellipsis", no_wrap=True) for line in self._lines(room)]
+        return Group(counts, *running, *causes)
 
-    def _line(self, *, force: bool = False) -> None:
-        if self._screen is not None or (not force and time.monotonic() - self._last_line < LINE_EVERY_S):
+    def _stages(self, running: _Running) -> list[UnderWay]:
+        """Return what a trial computes, of what said how far it is."""
+        known = self._listener.stages if self._listener is not None else {}
+        keys = self._rows[running.number] if running.stage is None else [running.stage]
+        still = self._open[running.number]
+        return [known[key] for key in keys if key in known and (key in still or key == running.stage)]
+
+    def _lines(self, room: int) -> list[str]:
+        """Return lines of what runs: one for each row too, where there is room, and else one for each trial."""
+        lines: list[str] = []
+        running = [*self._running.values()]
+        for each in running:
+            stages = self._stages(each)
+            rows = [] if each.stage is not None else stages
+            lines.append(f"  {each}" if rows else f"  {_told(each, stages)}")
+            lines += [f"    {stage.row}, {stage.stage}: {in_short(stage)}" for stage in rows]
+        if len(lines) > room:
+            lines = [f"  {_told(each, self._stages(each))}" for each in running]
+        return lines[:room]
+
+    def _in_line(self) -> list[str]:
+        """Return phrases of what runs."""
+        running = [*self._running.values()]
+        if len(running) <= MOST_TRIALS:
+            return [_told(each, self._stages(each)) for each in running]
+        stages = [stage for each in running for stage in self._stages(each)]
+        return [*map(str, running), *([summed_up(stages)] if stages else [])]
+
+    def _line(self, *, force: bool = False, every: float = LINE_EVERY_S) -> None:
+        if self._screen is not None or (not force and time.monotonic() - self._last_line < every):
             return
         self._last_line = time.monotonic()
         finished = len(self._plan.finished) + self.done
         failed = self._failed_before + self.failures.total()
         self._console.print(
             f"rows {finished}/{self._plan.rows}  trials {self._trials_done()}/{len(self._plan.todo)}  "
-            f"failed {failed}  {self._clock()}  {'; '.join([*self._notes(), *self._running.values()])}",
+            f"failed {failed}  {self._clock()}  {'; '.join([*self._notes(), *self._in_line()])}",
             soft_wrap=True,
             highlight=False,
             markup=False,
@@ -271,6 +338,16 @@ class Live(Callback):
         left = self.seconds_left()
         elapsed = time.monotonic() - self._started
         return f"{_duration(elapsed)} elapsed, {_duration(left) if left is not None else '?'} left"
+
+
+def _told(running: _Running, stages: list[UnderWay]) -> str:
+    """Return what a trial does, and how far it is with that."""
+    if not stages:
+        return str(running)
+    if running.stage is not None:
+        return f"{running}, {in_short(stages[0])}"
+    alone = f"{stages[0].row}, {stages[0].stage}: {in_short(stages[0])}"
+    return f"{running}; {alone if len(stages) == 1 else summed_up(stages)}"
 
 
 def _duration(seconds: float) -> str:
