@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from sweeps.cli import cli as sweeps_cli
 from tests.support.processes import ROOT
 
 CLUSTER = ROOT / "cluster"
-SBATCH = CLUSTER / "slurm" / "sweep.sbatch"
 LAUNCHER = [CLUSTER / f"{name}.yaml" for name in ("aws", "gcp", "onprem")]
 KUBERAY = [CLUSTER / "kuberay" / f"{name}.yaml" for name in ("rayjob", "raycluster")]
 FILES = [path for path in CLUSTER.rglob("*") if path.is_file()]
@@ -105,51 +102,6 @@ def test_no_secret_in_a_file(path: Path) -> None:
     text = path.read_text()
     assert not re.search(r"[0-9a-f]{32}|AKIA[0-9A-Z]{16}|ami-[0-9a-f]{8}|-----BEGIN", text)
     assert not re.search(r"(?i)(token|secret|password|access_key)\w*\s*[:=]\s*['\"]?(?!token\b)[\w/+]{16}", text)
-
-
-def fake(folder: Path, name: str, script: str) -> None:
-    path = folder / name
-    path.write_text(f"#!/usr/bin/env bash\n{script}\n")
-    path.chmod(0o755)
-
-
-def run_sbatch(folder: Path, *, ray: int, status: int) -> tuple[int, str]:
-    """Run the script with a Slurm, a Ray and a sweep that are not there; return its exit status and what was called."""
-    log = folder / "called"
-    fake(folder, "scontrol", "echo node-1; echo node-2")
-    fake(folder, "srun", 'exec "$@"')
-    fake(folder, "ray", f'echo "ray $*" >> {log}; exit {ray}')
-    fake(folder, "sweeps", f'echo "sweeps $*" >> {log}; exit {status}')
-    slurm = {
-        "SLURM_JOB_ID": "7",
-        "SLURM_JOB_NODELIST": "node-[1-2]",
-        "SLURM_JOB_NUM_NODES": "2",
-        "SLURM_CPUS_PER_TASK": "8",
-    }
-    command = ["bash", str(SBATCH), "my study.yaml", "/mnt/my runs", "toy"]
-    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
-    ended = subprocess.run(command, env={**os.environ, **slurm, "PATH": path}, check=False, timeout=30)
-    return ended.returncode, log.read_text()
-
-
-@pytest.mark.parametrize("ray", [0, 1])
-@pytest.mark.parametrize("status", [0, 1, 2])
-def test_slurm_job_succeeds_only_if_the_sweep_is_complete(tmp_path: Path, ray: int, status: int) -> None:
-    returned, called = run_sbatch(tmp_path, ray=ray, status=status)
-    assert returned == status
-    start, check = called.splitlines()
-    assert start == (
-        "ray symmetric-run --address node-1:6379 --min-nodes 2 --num-cpus=8 -- "
-        "sweeps run my study.yaml --address auto --storage /mnt/my runs"
-    )
-    assert check == "sweeps status /mnt/my runs/toy"
-
-
-def test_slurm_script_is_bash_and_needs_its_arguments() -> None:
-    subprocess.run(["bash", "-n", str(SBATCH)], check=True)
-    ended = subprocess.run(["bash", str(SBATCH), "spec.yaml"], capture_output=True, text=True, check=False)
-    assert ended.returncode != 0
-    assert "a storage" in ended.stderr
 
 
 def commands(text: str) -> list[list[str]]:
