@@ -25,7 +25,8 @@ FAKES = {
             "show node") echo "NodeName=$3 NodeAddr=$PEER NodeHostName=$3" ;;
             *) echo "scontrol $*" >>"$CALLED" ;;
         esac""",
-    "srun": 'echo "srun ${*:1:$#-2}" >>"$CALLED"; exec blaunch -z "a b" "${@: -2}"',
+    "srun": 'echo "srun ${*:1:$#-2}" >>"$CALLED"; echo $$ >"$CALLED.0"; exec blaunch -z "a b" "${@: -2}"',
+    "scancel": '[[ $* == "--signal=TERM 7.0" ]] && kill "$(<"$CALLED.0")"',
     "pbs_tmrsh": 'exec env -i HOSTNAME="$1" CALLED="$CALLED" "${@:2}"',
     "blaunch": 'for host in $2; do setsid "${@:3}" & ids+=" -$!"; done; trap "kill -- $ids" TERM; wait; wait',
     "ssh": 'exec env -i CALLED="$CALLED" sh -c "${*:5}"',
