@@ -11,7 +11,7 @@ on_others() {
     local host
     for host in "${hosts[@]:1}"; do
         # With a terminal, so that what runs there ends with this.
-        ssh -tt -o BatchMode=yes "$host" bash "$1" </dev/null &
+        ssh -tt -o BatchMode=yes "$host" "bash $(printf %q "$1")" </dev/null &
     done
     trap 'kill $(jobs -p)' TERM
     wait

@@ -33,6 +33,7 @@ FAKES = {
     "ray": """
         echo "ray $*" >>"$CALLED"
         [[ -n ${RAY_AUTH_TOKEN:-} && $RAY_AUTH_MODE == token ]] || { echo "no token"; exit 1; }
+        [[ -z ${DISK:-} ]] || { printf 'Traceback\nOSError: no space left\n\n'; exit 1; }
         trap 'echo "ended: $2" >>"$CALLED"; exit 0' TERM
         case "$*" in
             *--head*) [[ $* =~ --temp-dir=([^ ]+) ]] && echo 192.0.2.1:1234 >"${BASH_REMATCH[1]}/ray_current_cluster" ;;
@@ -62,15 +63,16 @@ IN_FILE = (
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A checkout from which jobs are submitted, whose user has the sweep's environment at home."""
-    (tmp_path / "cluster").symlink_to(CLUSTER)
-    programs = tmp_path / "sweeps-env" / "bin"
+    folder = tmp_path / "my project"
+    programs = folder / "sweeps-env" / "bin"
     programs.mkdir(parents=True)
+    (folder / "cluster").symlink_to(CLUSTER)
     for name, script in FAKES.items():
         (programs / name).write_text(f"#!/usr/bin/env bash\n{script}\n")
         (programs / name).chmod(0o755)
-    (programs / "activate").write_text(f'PATH={programs}:"$PATH"\n')
-    (tmp_path / "hosts").write_text("this-one\nthis-one\n127.0.0.1\n127.0.0.2\n127.0.0.1\n")
-    return tmp_path
+    (programs / "activate").write_text(f'PATH="{programs}:$PATH"\n')
+    (folder / "hosts").write_text("this-one\nthis-one\n127.0.0.1\n127.0.0.2\n127.0.0.1\n")
+    return folder
 
 
 def start(folder: Path, batch: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -130,9 +132,13 @@ def test_what_is_wrong_is_said_last(folder: Path) -> None:
     assert (returned, called) == (2, [])
     assert printed.splitlines()[-1].startswith("Error: no-such.invalid: found no way to it from node-1 (")
 
-    returned, printed, called = run(folder, "slurm", *ARGUMENTS, RAY_AUTH_TOKEN_PATH="none")
+    returned, printed, called = run(folder, "slurm", *ARGUMENTS, RAY_AUTH_TOKEN_PATH="/no/file")
+    assert (returned, called) == (2, [])
+    assert printed.splitlines()[-1] == "Error: RAY_AUTH_TOKEN_PATH: found no token in /no/file, expected one"
+
+    returned, printed, called = run(folder, "slurm", *ARGUMENTS, DISK="full")
     assert returned == 2
-    assert printed.splitlines()[-1] == "Error: Ray's head did not start on node-1: no token"
+    assert printed.splitlines()[-1] == "Error: Ray's head did not start on node-1: OSError: no space left"
 
     returned, printed, called = run(folder, "slurm", *ARGUMENTS, FIREWALL="yes")
     assert returned == 2
