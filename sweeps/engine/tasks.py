@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import ray
 
+from sweeps import __version__
 from sweeps.engine.declared import DeclaredCell, UndeclaredError
 from sweeps.engine.job import Job
 from sweeps.errors import NodeError, SpecError, StorageError, StudyError
@@ -22,7 +23,6 @@ from sweeps.storage import row_files, rows, tables
 from sweeps.storage.progress import KeptProgress
 from sweeps.storage.store import Settled, recorded_code
 from sweeps.study import Cell, Checkpoint, Progress, Study, is_device_lost
-from sweeps.version import __version__
 
 _READ_ONLY = ("assignment destination is read-only", "output array is read-only")
 """What numpy says of arrays that many processes share."""

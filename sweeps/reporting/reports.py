@@ -37,18 +37,31 @@ _KEYS = ["row_key", "files_key"]
 def show(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
     """Print the mean table, the tests and the places of the report; say what is missing and how to get it."""
     location = store.describe(spec.name)
-    sweep = open_sweep(location).trusted
-    if len(sweep.rows):
-        metric, label = next(iter(spec.study.metrics.items()))
-        means = mean_table(sweep.rows, sweep.baseline, metric=metric, roles=sweep.roles)
-        console.print(mean_view(means, title=label, along=spec.study.row_axis))
-        _say_caveats(sweep, metric, console)
-        tests = contrasts(sweep.rows, metric=metric, design=_design(sweep), roles=sweep.roles)
-        for view in contrast_views(tests, roles=sweep.roles):
-            console.print(view)
+    if show_results(location, console):
         write_report(location, console)
     for folder in ("results", *spec.study.files):
         console.print(store.describe(f"{spec.name}/{folder}"), soft_wrap=True, markup=False)
+    show_left(location, plan, console)
+
+
+def show_results(location: str, console: Console) -> bool:
+    """Print means and tests of a sweep's main metric; return whether there is any row of its grid."""
+    sweep = open_sweep(location).trusted
+    study = sweep.spec.study
+    if not len(sweep.rows):
+        return False
+    metric, label = next(iter(study.metrics.items()))
+    means = mean_table(sweep.rows, sweep.baseline, metric=metric, roles=sweep.roles)
+    console.print(mean_view(means, title=label, along=study.row_axis))
+    _say_caveats(sweep, metric, console)
+    tests = contrasts(sweep.rows, metric=metric, design=_design(sweep), roles=sweep.roles)
+    for view in contrast_views(tests, roles=sweep.roles):
+        console.print(view)
+    return True
+
+
+def show_left(location: str, plan: Plan, console: Console) -> None:
+    """Print how many rows failed and are missing, if any, and what to do about it."""
     if plan.failed:
         console.print(
             f"[bold]{len(plan.failed)} rows failed[/bold]; `sweeps failures {escape(location)}` tells why, "

@@ -57,7 +57,7 @@ def read(text: str, source: str) -> Any:
     raise SpecError(f"{source}{where}: {said}") from None
 
 
-def write(values: dict[str, Any]) -> str:
+def write(values: Any) -> str:
     """Return a YAML text that reads back equal, here and by any reader of YAML 1.1."""
     text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text

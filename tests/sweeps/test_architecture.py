@@ -29,19 +29,20 @@ OWN_WORDS = {
 ARROWS: dict[str, set[str]] = {
     "study": set(),
     "errors": set(),
-    "version": set(),
+    "__version__": set(),
     "storage": {"study", "errors"},
     "statistics": {"errors"},
     "spec": {"study", "errors", "storage", "statistics"},
     "planning": {"study", "errors", "storage", "spec"},
     "results": {"study", "errors", "storage", "spec", "planning", "statistics"},
-    "engine": {"study", "errors", "version", "storage", "spec", "planning"},
+    "engine": {"study", "errors", "__version__", "storage", "spec", "planning"},
     "reporting": {"study", "errors", "storage", "spec", "planning", "statistics", "results"},
     "running": {"errors", "storage", "spec", "planning", "engine"},
     "commands": {"errors", "storage", "spec", "planning", "statistics", "results", "reporting", "running"},
+    "api": {"study", "errors", "storage", "spec", "planning", "statistics", "results", "reporting", "running"},
     "cli": {"errors", "commands", "reporting"},
     "__main__": {"cli"},
-    "__init__": {"version", "results"},
+    "__init__": {"results", "api"},
 }
 """Which rooms a room may know: arrows run down only."""
 

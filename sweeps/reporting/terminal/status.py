@@ -14,10 +14,9 @@ from rich.markup import escape
 
 from sweeps.errors import SpecError
 from sweeps.planning.durations import in_words, without_pauses
-from sweeps.planning.keys import cell_digest
 from sweeps.results.failures import failures_of
-from sweeps.results.present import outside
-from sweeps.results.sweep import find_store, find_sweep, open_rows
+from sweeps.results.standing import Standing, standing
+from sweeps.results.sweep import find_store, open_rows
 from sweeps.storage import Store
 from sweeps.storage.leases import runs_at_work
 
@@ -28,28 +27,29 @@ MOST_CAUSES = 20
 def show(location: str, console: Console) -> int:
     """Print progress and failures of a sweep, running or not; return 0 if it is complete, else 1."""
     try:
-        store, name, spec = find_sweep(location)
+        now = standing(location)
     except SpecError as error:
         return _show_before(location, console, why=str(error).splitlines()[0])
-    cells = {cell_digest(cell) for cell in spec.study.baselines(spec.cells) + spec.cells}
-    published = {key.split("-")[0]: at for key, at in store.published_at(name).items()}
-    done = published.keys() & cells
-    failures = {failure["row_key"].split("-")[0]: failure for failure in failures_of(store, name)}
-    failed = failures.keys() & cells - done
-    left = len(cells) - len(done) - len(failed)
+    show_standing(now, console)
+    return 0 if len(now.finished) == len(now.cells) else 1
+
+
+def show_standing(now: Standing, console: Console) -> None:
+    """Print progress and failures of a sweep."""
+    done, failed, left = now.finished, now.failed, now.left
     console.print(
-        f"{spec.name}: {len(done)} of {len(cells)} rows finished, {len(failed)} failed, {left} to come", soft_wrap=True
+        f"{now.name}: {len(done)} of {len(now.cells)} rows finished, {len(failed)} failed, {left} to come",
+        soft_wrap=True,
     )
-    if said := outside(name, len(published.keys() - cells), used=False):
-        console.print(said, markup=False, soft_wrap=True)
-    for run in runs_at_work(store.files, name):
+    if now.outside:
+        console.print(now.outside, markup=False, soft_wrap=True)
+    for run in runs_at_work(now.store.files, now.name):
         console.print(f"at work: process {run.pid} on {escape(run.host)}")
-    show_causes((failure for cell, failure in failures.items() if cell in failed), console)
-    pace = _pace((published[cell] for cell in done), store, name) if left else None
+    show_causes((failure for cell, failure in now.failures.items() if cell in failed), console)
+    pace = _pace((now.published[cell] for cell in done), now.store, now.name) if left else None
     if pace is not None:
         told = f"{60 * pace:.1f} a minute" if 60 * pace >= 0.1 else f"{3600 * pace:.1f} an hour"
         console.print(f"at the pace of the last rows, {told}: {in_words(left / pace)} left")
-    return 0 if len(done) == len(cells) else 1
 
 
 def _show_before(location: str, console: Console, *, why: str) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -44,9 +46,42 @@ def show_results(location: str, form: str, console: Console, *, all_rows: bool =
     console.print(view)
 
 
-def show_analysis(
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was asked of rows, and found.
+
+    Attributes:
+        source: the rows, and how they are compared.
+        tests: a line per test; empty where nothing can be compared.
+        before: tables for people that stand before these tests.
+        views: the tests as tables for people.
+    """
+
+    source: Source
+    tests: pd.DataFrame
+    views: Callable[[], Sequence[Table]]
+    before: Callable[[], Sequence[Table]] = tuple
+
+    @property
+    def nothing(self) -> str:
+        """Why there is nothing to compare; no text where there is."""
+        if len(self.tests):
+            return ""
+        why = "no row is finished" if self.source.rows.empty else "no factor has two levels with the others fixed"
+        return f"nothing to compare: {why}"
+
+    def show(self, console: Console) -> None:
+        """Print the tables for people."""
+        for view in self.before():
+            console.print(view)
+        if self.nothing:
+            console.print(self.nothing)
+        for view in self.views() if len(self.tests) else ():
+            console.print(view)
+
+
+def analysed(
     location: str,
-    console: Console,
     *,
     metric: str | None = None,
     given: Given = NOTHING,
@@ -57,19 +92,19 @@ def show_analysis(
     margin: str | None = None,
     against: str | None = None,
     floor: str | None = None,
-    form: str = "table",
-) -> None:
-    """Print hypothesis tests on a sweep or on a file of rows.
+) -> Found:
+    """Make hypothesis tests on a sweep or on a file of rows.
 
     Args:
         location: of either.
-        console: for people; csv and json go to standard output.
         metric, design, classical, given, all_rows: see `open_source`.
         factors: to be tested for main effects and interaction, instead of level against level.
         margin: in percent, such as `5%`, within which levels are tested to be equivalent instead.
         against: a column at equal values of which levels are compared, for people besides equal ratios.
         floor: such as `0.02` or `5%`, see `marks.Floor`.
-        form: `table`, `csv` or `json`.
+
+    Raises:
+        SweepError: there are no such rows, or they cannot be compared so.
     """
     if factors is not None or margin is not None or against is not None:
         # What is published of raw values is the p-value of each pair of levels.
@@ -83,27 +118,40 @@ def show_analysis(
         given=given,
         all_rows=all_rows,
     )
-    asked: dict[str, Any] = {"metric": source.metric, "design": source.design, "roles": source.roles}
+    roles = source.roles
+    asked: dict[str, Any] = {"metric": source.metric, "design": source.design, "roles": roles}
     asked["classical"] = source.classical
     lowest = FLOOR if floor is None else Floor(_amount("--floor", floor), in_percent=floor.endswith("%"))
     with _said_of(location):
         if factors is not None:
             tests = two_way(source.rows, factors=factors, floor=lowest, **asked)
-            _show(source, tests, form, console, lambda: [two_way_view(tests, roles=source.roles)])
-        elif margin is not None:
+            return Found(source=source, tests=tests, views=lambda: [two_way_view(tests, roles=roles)])
+        if margin is not None:
             tests = equivalence(source.rows, margin_percent=_percent("--equivalence", margin), **asked)
-            _show(source, tests, form, console, lambda: equivalence_views(tests, roles=source.roles))
-        elif against is not None:
-            beside = at_equal(source.rows, against=against, floor=lowest, **asked)
-            if form == "table":
-                tests = contrasts(source.rows, floor=lowest, **asked)
-                for view in contrast_views(tests, roles=source.roles):
-                    console.print(view)
-            _show(source, beside, form, console, lambda: equal_views(beside, against=against, roles=source.roles))
-        else:
-            tests = contrasts(source.rows, floor=lowest, **asked)
-            _show(source, tests, form, console, lambda: contrast_views(tests, roles=source.roles))
-    _remark(source)
+            return Found(source=source, tests=tests, views=lambda: equivalence_views(tests, roles=roles))
+        tests = contrasts(source.rows, floor=lowest, **asked)
+        views = functools.partial(contrast_views, tests, roles=roles)
+        if against is None:
+            return Found(source=source, tests=tests, views=views)
+        beside = at_equal(source.rows, against=against, floor=lowest, **asked)
+        return Found(
+            source=source,
+            tests=beside,
+            before=views,
+            views=lambda: equal_views(beside, against=against, roles=roles),
+        )
+
+
+def show_analysis(location: str, console: Console, *, form: str = "table", **asked: Any) -> None:
+    """Print hypothesis tests on a sweep or on a file of rows.
+
+    Args:
+        location: of either.
+        console: for people; csv and json go to standard output.
+        form: `table`, `csv` or `json`.
+        asked: see `analysed`.
+    """
+    _show(analysed(location, **asked), form, console)
 
 
 def show_power(
@@ -138,14 +186,8 @@ def show_power(
             alpha=alpha,
             roles=source.roles,
         )
-    _show(source, found, form, console, lambda: power_views(found, roles=source.roles))
-    _remark(source)
-
-
-def _remark(source: Source) -> None:
-    """Say how the columns are known, where that needs saying; not among the lines that a program reads."""
-    for remark in source.remarks:
-        print(remark, file=sys.stderr)
+    views = functools.partial(power_views, found, roles=source.roles)
+    _show(Found(source=source, tests=found, views=views), form, console)
 
 
 @contextmanager
@@ -172,16 +214,15 @@ def _percent(option: str, text: str) -> float:
     return _amount(option, text)
 
 
-def _show(source: Source, frame: pd.DataFrame, form: str, console: Console, views: Callable[[], list[Table]]) -> None:
-    if frame.empty:
-        # Not among the lines that a program reads.
-        why = "no row is finished" if source.rows.empty else "no factor has two levels with the others fixed"
-        print(f"nothing to compare: {why}", file=sys.stderr)
-    if form != "table":
-        _write(frame, form)
-    elif len(frame):
-        for view in views():
+def _show(found: Found, form: str, console: Console) -> None:
+    if form == "table":
+        for view in [*found.before(), *(found.views() if len(found.tests) else ())]:
             console.print(view)
+    else:
+        _write(found.tests, form)
+    # Not among the lines that a program reads.
+    for said in filter(None, [found.nothing, *found.source.remarks]):
+        print(said, file=sys.stderr)
 
 
 def _write(frame: pd.DataFrame, form: str) -> None:
