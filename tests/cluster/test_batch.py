@@ -37,7 +37,7 @@ FAKES = {
         trap 'echo "ended: $2" >>"$CALLED"; exit 0' TERM
         case "$*" in
             *--head*) [[ $* =~ --temp-dir=([^ ]+) ]] && echo 192.0.2.1:1234 >"${BASH_REMATCH[1]}/ray_current_cluster" ;;
-            *) [[ -n ${FIREWALL:-} ]] && { echo "no way to 192.0.2.1:1234"; exit 1; }; echo "Ray runtime started." ;;
+            *) [[ -v FIREWALL ]] && { echo "$FIREWALL"; exit 1; }; echo "Ray runtime started." ;;
         esac
         until grep -q "ended: --head" "$CALLED"; do sleep 0.1; done""",
     "sweeps": 'echo "sweeps $*" >>"$CALLED"; echo "the results"; exit "$STATUS"',
@@ -120,7 +120,7 @@ def test_nodes_form_a_ray_and_end_with_the_sweep_and_its_status(folder: Path, ba
 
 def test_others_of_a_slurm_job_are_all_nodes_but_the_first(folder: Path) -> None:
     _, _, called = run(folder, "slurm", *ARGUMENTS)
-    assert "srun --nodes=2 --ntasks=2 --relative=1 --cpus-per-task=8" in called
+    assert "srun --nodes=2 --ntasks=2 --relative=1 --cpus-per-task=8 --wait=0" in called
 
 
 def test_what_is_wrong_is_said_last(folder: Path) -> None:
@@ -140,11 +140,18 @@ def test_what_is_wrong_is_said_last(folder: Path) -> None:
     assert returned == 2
     assert printed.splitlines()[-1] == "Error: Ray's head did not start on node-1: OSError: no space left"
 
-    returned, printed, called = run(folder, "slurm", *ARGUMENTS, FIREWALL="yes")
-    assert returned == 2
-    last = "Error: 0 of the other 2 nodes joined Ray at 192.0.2.1:1234: no way to 192.0.2.1:1234"
-    assert printed.splitlines()[-1] == last
-    assert not any(line.startswith("sweeps") for line in called)
+    for said in ("no way to 192.0.2.1:1234", ""):
+        returned, printed, called = run(folder, "slurm", *ARGUMENTS, FIREWALL=said)
+        assert returned == 2
+        assert printed.splitlines()[-1] == f"Error: 0 of the other 2 nodes joined Ray at 192.0.2.1:1234: {said}"
+        assert not any(line.startswith("sweeps") for line in called)
+
+
+def test_one_node_needs_no_others(folder: Path) -> None:
+    (folder / "hosts").write_text("this-one\n")
+    returned, printed, called = run(folder, "lsf")
+    assert (returned, printed.splitlines()[-1]) == (0, "the results")
+    assert len([line for line in called if line.startswith("ray start")]) == 1
 
 
 @pytest.mark.parametrize("batch", BATCH)
