@@ -20,11 +20,12 @@ MOST_LINES = 400
 MOST_ENTRIES = 14
 
 TASKS = ("detection", "classification")
-COMMON = {"core", "plugins", "attacks", "structures", "task", "training", "inference", "methods"}
+COMMON = {"core", "plugins", "staging", "attacks", "structures", "task", "training", "inference", "methods"}
 
 ARROWS: dict[str, set[str]] = {
     "core": set(),
     "plugins": {"core"},
+    "staging": {"core"},
     "attacks": {"core", "plugins"},
     "structures": {"core", "plugins"},
     "task": {"core", "structures"},

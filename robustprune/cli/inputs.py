@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 import torch
 
+from robustprune import staging
 from robustprune.core.errors import InputError
 from robustprune.core.images.reading import Exif
 from robustprune.detection.darknet import Detector, load_weights
 from robustprune.detection.darknet.ends import fit_of
 from robustprune.detection.data.classes import Arranged, by_name, groups_remark, paired_by_position, without_groups
-from robustprune.detection.data.coco import CocoSplit, load_split
+from robustprune.detection.data.coco import CocoSplit, fetch_pictures, load_split
 from robustprune.detection.data.letterbox import Fit
 from robustprune.detection.data.samples import Colour, Samples
 from robustprune.detection.data.subsets import take
@@ -48,7 +48,8 @@ def open_detector(config: str, weights: str) -> Detector:
         InputError: a file is missing or wrong, or they do not belong together.
     """
     detector = Detector.from_cfg(config)
-    load_weights(detector, weights)
+    with staging.told_by_uri():
+        load_weights(detector, staging.local(weights, "--weights"))
     return _placed(detector).eval()
 
 
@@ -58,7 +59,7 @@ def open_model(path: str) -> KeptModel:
     Raises:
         InputError: the file is missing or wrong.
     """
-    detector, spec = load_model(path)
+    detector, spec = load_model(staging.local(path, "--model"))
     return KeptModel(_placed(detector), spec)
 
 
@@ -97,7 +98,11 @@ def read_split(files: SplitFiles, *, images: int | None = None, with_pictures: b
     """
     if files.root is None and files.annotations is None:
         raise InputError("expected --coco, the folder of a data set, or --annotations")
-    root = Path(files.root) if files.root is not None else Path(files.annotations or "").parent
+    root = (
+        staging.opened(files.root, "--coco")
+        if files.root is not None
+        else staging.opened(files.annotations or "", "--annotations").parent
+    )
     found = load_split(
         root,
         files.split,
@@ -160,10 +165,11 @@ def open_samples(
         colour: "rgb" or "greyscale".
 
     Raises:
-        InputError: the detector reads images that are neither coloured nor grey.
+        InputError: the detector reads images that are neither coloured nor grey, or one cannot be copied from a bucket.
     """
     if images is not None:
         split = take(split, range(min(images, len(split))))
+    fetch_pictures(split)
     fit = fit_of(detector.sections).fit if fit is None else fit
     return Samples(split, image_size=image_size, colour=colour, fit=fit, channels=detector.channels)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from robustprune.core.arrays import Arrays
+if TYPE_CHECKING:
+    from robustprune.core.arrays import Arrays
 
 
 class Progress(Protocol):

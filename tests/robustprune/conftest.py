@@ -1,4 +1,4 @@
-"""Data for tests: small sets of shapes, a hand-written COCO split, real images where at hand; and detectors."""
+"""Data for tests: sets of shapes, a hand-written COCO split, real images where at hand; a bucket; and detectors."""
 
 import copy
 import json
@@ -17,9 +17,11 @@ from robustprune.detection.data import inspection
 from robustprune.detection.data.coco import load_split
 from robustprune.detection.data.samples import Samples
 from robustprune.detection.data.shapes import generate
+from robustprune.staging import places, remote
 from robustprune.studies.detection.training import AdamTraining
 from robustprune.training import Objective, train
 from tests.robustprune.detection.tasks import task_of
+from tests.robustprune.staging.fake_store import FakeStore
 
 # A slow moment of a shared machine is no failure.
 settings.register_profile("any-machine", deadline=None)
@@ -81,6 +83,21 @@ def _trained(samples: Samples) -> Detector:
 def trained(_trained: Detector) -> Detector:
     """Return a detector that knows `samples` by heart and no defence, in eval mode and channels_last."""
     return copy.deepcopy(_trained)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeStore:
+    """Return the store that all URIs lead to, with three files, while a process of its own asks."""
+    found = FakeStore(tmp_path / "store")
+    for name, content in {"a.txt": b"one", "val/b 0.png": b"two!", "val/c.png": b"three"}.items():
+        found.put(name, content)
+    monkeypatch.setattr(remote, "open_uri", lambda uri: (found, uri.removeprefix("s3://").partition("?")[0]))
+    monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(remote, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(remote, "BLOCK", 2)
+    monkeypatch.setattr(places, "_copies", {})
+    monkeypatch.setenv("ROBUSTPRUNE_CACHE", str(tmp_path / "cache"))
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from robustprune import staging
 from robustprune.classification.data import cifar10, emblems, folders
 from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.data.subsets import balanced
@@ -76,7 +77,7 @@ class Cifar10(_OnDisk):
     """CIFAR-10 in the folder where torchvision keeps it."""
 
     name: Literal["cifar10"]
-    root: str = Field(description="folder that holds cifar-10-batches-py")
+    root: str = Field(description="folder that holds cifar-10-batches-py, or the URI of one in a bucket")
 
     @property
     def image_size(self) -> int:
@@ -89,14 +90,14 @@ class Cifar10(_OnDisk):
         return cifar10.CLASSES
 
     def _read(self, split: Split) -> LabelledImages:
-        return cifar10.load(Path(self.root), split)
+        return cifar10.load(staging.local(self.root, "dataset.root", parts=("cifar-10-batches-py",)), split)
 
 
 class Folders(_OnDisk):
     """Images in class folders, on disk or in zip files: SPLIT/CLASS/*.jpg, or SPLIT.zip with as much in it."""
 
     name: Literal["folders"]
-    root: str = Field(description="folder, or zip file, that holds the splits")
+    root: str = Field(description="folder, or zip file, that holds the splits, or the URI of one in a bucket")
     train: str = Field(default="train", min_length=1, description="name of the split to train on")
     test: str = Field(default="test", min_length=1, description="name of the split to measure on")
     image_size: int = Field(
@@ -128,12 +129,16 @@ class Folders(_OnDisk):
         Raises:
             InputError: they are not, or a split is missing.
         """
-        return _common_classes(self.root, self.train, self.test)
+        return _common_classes(self._root, self.train, self.test)
+
+    @property
+    def _root(self) -> Path:
+        return _holding(self.root, self.train, self.test)
 
     def _read(self, split: Split) -> LabelledImages:
         # A label is to mean the same in both.
-        _common_classes(self.root, self.train, self.test)
-        return folders.load(Path(self.root), getattr(self, split), image_size=self.image_size, exif=self.exif)
+        _common_classes(self._root, self.train, self.test)
+        return folders.load(self._root, getattr(self, split), image_size=self.image_size, exif=self.exif)
 
 
 DATASETS = task_registry(
@@ -163,6 +168,7 @@ def _generated(settings: Emblems, split: Split) -> LabelledImages:
 
 
 @functools.lru_cache(maxsize=2)
+@staging.told_by_uri()
 def _drawn(settings: _OnDisk, split: Split) -> LabelledImages:
     field = f"{split}_images"
     count: int | None = getattr(settings, field)
@@ -171,8 +177,15 @@ def _drawn(settings: _OnDisk, split: Split) -> LabelledImages:
 
 
 @functools.lru_cache
-def _common_classes(root: str, train: str, test: str) -> tuple[str, ...]:
-    return folders.common_classes(Path(root), train, test)
+def _holding(root: str, *splits: str) -> Path:
+    """Return the folder or zip file in which splits are, copied to this machine where it is in a bucket."""
+    return staging.local(root, "dataset.root", parts=[part for split in splits for part in (split, f"{split}.zip")])
+
+
+@functools.lru_cache
+@staging.told_by_uri()
+def _common_classes(root: Path, train: str, test: str) -> tuple[str, ...]:
+    return folders.common_classes(root, train, test)
 
 
 @functools.lru_cache

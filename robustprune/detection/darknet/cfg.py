@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from robustprune import staging
 from robustprune.core.errors import InputError
 
 _ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool"}
@@ -140,8 +141,9 @@ def read(path_or_name: str | os.PathLike[str]) -> tuple[Section, ...]:
     configs = bundled()
     if name in configs:
         return parse(configs[name], f"{name}.cfg")
+    path = staging.local(name, "the .cfg")
     try:
-        content = Path(name).read_bytes()
+        content = path.read_bytes()
     except (OSError, ValueError) as error:
         near = difflib.get_close_matches(Path(name).name.removesuffix(".cfg"), configs, n=1, cutoff=0.0)
         raise InputError(f"{name!r} is no readable .cfg file and no bundled one; the nearest is {near[0]!r}") from error

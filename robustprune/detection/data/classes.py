@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from robustprune import staging
 from robustprune.core.errors import InputError
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.coco_json import CategoryRecord
@@ -44,9 +44,9 @@ def read_names(source: str | Sequence[str], field: str) -> tuple[str, ...]:
         InputError: the file cannot be read, or a name is empty or there twice.
     """
     if isinstance(source, str):
-        field = f"{field}: {source}"
+        path, field = staging.local(source, field), f"{field}: {source}"
         try:
-            content = Path(source).read_bytes()
+            content = path.read_bytes()
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise InputError(f"{field}: {reason}, expected a file with the name of a class in each line") from None

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.coco import COCO
 
+from robustprune import staging
 from robustprune.core.errors import InputError
 from robustprune.core.files import read_utf8
 from robustprune.core.garbage_collection import paused
@@ -242,6 +243,7 @@ class CocoSplit:
         return digest.hexdigest()
 
 
+@staging.told_by_uri()
 @paused()
 def load_split(
     root: Path,
@@ -252,10 +254,10 @@ def load_split(
     exif: Exif = "ignore",
     with_pictures: bool = True,
 ) -> CocoSplit:
-    """Load a split of a data set; none of its pictures is opened.
+    """Load a split of a data set; none of its pictures is opened, nor copied where they are in a bucket.
 
     Args:
-        root: Of the data set.
+        root: Of the data set; as `staging.opened` gives it.
         split: As in `root/annotations/instances_{split}.json` and `root/{split}/`, COCO's layout, or in one of those
             in `layouts`.
         annotations: Its annotation file, relative to `root`, wherever that is.
@@ -266,16 +268,26 @@ def load_split(
     Raises:
         InputError: A file is missing or damaged, or the annotations contradict themselves.
     """
-    path = annotation_file(root, split) if annotations is None else located(root, annotations)
+    path = annotation_file(root, split) if annotations is None else located(root, annotations, "annotations")
+    staging.fetch([path])
     file = _read(path)
-    folder = root / split if images is None else located(root, images)
+    folder = root / split if images is None else located(root, images, "images")
     if with_pictures:
         names = [image.file_name for image in file.images]
         folder = image_folder(root, split, path, names, given=None if images is None else folder)
     records = tuple(sorted(file.images, key=lambda image: image.id))
     categories = tuple(sorted(file.categories, key=lambda category: category.id))
     objects, mended = _objects(file, records, categories, path)
-    return CocoSplit(str(path), categories, records, (folder,) * len(records), objects, mended, exif=exif)
+    return CocoSplit(staging.shown(path), categories, records, (folder,) * len(records), objects, mended, exif=exif)
+
+
+def fetch_pictures(*splits: CocoSplit) -> None:
+    """Copy the pictures of splits to this machine, where they are in a bucket and not here yet.
+
+    Raises:
+        InputError: One cannot be copied.
+    """
+    staging.fetch(split.path(index) for split in splits for index in range(len(split)))
 
 
 def _read(path: Path) -> AnnotationFile:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from robustprune import staging
 from robustprune.core.errors import InputError
 from robustprune.core.images.reading import Exif
 from robustprune.core.settings import PIXELS, Settings
 from robustprune.detection.data.classes import without_groups
-from robustprune.detection.data.coco import CocoSplit, load_split
+from robustprune.detection.data.coco import CocoSplit, fetch_pictures, load_split
 from robustprune.detection.data.shapes import VERSION, generate
 from robustprune.detection.data.subsets import check_categories, check_disjoint, pool, shuffled, take
 from robustprune.plugins import any_settings, check_named_settings, task_registry
+from robustprune.staging.cache import cache_folder
 
 
 class Shapes(Settings):
@@ -35,6 +36,8 @@ class Shapes(Settings):
         Raises:
             InputError: `root` holds something else.
         """
+        if self.root is not None and "://" in self.root:
+            raise InputError(f"dataset.root: found {self.root}, expected a folder of this machine to generate it in")
         settings = self.model_dump(exclude={"name", "root"})
         name = "-".join(["shapes", f"v{VERSION}", *map(str, settings.values())])
         root = generate(Path(self.root) if self.root else cache_folder() / name, **settings)
@@ -67,7 +70,7 @@ class Coco(Settings):
     """
 
     name: Literal["coco"]
-    root: str = Field(description="folder in COCO's layout")
+    root: str = Field(description="folder in COCO's layout, or the URI of one in a bucket, such as s3://bucket/coco")
     train: str = Field(default="train2017", min_length=1, description="split to train on, or several joined by +")
     val: str | None = Field(
         default="val2017",
@@ -135,11 +138,6 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def cache_folder() -> Path:
-    """Return where generated data is kept: below $XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "robustprune"
-
-
 @functools.lru_cache(maxsize=4)
 def _load(root: Path, train: str, val: str) -> tuple[CocoSplit, CocoSplit]:
     train_split, val_split = _alike(load_split(root, train), load_split(root, val))
@@ -149,13 +147,15 @@ def _load(root: Path, train: str, val: str) -> tuple[CocoSplit, CocoSplit]:
 
 @functools.lru_cache(maxsize=4)
 def _drawn(settings: Coco) -> tuple[CocoSplit, CocoSplit]:
+    root = staging.opened(settings.root, "dataset.root")
+
     def pooled(names: str, which: Literal["train", "val"]) -> CocoSplit:
         parts = names.split("+")
         files = _for_each(parts, getattr(settings.annotations, which), f"dataset.annotations.{which}")
         folders = _for_each(parts, getattr(settings.images, which), f"dataset.images.{which}")
         return pool(
             [
-                load_split(Path(settings.root), name, annotations=file, images=folder, exif=settings.exif)
+                load_split(root, name, annotations=file, images=folder, exif=settings.exif)
                 for name, file, folder in zip(parts, files, folders, strict=True)
             ]
         )
@@ -175,6 +175,7 @@ def _drawn(settings: Coco) -> tuple[CocoSplit, CocoSplit]:
     else:
         val = _first(settings.val_images, order[len(train) :], train_pool, "val_images")
     check_disjoint(train, val)
+    fetch_pictures(train, val)
     return train, val
 
 

@@ -16,7 +16,7 @@ from robustprune.core.images.checking import check_pictures
 from robustprune.core.images.reading import picture_remarks
 from robustprune.core.progress import teller
 from robustprune.detection.data.coco import CocoSplit
-from robustprune.detection.data.datasets import cache_folder
+from robustprune.staging.cache import cache_folder
 
 
 def inspect(splits: Sequence[CocoSplit], *, shared_pictures: str = "tell") -> list[str]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from robustprune import staging
 from robustprune.core.errors import InputError
 from robustprune.core.files import other_spelling
 
@@ -39,7 +40,7 @@ def annotation_file(root: Path, split: str) -> Path:
     if split == FIFTYONE[0]:
         names.append(FIFTYONE[1])
     for name in names:
-        if (root / name).is_file():
+        if _is_file(root / name):
             return root / name
     there = _json_files(root)
     found = f"; found {', '.join(there[:LISTED])} in {root}" if there else ""
@@ -79,9 +80,15 @@ def image_folder(root: Path, split: str, annotations: Path, names: Sequence[str]
     )
 
 
-def located(root: Path, given: str) -> Path:
-    """Return where a path is that a user gave beside a data set's root: relative to it, or as it is."""
-    return Path(given) if Path(given).exists() and not (root / given).exists() else root / given
+def located(root: Path, given: str, field: str) -> Path:
+    """Return where a path is that a user gave beside a data set's root: relative to it, or as it is, or a URI.
+
+    Raises:
+        InputError: the URI is of no use; `field` names it.
+    """
+    if "://" in given:
+        return staging.opened(given, field)
+    return Path(given) if Path(given).exists() and not _exists(root / given) else root / given
 
 
 def _image_folders(root: Path, split: str, annotations: Path) -> Iterator[Path]:
@@ -93,7 +100,20 @@ def _image_folders(root: Path, split: str, annotations: Path) -> Iterator[Path]:
         yield from (folder / "images", folder / "data", folder)
 
 
+def _is_file(path: Path) -> bool:
+    beside = staging.listed(path.parent)
+    return path.is_file() if beside is None else path.name in beside
+
+
+def _exists(path: Path) -> bool:
+    below = staging.listed_below(path)
+    return path.exists() if below is None else bool(below) or _is_file(path)
+
+
 def _json_files(root: Path) -> list[str]:
+    below = staging.listed_below(root)
+    if below is not None:
+        return [name for name in below if name.endswith(".json") and name.count("/") <= 1]
     return sorted(
         path.relative_to(root).as_posix() for pattern in ("*.json", "*/*.json") for path in root.glob(pattern)
     )
@@ -113,6 +133,10 @@ class _Listings:
         """Return the names of the files in the folder that a file is to be in."""
         subfolder = os.path.dirname(name)
         if subfolder not in self._names:
+            elsewhere = staging.listed(self._folder / subfolder)
+            if elsewhere is not None:
+                self._names[subfolder] = {*elsewhere}
+                return self._names[subfolder]
             try:
                 with os.scandir(self._folder / subfolder) as entries:
                     self._names[subfolder] = {entry.name for entry in entries if entry.is_file()}

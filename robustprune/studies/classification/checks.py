@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from robustprune import staging
 from robustprune.classification import networks
 from robustprune.classification.classifier import Classifier
 from robustprune.classification.measure.given import given_weights
@@ -109,9 +110,10 @@ def filled(classifier: Classifier, weights: Weights, field: str, *, study: Stati
     Raises:
         InputError: they do not fit, or nothing says what they were normalised by.
     """
-    own = weights.normalisation
+    own, path = weights.normalisation, staging.local(weights.file, field)
     try:
-        found = load_weights(classifier, weights.file, part=weights.part, normalise=own is None)
+        with staging.told_by_uri():
+            found = load_weights(classifier, path, part=weights.part, normalise=own is None)
     except InputError as error:
         raise InputError(f"{field}: {error}") from error
     if not found.normalised and own is None and study is None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from robustprune import staging
 from robustprune.attacks import ATTACKS, AttackSettings, PgdSettings
 from robustprune.classification.classifier import NORMALISATIONS, Normalisation
 from robustprune.classification.data.datasets import DATASETS, Dataset
@@ -72,7 +73,7 @@ NormalisationSettings = Annotated[Statistics | None, BeforeValidator(_by_name)]
 class Weights(Settings):
     """A file of weights, and the normalisation they were trained with."""
 
-    file: str = Field(description="the file; docs/checkpoints.md tells of which kinds")
+    file: str = Field(description="the file, a path or a URI in a bucket; docs/checkpoints.md tells of which kinds")
     normalisation: NormalisationSettings = Field(
         default=None, description="null: what the file brings, or else that of the study"
     )
@@ -201,7 +202,8 @@ def identified(weights: Weights, field: str) -> dict[str, Any]:
     """
     normalisation = None if weights.normalisation is None else weights.normalisation.identity
     own = {} if weights.part is None else {"part": weights.part}
-    return {"sha256": file_sha256(weights.file, field), "normalisation": normalisation, **own}
+    sha256 = file_sha256(str(staging.local(weights.file, field)), field)
+    return {"sha256": sha256, "normalisation": normalisation, **own}
 
 
 def _trained(settings: ClassificationSettings, own: dict[str, Any], *, attacked: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Literal
 
+from robustprune import staging
 from robustprune.core.errors import InputError
 from robustprune.detection import darknet, networks
 from robustprune.detection.darknet import cfg
@@ -84,7 +85,8 @@ def load_weights(detector: AnchorDetector, settings: DetectorSettings) -> None:
     assert path is not None
     if not isinstance(detector, darknet.Detector):
         raise InputError(f"detector.weights: found {path}, expected none for a network that is not Darknet's")
-    darknet.load_weights(detector, path, cutoff=settings.weights_cutoff)
+    with staging.told_by_uri():
+        darknet.load_weights(detector, staging.local(path, "detector.weights"), cutoff=settings.weights_cutoff)
 
 
 def input_remarks(settings: DetectionSettings, axes: Mapping[str, set[str]]) -> list[str]:

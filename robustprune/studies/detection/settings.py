@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
+from robustprune import staging
 from robustprune.attacks import ATTACKS, AttackSettings, PgdSettings
 from robustprune.core.files import file_sha256
 from robustprune.core.precision import Compute
@@ -44,7 +45,10 @@ class DetectorSettings(Settings):
     """The network, what it reads, and where it starts from."""
 
     config: str = Field(description="a Darknet .cfg file, the name of a bundled one, or that of a plug-in's network")
-    weights: str | None = Field(default=None, description="Darknet .weights to start from, in place of base training")
+    weights: str | None = Field(
+        default=None,
+        description="Darknet .weights to start from, in place of base training; a path, or a URI in a bucket",
+    )
     weights_cutoff: int | None = Field(
         default=None,
         ge=1,
@@ -233,7 +237,7 @@ def _detector(settings: DetectorSettings, plain: dict[str, Any]) -> dict[str, An
     """Return what determines the network and its start; of newer fields what is not as it used to be."""
     said: dict[str, Any] = {"config": network_identity(settings.config), "weights": None}
     if settings.weights is not None:
-        said["weights"] = file_sha256(settings.weights, "detector.weights")
+        said["weights"] = file_sha256(str(staging.local(settings.weights, "detector.weights")), "detector.weights")
     if settings.weights_cutoff is not None:
         said["weights_cutoff"] = settings.weights_cutoff
     if settings.class_names is not None:

@@ -10,6 +10,7 @@ import torch
 
 from robustprune.detection.darknet import Detector, save_weights
 from tests.robustprune.cli.test_evaluate import COCO_KEYS, Command, class_names
+from tests.robustprune.staging.fake_store import URI, FakeStore
 
 
 @pytest.fixture
@@ -133,3 +134,38 @@ def test_mistakes_are_said_in_one_sentence(options: list[str], message: str, com
     ended = command("evaluate", *options)
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.startswith(f"Error: {message}")
+
+
+def test_everything_may_be_in_a_bucket(
+    command: Command, shapes_root: Path, nano: list[object], bucket: FakeStore
+) -> None:
+    shutil.copytree(shapes_root, bucket.place / "shapes")
+    bucket.put("nano.weights", Path(str(nano[3])).read_bytes())
+    here = command.figures("--coco", shapes_root, "--split", "val", "--images", 2, *nano)
+    nano = [*nano[:3], f"{URI}/nano.weights", *nano[4:]]
+    ended = command(
+        "evaluate",
+        "--threads",
+        1,
+        "--coco",
+        f"{URI}/shapes",
+        "--split",
+        "val",
+        "--images",
+        2,
+        *nano,
+        "--format",
+        "json",
+    )
+    assert ended.status == 0
+    there = json.loads(ended.out)
+    assert {name: there[name] for name in COCO_KEYS} == {name: here[name] for name in COCO_KEYS}
+    # One of weights, one of annotations and two pictures.
+    assert len(bucket.read) == 4
+    ended = command("evaluate", "--coco", f"{URI}/nothing", "--split", "val", *nano)
+    assert ended.status == 2
+    assert f"--coco: {URI}/nothing: found nothing there, expected a folder of files, or a file" in ended.err
+    bucket.put("short.weights", b"short")
+    ended = command("evaluate", "--coco", f"{URI}/shapes", "--split", "val", *nano[:3], f"{URI}/short.weights")
+    assert ended.status == 2
+    assert f"{URI}/short.weights: " in ended.err

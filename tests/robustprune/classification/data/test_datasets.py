@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
-from robustprune.classification.data.datasets import Dataset, Emblems, Folders
+from robustprune.classification.data.datasets import Cifar10, Dataset, Emblems, Folders
 from robustprune.core.errors import InputError
+from tests.robustprune.staging.fake_store import URI, FakeStore
 
 
 def emblems(**settings: Any) -> Emblems:
@@ -147,3 +148,28 @@ def test_real_images_are_read_from_their_zip_files(cifar10_data: Path) -> None:
     assert dataset.load("train").labels.bincount().tolist() == [10] * 10
     assert dataset.load("test").labels.bincount().tolist() == [60] * 10
     assert dataset.classes[:3] == ("airplane", "automobile", "bird")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_folders_may_be_in_a_bucket(bucket: FakeStore, root: Path, packed: bool) -> None:
+    here, place = folders(root, image_size=16), bucket.place / f"packed {packed}"
+    if packed:
+        for split in ("train", "test"):
+            shutil.make_archive(str(place / split), "zip", root, split)
+    else:
+        shutil.copytree(root, place)
+    (place / "README").write_text("neither of the splits, which alone are copied")
+    there = Folders(name="folders", root=f"{URI}/{place.name}", image_size=16)
+    assert there.classes == here.classes
+    for split in ("train", "test"):
+        assert there.fingerprint(split) == here.fingerprint(split)  # type: ignore[arg-type]
+    assert {name.split("/")[1] for name in bucket.read} == {f"{split}{'.zip' * packed}" for split in ("test", "train")}
+
+
+def test_a_bucket_without_the_splits_is_told(bucket: FakeStore) -> None:
+    with pytest.raises(InputError) as error:
+        Folders(name="folders", root=f"{URI}/val").load("train")
+    expected = "found b 0.png, c.png, expected train or train.zip or test or test.zip"
+    assert str(error.value) == f"dataset.root: {URI}/val: {expected}"
+    with pytest.raises(InputError, match=rf"^dataset.root: {URI}: found a.txt, val, expected cifar-10-batches-py$"):
+        Cifar10(name="cifar10", root=URI).load("train")

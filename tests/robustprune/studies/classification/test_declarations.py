@@ -15,6 +15,7 @@ from robustprune.structures import STRUCTURES
 from robustprune.studies.classification.study import ClassificationStudy
 from sweeps.results.doubts import trusted
 from sweeps.spec.conformance import check_study
+from tests.robustprune.staging.fake_store import URI, FakeStore
 from tests.robustprune.studies.classification.tiny_study import SPEC, TRAINING, cell, study
 
 ROW = ("model", "training", "structure", "initializer", "scope", "seed", "ratio")
@@ -49,6 +50,18 @@ def test_weights_are_known_by_their_content(weights: str, tmp_path: Path) -> Non
     assert stage(str(copy)) == before
     copy.write_bytes(b"else")
     assert stage(str(copy)) != before
+
+
+def test_weights_may_be_in_a_bucket(weights: str, bucket: FakeStore) -> None:
+    bucket.put("model.safetensors", Path(weights).read_bytes())
+    here, there = (study(weights={"resnet8": {"adversarial": each}}) for each in (weights, f"{URI}/model.safetensors"))
+    attacked = cell(training="adversarial")
+    assert there.stage("pretrain", attacked) == here.stage("pretrain", attacked)
+    assert f"{URI}/model.safetensors, normalised by mean" in there.check([attacked])[0]
+    assert bucket.read == ["model.safetensors"]
+    bucket.put("none.safetensors", b"none")
+    with pytest.raises(InputError, match=rf"^weights.resnet8: {URI}/none.safetensors: "):
+        study(weights={"resnet8": {"adversarial": f"{URI}/none.safetensors"}}).check([attacked])
 
 
 def test_a_row_depends_on_its_whole_cell() -> None:
