@@ -24,7 +24,7 @@ from benchmarks.output import parser, write
 from sweeps import spec
 from sweeps.engine import cluster, driver
 from sweeps.engine.job import job_of
-from sweeps.engine.live import Live
+from sweeps.engine.progress.live import Live
 from sweeps.planning import plan as planning
 from sweeps.storage import Store
 from sweeps.storage.leases import Leases

@@ -28,7 +28,7 @@ from rich.console import Console
 from benchmarks import simulated_study
 from benchmarks.output import parser, write
 from sweeps import spec
-from sweeps.engine.live import Live
+from sweeps.engine.progress.live import Live
 from sweeps.engine.scheduling.health import Health
 from sweeps.engine.scheduling.queue import Queue, Start
 from sweeps.engine.scheduling.searcher import QueueSearcher

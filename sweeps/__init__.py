@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sweeps.api.computing import plan, run
+    from sweeps.api.computing import measure, plan, run
     from sweeps.api.reading import analyze, status
     from sweeps.results.sweep import load_results
 
@@ -23,11 +23,12 @@ try:
 except PackageNotFoundError:  # a copy of the source that was never installed
     __version__ = "unknown"
 
-__all__ = ["__version__", "analyze", "load_results", "plan", "run", "status"]
+__all__ = ["__version__", "analyze", "load_results", "measure", "plan", "run", "status"]
 
 _PLACES = {
     "analyze": "sweeps.api.reading",
     "load_results": "sweeps.results.sweep",
+    "measure": "sweeps.api.computing",
     "plan": "sweeps.api.computing",
     "run": "sweeps.api.computing",
     "status": "sweeps.api.reading",

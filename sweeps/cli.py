@@ -10,6 +10,8 @@ from rich.console import Console
 from sweeps.commands.comparing.analyze import analyze
 from sweeps.commands.comparing.power import power
 from sweeps.commands.comparing.report import report
+from sweeps.commands.computing.measure import measure
+from sweeps.commands.computing.new import new
 from sweeps.commands.computing.plan import plan
 from sweeps.commands.computing.run import run
 from sweeps.commands.reading.describe import describe
@@ -29,7 +31,7 @@ errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
-KEPT = ("run", "report", "export-models")
+KEPT = ("run", "measure", "report", "export-models")
 """Commands whose outcome is in the storage, printed or not."""
 
 
@@ -60,6 +62,7 @@ def cli() -> None:
     \b
     A first sweep, on this machine:    sweeps run demo
     What it would do, without doing:   sweeps plan demo
+    A spec for a data set of your own: sweeps new my-study.yaml --coco DIR
     Where it stands, while it runs:    sweeps status runs/demo
     Its rows:                          sweeps results runs/demo --format csv
     What a field or a column means:    sweeps describe detection attack.epsilon
@@ -83,7 +86,10 @@ def say_what_was_not_printed(context: click.Context, status: int | None) -> int 
     return status
 
 
-for command in (run, plan, status, failures, results, analyze, power, report, specs, describe, export_models, storage):
+for command in (
+    *(run, measure, plan, new, status, failures, results, analyze, power, report),
+    *(specs, describe, export_models, storage),
+):
     cli.add_command(command)
 
 if __name__ == "__main__":

@@ -70,12 +70,8 @@ def run(
     plan = prepare(spec, store, console, retry_failed=retry_failed, recompute=recompute)
     plan.check_unchanged(store.describe(spec.name))
     store.files.check_writable()
-    # Before the spec that they were computed for is replaced, which says what the fields were that are axes now.
-    kept_rows.publish(spec, store, plan.kept, plan.cells_of(plan.failed))
-    store.write_spec(spec.name, spec.to_yaml())
-    store.note_checkpoints(spec.name, {stage.key for trial in plan.trials for stage in trial.shared})
-    recorded.write(replace(spec, merged=plan.merged), store)
     if not plan.todo:
+        _note(spec, store, plan)
         return plan
     # Ray takes seconds to import; what only reads the storage does without.
     from sweeps.engine import cluster
@@ -83,7 +79,7 @@ def run(
     cluster.settle_home()
     from sweeps.engine import driver
     from sweeps.engine.job import job_of
-    from sweeps.engine.live import Live
+    from sweeps.engine.progress.live import Live
 
     if gpus is not None:
         cluster.check_gpus(gpus)
@@ -95,6 +91,8 @@ def run(
         console.print(remark, markup=False, soft_wrap=True)
     job, tried = job_of(spec, store, recompute=recompute), set[str]()
     with Leases(store.files, spec.name) as leases, cluster.connected(address, num_cpus=cpus, num_gpus=gpus):
+        # Only now: who is refused a cluster has begun no sweep.
+        _note(spec, store, plan)
         while plan.todo:
             keys = {str(row.key) for trial in plan.todo for row in trial.rows}
             store.forget_failures(spec.name, keys & plan.failed)
@@ -116,6 +114,16 @@ def run(
             if plan.todo:
                 console.print(f"{spec.name}: {len(plan.skipped)} rows are left out by now, {plan.missing} come next")
     return planning.make(spec, store)
+
+
+def _note(spec: Spec, store: Store, plan: Plan) -> None:
+    """Write down what is asked for, by which readers and cleaning know the sweep."""
+    # Before the spec that they were computed for is replaced, which says what the fields were that are axes now.
+    kept_rows.publish(spec, store, plan.kept, plan.cells_of(plan.failed))
+    store.write_spec(spec.name, spec.to_yaml())
+    store.note_checkpoints(spec.name, {stage.key for trial in plan.trials for stage in trial.shared})
+    with said_by(spec.name):
+        recorded.write(replace(spec, merged=plan.merged), store)
 
 
 @contextmanager

@@ -7,12 +7,14 @@ named in the spec as `module:Class`; how it is found is described in `sweeps.spe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, SupportsFloat
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+
+from sweeps.errors import DeviceError as DeviceError
+from sweeps.errors import is_device_lost as is_device_lost
 
 Value = str | int | float
 Cell = dict[str, Value]
@@ -103,6 +105,35 @@ class Gallery(NamedTuple):
     steps: Sequence[str] = ()
 
 
+class DataTable(NamedTuple):
+    """What `sweeps plan` shows of the data: names in the first column, counts or short texts in the others."""
+
+    title: str
+    heads: Sequence[str]
+    lines: Sequence[Sequence[str | int]]
+
+
+class Drafted(NamedTuple):
+    """A spec's grid and fields of the study; sentences on why a value is what it is, by paths such as
+    `training.epochs`; and texts of files to be written beside it, by the endings of their names."""
+
+    settings: Mapping[str, Any]
+    notes: Mapping[str, str]
+    files: Mapping[str, str] = {}
+
+
+class Draft(NamedTuple):
+    """How `sweeps new` comes to a spec: an option of it that takes a `source`, such as `DIR`, and its `help`.
+
+    `write` takes that source; the settings that a user has chosen, nested as in a spec; and the absolute path, without
+    ending, of files beside the spec, None where it has no place. What a user can mend is raised as ValueError.
+    """
+
+    source: str
+    help: str
+    write: Callable[[str, Mapping[str, Any], str | None], Drafted]
+
+
 class TradeOff(NamedTuple):
     """Two of a study's `metrics`, of both of which more is better, and that can rarely be had together.
 
@@ -125,8 +156,26 @@ Files = Mapping[str, bytes]
 """What a user can take away of a row: the contents of files, by the endings of their names, such as `.txt`."""
 
 
+class Measurement(NamedTuple):
+    """Under what the files that rows have left can be measured again; see `Study.measure_kept`.
+
+    Attributes:
+        axis: names what is asked for, by a user's label: rows of measurements have it beside the study's own axes.
+        settings: pydantic's type of what is asked for.
+        columns: of such rows, as `Study.columns`; those of the study's metrics that are among them are theirs too.
+        kept_by: the setting with which rows leave their files, such as `keep_models=true`.
+        meanings: of columns that the study's own `meanings` do not tell.
+    """
+
+    axis: Axis
+    settings: Any
+    columns: Mapping[str, type]
+    kept_by: str
+    meanings: Mapping[str, str] = {}
+
+
 class Progress(Protocol):
-    """Where a long stage keeps how far it is, so that one whose process died goes on from there."""
+    """Where a long stage keeps how far it is, so that one whose process died goes on from there, and says so."""
 
     @property
     def is_due(self) -> bool:
@@ -144,43 +193,13 @@ class Progress(Protocol):
         It is asked for, and kept in place of the last one, only where that costs little of the time it may save.
         """
 
+    def report(self, done: float, of: float, unit: str = "epoch", **measured: SupportsFloat) -> None:
+        """Say how far the stage is, for who watches it: `done` of `of`, such as 2.5 of 10 epochs, and what it measured
+        of late, such as `loss`. 0 is told before the first, so that the pace of the others is known.
 
-class DeviceError(Exception):
-    """The device of this process cannot be used any more: the engine ends the process, and tries once elsewhere."""
-
-
-_DEVICE_ERROR = re.compile(r"\b(?:CUDA|CUDA driver|cuDNN|HIP) error: ([^\n]*)")
-_LEAVES_DEVICE_USABLE = re.compile(
-    r"out of memory|ALLOC|NOT_INITIALIZED|busy or unavailable"
-    r"|invalid (argument|configuration|value|resource handle)|INVALID_VALUE|BAD_PARAM|too many resources"
-    r"|operation not supported$|NOT_SUPPORTED|no kernel image|invalid device function|captur"
-)
-"""Of memory, and of calls that were refused before anything ran: these are worth no process. Any other that is told
-with such a prefix is taken to break the device, as do the errors of hardware and of kernels, of which each version of
-CUDA knows more: to start a process in vain costs seconds, and to go on in a broken one costs rows."""
-_BROKEN_DEVICE = re.compile(
-    r"illegal memory access|device-side assert triggered|misaligned address|unspecified launch failure"
-    r"|uncorrectable (ECC|NVLink)|GPU is lost|fallen off the bus|\bXid\b|longer usable"
-    r"|CUDA unknown error|CUDA driver initialization failed|No CUDA GPUs are available|from cudaGetDeviceCount"
-)
-
-
-def is_device_lost(error: BaseException) -> bool:
-    """Say whether an error, or one that led to it, means that every later use of this process's device will fail.
-
-    By the messages of CUDA and of PyTorch: the engine imports neither.
-    """
-    known: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in known:
-        known.add(id(link))
-        text = str(link)
-        if isinstance(link, DeviceError) or _BROKEN_DEVICE.search(text):
-            return True
-        if any(not _LEAVES_DEVICE_USABLE.search(what) for what in _DEVICE_ERROR.findall(text)):
-            return True
-        link = link.__cause__ if link.__suppress_context__ else link.__context__
-    return False
+        A stage may say so after every step: what comes too soon after the last is not looked at, and numbers only where
+        they are shown. It never fails, and no result depends on it.
+        """
 
 
 class NoSettings(BaseModel):
@@ -258,6 +277,12 @@ class Study:
     """What columns and tables are, and their units, by name; `table.column` for a column of a table. `sweeps describe`
     shows it, and of a metric without, its label."""
 
+    drafts: ClassVar[Mapping[str, Draft]] = {}
+    """Specs that `sweeps new` writes, by the name of its option."""
+
+    measurement: ClassVar[Measurement | None] = None
+    """How the files that rows have left are measured again, if they can be."""
+
     trade_off: ClassVar[TradeOff | None] = None
     """The metrics to draw against each other, if any."""
 
@@ -290,12 +315,40 @@ class Study:
         """
         raise NotImplementedError
 
+    @property
+    def measured_under(self) -> Mapping[str, Any]:
+        """What rows are measured under, as JSON: what a user leaves out of another of that `name` is as in this one."""
+        return {}
+
+    def measuring(self, asked: Any) -> Mapping[str, Any]:
+        """Return, as JSON, what determines a measurement besides the files, the cell and what is asked for, such as the
+        data; by default all settings.
+
+        Raises:
+            ValueError: a user must mend something.
+        """
+        return dict(self.settings.model_dump(mode="json"))
+
+    def measure_kept(self, cell: Cell, files: Mapping[str, Files], asked: Any) -> dict[str, Any]:
+        """Return a value for each column of `measurement`. It runs in worker processes, as stages do.
+
+        Args:
+            cell: whose row left the files.
+            files: as the last stage returned them, by the names of `files`.
+            asked: validated settings of `measurement`.
+        """
+        raise NotImplementedError
+
     def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Read what the stages will read, before anything runs; return sentences on what a user should know of it.
 
         Raises:
             ValueError: a user must mend something.
         """
+        return []
+
+    def data(self, cells: Sequence[Cell]) -> Sequence[DataTable]:
+        """Return how much there is of what in the data, after `check` has read it."""
         return []
 
     def replication(self, cells: Sequence[Cell]) -> str | None:
@@ -370,6 +423,12 @@ class Study:
             ValueError: a user must mend something.
         """
         return []
+
+    def cpu_pace(self, gpus: int | None) -> float | None:
+        """Return the operations per second that a stage sustains on the CPU of this machine, measured within a second;
+        None where that is not known, or stages would use a GPU: `gpus` is what a trial holds, and None one if there is.
+        """
+        return None
 
     def galleries(
         self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]

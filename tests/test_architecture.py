@@ -33,7 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "inference": {"core", "attacks", "structures", "task"},
     "methods": {"core", "plugins", "structures", "task", "training"},
     **dict.fromkeys(TASKS, COMMON),
-    "models": {"detection"},
+    "models": {"inference", *TASKS},
     "studies": COMMON | set(TASKS) | {"sweeps"},
     "cli": COMMON | set(TASKS),
     "__main__": {"cli"},

@@ -22,9 +22,10 @@ from robustprune.classification.explained import TrueClassLogit, explainable
 from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure.accuracy import accuracy, attacked_accuracy
 from robustprune.classification.measure.attacks import unbounded
-from robustprune.classification.measure.evaluation import Evaluation, Measured, evaluate
+from robustprune.classification.measure.evaluation import Evaluation, Measured, accuracies, evaluate, under_attack
 from robustprune.classification.networks.pruning import channel_groups, output_layer
 from robustprune.core.arrays import Arrays
+from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import drawing_from, generator_for, resampled, seed_for
 from robustprune.structures import CoupledGroup, Layer
 from robustprune.task import Batch, Explained
@@ -192,8 +193,8 @@ class ClassificationTask:
         """Return how often the classifier is right, and how little fools it, under the names of a row's columns."""
         return self.perturbations(network, seed=seed).columns
 
-    def perturbations(self, network: nn.Module, *, seed: int) -> Measured:
-        """Return what `measure` does, and what each attack found."""
+    def perturbations(self, network: nn.Module, *, seed: int, progress: Progress = NOWHERE) -> Measured:
+        """Return what `measure` does, and what each attack found; `progress` is told of attacks."""
         assert isinstance(network, Classifier)
         assert self.evaluation is not None
         return evaluate(
@@ -201,7 +202,15 @@ class ClassificationTask:
             self.load("test"),
             settings=self.evaluation,
             seed=seed_for(seed, "evaluate"),
+            progress=progress,
         )
+
+    def accuracies(self, network: nn.Module, *, seed: int) -> dict[str, float | int | str | None]:
+        """Return how often the classifier is right, clean and under the attack, as `measure` does, and no distances."""
+        assert isinstance(network, Classifier)
+        assert self.evaluation is not None
+        robust = under_attack(network, self.load("test"), settings=self.evaluation, seed=seed_for(seed, "evaluate"))
+        return accuracies(robust)
 
     # Parts
 

@@ -15,6 +15,7 @@ from robustprune.cli.figures import PER_CLASS, class_figures, precision_figures,
 from robustprune.cli.inputs import (
     SizeType,
     SplitFiles,
+    UnitType,
     checked_size,
     open_detector,
     open_model,
@@ -51,7 +52,6 @@ from robustprune.training import Objective
 
 _SEEING_LOSS = [name for name, entry in ATTACKS.items() if entry.sees == "loss"]
 _MORE = "--max-detections N lets more count"
-_unit = click.FloatRange(min=0, max=1, min_open=True)
 
 
 @click.command("evaluate")
@@ -101,8 +101,8 @@ _unit = click.FloatRange(min=0, max=1, min_open=True)
 @click.option("--images", type=click.IntRange(min=1), help="Only the first so many images, by id.")
 @click.option("--colour", type=click.Choice(["rgb", "greyscale"]), help="Default: rgb, or the model's.")
 @click.option("--attack", type=click.Choice(_SEEING_LOSS), help="Measure under this attack too.")
-@click.option("--epsilon", type=_unit, help="Radius of the attack in pixel values, of [0, 1]. Default: 0.05.")
-@click.option("--step-size", type=_unit, help="Length of a step. Default: 0.02 for pgd, 0.0625 for fgsm.")
+@click.option("--epsilon", type=UnitType(), help="Radius of the attack in pixel values, such as 8/255. Default: 0.05.")
+@click.option("--step-size", type=UnitType(), help="Length of a step. Default: 0.02 for pgd, 0.0625 for fgsm.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of pgd. Default: 5.")
 @click.option("--restarts", type=click.IntRange(min=1), help="Random starts of pgd, the worst counts. Default: none.")
 @click.option(

@@ -81,6 +81,23 @@ class SizeType(click.ParamType[ImageSize]):
         return smallest(int(height or width), int(width))
 
 
+class UnitType(click.ParamType[float]):
+    """A number of (0, 1], which may be written as a quotient: `8/255`."""
+
+    name = "X or A/B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or complain."""
+        dividend, slash, divisor = str(value).partition("/")
+        try:
+            found = float(dividend) / float(divisor) if slash else float(value)
+        except (ValueError, ZeroDivisionError):
+            self.fail(f"{value!r} is no number, expected one such as 0.03 or 8/255", param, ctx)
+        if not 0 < found <= 1:
+            self.fail(f"{value} is not in the range 0<x<=1.", param, ctx)
+        return found
+
+
 def checked_size(detector: Detector, image_size: ImageSize | None) -> ImageSize:
     """Return the size of the images to give the detector: `image_size`, or by default that of the .cfg.
 

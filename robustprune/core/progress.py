@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, SupportsFloat
 
 if TYPE_CHECKING:
     from robustprune.core.arrays import Arrays
@@ -31,6 +31,12 @@ class Progress(Protocol):
         `state` is called at once or not at all: the keeper skips a moment where saving would cost too much time.
         """
 
+    def report(self, done: float, of: float, unit: str = "epoch", **measured: SupportsFloat) -> None:
+        """Take note of how far the work is, `done` of `of`, and of what was measured of late, such as `loss`.
+
+        May be called after every step: numbers are looked at only where someone is told.
+        """
+
 
 class Nowhere:
     """Keeps nothing."""
@@ -43,8 +49,17 @@ class Nowhere:
     def save(self, state: Callable[[], Arrays]) -> None:
         """Do nothing."""
 
+    def report(self, done: float, of: float, unit: str = "epoch", **measured: SupportsFloat) -> None:
+        """Do nothing."""
+
 
 NOWHERE = Nowhere()
+
+
+def reporter(progress: Progress) -> Callable[..., None]:
+    """Return `progress.report`; what does nothing for a keeper of before there was such a method."""
+    return getattr(progress, "report", NOWHERE.report)
+
 
 PATIENCE = 5.0
 """Seconds between two words about progress."""

@@ -14,7 +14,7 @@ from robustprune.detection.darknet import Detector, cfg, load_weights, save_weig
 from robustprune.detection.darknet.compact.compaction import compact
 from robustprune.detection.darknet.compact.export import as_darknet
 from robustprune.detection.image_size import ImageSize, sides
-from robustprune.detection.kept_models import KeptModel, load_model
+from robustprune.detection.kept_models import KeptModel, model_of
 from robustprune.inference.cost import size
 from robustprune.inference.onnx import check_packages, run_onnx, save_onnx
 
@@ -100,10 +100,8 @@ def exported(files: Mapping[str, bytes], form: str) -> dict[str, bytes]:
     Raises:
         InputError: see `Exporter.write`, and `load_model`.
     """
+    model = model_of(files)
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder, "kept.safetensors")
-        kept.write_bytes(files[".safetensors"])
-        model = load_model(kept)
         paths = {ending: Path(folder, f"exported{ending}") for ending in FORMATS[form]}
         Exporter(model, image_size=model.image_size).write(form, paths)
         return {ending: path.read_bytes() for ending, path in paths.items()}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from robustprune.attacks import configured, frozen
 from robustprune.core.arrays import Arrays
 from robustprune.core.precision import Compute
+from robustprune.core.progress import NOWHERE, Progress, reporter
 from robustprune.core.randomness import drawing_from, generator_for, resampled, seed_for
 from robustprune.core.settings import Settings
 from robustprune.detection import darknet
@@ -229,8 +230,10 @@ class DetectionTask:
             "map50_clean": measured.clean.ap50,
         }
 
-    def detections(self, network: nn.Module, *, seed: int) -> Measured:
-        """Return what the detector finds, clean and under attacks, and how precise that is; in full precision."""
+    def detections(self, network: nn.Module, *, seed: int, progress: Progress = NOWHERE) -> Measured:
+        """Return what the detector finds, clean and under attacks, and how precise that is; in full precision.
+        `progress` is told of images.
+        """
         assert isinstance(network, AnchorDetector)
         assert self.val is not None
         attack = margin = None
@@ -240,7 +243,16 @@ class DetectionTask:
             if self.evaluation.margin is not None and is_linf(self.attack_settings):
                 margin = configured(margin_attack(self.attack_settings, steps=self.evaluation.margin.steps), generator)
         objective = Objective(task=self._exact, attack=attack, clean_too=True)
-        return evaluate(network, self.val, objective=objective, settings=self.evaluation, margin=margin)
+        tell, images = reporter(progress), len(self.val)
+        tell(0, images, "image")
+        return evaluate(
+            network,
+            self.val,
+            objective=objective,
+            settings=self.evaluation,
+            margin=margin,
+            tell=lambda done: tell(done, images, "image"),
+        )
 
     # Parts
 

@@ -1,4 +1,4 @@
-"""A detector as ONNX, and that file run by another engine. Needs the packages of the extra `onnx`."""
+"""A network as ONNX, and that file run by another engine. Needs the packages of the extra `onnx`."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def save_onnx(
     network: nn.Module,
     path: str | os.PathLike[str],
     *,
-    decode: Decode,
     channels: int,
     image_size: tuple[int, int],
     metadata: Mapping[str, str],
+    decode: Decode | None = None,
 ) -> None:
-    """Write a detector as ONNX, from images to boxes.
+    """Write a network as ONNX: a detector from images to boxes, a classifier from images to logits.
 
     Args:
         network: from images to raw outputs, in eval mode on the CPU.
         path: where to.
-        decode: what makes boxes of its outputs.
+        decode: what makes boxes of its outputs; None where these are logits.
         channels: of an image.
         image_size: (height, width) of the images, in pixels; it cannot be chosen later.
         metadata: texts by name, which the file carries.
@@ -53,15 +53,16 @@ def save_onnx(
     Shape:
         - images: (N, channels, height, width) in [0, 1], the input of the file; N is chosen when it is run
         - boxes: (N, boxes, 5 + classes), its output; cx, cy, w, h in pixels, objectness and class probabilities
+        - logits: (N, classes), the output of a classifier
     """
-    model = _Boxes(network, decode, image_size).eval()
+    model = network if decode is None else _Boxes(network, decode, image_size).eval()
     # Of two images, since one would be taken for the only number there can be.
     images = torch.zeros(2, channels, *image_size)
     program = torch.onnx.export(
         model,
         (images,),
         input_names=["images"],
-        output_names=["boxes"],
+        output_names=["logits" if decode is None else "boxes"],
         dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
         dynamo=True,
         verbose=False,
@@ -75,12 +76,12 @@ def save_onnx(
 
 
 def run_onnx(path: str | os.PathLike[str], images: Tensor) -> Tensor:
-    """Return the boxes that onnxruntime finds with a file of `save_onnx`, on the CPU."""
+    """Return the boxes or logits that onnxruntime finds with a file of `save_onnx`, on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
-    (boxes,) = session.run(["boxes"], {"images": images.numpy()})
-    return torch.from_numpy(boxes)
+    (found,) = session.run(None, {"images": images.numpy()})
+    return torch.from_numpy(found)
 
 
 class _Boxes(nn.Module):

@@ -55,7 +55,7 @@ def deeplift(network: nn.Module, problem: Problem, settings: DeepLiftSettings) -
         for inputs, targets in task.batches(together, images=images):
             yield contributions(task, network, inputs, targets, reference=reference, layers=layers)
 
-    importance = mean_magnitude(by_batch(), batches=-(-images // together))
+    importance = mean_magnitude(by_batch(), batches=-(-images // together), progress=problem.progress)
     return importance if settings.normalise == "none" else {name: _by_filter(own) for name, own in importance.items()}
 
 

@@ -22,6 +22,7 @@ from robustprune.structures.masks import Masks
 from robustprune.structures.removal import kept_decisions
 from robustprune.structures.spread import spread
 from robustprune.task import first_images
+from robustprune.training.epochs import Epochs
 from robustprune.training.state import TrainingState
 
 
@@ -68,8 +69,10 @@ def hydra(network: nn.Module, problem: Problem, settings: HydraSettings) -> dict
     )
     finished, _ = state.resume()
     schedule.last_epoch = finished * steps_per_epoch
+    epochs = Epochs(problem.progress, epochs=settings.epochs, steps_per_epoch=steps_per_epoch, done=finished)
     for epoch in range(finished + 1, settings.epochs + 1):
-        for inputs, targets in problem.task.batches(settings.batch_size, images=images, generator=problem.generator):
+        batches = problem.task.batches(settings.batch_size, images=images, generator=problem.generator)
+        for taken, (inputs, targets) in enumerate(batches, start=1):
             weights = scores.masked(problem.masks(scores.importance(), groups))
             optimizer.zero_grad(set_to_none=True)
             loss = problem.objective(network, inputs, targets, weights)
@@ -78,6 +81,7 @@ def hydra(network: nn.Module, problem: Problem, settings: HydraSettings) -> dict
             loss.backward()
             optimizer.step()
             schedule.step()
+            epochs.step(epoch, taken, loss)
         state.save(epoch)
     return scores.importance()
 

@@ -51,7 +51,7 @@ def taylor(network: nn.Module, problem: Problem, settings: TaylorSettings) -> di
                 for name, weight, gradient in zip(layers, weights, gradients, strict=True)
             }
 
-    return mean_magnitude(by_batch(), batches=-(-images // settings.batch_size))
+    return mean_magnitude(by_batch(), batches=-(-images // settings.batch_size), progress=problem.progress)
 
 
 def _work(

@@ -1,4 +1,4 @@
-"""What a reader of a pruning study's results should know of its settings: what its seeds vary, and what is short."""
+"""What a reader of a pruning study's results should know of its settings: what its seeds vary, what is short or few."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from robustprune.structures import STRUCTURES
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
+from robustprune.training import Training
 
 SHORT = 0.25
 """Share of the epochs of pretraining below which training a pruned network again is called short.
@@ -51,4 +52,18 @@ def short_retraining(
     return [
         f"{again[0]}.epochs is {again[1]}, less than {SHORT:.0%} of {before[0]}.epochs, {before[1]}: "
         f"{', '.join(without_channels)} pruning needs longer to recover, and results tell of that too"
+    ]
+
+
+def few_images(trainings: Mapping[str, Training | None], images: int) -> list[str]:
+    """Return a sentence per training whose batches are larger than all that there is to train on.
+
+    Args:
+        trainings: by the settings' field; None where there is none.
+        images: to train on.
+    """
+    return [
+        f"{field}.batch_size is {training.batch_size}, more than the {images} images to train on: an epoch is one step"
+        for field, training in trainings.items()
+        if training is not None and training.epochs and training.batch_size > images
     ]

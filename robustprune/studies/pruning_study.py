@@ -23,7 +23,7 @@ from robustprune.structures.removal import ChannelCounts, channel_counts, depart
 from robustprune.studies.on_device import held_device, on_device
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
-from robustprune.training import Objective, Renewal, Training, train
+from robustprune.training import Objective, Renewal, Training, calibration, train
 from robustprune.training.renewal import is_due, renew
 from sweeps.study import NONE, Axis, Cell, Stage, Study
 
@@ -331,6 +331,12 @@ class PruningStudy(Study):
     def device(self) -> torch.device:
         """Return where stages compute. Only stages ask: planning changes nothing of the process and opens no GPU."""
         return held_device(threads=self.settings.threads)
+
+    def cpu_pace(self, gpus: int | None) -> float | None:
+        """Return what training sustains on this machine's CPU; None where stages would use a GPU."""
+        if gpus or (gpus is None and torch.cuda.device_count()):
+            return None
+        return calibration.cpu_pace(threads=self.settings.threads)
 
     def robust(self, task: Task, attack: Any, generator: torch.Generator, *, clean_too: bool) -> Objective:
         """Return the objective under an attack."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robustprune.core.errors import DivergedError
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.structures import masks as masking
+from robustprune.training.epochs import Epochs
 from robustprune.training.objective import Objective
 from robustprune.training.settings import Training
 from robustprune.training.state import Inside, TrainingState
@@ -36,7 +37,7 @@ def train(
         chosen_by: how well a network does; the epoch after which it does best is kept, the earliest among equals.
             Without it, the last.
         progress: is offered the state after every epoch, and within one where that is due; training goes on from the
-            one it has, to the same bits.
+            one it has, to the same bits. It is told of every step.
 
     Raises:
         DivergedError: the loss became NaN or infinite.
@@ -51,6 +52,7 @@ def train(
     )
     steps_per_epoch = objective.task.steps(objective.task.images, settings.batch_size)
     finished, inside = state.resume()
+    epochs = Epochs(progress, epochs=settings.epochs, steps_per_epoch=steps_per_epoch, done=finished)
     for epoch in range(finished + 1, settings.epochs + 1):
         network.train()
         batches = objective.task.batches(settings.batch_size, generator=generator, augmented=settings.augmented)
@@ -73,6 +75,7 @@ def train(
             optimizer.step()
             masking.apply(masks or {}, network)
             taken += 1
+            epochs.step(epoch, taken, loss)
             if progress.is_due:
                 state.save(epoch - 1, Inside.after(taken, began))
         if best is not None and chosen_by is not None:

@@ -1,4 +1,4 @@
-"""Run a sweep, or plan it: `sweeps.run` and `sweeps.plan`."""
+"""Run a sweep, plan it, or measure again what it has kept: `sweeps.run`, `sweeps.plan` and `sweeps.measure`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from sweeps.planning.plan import Plan
 from sweeps.planning.work import ahead
 from sweeps.reporting import reports
 from sweeps.reporting.terminal import plan as view
+from sweeps.results.measuring import asked_of
 from sweeps.results.sweep import load_results
-from sweeps.spec import Spec
+from sweeps.spec import Spec, answers
 from sweeps.storage import Store
 
 
@@ -109,6 +110,12 @@ class Planned(Shown):
         lines = [(name, key, key in self.plan.checkpoints) for key, name in stages.items()]
         return pd.DataFrame(lines, columns=["stage", "key", "present"])
 
+    @property
+    def data(self) -> dict[str, pd.DataFrame]:
+        """What the study tells of its data, by title."""
+        described = answers.data_tables(self.spec.study, self.spec.cells)
+        return {title: pd.DataFrame(lines, columns=[*heads]) for title, heads, lines in described}
+
     def show(self, console: Console) -> None:
         """Print what `sweeps plan` prints."""
         for remark in self.remarks:
@@ -151,12 +158,10 @@ def run(
         StoppedError: the sweep was stopped half way.
         SweepError: the spec, its data, the storage or the cluster is wrong; before anything is trained.
     """
-    loaded_spec, store = loaded(spec, set), Store(os.fspath(storage))
-    console = _console(quiet)
-    after = running.run(
-        loaded_spec,
-        store,
-        console,
+    return _finished(
+        loaded(spec, set),
+        Store(os.fspath(storage)),
+        _console(quiet),
         address=address,
         cpus=cpus,
         gpus=gpus,
@@ -164,11 +169,54 @@ def run(
         recompute=recompute,
         max_concurrent=max_concurrent,
     )
-    location, page = store.describe(loaded_spec.name), None
-    if after.finished:
-        reports.write_report(location, console)
-        page = store.describe(f"{loaded_spec.name}/report/report.html")
-    return Finished(location=location, report=page, spec=loaded_spec, plan=after)
+
+
+def measure(
+    sweep: str | os.PathLike[str],
+    *under: str | Mapping[str, Any],
+    where: str | None = None,
+    name: str | None = None,
+    address: str | None = None,
+    cpus: int | None = None,
+    gpus: int | None = None,
+    retry_failed: bool = False,
+    max_concurrent: int | None = None,
+    quiet: bool = False,
+) -> Finished:
+    """Measure what rows of a sweep have kept, under further attacks say, as rows of a sweep beside it; nothing is
+    trained, and what is there is not measured again. `load_results(sweep, measured=True)` are the rows.
+
+    Args:
+        sweep: `<storage>/<name>`.
+        under: what to measure under, each a name or a mapping of settings that may have a `label`; none: what was
+            asked for before.
+        where: a condition on rows of the sweep, as pandas' `query` has it; by default all that have kept files.
+        name: of the sweep that holds the measurements.
+        address: as for `run`, like the rest.
+        cpus: of this machine for a private Ray.
+        gpus: of this machine for a private Ray.
+        retry_failed: also measure what failed before.
+        max_concurrent: at most so many trials at a time.
+        quiet: print nothing.
+
+    Raises:
+        StoppedError: it was stopped half way.
+        SweepError: there is no such sweep, it has kept nothing, or what is asked for is wrong; before anything is
+            measured.
+    """
+    console, asked = _console(quiet), asked_of(os.fspath(sweep), under, where=where, name=name)
+    for remark in asked.remarks:
+        console.print(remark, markup=False, soft_wrap=True)
+    return _finished(
+        asked.spec,
+        asked.store,
+        console,
+        address=address,
+        cpus=cpus,
+        gpus=gpus,
+        retry_failed=retry_failed,
+        max_concurrent=max_concurrent,
+    )
 
 
 def plan(
@@ -209,6 +257,16 @@ def plan(
         basis=found if isinstance(found, str) else found.basis,
         teraflops=teraflops,
     )
+
+
+def _finished(spec: Spec, store: Store, console: Console, **options: Any) -> Finished:
+    """Run a sweep, and report what is there."""
+    after = running.run(spec, store, console, **options)
+    location, page = store.describe(spec.name), None
+    if after.finished:
+        reports.write_report(location, console)
+        page = store.describe(f"{spec.name}/report/report.html")
+    return Finished(location=location, report=page, spec=spec, plan=after)
 
 
 def _console(quiet: bool) -> Console:

@@ -7,6 +7,21 @@ from typing import Any
 
 import click
 
+from sweeps.spec import numbers
+
+MOST_CPUS = 4096
+"""A Ray may have more CPUs than the machine, for trials that mostly wait; it starts a process for each."""
+
+
+class NumberType(click.ParamType[float]):
+    """A number, which may be written as a quotient, as in a spec: `1/3`."""
+
+    name = "X or A/B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or complain."""
+        return float(click.FLOAT.convert(numbers.number(value), param, ctx))
+
 
 def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add what `run` and `plan` share: the spec, and where and how it is overlaid."""
@@ -27,6 +42,28 @@ def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="LABEL",
             help="Also compute results that other code than today's made, of what `plan` calls LABEL. Repeatable.",
         ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def ray_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what all commands that compute share: on which Ray, and on how much of it."""
+    for decorate in reversed(
+        (
+            click.option("--address", help="A Ray cluster to join, or `auto`. Default: a private Ray on this machine."),
+            click.option(
+                "--cpus",
+                type=click.IntRange(1, MOST_CPUS),
+                help="CPUs of this machine for a private Ray. Default: those that this process may use.",
+            ),
+            click.option(
+                "--gpus",
+                type=click.IntRange(min=0),
+                help="GPUs of this machine for a private Ray. Default: those that this process sees.",
+            ),
+            click.option("--max-concurrent", type=click.IntRange(min=1), help="At most this many trials at a time."),
+        )
     ):
         command = decorate(command)
     return command

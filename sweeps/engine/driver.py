@@ -11,9 +11,12 @@ from ray.tune.stopper import CombinedStopper
 
 from sweeps.engine import cluster, nodes
 from sweeps.engine.job import Job
-from sweeps.engine.live import Live
-from sweeps.engine.saved import Saved
+from sweeps.engine.messages import Switchboard
+from sweeps.engine.progress.listening import Listener
+from sweeps.engine.progress.live import Live
+from sweeps.engine.progress.saved import Saved
 from sweeps.engine.scheduling.beginnings import Beginnings
+from sweeps.engine.scheduling.deaths import each_of_a_trial_alone
 from sweeps.engine.scheduling.health import Health
 from sweeps.engine.scheduling.idle_help import IdleHelp
 from sweeps.engine.scheduling.placement_groups import TrialGroups, removed_when_interrupted
@@ -75,7 +78,9 @@ def execute(
     queue = Queue(job.sweep, plan.todo, plan.checkpoints, leases, limit=max_concurrent)
     health, saved = Health(), Saved(job.store)
     beginnings = Beginnings(health)
-    live.watch(queue, health, no_room=no_room)
+    switchboard = Switchboard()
+    live.watch(queue, health, no_room=no_room, listener=Listener(switchboard.actor))
+    leases.news = live.news
     stopping = Stopping(queue, health, beginnings, leases.check, after_failures=stop_after_failures)
     width = resources.workers_per_gpu if "GPU" in held else 1
     given_up: dict[str, str] = {}
@@ -94,9 +99,10 @@ def execute(
         Return whether some are left that no node can hold but those that they keep away from.
         """
         # Who limits the trials at a time wants to leave room for others: nobody helps when workers fall idle.
-        idle_help = None if max_concurrent is not None else IdleHelp(queue)
+        idle_help = None if max_concurrent is not None else IdleHelp(queue, switchboard)
         shelves = Shelves(job.storage)
-        share = Share(held, width, idle_help.signal_name if idle_help is not None else None, shelves.run, leases.id)
+        signal = idle_help.signal_name if idle_help is not None else None
+        share = Share(held, width, signal, shelves.run, leases.id, switchboard.name)
         searcher = QueueSearcher(
             queue,
             {"job": job, "share": share},
@@ -124,7 +130,7 @@ def execute(
                 ),
             )
             try:
-                with removed_when_interrupted():
+                with removed_when_interrupted(), each_of_a_trial_alone():
                     tuner.fit()
             finally:
                 shelves.close()
@@ -145,6 +151,7 @@ def execute(
                 time.sleep(WAIT_FOR_OTHERS_S)
     finally:
         queue.close()
+        switchboard.close()
     if stopping.lost:
         raise StoppedError(f"{stopping.lost}; the sweep was stopped here, and the same command joins in again")
     if stopping.storage_failure is not None:
@@ -170,7 +177,7 @@ def execute(
     if given_up:
         (label, why), *others = given_up.items()
         more = f" (and {len(others)} other trials)" if others else ""
-        died = ", ".join(cause for cause, _ in live.deaths.most_common(CAUSES))
+        died = "; ".join(live.deaths[:CAUSES])
         raise StoppedError(
             f"trial {label}{more}: {why}{f'; deaths: {died}' if died else ''}; nothing is recorded against its rows "
             "that are missing, and the same command tries again"

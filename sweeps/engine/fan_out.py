@@ -16,6 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 from sweeps.engine import nodes
+from sweeps.engine.scheduling.deaths import Death, examined, failure_by
 from sweeps.engine.tasks import Outcome
 from sweeps.engine.worker import Place, Seat
 from sweeps.errors import NodeError, StorageError
@@ -49,7 +50,7 @@ class Try(NamedTuple):
 
     row: Row
     attempt: int = 1
-    deaths: int = 0
+    deaths: tuple[Death, ...] = ()
     alone: bool = False
     afresh: bool = False
     waited: bool = False
@@ -70,6 +71,7 @@ class FanOut:
         *,
         idle: ray.ObjectRef[Any] | None = None,
         saved: Callable[[Row], bool] = lambda row: False,
+        died: Callable[[Death], None] = lambda death: None,
         avoid: Sequence[str] = (),
         name: str = "",
     ) -> None:
@@ -79,11 +81,12 @@ class FanOut:
             own: the trial's own place.
             idle: becomes ready when idle places of the cluster may be asked for; None if never.
             saved: says whether a row whose worker died had saved any progress since it was asked last.
+            died: is told of each worker that died.
             avoid: nodes where no help is wanted.
             name: begins the names of places that are asked for, by which the driver finds those of a trial that died.
         """
         self._submit, self._own, self._idle, self._saved, self._avoid = submit, own, idle, saved, tuple(avoid)
-        self._name = name
+        self._tell_died, self._name = died, name
         self._waiting = deque(Try(row) for row in rows)
         self._running: dict[ray.ObjectRef[Any], tuple[Try, Seat]] = {}
         self._places = [own]
@@ -187,17 +190,21 @@ class FanOut:
         if outcome.device_is_broken and not one.afresh:
             self._waiting.append(one._replace(attempt=one.attempt + 1, afresh=True))
             return None
+        if outcome.failure is not None:
+            outcome = outcome._replace(failure={**outcome.failure, "attempts": one.attempt})
         return one.row, outcome
 
-    def _died(self, one: Try, seat: Seat, error: RayError) -> tuple[Row, BaseException] | None:
+    def _died(self, one: Try, seat: Seat, error: RayError) -> tuple[Row, Outcome] | None:
+        death = examined(error, seat.process)
         seat.place.give_back(seat, used_up=True)
         if seat.place is not self._own:
             self._give_back(seat.place)  # its node may be gone
-        deaths = 1 if self._saved(one.row) else one.deaths + 1
-        if deaths >= ATTEMPTS:
-            return one.row, error
+        self._tell_died(death)
+        deaths = (death,) if self._saved(one.row) else (*one.deaths, death)
+        if len(deaths) >= ATTEMPTS:
+            return one.row, Outcome(failure_by("row", error, deaths), 0.0, node=death.node, host=death.host)
         # Where a whole node goes down, this very process is about to: it shall not use up the attempts before.
-        time.sleep(deaths - 1)
+        time.sleep(len(deaths) - 1)
         self._waiting.appendleft(one._replace(attempt=one.attempt + 1, deaths=deaths))
         return None
 

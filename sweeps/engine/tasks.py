@@ -16,9 +16,12 @@ import ray
 from sweeps import __version__
 from sweeps.engine.declared import DeclaredCell, UndeclaredError
 from sweeps.engine.job import Job
+from sweeps.engine.progress.reports import StageReports, Tell, nobody
 from sweeps.errors import NodeError, SpecError, StorageError, StudyError
 from sweeps.planning.fingerprints import code_of, merged, outdated, row_today
 from sweeps.planning.plan import Row
+from sweeps.planning.trials import label_of
+from sweeps.planning.underway import UnderWay
 from sweeps.storage import row_files, rows, tables
 from sweeps.storage.progress import KeptProgress
 from sweeps.storage.store import Settled, recorded_code
@@ -52,6 +55,7 @@ def compute_stage(
     reads: Sequence[str | None] = (),
     fields: tuple[str, ...] | None = None,
     axes: Sequence[str] = (),
+    tell: Tell = nobody,
 ) -> Checkpoint:
     """Compute a shared stage, publish it under its key, and return what is published there.
 
@@ -60,6 +64,7 @@ def compute_stage(
         reads: their keys.
         fields: the settings it may look at; None: all.
         axes: of the cell, that it may look at.
+        tell: whom to tell how far it is.
 
     Raises:
         StudyError: the study breaks what it declares.
@@ -73,7 +78,8 @@ def compute_stage(
     if published is not None and not outdated(_code(published.meta), code, job.recompute):
         return published.tensors
     start, started_at = time.perf_counter(), _now()
-    progress = KeptProgress(job.store, f"checkpoints/{key}/progress", every_s=job.progress_every_s)
+    report = StageReports(tell, key, _under_way(job.study, name, cell))
+    progress = KeptProgress(job.store, f"checkpoints/{key}/progress", every_s=job.progress_every_s, report=report)
     study, own = job.study_at(cell, fields)
     checkpoint = call(study, name, DeclaredCell(own, axes), results, progress)
     if not isinstance(checkpoint, Mapping) or not all(isinstance(array, np.ndarray) for array in checkpoint.values()):
@@ -101,6 +107,7 @@ def compute_row(
     alone: bool,
     keys: Sequence[str] = (),
     *shared: Checkpoint,
+    tell: Tell = nobody,
 ) -> Outcome:
     """Compute a row and publish it, after the files and tables that belong to it: where a row is, they are.
 
@@ -112,6 +119,7 @@ def compute_row(
         alone: it has its device to itself, so there is no use in giving it more room.
         keys: of the shared results.
         shared: the results themselves.
+        tell: whom to tell how far it is.
 
     Raises:
         StorageError: the storage failed, which is no fault of the row.
@@ -125,24 +133,27 @@ def compute_row(
     replace = job.store.has_row(job.sweep, str(row.key))
     if replace and not row_outdated(job, row):
         return Outcome(None, 0.0)
-    places = f"{job.sweep}/progress/{row.key}"
     began: list[KeptProgress] = []
+
+    def progress_of(stage: str) -> KeptProgress:
+        place, about = f"{job.sweep}/progress/{row.key}/{stage}", _under_way(job.study, stage, row.cell, of_row=True)
+        report = StageReports(tell, str(row.key), about)
+        began.append(KeptProgress(job.store, place, every_s=job.progress_every_s, report=report))
+        return began[-1]
+
     try:
         results: dict[str | None, Checkpoint | None] = {None: None, **dict(zip(keys, shared, strict=True))}
         seconds = {stage.name: metas.get(stage.key, {}).get("seconds") for stage in row.stages if stage.shared}
         for stage in row.own:
             name, start = stage.name, time.perf_counter()
-            progress = KeptProgress(job.store, f"{places}/{name}", every_s=job.progress_every_s)
-            began.append(progress)
+            progress = progress_of(name)
             read = [results[key] for key in stage.reads]
             study, own = job.study_at(row.at, stage.fields)
             results[stage.key] = call(study, name, DeclaredCell(own, stage.axes), read, progress)
             seconds[name] = progress.seconds_before + time.perf_counter() - start
         name = last
-        progress = KeptProgress(job.store, f"{places}/{last}", every_s=job.progress_every_s)
-        began.append(progress)
         study, own = job.study_at(row.at, row.fields)
-        values = call(study, last, own, [results[key] for key in row.reads], progress)
+        values = call(study, last, own, [results[key] for key in row.reads], progress_of(last))
         whole, _ = job.study_at(row.at)
         rows.check_returned(values, whole)
         files_key = rows.files_key(str(row.key))
@@ -185,6 +196,12 @@ def compute_row(
             device_is_broken=is_device_lost(error),
         )
     return Outcome(None, time.perf_counter() - begin)
+
+
+def _under_way(study: Study, name: str, cell: Cell, *, of_row: bool = False) -> UnderWay:
+    """Return a stage that has not said anything yet."""
+    row = f"{study.row_axis} {cell[study.row_axis]}" if of_row else ""
+    return UnderWay(name, label_of(cell, study), row, "", 0, 0, {})
 
 
 def failure_of(stage: str, error: BaseException) -> dict[str, Any]:

@@ -7,7 +7,6 @@ always finish; the checkpoint is put into the object store once and its rows rea
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -19,9 +18,11 @@ from ray.exceptions import RayError, RayTaskError
 from sweeps.engine import nodes, tasks
 from sweeps.engine.fan_out import ATTEMPTS, FanOut, Try, was_lost
 from sweeps.engine.job import Job
-from sweeps.engine.saved import Saved
+from sweeps.engine.progress.saved import Saved
+from sweeps.engine.scheduling.deaths import Death, examined, failure_by
 from sweeps.engine.scheduling.idle_help import help_of, signal
 from sweeps.engine.scheduling.queue import Start
+from sweeps.engine.scheduling.whereabouts import here
 from sweeps.engine.shelf import shelf_of
 from sweeps.engine.worker import Place, Seat
 from sweeps.errors import NodeError, StorageError, StudyError
@@ -89,7 +90,8 @@ class TrialRun:
         """Take what to do, and where; `left_out` are nodes that nothing is to run on."""
         self._job, self._start, self._place, self._report, self._left_out = job, start, place, report, left_out
         self._trial = start.trial
-        self._node, self._host = ray.get_runtime_context().get_node_id(), socket.gethostname()
+        self._process = here()
+        self._node, self._host = self._process.node, self._process.host
         self._results: dict[str, ray.ObjectRef[Any]] = {}
         self._failures = dict(start.failed)
         self._saved = Saved(job.store)
@@ -104,7 +106,7 @@ class TrialRun:
             NodeError: this node cannot run the study.
             TakenOverError: what is left belongs to another run.
         """
-        self._report({"at": self._node, "host": self._host})
+        self._report({"at": self._node, "host": self._host, "process": self._process})
         self._check_shared()
         rows = self._unfinished()
         try:
@@ -130,7 +132,7 @@ class TrialRun:
             if one.deaths:
                 self._no_shelf(refs)
             results = [refs[key] for key in keys]
-            ref: ray.ObjectRef[Any] = seat.worker.compute_row.remote(
+            ref: ray.ObjectRef[Any] = seat.begin().compute_row.remote(
                 self._job, one.row, known, one.attempt, one.alone, keys, *results
             )
             return ref
@@ -139,8 +141,9 @@ class TrialRun:
             rows,
             submit,
             self._place,
-            idle=signal(self._place.share.signal),
+            idle=signal(self._place.share.signal, self._place.share.messages),
             saved=lambda row: self._saved.since_last(self._job.sweep, rows=[row]),
+            died=self._report_death,
             avoid=[*self._left_out, *self._start.unfit, *filter(None, [self._start.avoid])],
             name=help_of(self._place.share.signal, self._trial.number),
         )
@@ -176,6 +179,9 @@ class TrialRun:
     def _report_try(self, node: str, host: str, failure: Mapping[str, Any], *, again: str | None = None) -> None:
         told = {"node": node, "host": host, "went_wrong": True, "cause": failure["cause"]}
         self._report({**told, "again": again} if again is not None else told)
+
+    def _report_death(self, death: Death) -> None:
+        self._report({"died": death.why, "told": str(death)})
 
     def report_unfit(self, error: NodeError) -> None:
         """Tell that a node cannot run the study, and whether there is another that might."""
@@ -225,7 +231,7 @@ class TrialRun:
         store, sweep = self._job.store, self._job.sweep
         if not _eventually(lambda: store.has_sweep(sweep)):
             raise StorageError(
-                f"storage {store.location!r}: node {socket.gethostname()} does not see the sweep that the driver wrote "
+                f"storage {store.location!r}: node {self._host} does not see the sweep that the driver wrote "
                 "there, expected a path that all nodes share, or a URI"
             )
 
@@ -313,7 +319,7 @@ class TrialRun:
     def _compute(self, stage: StageKey) -> ray.ObjectRef[Any]:
         shared = {each.key: each for each in self._trial.shared}
         results = [self._obtain(shared[key]) if key is not None else None for key in stage.reads]
-        self._report({"begun": stage.name})
+        self._report({"begun": stage.name, "key": stage.key})
         start = time.perf_counter()
         ref = self._try(stage, results)
         told = {"published": stage.key, "stage": stage.name, "seconds": time.perf_counter() - start}
@@ -326,30 +332,28 @@ class TrialRun:
         Raises:
             StageFailedError: it failed by itself, or its workers died too often with no progress in between.
         """
-        deaths, afresh, alone = 0, False, False
+        deaths: list[Death] = []
+        attempts, afresh, alone = 0, False, False
         cell = self._trial.cell_of(stage)
         while True:
             seat = self._place.take(alone=alone)
             assert seat is not None, "a place is free while its trial computes a stage"
-            ref: ray.ObjectRef[Any] = seat.worker.compute_stage.remote(
-                self._job,
-                stage.name,
-                stage.key,
-                cell,
-                *results,
-                reads=stage.reads,
-                fields=stage.fields,
-                axes=stage.axes,
-            )
+            attempts += 1
+            declared = {"reads": stage.reads, "fields": stage.fields, "axes": stage.axes}
+            compute = seat.begin().compute_stage
+            ref: ray.ObjectRef[Any] = compute.remote(self._job, stage.name, stage.key, cell, *results, **declared)
             try:
                 ray.get(ref)
             except RayError as error:
                 if was_lost(error):
+                    deaths.append(examined(error, seat.process))
                     self._place.give_back(seat, used_up=True)
-                    deaths = 1 if self._saved.since_last(self._job.sweep, stages=[stage]) else deaths + 1
-                    if deaths >= ATTEMPTS:
-                        raise StageFailedError(stage, tasks.failure_of(stage.name, error)) from error
-                    time.sleep(deaths - 1)
+                    self._report_death(deaths[-1])
+                    if self._saved.since_last(self._job.sweep, stages=[stage]):
+                        del deaths[:-1]
+                    if len(deaths) >= ATTEMPTS:
+                        raise StageFailedError(stage, failure_by(stage.name, error, deaths)) from error
+                    time.sleep(len(deaths) - 1)
                     results = self._loaded_again(stage, results)
                     continue
                 cause: Exception = error.cause  # type: ignore[attr-defined]
@@ -362,7 +366,7 @@ class TrialRun:
                 elif broken and not afresh:
                     afresh = True
                 else:
-                    failure = {**tasks.failure_of(stage.name, cause), "traceback": str(error)}
+                    failure = tasks.failure_of(stage.name, cause) | {"traceback": str(error), "attempts": attempts}
                     raise StageFailedError(stage, failure) from cause
             else:
                 self._place.give_back(seat)

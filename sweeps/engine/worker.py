@@ -13,11 +13,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import ray
+from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sweeps.engine import tasks
+from sweeps.engine.job import Job
+from sweeps.engine.progress.reports import ToDriver
+from sweeps.engine.scheduling import whereabouts
+from sweeps.engine.scheduling.whereabouts import Whereabouts
 from sweeps.errors import NodeError
+from sweeps.planning.plan import Row
 from sweeps.study import Checkpoint
 
 HOLDS_GPU = "SWEEPS_HOLDS_GPU"
@@ -30,20 +36,33 @@ ROWS_PER_DEVICE = "SWEEPS_ROWS_PER_DEVICE"
 class Worker:
     """An actor; see `sweeps.engine.tasks` for what it computes."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        """Let the study know where it runs, before it is made."""
+    def __init__(self, environment: Mapping[str, str], messages: str = "") -> None:
+        """Let the study know where it runs, before it is made; `messages` are those of the run."""
         os.environ.update(environment)
+        self._tell = ToDriver(messages)
 
-    def compute_stage(self, *given: Any, **declared: Any) -> Checkpoint:
+    def whereabouts(self) -> Whereabouts:
+        """Say where this process is, while it still can."""
+        return whereabouts.here()
+
+    def compute_stage(self, job: Job, name: str, key: str, *given: Any, **declared: Any) -> Checkpoint:
         """Compute a shared stage."""
-        with _saying_where():
-            return tasks.compute_stage(*given, **declared)
+        with _saying_where(), self._telling(key):
+            return tasks.compute_stage(job, name, key, *given, **declared, tell=self._tell)
 
-    def compute_row(self, *given: Any) -> tasks.Outcome:
+    def compute_row(self, job: Job, row: Row, *given: Any) -> tasks.Outcome:
         """Compute a row."""
-        with _saying_where():
-            outcome = tasks.compute_row(*given)
+        with _saying_where(), self._telling(str(row.key)):
+            outcome = tasks.compute_row(job, row, *given, tell=self._tell)
         return outcome._replace(node=ray.get_runtime_context().get_node_id(), host=socket.gethostname())
+
+    @contextlib.contextmanager
+    def _telling(self, key: str) -> Iterator[None]:
+        """Say in the end that nothing is computed under a key any more."""
+        try:
+            yield
+        finally:
+            self._tell(key, None)
 
 
 @contextlib.contextmanager
@@ -57,7 +76,8 @@ def _saying_where() -> Iterator[None]:
 class Share(NamedTuple):
     """What a trial holds: `resources` of a place, in which `width` rows run at a time.
 
-    `signal` names who tells of idle workers, `run` the driver whose shelves it uses, and `lease` its run among claims.
+    `signal` is that of idle workers and `messages` names who tells it; `run` the driver whose shelves it uses, and
+    `lease` its run among claims.
     """
 
     resources: Mapping[str, float]
@@ -65,6 +85,7 @@ class Share(NamedTuple):
     signal: str | None = None
     run: str = ""
     lease: str = ""
+    messages: str = ""
 
 
 class Seat:
@@ -74,10 +95,10 @@ class Seat:
         """Take the place, and how many workers share it."""
         self.place, self.width = place, width
         self._worker: Any = None
+        self._told: ray.ObjectRef[Any] | None = None
 
-    @property
-    def worker(self) -> Any:
-        """The actor's handle."""
+    def begin(self) -> Any:
+        """Return the actor's handle, for one piece of work; before it, the actor says where it is."""
         if self._worker is None:
             resources = self.place.share.resources
             gpus = resources.get("GPU", 0)
@@ -93,9 +114,18 @@ class Seat:
                         self.place.group, placement_group_bundle_index=self.place.bundle
                     ),
                 )
-                .remote({HOLDS_GPU: "1" if gpus else "", ROWS_PER_DEVICE: str(self.width)})
+                .remote({HOLDS_GPU: "1" if gpus else "", ROWS_PER_DEVICE: str(self.width)}, self.place.share.messages)
             )
+        self._told = self._worker.whereabouts.remote()
         return self._worker
+
+    @property
+    def process(self) -> Whereabouts | None:
+        """Where the actor was when it last began something; None where it did not come to say so."""
+        try:
+            return None if self._told is None else ray.get(self._told, timeout=0)
+        except RayError:  # also where it has said nothing yet
+            return None
 
     def end(self) -> None:
         """End the process, if there is one; the next who asks has another."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sweeps.planning.durations import without_pauses
 from sweeps.planning.plan import Plan
 from sweeps.planning.work import Work, computed_with, operations
-from sweeps.spec import Spec
+from sweeps.spec import Spec, answers
 from sweeps.storage import Store
 
 ASSUMED_TERAFLOPS = 20.0
@@ -22,10 +22,14 @@ SAMPLE = 20
 
 
 class Estimate(NamedTuple):
-    """Hours of one GPU (of one worker, where there are none), and where they come from, in words."""
+    """Hours of one GPU (of one worker, where there are none), and where they come from, in words.
+
+    `on_cpu` says that there are none.
+    """
 
     hours: float
     basis: str
+    on_cpu: bool = False
 
 
 class Measured(NamedTuple):
@@ -40,11 +44,16 @@ def estimate(spec: Spec, store: Store, plan: Plan, work: Work, *, teraflops: flo
 
     Args:
         teraflops: what one GPU sustains, in 10¹² operations a second, to go by arithmetic wherever that is possible.
-            By default, what was measured in this storage counts first, and then arithmetic at the rate of that.
+            By default, what was measured in this storage counts first, and then arithmetic at the rate of that; where
+            nothing was, at what the CPU of this machine sustains, unless GPUs are meant.
     """
     last = spec.study.stages[-1]
     measured = _measured(spec, store, plan, work)
-    rate, at_rate = _rate(measured.values(), teraflops)
+    gpus = spec.engine.resources.gpus
+    known = teraflops is not None or any(each.operations for each in measured.values())
+    unmeasured = [] if known else [name for name in work.results if name not in measured and work.operations(name)]
+    pace = answers.cpu_pace(spec.study, gpus) if unmeasured else None
+    rate, at_rate = _rate(measured.values(), teraflops, gpus=gpus, cpu_pace=pace)
     seconds = 0.0
     by_measure: list[str] = []
     by_rate: list[str] = []
@@ -62,27 +71,34 @@ def estimate(spec: Spec, store: Store, plan: Plan, work: Work, *, teraflops: flo
     if unknown:
         return f"nothing measured yet for {_listed(unknown, last)} in this storage"
     bases = [(names, how) for names, how in ((by_measure, "by what was measured here"), (by_rate, at_rate)) if names]
+    on_cpu = gpus == 0 or pace is not None
     if len(bases) == 1:
-        return Estimate(seconds / 3600, bases[0][1])
-    return Estimate(seconds / 3600, "; ".join(f"{_listed(names, last)} {how}" for names, how in bases))
+        return Estimate(seconds / 3600, bases[0][1], on_cpu)
+    return Estimate(seconds / 3600, "; ".join(f"{_listed(names, last)} {how}" for names, how in bases), on_cpu)
 
 
 def _listed(results: Sequence[str], last: str) -> str:
     return ", ".join("rows" if name == last else name for name in results)
 
 
-def _rate(measured: Iterable[Measured], teraflops: float | None) -> tuple[float, str]:
-    """Return operations per second of one GPU, and in words where that comes from."""
+def _rate(
+    measured: Iterable[Measured], teraflops: float | None, *, gpus: int | None, cpu_pace: float | None
+) -> tuple[float, str]:
+    """Return operations per second of one GPU, or of one worker on the CPU, and in words where that comes from."""
     if teraflops is not None:
-        return teraflops * 1e12, f"on GPUs that sustain {teraflops:g} teraflops"
+        return teraflops * 1e12, f"on {'workers' if gpus == 0 else 'GPUs'} that sustain {teraflops:g} teraflops"
     known = [(each.operations, each.seconds) for each in measured if each.operations]
     if known:
         rate = sum(needed for needed, _ in known) / sum(seconds for _, seconds in known)
         return rate, f"by arithmetic, at the {rate / 1e12:.3g} teraflops of what was measured here"
+    if cpu_pace is not None:
+        why = "" if gpus == 0 else ", which has no GPU; `--set resources.gpus=1` plans for machines that have"
+        return cpu_pace, f"by arithmetic, calibrated at {cpu_pace / 1e12:.2g} teraflops on this machine's CPU{why}"
+    held, high = (" (resources.gpus is 1)", "") if gpus else ("", "a CPU or ")
     return (
         ASSUMED_TERAFLOPS * 1e12,
-        f"if a GPU sustains {ASSUMED_TERAFLOPS:g} teraflops: an assumption (--teraflops), "
-        "far too high for a CPU or a small network",
+        f"if a GPU{held} sustains {ASSUMED_TERAFLOPS:g} teraflops: an assumption (--teraflops), "
+        f"far too high for {high}a small network",
     )
 
 

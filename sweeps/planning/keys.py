@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sweeps.errors import SpecError
+from sweeps.spec import answers
 from sweeps.spec.conformance import check_stage, slots
 from sweeps.spec.studies import plugin_of
 from sweeps.study import Cell, Stage, Study
@@ -134,7 +135,8 @@ class Keys:
         Raises:
             SpecError: that cannot be computed.
         """
-        stage = self._study.stage(name, cell)
+        with answers.asking(self._study, "stage"):
+            stage = self._study.stage(name, cell)
         alike: tuple[Any, ...] | None
         alike = (name, stage and stage[0], stage and stage[3:]) if isinstance(stage, Stage | None) else None
         try:

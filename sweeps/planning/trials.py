@@ -92,9 +92,8 @@ def trials(spec: Spec) -> list[Trial]:
         group = tuple(value for name, value in row.cell.items() if name != row_axis)
         groups.setdefault(group, []).append(row)
     _check_matters(spec, made)
-    fields = {field.path for field in study.fields} if isinstance(study, VariedStudy) else set()
     return [
-        Trial(number=number, label=_label(rows[0].cell, row_axis, fields), cell=rows[0].cell, rows=tuple(rows))
+        Trial(number=number, label=label_of(rows[0].cell, study), cell=rows[0].cell, rows=tuple(rows))
         for number, rows in enumerate(groups.values())
     ]
 
@@ -138,9 +137,12 @@ def _check_matters(spec: Spec, rows: Sequence[Row]) -> None:
             )
 
 
-def _label(cell: Cell, row_axis: str, fields: Collection[str]) -> str:
-    """Return what a trial is called: the values of its axes, of fields with the last parts of their name."""
-    shown = {name: value for name, value in cell.items() if name != row_axis}
+def label_of(cell: Cell, study: Study) -> str:
+    """Return what the trial of a cell is called: the values that its rows have in common, of fields with the last parts
+    of their name.
+    """
+    fields = {field.path for field in study.fields} if isinstance(study, VariedStudy) else set()
+    shown = {name: value for name, value in cell.items() if name != study.row_axis}
     return " ".join(
         f"{'.'.join(name.split('.')[-2:])}={'–' if value is None else value}" if name in fields else str(value)
         for name, value in shown.items()

@@ -95,7 +95,9 @@ def workloads(study: Study, name: str, cell: Cell) -> Sequence[Workload]:
     Raises:
         SpecError: it answers something else.
     """
-    return answers.listed(study, "workloads", study.workloads(name, cell), Workload, "a list of Workload")
+    with answers.asking(study, "workloads"):
+        found = study.workloads(name, cell)
+    return answers.listed(study, "workloads", found, Workload, "a list of Workload")
 
 
 def operations(study: Study, names: Sequence[str], cell: Cell) -> float | None:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from sweeps.errors import SpecError, StoppedError, StorageError
 from sweeps.reporting.page.file_names import file_stem
+from sweeps.results.selection import selected
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.study import Files, Study
 
@@ -47,7 +48,7 @@ def export_files(
     own = sweep.spec.study
     _check(sweep, forms)
     rows = pd.concat([sweep.baseline, sweep.rows], ignore_index=True)
-    wanted = _wanted(_selected(rows, where, own), own)
+    wanted = _wanted(selected(rows, where, own), own)
     groups = [own.formats[form] for form in forms] or list(own.files.values())
     for path in (output / f"{each.stem}{ending}" for each in wanted for endings in groups for ending in endings):
         if path.exists():
@@ -85,22 +86,6 @@ def _check(sweep: Sweep, forms: Sequence[str]) -> None:
         raise StorageError(
             f"{sweep.location}: found rows that leave no files, expected a sweep of a spec that has them kept"
         )
-
-
-def _selected(rows: pd.DataFrame, where: str | None, study: Study) -> pd.DataFrame:
-    if where is None:
-        return rows
-    example = f"expected a condition on columns of rows, such as {study.row_axis} == 0.5"
-    try:
-        found = rows.query(where)
-    except Exception as error:  # whatever pandas raises for a text that is no condition
-        cause = " ".join(str(error).split())
-        raise SpecError(f"--where {where!r}: {cause or type(error).__name__}, {example}") from error
-    if not isinstance(found, pd.DataFrame):
-        raise SpecError(f"--where {where!r}: found no selection of rows, {example}")
-    if found.empty:
-        raise StorageError(f"--where {where!r}: found none of {len(rows)} rows for which that holds, expected some")
-    return found
 
 
 def _wanted(rows: pd.DataFrame, study: Study) -> list[_Wanted]:

@@ -24,7 +24,7 @@ from sweeps.results.literature import load_published
 from sweeps.results.origins import origins_of, with_seconds
 from sweeps.results.roles import run_along
 from sweeps.results.sweep import Sweep, open_sweep
-from sweeps.spec import Spec, studies
+from sweeps.spec import Spec, answers, studies
 from sweeps.spec.recorded import RecordedStudy, read_declared
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.samples import Design
@@ -75,7 +75,7 @@ def show_left(location: str, plan: Plan, console: Console) -> None:
     missing = plan.missing + len(plan.waiting)
     if missing:
         console.print(
-            f"[bold]{missing} rows are missing[/bold]; the same `sweeps run` computes them",
+            f"[bold]{missing} rows are missing[/bold]; the same command computes them",
             soft_wrap=True,
         )
 
@@ -222,8 +222,9 @@ def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
             return (), f"the sweep is of another version of {name} than the one that is installed"
         return (), f"{name} is of no installed package, and is imported where --study {name} says so"
     try:
-        return sweep.spec.study.galleries(rows.to_pylist(), lines), ""
-    except (ValueError, StorageError) as error:
+        with answers.asking(sweep.spec.study, "galleries"):
+            return sweep.spec.study.galleries(rows.to_pylist(), lines), ""
+    except (ValueError, SweepError) as error:
         return (), str(error)
 
 

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
 
+from sweeps.planning.keys import cell_digest
 from sweeps.storage import Store
+from sweeps.study import Cell
 
 _UNTOLD = {"stage": "an unknown stage", "cause": "an unknown cause", "traceback": "", "host": "an unknown host"}
+
+_VARIES = re.compile(r"0x[0-9a-f]+|\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b|\d+(?:\.\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
+"""What differs between messages of one cause: addresses, digests and numbers."""
+
+DIED = "its process died"
+"""Begins the cause of a failure that the work itself had no chance to tell. Its numbers, as of an exit, tell causes
+apart."""
+
+
+class Group(NamedTuple):
+    """Failures of one cause in one stage; `cause` as the first of them tells it, and whether all use the same words."""
+
+    stage: str
+    cause: str
+    alike: bool
+    failures: list[dict[str, Any]]
+
+    def __str__(self) -> str:
+        """Return stage and cause in a line."""
+        return f"{self.stage}: {self.cause}{'' if self.alike else ' (and the like)'}"
+
+
+class Unmended(NamedTuple):
+    """Failures of rows that are not finished, and how many others there are of rows outside the present grid."""
+
+    failures: list[dict[str, Any]]
+    outside: int
 
 
 def failures_of(store: Store, sweep: str) -> Iterator[dict[str, Any]]:
@@ -21,3 +52,54 @@ def failures_of(store: Store, sweep: str) -> Iterator[dict[str, Any]]:
         values = cell.items() if isinstance(cell, dict) else ()
         failure["cell"] = {axis: value for axis, value in values if isinstance(value, str | int | float)}
         yield failure | {"traceback": failure["traceback"] or failure["cause"]}
+
+
+def unmended(store: Store, sweep: str, cells: Iterable[Cell], *, all_rows: bool = False) -> Unmended:
+    """Return the failures of a sweep that were not mended since.
+
+    Args:
+        cells: of its present grid, and its baselines.
+        all_rows: also those of rows outside the grid.
+    """
+    known = {cell_digest(cell): cell for cell in cells}
+    published = {key.split("-")[0]: at for key, at in store.published_at(sweep).items()}
+    failures, others = [], 0
+    for failure in failures_of(store, sweep):
+        digest = str(failure["row_key"]).split("-")[0]
+        if digest in published and _seconds(failure.get("failed_at")) < published[digest] / 1e9:
+            continue
+        others += digest not in known
+        if digest in known or all_rows:
+            failures.append(failure | {"cell": known.get(digest, {}) | failure["cell"]})
+    return Unmended(failures, others)
+
+
+def grouped(failures: Iterable[Mapping[str, Any]]) -> list[Group]:
+    """Return failures by stage and cause, the most frequent cause and its earliest failure first.
+
+    Numbers and values of axes in a message are no part of its cause.
+    """
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for failure in sorted(failures, key=lambda failure: str(failure.get("failed_at", ""))):
+        kind = failure["stage"], _kind(failure["cause"], failure["cell"].values())
+        groups.setdefault(kind, []).append(dict(failure))
+    made = [
+        Group(stage, alike[0]["cause"], len({each["cause"] for each in alike}) == 1, alike)
+        for (stage, _), alike in groups.items()
+    ]
+    return sorted(made, key=lambda group: -len(group.failures))
+
+
+def _kind(cause: str, values: Collection[Any]) -> str:
+    if cause.startswith(DIED):
+        return cause
+    words = "|".join(re.escape(value) for value in values if isinstance(value, str) and value)
+    return _VARIES.sub("…", re.sub(rf"\b(?:{words})\b", "…", cause) if words else cause)
+
+
+def _seconds(failed_at: Any) -> float:
+    """Return when something failed, at the end of the second that is recorded; never, where that is not known."""
+    try:
+        return datetime.fromisoformat(failed_at).timestamp() + 1
+    except (TypeError, ValueError):
+        return float("inf")

@@ -32,12 +32,15 @@ def keys_of(rows: pd.DataFrame, axes: Sequence[str]) -> Iterator[tuple[Any, ...]
     return zip(*columns, strict=True)
 
 
-def outside(name: str, count: int, *, used: bool) -> str:
-    """Return a sentence on rows of a sweep outside its present grid; nothing where there are none."""
+def outside(name: str, count: int, *, used: bool, failed: bool = False) -> str:
+    """Return a sentence on finished, or failed, rows of a sweep outside its present grid; nothing if there are none."""
     if not count:
         return ""
-    said = f"{name}: {count} finished {'row is' if count == 1 else 'rows are'} outside the present grid"
-    return f"{said}, and used all the same (--all-rows)" if used else f"{said}, and left out; --all-rows uses them too"
+    what, uses = ("failed", "list") if failed else ("finished", "use")
+    said = f"{name}: {count} {what} {'row is' if count == 1 else 'rows are'} outside the present grid"
+    if used:
+        return f"{said}, and {uses.removesuffix('e')}ed all the same (--all-rows)"
+    return f"{said}, and left out; --all-rows {uses}s {'it' if count == 1 else 'them'} too"
 
 
 def cells_of(spec_text: str, rows: pd.DataFrame, axes: Sequence[str]) -> list[Cell] | None:

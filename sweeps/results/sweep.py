@@ -103,6 +103,23 @@ def find_store(location: str) -> tuple[Store, str]:
     return store, name
 
 
+def measured_name(name: str) -> str:
+    """Return the name of the sweep that holds what was measured again of another."""
+    return f"{name}-measured"
+
+
+def measurements_of(location: str) -> str:
+    """Return where that sweep is.
+
+    Raises:
+        StorageError: nothing was measured again, or there is no sweep.
+    """
+    store, name = find_store(location)
+    if not store.has_sweep(measured_name(name)):
+        raise StorageError(f"{location}: found no measurements of it, expected those of `sweeps measure {location} …`")
+    return store.describe(measured_name(name))
+
+
 def find_sweep(location: str) -> tuple[Store, str, Spec]:
     """Return the storage of `<storage>/<name>`, the name, and the spec there; its rows are not read.
 
@@ -158,18 +175,22 @@ def _called(name: str, spec: Spec) -> Spec:
     return spec if spec.name == name else replace(spec, engine=spec.engine.model_copy(update={"name": name}))
 
 
-def load_results(sweep: str | os.PathLike[str], *, all_rows: bool = False, skipped: bool = False) -> pd.DataFrame:
+def load_results(
+    sweep: str | os.PathLike[str], *, all_rows: bool = False, measured: bool = False, skipped: bool = False
+) -> pd.DataFrame:
     """Return the rows of a sweep's present grid, sorted by their keys; of one without rows, its columns.
 
     Args:
         sweep: `<storage>/<name>`, a path or a URI.
         all_rows: also those of a larger grid that was run before under the same name.
+        measured: instead, those of `sweeps measure`: what the sweep's rows have kept, measured again.
         skipped: also a line for each row that a rule of the spec leaves out, and a column `skipped` with the rule.
 
     Raises:
         StorageError: no such sweep, a damaged row, or two rows of one cell.
     """
-    store, name = find_store(os.fspath(sweep))
+    location = os.fspath(sweep)
+    store, name = find_store(measurements_of(location) if measured else location)
     found = read_all(store, name)
     spec = None
     with suppress(SpecError):

@@ -6,16 +6,39 @@ The class is looked at in `conformance`; this is of an instance, whose answers d
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, TypeVar
 
-from sweeps.errors import SpecError
+from sweeps.errors import SpecError, SweepError
+from sweeps.spec.bundles import cause_of
 from sweeps.spec.conformance import is_free
 from sweeps.spec.mistakes import LARGEST
 from sweeps.storage.store import FOLDERS
-from sweeps.study import Axis, Cell, Study
+from sweeps.study import Axis, Cell, DataTable, Study
 
 Answer = TypeVar("Answer")
+
+
+@contextmanager
+def asking(study: Study | type[Study], method: str) -> Iterator[None]:
+    """Turn what a study raises when it is asked something into a sentence; its ValueError is one already.
+
+    Raises:
+        SpecError: it raised anything else.
+    """
+    try:
+        yield
+    except (SweepError, ValueError):
+        raise
+    except Exception as error:
+        made = study if isinstance(study, type) else type(study)
+        place = _place(error.__traceback__, made.__module__.split(".")[0])
+        raise SpecError(
+            f"study: {made.__name__}.{method}: raised {cause_of(error)} ({place}), expected an answer, or a ValueError "
+            "that says what a user is to mend"
+        ) from error
 
 
 def check_answers(study: Study, cells: Sequence[Cell]) -> None:
@@ -25,7 +48,8 @@ def check_answers(study: Study, cells: Sequence[Cell]) -> None:
         SpecError: they cannot, or are none.
     """
     _check_files(study)
-    found = study.baselines(cells)
+    with asking(study, "baselines"):
+        found = study.baselines(cells)
     if not isinstance(found, list):
         raise _wrong(study, "baselines", found, "a list of cells")
     known = {tuple(cell.values()) for cell in cells}
@@ -52,11 +76,26 @@ def sentences(study: Study, cells: Sequence[Cell]) -> list[str]:
         SpecError: that is no list of sentences.
         ValueError: a user must mend something.
     """
-    return [
-        sentence
-        for method, found in (("check", study.check(cells)), ("remarks", study.remarks(cells)))
-        for sentence in listed(study, method, found, str, "a list of sentences")
-    ]
+    said: list[str] = []
+    for method, ask in (("check", study.check), ("remarks", study.remarks)):
+        with asking(study, method):
+            found = ask(cells)
+        said += listed(study, method, found, str, "a list of sentences")
+    return said
+
+
+def data_tables(study: Study, cells: Sequence[Cell]) -> Sequence[DataTable]:
+    """Return what a study tells of its data.
+
+    Raises:
+        SpecError: that is no list of tables, or a line has more or fewer entries than there are headings.
+    """
+    found = listed(study, "data", study.data(cells), DataTable, "a list of DataTable")
+    for table in found:
+        for line in table.lines:
+            if len(line) != len(table.heads):
+                raise _wrong(study, "data", line, f"an entry for each of {', '.join(table.heads)}")
+    return found
 
 
 def check_replication(study: Study, cells: Sequence[Cell]) -> None:
@@ -65,9 +104,22 @@ def check_replication(study: Study, cells: Sequence[Cell]) -> None:
     Raises:
         SpecError: it is not.
     """
-    found = study.replication(cells)
+    with asking(study, "replication"):
+        found = study.replication(cells)
     if found is not None and not isinstance(found, str):
         raise _wrong(study, "replication", found, "a sentence or None")
+
+
+def cpu_pace(study: Study, gpus: int | None) -> float | None:
+    """Return the operations per second that a study's stages sustain on the CPU here; None where they do not say.
+
+    Raises:
+        SpecError: that is no such number.
+    """
+    found = study.cpu_pace(gpus)
+    if found is not None and not (isinstance(found, (int, float)) and 0 < found < math.inf):
+        raise _wrong(study, "cpu_pace", found, "operations per second, a number above 0, or None")
+    return found
 
 
 def code(study: Study, name: str, cell: Cell) -> dict[str, Sequence[str]]:
@@ -76,7 +128,8 @@ def code(study: Study, name: str, cell: Cell) -> dict[str, Sequence[str]]:
     Raises:
         SpecError: the study answers something else.
     """
-    found = study.code(name, cell)
+    with asking(study, "code"):
+        found = study.code(name, cell)
     expected = "a mapping from label to names of modules"
     if not isinstance(found, Mapping):
         raise _wrong(study, "code", found, expected)
@@ -84,7 +137,8 @@ def code(study: Study, name: str, cell: Cell) -> dict[str, Sequence[str]]:
 
 
 def _check_files(study: Study) -> None:
-    found = study.files
+    with asking(study, "files"):
+        found = study.files
     if not isinstance(found, Mapping):
         raise _wrong(study, "files", found, "a mapping from a name to endings")
     for name, endings in found.items():
@@ -118,6 +172,17 @@ def _fits(value: Any, axis: Axis) -> bool:
     if isinstance(value, int):
         return abs(value) <= LARGEST
     return axis.kind is float and isinstance(value, float) and math.isfinite(value)
+
+
+def _place(trace: TracebackType | None, package: str) -> str:
+    """Return file and line where something was raised: the last that are of a package, where any are."""
+    place, own = "", ""
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        if str(trace.tb_frame.f_globals.get("__name__")).split(".")[0] == package:
+            own = place
+        trace = trace.tb_next
+    return own or place
 
 
 def _wrong(study: Study, field: str, found: Any, expected: str) -> SpecError:

@@ -19,9 +19,10 @@ from sweeps.statistics.roles import ANALYSED
 from sweeps.storage.rows import PROVENANCE, stage_columns
 from sweeps.storage.store import FOLDERS
 from sweeps.storage.tables import FILES_KEY, ROW_KEY
-from sweeps.study import Axis, Cell, Stage, Study, TradeOff
+from sweeps.study import Axis, Cell, Draft, Stage, Study, TradeOff
 
 _AXIS = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
+_OPTION = re.compile(r"(?!(set|force|help)$)[a-z][a-z0-9-]*")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 CONFIGURATION = "configuration"
 """What analyses call the levels of a row in words, in a column beside all others."""
@@ -77,6 +78,7 @@ def _mistakes(study: type[Study], engine_fields: Collection[str]) -> Iterator[tu
     yield from _of_tables(study)
     yield from _of_meanings(study)
     yield from _of_formats(study)
+    yield from _of_drafts(study)
 
 
 def _of_settings(study: type[Study], engine_fields: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -232,6 +234,14 @@ def _of_meanings(study: type[Study]) -> Iterator[tuple[str, str]]:
 def _of_formats(study: type[Study]) -> Iterator[tuple[str, str]]:
     if study.formats and study.export is Study.export:
         yield "formats", f"found {_listed([*study.formats])} and no method `export`, expected one that makes them"
+
+
+def _of_drafts(study: type[Study]) -> Iterator[tuple[str, str]]:
+    for name, draft in study.drafts.items():
+        if not _OPTION.fullmatch(name):
+            yield "drafts", f"found the name {name!r}, expected small letters, and no option of `sweeps new`"
+        elif not isinstance(draft, Draft):
+            yield "drafts", f"{name}: found a {type(draft).__name__}, expected a Draft"
 
 
 def _mistakes_of_stage(study: Study, name: str, stage: Stage | None) -> Iterator[str]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sweeps.errors import SpecError
 from sweeps.spec import plain_yaml
-from sweeps.spec.answers import check_answers
+from sweeps.spec.answers import asking, check_answers
 from sweeps.spec.axes.grid import with_quotients
 from sweeps.spec.axes.merging import Merged, merge
 from sweeps.spec.axes.reading import cells_of, field_axes, field_paths
@@ -159,7 +159,7 @@ def parse(text: str, source: str, changes: Sequence[str] = (), *, importing: boo
     """
     raw = mapping_of(text, source)
     for change in changes:
-        _apply(raw, change)
+        overlay(raw, change)
     try:
         study_class = find(_study_name(raw), importing=importing)
         check_study(study_class, Engine.model_fields)
@@ -178,7 +178,8 @@ def parse(text: str, source: str, changes: Sequence[str] = (), *, importing: boo
         grid, fields = field_axes(engine.grid, study_class, plain, engine=Engine.model_fields, drawn=drawn)
         engine = engine.model_copy(update={"grid": grid})
         cells = cells_of(grid, [*study_class.axes, *(field.axis for field in fields)], plain, drawn)
-        study: Study = study_class(settings)
+        with asking(study_class, "__init__"):
+            study: Study = study_class(settings)
         if fields:
             study = VariedStudy(study, fields)
         check_cells(study, cells, check_answers)
@@ -245,7 +246,12 @@ def mapping_of(text: str, source: str) -> dict[str, Any]:
     return raw
 
 
-def _apply(raw: dict[str, Any], change: str) -> None:
+def overlay(raw: dict[str, Any], change: str) -> None:
+    """Lay a `key.path=value` setting over others, in place.
+
+    Raises:
+        SpecError: it is none, or its path leads through what is no mapping.
+    """
     path, equals, value = change.partition("=")
     if not equals or not all(path.split(".")):
         raise SpecError(f"--set {change!r}: expected key.path=value")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ _EXPECTED = {
     "int_type": "a whole number",
     "less_than": "less than {lt:g}",
     "less_than_equal": "at most {le:g}",
+    "list_type": "a list",
     "literal_error": "{expected}",
     "model_attributes_type": "a mapping of settings",
     "model_type": "a mapping of settings",
@@ -47,6 +49,16 @@ def sentences(error: ValidationError, settings: Any, model: type[BaseModel]) -> 
         settings: as they were read.
         model: that they were validated against.
     """
+    expected: dict[str, list[str]] = {}
+    for sentence in _each(error, settings, model):
+        found, _, wanted = sentence.partition(", expected ")
+        expected.setdefault(found, []).append(wanted)
+    # Where a field may be of several types, pydantic finds a mistake for each.
+    for found, every in expected.items():
+        yield ", expected ".join(filter(None, [found, " or ".join(dict.fromkeys(every))]))
+
+
+def _each(error: ValidationError, settings: Any, model: type[BaseModel]) -> Iterator[str]:
     problems = error.errors(include_url=False)
     unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
     # A field that is missing may be one that is misspelt.
@@ -129,6 +141,9 @@ def _sentence(problem: ErrorDetails, field: str) -> str:
     if kind == "float_type":
         return f"{field}: found {found(given)}, expected {numbers.expected(given)}"
     expected = _EXPECTED[kind].format_map(context) if kind in _EXPECTED else problem["msg"]
+    if kind == "union_tag_invalid":
+        near = difflib.get_close_matches(str(given), re.findall("'([^']*)'", context["expected_tags"]), n=1)
+        expected += f"; did you mean {near[0]!r}?" if near else ""
     return f"{field}: found {found(given)}, expected {expected}"
 
 

@@ -63,6 +63,14 @@ def write(values: Any) -> str:
     return text
 
 
+def write_in_line(value: Any) -> str:
+    """Return a value as YAML in one line, that reads back equal."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
 class _RefusedError(yaml.MarkedYAMLError):
     """It is YAML, and cannot be meant."""
 

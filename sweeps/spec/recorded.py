@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sweeps.errors import SpecError
+from sweeps.spec.answers import asking
 from sweeps.spec.axes.merging import Merged
 from sweeps.spec.axes.reading import cells_of
 from sweeps.spec.axes.sampling.draws import draws
@@ -161,6 +162,8 @@ def read_declared(store: Store, name: str) -> Declared | None:
 def declared(spec: Spec) -> Declared:
     """Return what the study of a spec declares."""
     study, cells = spec.study, spec.cells
+    with asking(study, "facts"):
+        facts = dict(study.facts(cells))
     return Declared(
         axes={axis.name: _name_of(axis.kind) for axis in study.axes if not axis.optional},
         fields={axis.name: _name_of(axis.kind) for axis in study.axes if axis.optional},
@@ -178,7 +181,7 @@ def declared(spec: Spec) -> Declared:
         baselines=tuple(spec.baselines),
         replication=study.replication(cells),
         remarks=tuple(study.remarks(cells)),
-        facts=dict(study.facts(cells)),
+        facts=facts,
         paired=study.paired,
         beside=dict(study.beside),
         baseline_name=study.baseline_name,

@@ -104,6 +104,8 @@ class Leases:
         self._in_touch_since = -math.inf
         self._beaten: tuple[float, ...] | None = None
         self._lost = ""
+        self.news: Callable[[], Mapping[str, Any]] = dict
+        """Returns what who asks about this run should know, in JSON; it is written where the heart beats anyway."""
         self._claiming, self._beating = threading.RLock(), threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True)
@@ -246,13 +248,21 @@ class Leases:
         with self._beating:
             silent_s, began = self._silent_s(), tuple(clock() for clock in self._own_clocks)
             cleared = self._beaten is not None and not self._files.exists(self._file)
-            self._files.publish(self._file, json.dumps(self._me._asdict()).encode(), replace=True)
+            self._files.publish(self._file, self._description(), replace=True)
             if silent_s > MISSED * self._beat_every_s:
                 # Who could not be heard could not hear, either: perhaps the storage did not answer, to anyone.
                 self._in_touch_since = self._clock()
             if cleared or silent_s >= self._abandoned_after_s:
                 self._look_after_claims(silent_s)
             self._beaten = began
+
+    def _description(self) -> bytes:
+        """Return what this run's file says. Whatever is wrong with its news, the heart beats."""
+        me = self._me._asdict()
+        try:
+            return json.dumps({**me, "news": self.news()}).encode()
+        except Exception:
+            return json.dumps(me).encode()
 
     def _look_after_claims(self, silent_s: float) -> None:
         """See whether others took this run for dead. Its heart beats again, so that from here on nobody does; who did
@@ -292,30 +302,57 @@ def still_claimed(files: Files, work: str, run: str) -> bool:
     return files.exists(_claim(work, run))
 
 
-def runs_at_work(files: Files, sweep: str) -> list[Run]:
-    """Return the runs of a sweep that have not ended, as far as one look can tell.
+class AtWork(NamedTuple):
+    """A run that has not ended, what it says of itself, and seconds since its heart beat last by the clock of who asks.
 
-    A run that was killed on another machine stays in the list until another run clears it away.
+    A run that was killed on another machine stays until another run clears it away.
     """
-    runs = read_runs(files, [file.name.removesuffix(".json") for file in files.list(f"{FOLDER}/runs")])
-    return [run for run in runs.values() if run.sweep == sweep and not run.is_gone()]
+
+    run: Run
+    news: Mapping[str, Any]
+    silent_s: float
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether others would take it for dead."""
+        return self.silent_s >= ABANDONED_AFTER_S
+
+
+def runs_at_work(files: Files, sweep: str) -> list[AtWork]:
+    """Return the runs of a sweep that have not ended, as far as one look can tell."""
+    now = time.time()
+    beats = {file.name.removesuffix(".json"): file.modified_ns for file in files.list(f"{FOLDER}/runs")}
+    found = []
+    for id_, said in _descriptions(files, [*beats]).items():
+        run, beat = _who_else(files, id_, said), beats[id_]
+        if run.sweep == sweep and not run.is_gone():
+            news = said.get("news") if isinstance(said, dict) else None
+            silent_s = 0.0 if beat is None else max(0.0, now - beat / 1e9)
+            found.append(AtWork(run, news if isinstance(news, dict) else {}, silent_s))
+    return found
 
 
 def read_runs(files: Files, ids: Sequence[str]) -> dict[str, Run]:
     """Return who runs are, by `Leases.id`; those that have ended meanwhile are left out. One whose file cannot be read
     lives as long as its heart beats.
     """
-    names = [_run(run) for run in ids]
-    found = {}
-    for run, name, said in zip(ids, names, files.read_jsons(names), strict=True):
-        if said is None:
-            continue
-        who = _who(said) if isinstance(said, dict) else None
-        if who is None:
-            wrong = said if isinstance(said, UnreadableError) else f"{files.describe(name)}: found no run's description"
-            notices.say_once(f"{wrong}; taken for a run of some sweep until it is silent")
-        found[run] = who or Run("", "an unknown host", 0, None, None)
-    return found
+    return {id_: _who_else(files, id_, said) for id_, said in _descriptions(files, ids).items()}
+
+
+def _descriptions(files: Files, ids: Sequence[str]) -> dict[str, dict[str, Any] | UnreadableError]:
+    said = files.read_jsons([_run(id_) for id_ in ids])
+    return {id_: each for id_, each in zip(ids, said, strict=True) if each is not None}
+
+
+def _who_else(files: Files, id_: str, said: dict[str, Any] | UnreadableError) -> Run:
+    """Return who a run is; one that nothing is known of where its file does not say."""
+    who = _who(said) if isinstance(said, dict) else None
+    if who is None:
+        wrong = (
+            said if isinstance(said, UnreadableError) else f"{files.describe(_run(id_))}: found no run's description"
+        )
+        notices.say_once(f"{wrong}; taken for a run of some sweep until it is silent")
+    return who or Run("", "an unknown host", 0, None, None)
 
 
 def _claim(work: str, run: str) -> str:

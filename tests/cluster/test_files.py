@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_cli
 
+from sweeps import spec as specs
 from sweeps.cli import cli as sweeps_cli
 from tests.support.processes import ROOT
 
 CLUSTER = ROOT / "cluster"
-SBATCH = CLUSTER / "slurm" / "sweep.sbatch"
 LAUNCHER = [CLUSTER / f"{name}.yaml" for name in ("aws", "gcp", "onprem")]
 KUBERAY = [CLUSTER / "kuberay" / f"{name}.yaml" for name in ("rayjob", "raycluster")]
 FILES = [path for path in CLUSTER.rglob("*") if path.is_file()]
@@ -32,9 +31,15 @@ def ids(paths: list[Path]) -> list[str]:
     return [str(path.relative_to(CLUSTER)) for path in paths]
 
 
+def documents(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what a file of Kubernetes creates, by kind."""
+    return {document["kind"]: document for document in yaml.safe_load_all(path.read_text())}
+
+
 def cluster_spec(path: Path) -> dict[str, Any]:
-    spec = yaml.safe_load(path.read_text())["spec"]
-    return dict(spec.get("rayClusterSpec", spec))
+    found = documents(path)
+    spec = found["RayJob"]["spec"]["rayClusterSpec"] if "RayJob" in found else found["RayCluster"]["spec"]
+    return dict(spec)
 
 
 @pytest.mark.parametrize("path", LAUNCHER, ids=ids(LAUNCHER))
@@ -67,29 +72,87 @@ def test_head_of_own_machines_computes_nothing() -> None:
 
 @pytest.mark.parametrize("path", KUBERAY, ids=ids(KUBERAY))
 def test_kuberay_cluster_has_tokens_and_only_workers_compute(path: Path) -> None:
-    document = yaml.safe_load(path.read_text())
-    assert document["apiVersion"] == "ray.io/v1"
     spec = cluster_spec(path)
     assert spec["rayVersion"] == RAY_VERSION
     assert spec["authOptions"] == {"mode": "token"}
     head, (workers,) = spec["headGroupSpec"], spec["workerGroupSpecs"]
     assert head["rayStartParams"]["num-cpus"] == "0"
     assert "nvidia.com/gpu" not in str(head["template"])
-    assert 1 <= workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
+    assert 1 <= workers["minReplicas"] <= workers["replicas"] < workers["maxReplicas"]
+    assert spec["enableInTreeAutoscaling"], "nothing would start more workers than there are at first"
     (container,) = workers["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    created = documents(path)
+    assert {each["apiVersion"] for kind, each in created.items() if kind.startswith("Ray")} == {"ray.io/v1"}
     for group in (head, workers):
-        assert group["template"]["spec"]["restartPolicy"] == "Never"
+        pod = group["template"]["spec"]
+        assert pod["restartPolicy"] == "Never"
+        assert pod["serviceAccountName"] == created["ServiceAccount"]["metadata"]["name"]
+        mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}
+        configs = {volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume}
+        assert configs == {created[kind]["metadata"]["name"] for kind in created if kind == "ConfigMap"}
 
 
 def test_rayjob_resumes_and_leaves_no_cluster_behind() -> None:
-    spec = yaml.safe_load((CLUSTER / "kuberay" / "rayjob.yaml").read_text())["spec"]
+    spec = documents(CLUSTER / "kuberay" / "rayjob.yaml")["RayJob"]["spec"]
     program, command, *arguments = spec["entrypoint"].split()
     assert program == "sweeps"
     sweeps_cli.commands[command].make_context(command, arguments)
     assert spec["shutdownAfterJobFinishes"] is True
     assert spec["submissionMode"] == "K8sJobMode"
     assert spec["backoffLimit"] >= 1
+
+
+def test_rayjob_runs_the_spec_of_its_config_map_where_its_data_and_studies_are(tmp_path: Path) -> None:
+    created = documents(CLUSTER / "kuberay" / "rayjob.yaml")
+    job = created["RayJob"]["spec"]
+    _, _, location, *_ = job["entrypoint"].split()
+    folder, _, name = location.rpartition("/")
+    pod = cluster_spec(CLUSTER / "kuberay" / "rayjob.yaml")["workerGroupSpecs"][0]["template"]["spec"]
+    mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    variables = yaml.safe_load(job["runtimeEnvYAML"])["env_vars"]
+    assert folder == variables["PYTHONPATH"]
+    assert set(mounts) == set(variables.values())
+    (tmp_path / name).write_text(created["ConfigMap"]["data"][name])
+    loaded = specs.load(str(tmp_path / name))
+    limits = pod["containers"][0]["resources"]["limits"]
+    assert loaded.engine.resources.cpus <= int(limits["cpu"])
+    assert loaded.engine.resources.gpus == int(limits["nvidia.com/gpu"])
+
+
+@pytest.mark.parametrize("name", specs.bundled())
+def test_a_trial_of_every_bundled_study_fits_on_a_worker(name: str) -> None:
+    needed = specs.Resources(**yaml.safe_load(specs.bundled()[name].read_text()).get("resources", {}))
+    for path in (CLUSTER / "aws.yaml", CLUSTER / "gcp.yaml"):
+        workers = yaml.safe_load(path.read_text())["available_node_types"]["gpu"]["resources"]
+        assert needed.cpus <= workers["CPU"]
+        assert (needed.gpus or 0) <= workers["GPU"]
+    for path in KUBERAY:
+        (workers,) = cluster_spec(path)["workerGroupSpecs"]
+        assert needed.cpus <= int(workers["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"])
+    for path in (CLUSTER / "slurm").iterdir():
+        (cpus,) = re.findall(r"^#SBATCH --cpus-per-task=(\d+)$", path.read_text(), re.MULTILINE)
+        assert needed.cpus <= int(cpus)
+
+
+@pytest.mark.parametrize("path", [CLUSTER / "Dockerfile", CLUSTER / "README.md", *LAUNCHER], ids=lambda path: path.name)
+def test_what_every_bundled_study_needs_is_installed_and_pinned(path: Path) -> None:
+    text = path.read_text()
+    (extras,) = re.findall(r"pip install .*\[([a-z,]+)\]'", text)
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras.split(",")) == set(known) - {"dev"}
+    # visdom, which adv-lib needs, is built with an older setuptools.
+    assert {"PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"} <= set(re.findall(r"(PIP_\w+)=\S*constraints\.txt", text))
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids(FILES))
+def test_files_and_bundled_specs_that_are_named_exist(path: Path) -> None:
+    text = path.read_text()
+    for named in re.findall(r"(?<![\w/])cluster/[\w./-]*\w", text):
+        assert (ROOT / named).exists(), named
+    for named in re.findall(r"sweeps run ([a-z]\w+)", text):
+        assert named in specs.bundled()
 
 
 def test_ray_and_python_are_the_pinned_ones_everywhere() -> None:
@@ -105,51 +168,6 @@ def test_no_secret_in_a_file(path: Path) -> None:
     text = path.read_text()
     assert not re.search(r"[0-9a-f]{32}|AKIA[0-9A-Z]{16}|ami-[0-9a-f]{8}|-----BEGIN", text)
     assert not re.search(r"(?i)(token|secret|password|access_key)\w*\s*[:=]\s*['\"]?(?!token\b)[\w/+]{16}", text)
-
-
-def fake(folder: Path, name: str, script: str) -> None:
-    path = folder / name
-    path.write_text(f"#!/usr/bin/env bash\n{script}\n")
-    path.chmod(0o755)
-
-
-def run_sbatch(folder: Path, *, ray: int, status: int) -> tuple[int, str]:
-    """Run the script with a Slurm, a Ray and a sweep that are not there; return its exit status and what was called."""
-    log = folder / "called"
-    fake(folder, "scontrol", "echo node-1; echo node-2")
-    fake(folder, "srun", 'exec "$@"')
-    fake(folder, "ray", f'echo "ray $*" >> {log}; exit {ray}')
-    fake(folder, "sweeps", f'echo "sweeps $*" >> {log}; exit {status}')
-    slurm = {
-        "SLURM_JOB_ID": "7",
-        "SLURM_JOB_NODELIST": "node-[1-2]",
-        "SLURM_JOB_NUM_NODES": "2",
-        "SLURM_CPUS_PER_TASK": "8",
-    }
-    command = ["bash", str(SBATCH), "my study.yaml", "/mnt/my runs", "toy"]
-    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
-    ended = subprocess.run(command, env={**os.environ, **slurm, "PATH": path}, check=False, timeout=30)
-    return ended.returncode, log.read_text()
-
-
-@pytest.mark.parametrize("ray", [0, 1])
-@pytest.mark.parametrize("status", [0, 1, 2])
-def test_slurm_job_succeeds_only_if_the_sweep_is_complete(tmp_path: Path, ray: int, status: int) -> None:
-    returned, called = run_sbatch(tmp_path, ray=ray, status=status)
-    assert returned == status
-    start, check = called.splitlines()
-    assert start == (
-        "ray symmetric-run --address node-1:6379 --min-nodes 2 --num-cpus=8 -- "
-        "sweeps run my study.yaml --address auto --storage /mnt/my runs"
-    )
-    assert check == "sweeps status /mnt/my runs/toy"
-
-
-def test_slurm_script_is_bash_and_needs_its_arguments() -> None:
-    subprocess.run(["bash", "-n", str(SBATCH)], check=True)
-    ended = subprocess.run(["bash", str(SBATCH), "spec.yaml"], capture_output=True, text=True, check=False)
-    assert ended.returncode != 0
-    assert "a storage" in ended.stderr
 
 
 def commands(text: str) -> list[list[str]]:

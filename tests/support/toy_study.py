@@ -150,10 +150,12 @@ class ToyStudy(Study):
         assert base is not None
         state = progress.load() or {"weights": base["weights"], "epoch": np.array(0)}
         weights, done = state["weights"], int(state["epoch"])
+        progress.report(done, self.settings.epochs)
         for epoch in range(done + 1, self.settings.epochs + 1):
             with self._entry(f"pretrain epoch {epoch}" if self.settings.epochs > 1 else "pretrain", cell):
                 weights = np.sqrt(weights * (1 + float(cell["seed"])) + epoch)
             progress.save(partial(dict, weights=weights, epoch=np.array(epoch)))
+            progress.report(epoch, self.settings.epochs, loss=1 / epoch)
         return {"weights": weights}
 
     def score(self, cell: Cell, checkpoint: Checkpoint, progress: Progress) -> Checkpoint:

@@ -30,8 +30,8 @@ WORDS_OF_ROOMS = {"sampling": {"seed"}}
 """The same, of one room alone: a sample's draws have a seed."""
 
 ARROWS: dict[str, set[str]] = {
-    "study": set(),
     "errors": set(),
+    "study": {"errors"},
     "__version__": set(),
     "storage": {"study", "errors"},
     "statistics": {"errors"},

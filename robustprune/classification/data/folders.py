@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import torch
@@ -110,7 +110,53 @@ def load(root: Path, split: str, *, image_size: int, exif: Exif = "ignore") -> L
             *picture_remarks([checked.kind for checked in found], tree.source, exif=exif),
         ),
         contents=Contents(tree.source, [_name(tree, path) for path in paths], [checked.sha256 for checked in found]),
+        files=tuple((checked.kind.width, checked.kind.height) for checked in found),
     )
+
+
+class Survey(NamedTuple):
+    """What can be told of a split without decoding it: images of each class, and some of their widths and heights."""
+
+    counts: dict[str, int]
+    sizes: list[tuple[int, int]]
+
+
+def survey(root: Path, split: str, *, most: int) -> Survey:
+    """Count the images of a split, and look at the size of `most` of them.
+
+    Raises:
+        InputError: there is no such split, it has no classes, one of them has no images, or an image is damaged.
+    """
+    with _opened(root, split) as tree:
+        by_class = _by_class(tree)
+        paths = [path for of_class in by_class.values() for path in of_class]
+        sizes = []
+        for path in paths[:: -(-len(paths) // most)]:
+            try:
+                with tree.open(path) as file, Image.open(file) as image:
+                    sizes.append(image.size)
+            except DAMAGED as error:
+                raise InputError(f"{tree.source}/{path}: {error}, expected an image file") from error
+    return Survey({name: len(of_class) for name, of_class in by_class.items()}, sizes)
+
+
+def split_names(root: Path) -> list[str]:
+    """Return the names of folders, and of zip files, that may be splits, sorted.
+
+    Raises:
+        InputError: the root cannot be read.
+    """
+    try:
+        if root.is_file():
+            with zipfile.ZipFile(root) as archive:
+                found = {PurePosixPath(name.replace("\\", "/")).parts[0] for name in archive.namelist()}
+        else:
+            found = {path.name for path in root.iterdir() if path.is_dir()}
+            found |= {path.stem for path in root.iterdir() if path.suffix == ".zip"}
+    except (OSError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{root}: {reason}, expected a folder or a zip file with splits of class folders") from None
+    return sorted(name for name in found if not name.startswith((".", "__")))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ class LabelledImages:
         classes: their names, in the order of a classifier's logits.
         remarks: sentences on their files that a user should know.
         contents: of their files, where each has one.
+        files: width and height of each picture as its file has it; empty where there are no files.
     """
 
     pixels: Tensor
@@ -29,6 +30,7 @@ class LabelledImages:
     classes: tuple[str, ...]
     remarks: tuple[str, ...] = ()
     contents: Contents | None = None
+    files: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -42,6 +44,7 @@ class LabelledImages:
             pixels=self.pixels[chosen],
             labels=self.labels[chosen],
             contents=None if self.contents is None else self.contents.take(chosen.tolist()),
+            files=tuple(self.files[index] for index in chosen.tolist()) if self.files else (),
         )
 
     def batches(

@@ -24,7 +24,8 @@ from robustprune.classification.measure.perturbations import (
     smallest,
     success_rate,
 )
-from robustprune.classification.measure.robust_accuracy import robust_accuracy
+from robustprune.classification.measure.robust_accuracy import RobustAccuracy, robust_accuracy
+from robustprune.core.progress import NOWHERE, Progress, reporter
 from robustprune.core.randomness import generator_for
 from robustprune.core.timing import TimingSettings
 
@@ -63,7 +64,7 @@ class Evaluation(TimingSettings):
         return distances
 
 
-ROBUSTNESS: dict[str, type] = {
+ACCURACIES: dict[str, type] = {
     "accuracy_clean": float,
     "accuracy_adv": float,
     "accuracy_adv_ce": float,
@@ -71,6 +72,11 @@ ROBUSTNESS: dict[str, type] = {
     "zero_gradients": float,
     "attacks_disagree": str,
     "accuracy_adv_doubtful": bool,
+}
+"""Those of `ROBUSTNESS` that attacks within a ball tell."""
+
+ROBUSTNESS: dict[str, type] = {
+    **ACCURACIES,
     "attack_success": float,
     "ddn_at_floor": str,
     "median_l2_at_floor": bool,
@@ -123,47 +129,35 @@ class Measured(NamedTuple):
     perturbations: dict[str, np.ndarray[Any, Any]]
 
 
-def evaluate(classifier: Classifier, images: LabelledImages, *, settings: Evaluation, seed: int) -> Measured:
-    """Measure on `images`; every attack has random numbers of its own, from `seed`.
+def evaluate(
+    classifier: Classifier, images: LabelledImages, *, settings: Evaluation, seed: int, progress: Progress = NOWHERE
+) -> Measured:
+    """Measure on `images`; every attack has random numbers of its own, from `seed`. `progress` is told of attacks: of
+    those on distances, and of all within the ball as one.
 
     Raises:
         DivergedError: the classifier answers NaN or infinity, attacked or not.
     """
     device, batch_size = classifier.mean.device, settings.batch_size
-    attacks = ball_attacks(settings.attack, generator_for(seed, "attack"), classes=len(images.classes))
     chosen = drawn(images, settings.images)
-    found = {
-        name: minimum_norm(
+    found: dict[str, Perturbations] = {}
+    distances, report = settings.labelled_distances, reporter(progress)
+    report(0, len(distances) + 1, "attack")
+    for name, each in distances.items():
+        found[name] = minimum_norm(
             classifier,
             images.take(chosen),
             attack=least_attack(each, generator_for(seed, name)),
             batch_size=batch_size,
             device=device,
         )
-        for name, each in settings.labelled_distances.items()
-    }
-    robust = robust_accuracy(
-        classifier,
-        images,
-        attacks=attacks,
-        blind_queries=settings.blind_queries,
-        generator=generator_for(seed, "square"),
-        batch_size=batch_size,
-        device=device,
-    )
+        report(len(found), len(distances) + 1, "attack")
+    robust = under_attack(classifier, images, settings=settings, seed=seed)
     together = smallest(list(found.values()))
-    worst = robust.stays.double().mean().item()
     ddn = next((each for each in settings.distances if isinstance(each, DdnSettings)), None)
     middles = medians(together, images=len(chosen))
-    disagree = attacks_disagree(robust.alone, worst, **_beyond(settings, found, robust.stays[chosen]))
     columns: dict[str, float | int | str | None] = {
-        "accuracy_clean": robust.right.double().mean().item(),
-        "accuracy_adv": worst,
-        "accuracy_adv_ce": robust.alone.get("ce"),
-        "accuracy_adv_dlr": robust.alone.get("dlr"),
-        "zero_gradients": robust.zero_gradients,
-        "attacks_disagree": disagree,
-        "accuracy_adv_doubtful": disagree is not None,
+        **accuracies(robust, **_beyond(settings, found, robust.stays[chosen])),
         "attack_success": success_rate(list(found.values())),
         "ddn_at_floor": None if ddn is None else ddn_at_floor(ddn, found["ddn"]),
         "median_l2_at_floor": is_floor(middles["median_l2"], ddn),
@@ -176,6 +170,39 @@ def evaluate(classifier: Classifier, images: LabelledImages, *, settings: Evalua
         "attack_s": together.seconds,
     }
     return Measured(columns, together.seconds, perturbation_table(found, chosen))
+
+
+def under_attack(classifier: Classifier, images: LabelledImages, *, settings: Evaluation, seed: int) -> RobustAccuracy:
+    """Return what the attack within a ball leaves of a classifier's answers; see `evaluate`."""
+    return robust_accuracy(
+        classifier,
+        images,
+        attacks=ball_attacks(settings.attack, generator_for(seed, "attack"), classes=len(images.classes)),
+        blind_queries=settings.blind_queries,
+        generator=generator_for(seed, "square"),
+        batch_size=settings.batch_size,
+        device=classifier.mean.device,
+    )
+
+
+def accuracies(robust: RobustAccuracy, **beyond: torch.Tensor) -> dict[str, float | int | str | None]:
+    """Return the columns of `ACCURACIES`.
+
+    Args:
+        robust: what `under_attack` returns.
+        beyond: see `flags.attacks_disagree`; nothing where no attack looked for the least distance.
+    """
+    worst = robust.stays.double().mean().item()
+    disagree = attacks_disagree(robust.alone, worst, **beyond)
+    return {
+        "accuracy_clean": robust.right.double().mean().item(),
+        "accuracy_adv": worst,
+        "accuracy_adv_ce": robust.alone.get("ce"),
+        "accuracy_adv_dlr": robust.alone.get("dlr"),
+        "zero_gradients": robust.zero_gradients,
+        "attacks_disagree": disagree,
+        "accuracy_adv_doubtful": disagree is not None,
+    }
 
 
 def _beyond(settings: Evaluation, found: Mapping[str, Perturbations], stays: torch.Tensor) -> dict[str, torch.Tensor]:

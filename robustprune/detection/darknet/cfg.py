@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from robustprune import staging
@@ -128,12 +129,20 @@ def dump(sections: Sequence[Section]) -> str:
 
 def bundled() -> dict[str, str]:
     """Text of every .cfg that comes with the package, by name."""
-    folder = resources.files("robustprune.detection.darknet") / "configs"
     return {
         file.name.removesuffix(".cfg"): file.read_text(encoding="utf-8")
-        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        for file in sorted(_configs().iterdir(), key=lambda file: file.name)
         if file.name.endswith(".cfg")
     }
+
+
+def place_of(path_or_name: str) -> str:
+    """Return where the file of a .cfg is, bundled or not."""
+    return str(_configs() / f"{path_or_name}.cfg") if path_or_name in bundled() else path_or_name
+
+
+def _configs() -> Traversable:
+    return resources.files("robustprune.detection.darknet") / "configs"
 
 
 def read(path_or_name: str | os.PathLike[str]) -> tuple[Section, ...]:

@@ -57,6 +57,23 @@ def annotation_file(root: Path, split: str) -> Path:
     )
 
 
+def split_names(root: Path) -> list[str]:
+    """Return the names of the splits that a data set has, sorted, in the first of the layouts that any file is in.
+
+    Raises:
+        InputError: there is none.
+    """
+    if (root / FIFTYONE[1]).is_file() and (root / FIFTYONE[0]).is_dir():
+        return [FIFTYONE[0]]
+    for name in ANNOTATIONS:
+        before, _, after = name.partition("{split}")
+        files = (path.relative_to(root).as_posix() for path in root.glob(f"{before}*{after}") if path.is_file())
+        if found := sorted(file.removeprefix(before).removesuffix(after) for file in files):
+            return found
+    annotation_file(root, "train")  # which says what there is
+    raise AssertionError("a layout was found that has no split")
+
+
 def image_folder(root: Path, split: str, annotations: Path, names: Sequence[str], *, given: Path | None) -> Path:
     """Return the folder that the file names of a split are relative to: the first that has them all.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 
 from robustprune import staging
 from robustprune.classification import networks
 from robustprune.classification.classifier import Classifier
+from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.measure.given import given_weights
 from robustprune.classification.networks.pruning import kept_whole
 from robustprune.classification.task import ClassificationTask, held_out_of
@@ -17,9 +19,19 @@ from robustprune.core.errors import InputError
 from robustprune.core.images.sharing import shared_pictures
 from robustprune.methods import INITIALIZERS
 from robustprune.structures import STRUCTURES
+from robustprune.studies.caveats import few_images
 from robustprune.studies.classification.settings import TRAININGS, ClassificationSettings, Statistics, Weights
+from robustprune.studies.classification.work import stage_work
+from robustprune.studies.cpu_time import too_slow
+from robustprune.studies.in_words import listed
 from robustprune.training.renewal import capped
 from sweeps.study import Cell
+
+FEWEST = 5
+"""Images of a class, of which fewer teach next to nothing."""
+
+MOST_SHRUNK, MOST_ENLARGED = 8, 2
+"""Factors by which pictures' sides may change without a sentence."""
 
 
 def check_images(settings: ClassificationSettings) -> list[str]:
@@ -40,7 +52,42 @@ def check_images(settings: ClassificationSettings) -> list[str]:
         raise InputError("initializers.hydra.batch_size: found 1, expected at least 2, for batch norm")
     contents = [images.contents for images in (train, test) if images.contents is not None]
     shared = shared_pictures(contents, getattr(settings.dataset, "shared_pictures", "tell"))
-    return [*capped(settings.renewal, images=left), *train.remarks, *test.remarks, *shared]
+    return [
+        *capped(settings.renewal, images=left),
+        *train.remarks,
+        *test.remarks,
+        *shared,
+        *few_images({"pretrain": settings.pretrain, "retrain": settings.retrain}, left),
+        *_rare(train),
+        *_resized(train, settings.dataset.image_size),
+    ]
+
+
+def check_time(settings: ClassificationSettings, cells: Sequence[Cell], *, on_cpu: bool) -> list[str]:
+    """Return a sentence where the training of a model takes days on this machine."""
+    most = max(sum(part.operations for part in stage_work(settings, "pretrain", cell)) for cell in cells)
+    return too_slow(most, fields="dataset.train_images, epochs or dataset.image_size", on_cpu=on_cpu)
+
+
+def _rare(train: LabelledImages) -> list[str]:
+    """Return a sentence on classes of hardly any images."""
+    counts = torch.bincount(train.labels, minlength=len(train.classes)).tolist()
+    rare = [f"{name} {count}" for name, count in zip(train.classes, counts, strict=True) if count < FEWEST]
+    return [f"classes of fewer than {FEWEST} images to train on: {listed(rare)}"] if rare else []
+
+
+def _resized(train: LabelledImages, image_size: int) -> list[str]:
+    """Return a sentence where pictures lose most of what they show, or have less than they are resized to."""
+    if not train.files:
+        return []
+    width, height = (int(side) for side in np.median(np.array(train.files), axis=0))
+    factor = (width * height) ** 0.5 / image_size
+    if 1 / MOST_ENLARGED <= factor <= MOST_SHRUNK:
+        return []
+    return [
+        f"dataset.image_size is {image_size}, and the median picture to train on has {width}x{height} pixels: what is "
+        f"{'left of it has to tell the classes apart' if factor > 1 else 'added tells nothing'}"
+    ]
 
 
 def check_channels(settings: ClassificationSettings, cells: Sequence[Cell]) -> list[str]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from robustprune.classification.data.images import LabelledImages
 from robustprune.studies.classification.settings import ClassificationSettings
-from robustprune.studies.in_words import attack, classes, data, epochs, images
+from robustprune.studies.in_words import attack, class_table, classes, data, epochs, images
+from sweeps.study import DataTable
 
 
 def classification_facts(
@@ -35,3 +39,30 @@ def classification_facts(
             before_pruning=settings.pretrain.epochs if trained else None, after_pruning=settings.retrain.epochs
         ),
     }
+
+
+def data_tables(settings: ClassificationSettings) -> list[DataTable]:
+    """Return how many images of each class there are in each split, and how large their files' pictures are.
+
+    Raises:
+        InputError: the data cannot be read here.
+    """
+    dataset = settings.dataset
+    found = {"to train on": dataset.load("train"), "to measure on": dataset.load("test")}
+    size = f"{dataset.image_size}x{dataset.image_size}"
+    of_splits = DataTable(
+        f"data: {getattr(dataset, 'root', dataset.name)}",
+        ["", "images", "pixels", "resized to"],
+        [[name, len(split), _pixels(split) or size, size] for name, split in found.items()],
+    )
+    counted = {
+        name: np.bincount(split.labels.numpy(), minlength=len(dataset.classes)).tolist()
+        for name, split in found.items()
+    }
+    return [of_splits, class_table(dataset.classes, counted, of="images")]
+
+
+def _pixels(split: LabelledImages) -> str:
+    """Return the sizes of the smallest and of the largest file."""
+    by_area = sorted(set(split.files), key=lambda file: (file[0] * file[1], file))
+    return " – ".join(dict.fromkeys(f"{width}x{height}" for width, height in by_area[:1] + by_area[-1:]))

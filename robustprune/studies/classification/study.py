@@ -32,7 +32,8 @@ from robustprune.structures.removal import channel_counts
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification import checks
 from robustprune.studies.classification.columns import MEANINGS
-from robustprune.studies.classification.facts import classification_facts
+from robustprune.studies.classification.facts import classification_facts, data_tables
+from robustprune.studies.classification.kept import KeptClassifiers
 from robustprune.studies.classification.settings import (
     FROM_SCRATCH,
     TRAININGS,
@@ -43,11 +44,13 @@ from robustprune.studies.classification.settings import (
     score_inputs,
 )
 from robustprune.studies.classification.work import stage_work
+from robustprune.studies.cpu_time import has_gpu
+from robustprune.studies.drafts.classification import FOLDERS
 from robustprune.studies.on_device import on_device
-from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, PruningStudy, structure_entry
+from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
-from sweeps.study import NONE, Axis, Cell, Stage, TradeOff, Workload
+from sweeps.study import NONE, Axis, Cell, DataTable, Stage, TradeOff, Workload
 
 MODEL = Axis("model", str, meaning="the network, by name; `python -m robustprune methods` lists them")
 TRAINING = Axis("training", str, choices=TRAININGS, meaning="whether it was trained on clean or on attacked images")
@@ -58,7 +61,7 @@ PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 3
 _DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary", "seed_draws")
 
 
-class ClassificationStudy(PruningStudy):
+class ClassificationStudy(KeptClassifiers):
     """Classifiers, adversarially trained or not, that were pruned, and the distances at which they are fooled."""
 
     Settings: ClassVar = ClassificationSettings
@@ -112,6 +115,8 @@ class ClassificationStudy(PruningStudy):
         metric="accuracy_adv",
     )
 
+    drafts: ClassVar = {"folders": FOLDERS}
+
     def __init__(self, settings: ClassificationSettings) -> None:
         """Take validated settings; reads no data."""
         super().__init__(settings)
@@ -134,7 +139,12 @@ class ClassificationStudy(PruningStudy):
             networks.check_image_size(model, self.settings.dataset.image_size)
         remarks += checks.check_images(self.settings)
         remarks += checks.check_channels(self.settings, cells)
+        remarks += checks.check_time(self.settings, cells, on_cpu=not has_gpu())
         return remarks + checks.check_weights(self.settings, cells, functools.partial(self._task, device=CPU))
+
+    def data(self, cells: Sequence[Cell]) -> list[DataTable]:
+        """Return how many images there are of each class."""
+        return data_tables(self.settings)
 
     def replication(self, cells: Sequence[Cell]) -> str | None:
         """Return what seeds vary: of models whose weights are given, their training is no part of that."""
@@ -183,7 +193,7 @@ class ClassificationStudy(PruningStudy):
             pruned = not self.is_baseline(cell)
             inputs = self._once(row_inputs, training=training, pruned=pruned)
             inputs = inputs | (identities(structure_entry(str(cell["structure"]))) if pruned else {})
-            fields = (*_DATA, "retrain", "renewal", "evaluation")
+            fields = (*_DATA, "retrain", "renewal", "evaluation", "keep_models")
             axes = tuple(axis.name for axis in self.axes)
             version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
             return Stage(axes, inputs, version=version, fields=fields, reads=("pretrain", "score"))
@@ -268,7 +278,7 @@ class ClassificationStudy(PruningStudy):
             )
         retrained = time.perf_counter()
         with in_full_precision():
-            measured = task.perturbations(classifier, seed=int(cell["seed"]))
+            measured = task.perturbations(classifier, seed=int(cell["seed"]), progress=progress)
         return {
             **measured.columns,
             **channels._asdict(),
@@ -287,6 +297,7 @@ class ClassificationStudy(PruningStudy):
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
             "perturbations": measured.perturbations,
+            **self.kept(classifier, cell),
         }
 
     # Parts

@@ -4,9 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robustprune.core.errors import InputError
+from robustprune.detection import darknet
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.inspection import crowded, inspect
+from robustprune.detection.image_size import in_words, sides
+from robustprune.detection.task import DetectionTask
+from robustprune.methods import INITIALIZERS
+from robustprune.studies.cpu_time import has_gpu
+from robustprune.studies.detection.data_fit import classes_differ, fit_remarks
+from robustprune.studies.detection.galleries import chosen_images
+from robustprune.studies.detection.inputs import arranged, input_remarks
 from robustprune.studies.detection.settings import DetectionSettings
+from robustprune.training.renewal import capped
+from sweeps.study import Cell
+
+
+def check_inputs(settings: DetectionSettings, cells: Sequence[Cell], task: DetectionTask) -> list[str]:
+    """Read the data set, each of its pictures, the .cfg and the weights; return what a user should know of them.
+
+    Args:
+        settings: of the study.
+        cells: of the grid.
+        task: of the study, on the CPU.
+
+    Raises:
+        InputError: something in them is wrong, or a method does not fit.
+    """
+    # No matter of validation: sweeps of both were run, and their specs must still be read.
+    given = settings.detector
+    if given.is_whole and settings.base is not None:
+        raise InputError(
+            "base: found a training, but detector.weights too, expected one of them (--set base=null), or "
+            "detector.weights_cutoff, the layers that start from the weights"
+        )
+    if given.weights_cutoff is not None and given.weights is None:
+        raise InputError(f"detector.weights_cutoff: found {given.weights_cutoff}, but no detector.weights to cut off")
+    splits, size = arranged(settings).splits, task.image_size
+    try:
+        detector = task.fresh(settings.base_seed)
+    except InputError as error:
+        if given.weights is not None and (differ := classes_differ(settings)):
+            raise InputError(f"{error}; {differ}") from error
+        raise
+    if any(side % detector.stride for side in sides(size)):
+        found = size if isinstance(size, int) else in_words(size)
+        raise InputError(f"detector.image_size is {found}, expected a multiple of {detector.stride}")
+    if settings.keep_models and not isinstance(detector, darknet.Detector):
+        raise InputError("keep_models: found true, expected false: only Darknet's detectors have a file to keep")
+    for initializer in dict.fromkeys(str(cell["initializer"]) for cell in cells):
+        check = INITIALIZERS.lookup(initializer).check
+        if check is not None:
+            check(task, detector)
+    chosen_images(splits[1], settings.detections.images or ())
+    remarks = capped(settings.renewal, images=len(splits[0]))
+    remarks += input_remarks(settings, {"colour": {str(cell["colour"]) for cell in cells}})
+    remarks += fit_remarks(settings, detector, on_cpu=not has_gpu())
+    # Last, as it takes long: every other mistake is told at once.
+    return remarks + check_images(settings, splits)
 
 
 def check_images(settings: DetectionSettings, splits: Sequence[CocoSplit]) -> list[str]:

@@ -1,6 +1,43 @@
 """What the columns and tables of a detection study are, with their units; see `sweeps.study.Study.meanings`."""
 
+from robustprune.core.devices import PLACE_COLUMNS
+from robustprune.core.timing import TIME_COLUMNS
 from robustprune.studies.columns import SHARED_MEANINGS
+
+PRECISIONS: dict[str, type] = {
+    "map_adv": float,
+    "map_adv_low": float,
+    "map_adv_high": float,
+    "map50_adv": float,
+    "map50_adv_low": float,
+    "map50_adv_high": float,
+    "map_adv_margin": float,
+    "map50_adv_margin": float,
+    "map_clean": float,
+    "map50_clean": float,
+}
+"""Columns of how well a detector does."""
+
+COLUMNS: dict[str, type] = {
+    **PRECISIONS,
+    **TIME_COLUMNS,
+    "params_total": int,
+    "params_kept": int,
+    "params_compact": int,
+    "macs_dense": int,
+    "macs": int,
+    "macs_compact": int,
+    "weights_pruned": float,
+    "filters_pruned": float,
+    "engine": str,
+    "finetune_s": float,
+    "renew_s": float,
+    "evaluate_s": float,
+    **PLACE_COLUMNS,
+    "threads": int,
+    "torch_version": str,
+}
+"""Columns of a row."""
 
 MEANINGS = SHARED_MEANINGS | {
     "map_adv": "COCO AP (IoU 0.50:0.95) under attack, of [0, 1]",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from robustprune.detection.image_size import sides
+from collections.abc import Sequence
+
+import numpy as np
+
+from robustprune.detection.data.coco import CocoSplit
+from robustprune.detection.data.description import box_sides, counts
+from robustprune.detection.image_size import in_words, sides
 from robustprune.detection.measure.evaluation import is_linf
 from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings, DetectorSettings
-from robustprune.studies.in_words import attack, classes, data, epochs, images
+from robustprune.studies.in_words import attack, class_table, classes, data, epochs, images
+from sweeps.study import DataTable
 
 
 def detection_facts(settings: DetectionSettings) -> dict[str, str]:
@@ -31,6 +38,41 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
             after_pruning=settings.finetune.epochs,
         ),
     }
+
+
+def data_tables(settings: DetectionSettings) -> list[DataTable]:
+    """Return how many images, boxes and objects of each class there are in each split.
+
+    Raises:
+        InputError: the data cannot be read here.
+    """
+    splits, read = arranged(settings).splits, network_input(settings)
+    found = dict(zip(("to train on", "to measure on"), splits, strict=True))
+    of_splits = DataTable(
+        f"data: {' and '.join(dict.fromkeys(split.source for split in splits))}",
+        [
+            "",
+            "images",
+            "without boxes",
+            "pixels",
+            "boxes",
+            "crowds",
+            "most in one",
+            f"side at {in_words(read.size)}: 10, 50, 90%",
+        ],
+        [_line(name, split, settings) for name, split in found.items()],
+    )
+    counted = {name: counts(split).of_class.tolist() for name, split in found.items()}
+    return [of_splits, class_table(splits[0].category_names, counted, of="boxes")]
+
+
+def _line(name: str, split: CocoSplit, settings: DetectionSettings) -> Sequence[str | int]:
+    found, read = counts(split), network_input(settings)
+    pictures = sorted({(image.width * image.height, image.width, image.height) for image in split.images})
+    pixels = " – ".join(dict.fromkeys(f"{width}x{height}" for _, width, height in (pictures[0], pictures[-1])))
+    side = np.sqrt(box_sides(split, read.size, read.fit).prod(axis=1))
+    spread = ", ".join(f"{each:.0f}" for each in np.quantile(side, (0.1, 0.5, 0.9))) if len(side) else ""
+    return [name, found.images, found.empty, pixels, found.boxes, found.crowds, found.most, spread]
 
 
 def _start(detector: DetectorSettings) -> str:

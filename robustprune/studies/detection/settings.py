@@ -25,6 +25,7 @@ from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.structures import SCOPES
 from robustprune.studies.detection.training import AdamTraining
+from robustprune.studies.measured import keep_models_field
 from robustprune.studies.seed_draws import SeedDraws, drawn_inputs, seed_draws_field
 from robustprune.training import Renewal
 
@@ -169,11 +170,7 @@ class DetectionSettings(Settings):
     compute: Compute = Compute()
     loader: LoaderSettings = LoaderSettings()
     detections: DetectionsSettings = DetectionsSettings()
-    keep_models: bool = Field(
-        default=False,
-        description="keep each row's model in <sweep>/models, as large as its float32 weights; set it before rows are "
-        "computed: those that are finished get none",
-    )
+    keep_models: bool = keep_models_field()
     prune_heads: bool = Field(default=False, description="prune the layers that give the raw outputs, too")
     share_pretraining: bool = Field(
         default=True,

@@ -11,40 +11,35 @@ from typing import Any, ClassVar
 import torch
 
 from robustprune.core.arrays import Arrays, to_arrays
-from robustprune.core.devices import PLACE_COLUMNS, in_full_precision
-from robustprune.core.errors import InputError
+from robustprune.core.devices import in_full_precision
 from robustprune.core.operations import Work
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
-from robustprune.core.timing import DOUBTS, TIME_COLUMNS
-from robustprune.detection import darknet, networks
+from robustprune.core.timing import DOUBTS
+from robustprune.detection import networks
 from robustprune.detection.data.datasets import DATASETS
-from robustprune.detection.detector import AnchorDetector
-from robustprune.detection.exported import FORMATS, exported
-from robustprune.detection.image_size import in_words, sides
-from robustprune.detection.kept_models import ENDINGS, model_files
 from robustprune.detection.losses import LOSSES
-from robustprune.detection.measure import breakdown
-from robustprune.detection.measure.detection_table import COLUMNS, detection_table
+from robustprune.detection.measure import breakdown, detection_table
 from robustprune.detection.measure.pruned import measure_pruned
 from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS
 from robustprune.plugins import identities
 from robustprune.studies.caveats import seeds_vary, short_retraining
-from robustprune.studies.detection.checks import check_images
-from robustprune.studies.detection.columns import MEANINGS
-from robustprune.studies.detection.facts import detection_facts
+from robustprune.studies.detection.checks import check_inputs
+from robustprune.studies.detection.columns import COLUMNS, MEANINGS
+from robustprune.studies.detection.facts import data_tables, detection_facts
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
-from robustprune.studies.detection.inputs import arranged, input_remarks, load_weights, network_input, samples
+from robustprune.studies.detection.inputs import arranged, load_weights, network_input, samples
+from robustprune.studies.detection.kept import KeptDetectors
 from robustprune.studies.detection.settings import DetectionSettings, stage_inputs
 from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
 from robustprune.studies.detection.work import Scale, scale, scoring_work, stage_work
+from robustprune.studies.drafts.detection import COCO
 from robustprune.studies.on_device import on_device
-from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, PruningStudy, structure_entry
+from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
-from robustprune.training.renewal import capped
-from sweeps.study import NONE, Axis, Cell, Files, Gallery, Lines, Stage, Workload
+from sweeps.study import NONE, Axis, Cell, DataTable, Gallery, Lines, Stage, Workload
 
 COLOUR = Axis("colour", str, choices=("rgb", "greyscale"), meaning="of the images, for training and measuring")
 
@@ -58,7 +53,7 @@ _PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
 _ROW = ("finetune", "renewal", "evaluation", "detections", "keep_models")
 
 
-class DetectionStudy(PruningStudy):
+class DetectionStudy(KeptDetectors):
     """Adversarially trained detectors, pruned by different scores in different structures."""
 
     Settings: ClassVar = DetectionSettings
@@ -67,36 +62,8 @@ class DetectionStudy(PruningStudy):
     stages: ClassVar = ("base", "pretrain", "score", "evaluate_row")
     pruned: ClassVar = "weights"
     removes_channels: ClassVar = False
-    columns: ClassVar = {
-        "map_adv": float,
-        "map_adv_low": float,
-        "map_adv_high": float,
-        "map50_adv": float,
-        "map50_adv_low": float,
-        "map50_adv_high": float,
-        "map_adv_margin": float,
-        "map50_adv_margin": float,
-        "map_clean": float,
-        "map50_clean": float,
-        **TIME_COLUMNS,
-        "params_total": int,
-        "params_kept": int,
-        "params_compact": int,
-        "macs_dense": int,
-        "macs": int,
-        "macs_compact": int,
-        "weights_pruned": float,
-        "filters_pruned": float,
-        "engine": str,
-        "finetune_s": float,
-        "renew_s": float,
-        "evaluate_s": float,
-        **PLACE_COLUMNS,
-        "threads": int,
-        "torch_version": str,
-    }
-    tables: ClassVar = {"detections": COLUMNS, "average_precision": breakdown.COLUMNS}
-    formats: ClassVar = FORMATS
+    columns: ClassVar = COLUMNS
+    tables: ClassVar = {"detections": detection_table.COLUMNS, "average_precision": breakdown.COLUMNS}
     metrics: ClassVar = {
         "map_adv": "COCO AP under attack",
         "map_clean": "COCO AP on clean images",
@@ -108,17 +75,9 @@ class DetectionStudy(PruningStudy):
     doubts: ClassVar = DOUBTS
     baseline_name: ClassVar = "unpruned, unprotected"
     trade_off: ClassVar = ACCURACY_AGAINST_TIME
+    drafts: ClassVar = {"coco": COCO}
 
     # What the engine asks before anything runs
-
-    @property
-    def files(self) -> dict[str, tuple[str, ...]]:
-        """What a row leaves beside it to take away: its model, where that is to be kept."""
-        return {"models": ENDINGS} if self.settings.keep_models else {}
-
-    def export(self, files: Mapping[str, Files], form: str) -> Files:
-        """Return a kept model as ONNX or as Darknet's files."""
-        return exported(files["models"], form)
 
     def check(self, cells: Sequence[Cell]) -> list[str]:
         """Read the data set, each of its pictures, the .cfg and the weights; return what was mended in the data.
@@ -126,35 +85,12 @@ class DetectionStudy(PruningStudy):
         Raises:
             InputError: something in them is wrong, or a method does not fit.
         """
-        # No matter of validation: sweeps of both were run, and their specs must still be read.
-        given = self.settings.detector
-        if given.is_whole and self.settings.base is not None:
-            raise InputError(
-                "base: found a training, but detector.weights too, expected one of them (--set base=null), or "
-                "detector.weights_cutoff, the layers that start from the weights"
-            )
-        if given.weights_cutoff is not None and given.weights is None:
-            raise InputError(
-                f"detector.weights_cutoff: found {given.weights_cutoff}, but no detector.weights to cut off"
-            )
         remarks = self.check_methods(cells, LOSSES, DATASETS, networks.NETWORKS)
-        splits, size = arranged(self.settings).splits, network_input(self.settings).size
-        task = self._task("rgb", device=torch.device("cpu"))
-        detector = task.fresh(self.settings.base_seed)
-        if any(side % detector.stride for side in sides(size)):
-            found = size if isinstance(size, int) else in_words(size)
-            raise InputError(f"detector.image_size is {found}, expected a multiple of {detector.stride}")
-        if self.settings.keep_models and not isinstance(detector, darknet.Detector):
-            raise InputError("keep_models: found true, expected false: only Darknet's detectors have a file to keep")
-        for initializer in dict.fromkeys(str(cell["initializer"]) for cell in cells):
-            check = INITIALIZERS.lookup(initializer).check
-            if check is not None:
-                check(task, detector)
-        chosen_images(splits[1], self.settings.detections.images or ())
-        remarks += capped(self.settings.renewal, images=len(splits[0]))
-        remarks += input_remarks(self.settings, {"colour": {str(cell["colour"]) for cell in cells}})
-        # Last, as it takes long: every other mistake is told at once.
-        return remarks + check_images(self.settings, splits)
+        return remarks + check_inputs(self.settings, cells, self._task("rgb", device=torch.device("cpu")))
+
+    def data(self, cells: Sequence[Cell]) -> list[DataTable]:
+        """Return how many images and boxes there are, of which classes."""
+        return data_tables(self.settings)
 
     def replication(self, cells: Sequence[Cell]) -> str | None:
         """Return what seeds vary: trainings, and never the detector before pretraining."""
@@ -303,11 +239,10 @@ class DetectionStudy(PruningStudy):
             ).renew_s
         finetuned = time.perf_counter()
         with in_full_precision():
-            measured = task.detections(detector, seed=int(cell["seed"]))
+            measured = task.detections(detector, seed=int(cell["seed"]), progress=progress)
         assert task.val is not None
         found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
         lines = {"clean": measured.clean_lines, "attacked": measured.attacked_lines}
-        read, classes = network_input(settings), task.val.split.category_names
         return {
             **task.precisions(measured),
             **measure_pruned(
@@ -315,7 +250,7 @@ class DetectionStudy(PruningStudy):
                 pruned.masks,
                 gone=pruned.gone,
                 dense=task.restored(checkpoint),
-                image_size=read.size,
+                image_size=network_input(settings).size,
                 timing=settings.evaluation,
             ),
             "finetune_s": None if self.is_baseline(cell) else finetuned - start,
@@ -323,14 +258,11 @@ class DetectionStudy(PruningStudy):
             "evaluate_s": time.perf_counter() - finetuned,
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
-            "detections": detection_table(task.val.split, **found)
+            "detections": detection_table.detection_table(task.val.split, **found)
             if settings.detections.kept_of(len(task.val))
             else None,
             "average_precision": breakdown.breakdown_table(task.val.split, **lines),
-            **{
-                name: model_files(_darknet(detector), cell=cell, image_size=read.size, fit=read.fit, classes=classes)
-                for name in self.files
-            },
+            **self.kept(detector, cell, classes=task.val.split.category_names),
         }
 
     # What the report shows
@@ -393,8 +325,3 @@ class DetectionStudy(PruningStudy):
             loss_name=detector.loss,
             compute=settings.compute,
         )
-
-
-def _darknet(detector: AnchorDetector) -> darknet.Detector:
-    assert isinstance(detector, darknet.Detector)
-    return detector

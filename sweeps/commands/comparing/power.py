@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from sweeps.commands.options import test_options
+from sweeps.commands.options import NumberType, test_options
 
 if TYPE_CHECKING:
     # pandas and scipy take a second, which no other command should wait for.
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 @click.command()
 @test_options
 @click.option("--difference", metavar="D", help="To be seen, as 0.02 in the metric's unit, or 5% of the mean.")
-@click.option("--at", "--ratio", "at", type=float, help="Look at this value only of the axis along which curves run.")
-@click.option("--power", type=float, default=0.8, show_default=True, help="Chance of seeing it that is wanted.")
-@click.option("--alpha", type=float, default=0.05, show_default=True, help="Of the two-sided test.")
+@click.option(
+    "--at", "--ratio", "at", type=NumberType(), help="Look at this value only of the axis along which curves run."
+)
+@click.option("--power", type=NumberType(), default=0.8, show_default=True, help="Chance of seeing it that is wanted.")
+@click.option("--alpha", type=NumberType(), default=0.05, show_default=True, help="Of the two-sided test.")
 @click.pass_obj
 def power(
     console: Console,

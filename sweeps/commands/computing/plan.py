@@ -18,7 +18,8 @@ from sweeps.storage import Store
     type=click.FloatRange(min=0, min_open=True),
     help="Estimate time by arithmetic, for a GPU that sustains so many 10^12 operations a second. That is a fraction "
     "of its peak: training a ResNet-50 at the speeds that NVIDIA publishes sustains 9 on a V100 (float32), and on an "
-    "A100 23 (TF32) or 61 (mixed precision). Default: by what was measured in the storage, and 20 where nothing was.",
+    "A100 23 (TF32) or 61 (mixed precision). Default: by what was measured in the storage; where nothing was, what "
+    "this machine's CPU sustains for a moment, or 20 where GPUs are meant.",
 )
 @click.pass_obj
 def plan(

@@ -6,28 +6,14 @@ import click
 from rich.console import Console
 
 from sweeps import spec
-from sweeps.commands.options import spec_options
+from sweeps.commands.options import ray_options, spec_options
 from sweeps.reporting.terminal import interrupts
 from sweeps.storage import Store
-
-MOST_CPUS = 4096
-"""A Ray may have more CPUs than the machine, for trials that mostly wait; it starts a process for each."""
 
 
 @click.command()
 @spec_options
-@click.option("--address", help="A Ray cluster to join, or `auto`. Default: a private Ray on this machine.")
-@click.option(
-    "--cpus",
-    type=click.IntRange(1, MOST_CPUS),
-    help="CPUs of this machine for a private Ray. Default: those that this process may use.",
-)
-@click.option(
-    "--gpus",
-    type=click.IntRange(min=0),
-    help="GPUs of this machine for a private Ray. Default: those that this process sees.",
-)
-@click.option("--max-concurrent", type=click.IntRange(min=1), help="At most this many trials at a time.")
+@ray_options
 @click.pass_obj
 def run(
     console: Console,

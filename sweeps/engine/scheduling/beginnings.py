@@ -47,7 +47,7 @@ class Beginnings(Callback):
         """Note a death before the beginning."""
         if trial.trial_id in self._begun:
             return
-        death = death_of(trial.pickled_error_file)
+        death = death_of(trial)
         self._stillborn, self._why = self._stillborn + 1, death.why
         if (node := nodes.at(death.address)) is not None:
             self._health.tell_stillborn(*node)

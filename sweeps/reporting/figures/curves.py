@@ -226,7 +226,7 @@ def ratio_axis(plot: Axes, values: Sequence[float], *, roles: Roles, titled: boo
         plot.set_xlim(max(kept) * margin, min(kept) / margin)
         scale = ", log scale"
     else:
-        margin = 0.04 * (max(kept) - min(kept))
+        margin = 0.04 * (max(kept) - min(kept)) or 0.5
         plot.set_xlim(max(kept) + margin, min(kept) - margin)
         scale = ""
     _ticks(plot.xaxis, kept, [f"{100 * fraction:.3g}" for fraction in values])

@@ -14,10 +14,11 @@ from sweeps.planning.keys import RowKey
 from sweeps.planning.plan import Plan, State
 from sweeps.planning.sharing import costs
 from sweeps.planning.work import Work, ahead
-from sweeps.reporting.terminal.status import show_causes
+from sweeps.reporting.terminal.failures import show_causes
 from sweeps.results.failures import failures_of
-from sweeps.spec import Spec
+from sweeps.spec import Spec, answers
 from sweeps.storage import Store
+from sweeps.study import DataTable
 
 MOST_TRIALS = 60
 """Lines of the table of trials, at most."""
@@ -28,7 +29,7 @@ MOST_TIMED = 20_000
 _SKIPPED: tuple[State] = ("skipped",)
 
 FLEETS = (1, 8, 64)
-"""Numbers of GPUs to divide a long run by."""
+"""Numbers of GPUs, or of workers on CPUs, to divide a long run by."""
 
 
 def show_plan(spec: Spec, store: Store, plan: Plan, console: Console, *, teraflops: float | None = None) -> None:
@@ -38,6 +39,8 @@ def show_plan(spec: Spec, store: Store, plan: Plan, console: Console, *, teraflo
     replication = spec.study.replication(spec.cells)
     if replication:
         console.print(escape(replication), soft_wrap=True)
+    for described in answers.data_tables(spec.study, spec.cells):
+        _show_data(described, console)
     states = plan.states()
     _show_trials(plan, states, console)
     work = ahead(spec.study, plan)
@@ -53,10 +56,22 @@ def show_plan(spec: Spec, store: Store, plan: Plan, console: Console, *, teraflo
         said = cost.sentence(spec.study.stages[-1])
         if isinstance(found, Estimate) and plan.missing <= MOST_TIMED:
             fewer = estimate(spec, store, cost.fewer, ahead(spec.study, cost.fewer), teraflops=teraflops)
-            said += f"; {_duration(found.hours - fewer.hours)} more" if isinstance(fewer, Estimate) else ""
+            if isinstance(fewer, Estimate):
+                said += f"; {_duration(found.hours - fewer.hours, _unit(found))} more"
         console.print(escape(said), soft_wrap=True)
     if plan.changed:
         console.print(f"[bold]`sweeps run` will refuse:[/bold] {escape(plan.conflict(place))}", soft_wrap=True)
+
+
+def _show_data(described: DataTable, console: Console) -> None:
+    view = Table(*map(escape, described.heads), box=None, padding=(0, 2, 0, 0))
+    for column in view.columns[1:]:
+        column.justify = "right"
+    for name, *entries in described.lines:
+        shown = (f"{each:,}" if isinstance(each, int) else str(each) for each in entries)
+        view.add_row(escape(str(name)), *map(escape, shown))
+    console.print(escape(described.title), soft_wrap=True)
+    console.print(view)
 
 
 def _show_trials(plan: Plan, states: Mapping[RowKey, State], console: Console) -> None:
@@ -129,13 +144,20 @@ def _show_time(found: Estimate | str, console: Console) -> None:
     if isinstance(found, str):
         console.print(f"time: {found}")
         return
-    console.print(f"time: about {_duration(found.hours)} (of one worker), {found.basis}", soft_wrap=True)
+    told = f"{_duration(found.hours, _unit(found))} {'of one worker' if found.on_cpu else '(of one worker)'}"
+    console.print(f"time: about {told}, {found.basis}", soft_wrap=True)
     if found.hours > 24:
-        days = ", ".join(f"{found.hours / 24 / gpus:,.1f}" for gpus in FLEETS)
-        console.print(f"days on {', '.join(map(str, FLEETS))} GPUs, if none is ever idle: {days}")
+        days = ", ".join(f"{found.hours / 24 / workers:,.1f}" for workers in FLEETS)
+        computing = "workers" if found.on_cpu else "GPUs"
+        console.print(f"days on {', '.join(map(str, FLEETS))} {computing}, if none is ever idle: {days}")
 
 
-def _duration(hours: float) -> str:
+def _unit(found: Estimate) -> str:
+    return "" if found.on_cpu else "GPU-"
+
+
+def _duration(hours: float, of: str) -> str:
+    """Return how long that is; `of` is put before the unit, such as `GPU-`."""
     if hours < 0.1:
-        return f"{3600 * hours:.0f} GPU-seconds"
-    return f"{hours:,.2f} GPU-hours" if hours < 100 else f"{hours:,.0f} GPU-hours"
+        return f"{3600 * hours:.0f} {of}seconds"
+    return f"{hours:,.2f} {of}hours" if hours < 100 else f"{hours:,.0f} {of}hours"

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from heapq import nlargest
 from itertools import pairwise
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from sweeps.errors import SpecError
 from sweeps.planning.durations import in_words, without_pauses
+from sweeps.planning.underway import in_short, recorded, summed_up
+from sweeps.reporting.terminal.failures import show_causes
 from sweeps.results.failures import failures_of
 from sweeps.results.standing import Standing, standing
 from sweeps.results.sweep import find_store, open_rows
 from sweeps.storage import Store
-from sweeps.storage.leases import runs_at_work
+from sweeps.storage.leases import AtWork, runs_at_work
 
-MOST_CAUSES = 20
-"""Lines of a list of causes, at most."""
+MOST_STAGES = 20
+"""Stages at work, told one by one; the others are summed up."""
 
 
 def show(location: str, console: Console) -> int:
@@ -45,8 +46,8 @@ def show_standing(now: Standing, console: Console) -> None:
         console.print(f"{count} rows are left out ({rule})", markup=False, soft_wrap=True)
     if now.outside:
         console.print(now.outside, markup=False, soft_wrap=True)
-    for run in runs_at_work(now.store.files, now.name):
-        console.print(f"at work: process {run.pid} on {escape(run.host)}")
+    for at_work in runs_at_work(now.store.files, now.name):
+        show_at_work(at_work, console)
     show_causes((failure for cell, failure in now.failures.items() if cell in failed), console)
     pace = _pace((now.published[cell] for cell in done), now.store, now.name) if left else None
     if pace is not None:
@@ -67,25 +68,21 @@ def _show_before(location: str, console: Console, *, why: str) -> int:
     return 1
 
 
-def show_failures(location: str, console: Console) -> None:
-    """Print each failure of a sweep with its traceback."""
-    store, name = find_store(location)
-    failures = list(failures_of(store, name))
-    if not failures:
-        console.print(f"{name}: no failures")
-    for failure in failures:
-        cell = ", ".join(f"{axis} {value}" for axis, value in failure["cell"].items()) or failure["row_key"]
-        console.print(f"[bold]{escape(cell)}[/bold] in {escape(failure['stage'])} on {escape(failure['host'])}")
-        console.print(failure["traceback"], markup=False, soft_wrap=True)
-
-
-def show_causes(failures: Iterable[Mapping[str, Any]], console: Console) -> None:
-    """Print the causes of failures, the most frequent first."""
-    causes = Counter(f"{failure['stage']}: {failure['cause']}" for failure in failures)
-    for cause, count in causes.most_common(MOST_CAUSES):
-        console.print(f"  {count} × {escape(cause)}", soft_wrap=True)
-    if len(causes) > MOST_CAUSES:
-        console.print(f"  … and {len(causes) - MOST_CAUSES} more causes; `sweeps failures` lists them all")
+def show_at_work(at_work: AtWork, console: Console) -> None:
+    """Print who is at a sweep, and how far its stages are; of a run that is silent for long, for how long."""
+    run = at_work.run
+    who = f"at work: process {run.pid} on {escape(run.host)}"
+    if at_work.is_silent:
+        console.print(f"{who}, not heard of for {in_words(at_work.silent_s)}: it may have been killed", soft_wrap=True)
+        return
+    console.print(who, soft_wrap=True)
+    said = at_work.news.get("stages")
+    known = [stage for stage in map(recorded, said if isinstance(said, list) else []) if stage is not None]
+    stages = [stage._replace(age_s=stage.age_s + at_work.silent_s) for stage in known]
+    for stage in stages[:MOST_STAGES]:
+        console.print(f"  {stage.name}, {stage.stage}: {in_short(stage)}", markup=False, soft_wrap=True)
+    if len(stages) > MOST_STAGES:
+        console.print(f"  … and {summed_up(stages[MOST_STAGES:])}", markup=False, soft_wrap=True)
 
 
 def _pace(published_at: Iterable[int], store: Store, name: str) -> float | None:

@@ -47,7 +47,7 @@ def show_results(location: str, form: str, console: Console, *, all_rows: bool =
         print(said, file=sys.stderr)
     frame = pd.concat([sweep.baseline, sweep.rows])
     if form != "table":
-        _write(frame, form)
+        write(frame, form)
         return
     columns = [*sweep.roles.axes, *sweep.metrics]
     view = Table(*columns, title=f"{len(frame)} rows")
@@ -265,13 +265,14 @@ def _show(found: Found, form: str, console: Console) -> None:
         for view in [*found.before(), *(found.views() if len(found.tests) else ())]:
             console.print(view)
     else:
-        _write(found.tests, form)
+        write(found.tests, form)
     # Not among the lines that a program reads.
     for said in filter(None, [found.nothing, *found.source.remarks]):
         print(said, file=sys.stderr)
 
 
-def _write(frame: pd.DataFrame, form: str) -> None:
+def write(frame: pd.DataFrame, form: str) -> None:
+    """Print rows for a program, as csv or json."""
     if form == "csv":
         frame.to_csv(sys.stdout, index=False)
     else:

@@ -87,7 +87,7 @@ def test_figures_of_clean_images(command: Command, nano: list[object]) -> None:
     [
         (["--attack", "pgd"], {"epsilon": 0.05, "step_size": 0.02, "steps": 5, "random_start": False, "restarts": 1}),
         (["--attack", "pgd", "--restarts", 2, "--steps", 1], {"random_start": True, "restarts": 2, "steps": 1}),
-        (["--attack", "fgsm", "--epsilon", 0.1], {"epsilon": 0.1, "step_size": 0.0625, "random_start": True}),
+        (["--attack", "fgsm", "--epsilon", "51/510"], {"epsilon": 0.1, "step_size": 0.0625, "random_start": True}),
     ],
 )
 def test_figures_under_attack(
@@ -152,7 +152,11 @@ def test_a_long_run_says_where_it_is(command: Command, nano: list[object], monke
         (["--batch-size", 0], "Invalid value for '--batch-size': 0 is not in the range x>=1."),
         (["--attack", "fgsm", "--restarts", 2], "--restarts: fgsm has no such setting"),
         (["--attack", "ddn"], "Invalid value for '--attack': 'ddn' is not one of 'pgd', 'fgsm'."),
-        (["--attack", "pgd", "--epsilon", 0], "Invalid value for '--epsilon': 0.0 is not in the range 0<x<=1."),
+        (["--attack", "pgd", "--epsilon", 0], "Invalid value for '--epsilon': 0 is not in the range 0<x<=1."),
+        (
+            ["--attack", "pgd", "--epsilon", "8/0"],
+            "'--epsilon': '8/0' is no number, expected one such as 0.03 or 8/255",
+        ),
         (["--imags", 1], "No such option"),
         (["--model", "kept.safetensors"], "expected --config and --weights, --model alone, or --results alone"),
     ],

@@ -19,6 +19,7 @@ from robustprune.detection.exported import exported
 from robustprune.detection.kept_models import ENDINGS, load_model, model_files
 from robustprune.inference.onnx import run_onnx
 from robustprune.structures.masks import keep_count
+from robustprune.studies.detection.columns import PRECISIONS
 from robustprune.studies.detection.study import DetectionStudy
 from tests.robustprune.detection.pruned import prune, randomised
 
@@ -204,6 +205,14 @@ def test_a_study_keeps_what_it_has_finetuned(tmp_path: Path, monkeypatch: pytest
     scores = {name: np.abs(checkpoint[f"{name}.weight"]) for name in layers}
     row = own.evaluate_row(CELL, checkpoint, scores)
     assert sorted(row["models"]) == sorted(ENDINGS)
+    attack = own.settings.attack
+    measured = own.measure_kept(CELL, {"models": row["models"]}, attack)
+    assert measured.keys() == own.measurement.columns.keys()
+    assert {name: measured[name] for name in PRECISIONS} == {name: row[name] for name in PRECISIONS}
+    assert (measured["attack_name"], measured["attack_steps"]) == ("pgd", 1)
+    assert own.measured_under == attack.model_dump()
+    further = attack.model_copy(update={"steps": 3})
+    assert own.measuring(further) != own.measuring(attack) == study(finetune=TRAINING | {"epochs": 5}).measuring(attack)
     path = tmp_path / "kept.safetensors"
     path.write_bytes(row["models"][".safetensors"])
     rebuilt, spec = load_model(path)

@@ -3,6 +3,7 @@
 import copy
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from robustprune.methods.deeplift import DeepLiftSettings, deeplift
 from tests.robustprune.detection.darknet import published
 from tests.robustprune.detection.pruned import convolution
 from tests.robustprune.detection.tasks import assigned, task_of, under
+from tests.robustprune.training.keeper import Told
 from tests.support import batch_norms
 
 # Captum is loud by nature; none of it may reach the user.
@@ -160,6 +162,12 @@ def problem(detector: Detector, samples: Samples, **options: bool) -> Problem:
     """Return a problem under attack, of which nothing is to be seen in the scores."""
     objective = under(partial(pgd, epsilon=0.1, step_size=0.1, steps=1), detector, samples, **options)
     return Problem(task=objective.task, objective=objective, generator=torch.Generator())
+
+
+def test_it_tells_of_every_batch(trained: Detector, samples: Samples) -> None:
+    told = Told()
+    deeplift(trained, replace(problem(trained, samples), progress=told), DeepLiftSettings(images=3, batch_size=2))
+    assert told.reports == [(done, 2, "batch", {}) for done in range(3)]
 
 
 def mean_of_contributions(detector: Detector, samples: Samples, batches: Sequence[Sequence[int]]) -> dict[str, Tensor]:

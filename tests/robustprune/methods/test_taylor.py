@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -18,6 +19,7 @@ from robustprune.methods.taylor import TaylorSettings, taylor
 from tests.robustprune.detection.pruned import convolution
 from tests.robustprune.detection.tasks import batch_of, under
 from tests.robustprune.methods.linear import IMAGES, LinearTask, network, problem
+from tests.robustprune.training.keeper import Told
 
 
 @pytest.mark.parametrize("squared", [False, True])
@@ -55,6 +57,12 @@ def test_it_is_the_mean_of_the_magnitudes_of_batches() -> None:
     assert not found.requires_grad
     torch.testing.assert_close(found, expected.float())
     assert not torch.allclose(found, taylor(linear, problem(task), TaylorSettings(batch_size=IMAGES))["0"])
+
+
+def test_it_tells_of_every_batch() -> None:
+    told = Told()
+    taylor(network(), replace(problem(LinearTask()), progress=told), TaylorSettings(batch_size=2))
+    assert told.reports == [(done, 3, "batch", {}) for done in range(4)]
 
 
 def test_only_so_many_images_are_used_as_are_asked_for_and_there() -> None:

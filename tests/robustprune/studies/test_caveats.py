@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from robustprune.studies.caveats import seeds_vary, short_retraining
+from robustprune.studies.caveats import few_images, seeds_vary, short_retraining
+from robustprune.studies.cpu_time import too_slow
+from robustprune.studies.detection.training import AdamTraining
 from tests.robustprune.studies.classification import tiny_study
 from tests.robustprune.studies.classification.tiny_study import TRAINING as SGD
 from tests.robustprune.studies.detection import small_study
@@ -136,3 +138,19 @@ def test_more_images_to_renew_on_than_there_are_is_said(tiny: Any, images: int) 
     expected = f"renewal.images is 2,000, more than the {images} images to train on: statistics are renewed on all"
     assert said(images=2000)[0].startswith(expected)
     assert said() == said(images=8) == []
+
+
+def test_batches_larger_than_the_data_are_told() -> None:
+    ten = AdamTraining(epochs=1, batch_size=10, learning_rate=0.1)
+    given = {"base": None, "pretrain": ten, "finetune": ten.model_copy(update={"epochs": 0})}
+    assert few_images(given, 10) == []
+    assert few_images(given, 9) == [
+        "pretrain.batch_size is 10, more than the 9 images to train on: an epoch is one step"
+    ]
+
+
+def test_a_training_of_days_on_a_cpu_is_told() -> None:
+    assert too_slow(2e15, fields="epochs", on_cpu=True) == []
+    assert too_slow(1e17, fields="epochs", on_cpu=False) == []
+    (told,) = too_slow(1e17, fields="epochs", on_cpu=True)
+    assert told == "one checkpoint takes some 40 days on a CPU core, and here is no GPU: smaller epochs take less"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from robustprune.attacks import PgdSettings
-from robustprune.studies.in_words import attack, classes
+from robustprune.studies.detection.inputs import arranged
+from robustprune.studies.in_words import MOST_CLASSES, attack, class_table, classes
 from tests.robustprune.studies.classification import tiny_study
 from tests.robustprune.studies.detection import small_study
 from tests.robustprune.studies.detection.small_study import SPEC
@@ -47,3 +48,35 @@ def test_seeds_of_trials_that_share_no_checkpoint_are_no_blocks() -> None:
 def test_what_is_read_beside_a_metric_is_a_metric_too() -> None:
     for study in (small_study.study(), tiny_study.study()):
         assert {*study.beside, *study.beside.values()} <= {*study.metrics}
+
+
+def test_the_data_of_detectors_is_counted() -> None:
+    study = small_study.study()
+    splits, classes = study.data([small_study.cell()])
+    found = arranged(study.settings).splits
+    assert splits.title == f"data: {found[0].source} and {found[1].source}"
+    boxes = [len(split.objects.images) for split in found]
+    assert [line[:5] for line in splits.lines] == [
+        ["to train on", 16, 0, "64x64", boxes[0]],
+        ["to measure on", 8, 0, "64x64", boxes[1]],
+    ]
+    low, median, high = (int(side) for side in str(splits.lines[0][-1]).split(", "))
+    assert 8 < low < median < high < 40
+    assert classes.title == "classes: 6, boxes of each"
+    assert {line[0] for line in classes.lines} == {*found[0].category_names}
+    assert [sum(int(line[column]) for line in classes.lines) for column in (1, 2)] == boxes
+
+
+def test_the_data_of_classifiers_is_counted() -> None:
+    study = tiny_study.study()
+    splits, classes = study.data([tiny_study.cell()])
+    assert [*splits.lines] == [["to train on", 36, "16x16", "16x16"], ["to measure on", 12, "16x16", "16x16"]]
+    assert [*classes.lines] == [[name, 6, 2] for name in study.settings.dataset.classes]
+
+
+def test_of_many_classes_the_commonest_are_counted_and_the_others_together() -> None:
+    names = [f"c{index}" for index in range(MOST_CLASSES + 2)]
+    found = class_table(names, {"boxes": [*range(len(names))], "images": [1] * len(names)}, of="boxes")
+    assert found.lines[0] == ["c13", 13, 1]
+    assert [*found.lines[-2:]] == [["c2", 2, 1], ["2 others", 1, 2]]
+    assert len(class_table(names[:-1], {"boxes": [1] * 13}, of="boxes").lines) == 13

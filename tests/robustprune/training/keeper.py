@@ -1,13 +1,13 @@
 """A keeper of states that dies at a moment of the test's choice, and what a computation comes to after such a death."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, SupportsFloat, TypeVar
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from robustprune.core.progress import Progress
+from robustprune.core.progress import NOWHERE, Nowhere, Progress
 
 Result = TypeVar("Result")
 
@@ -26,6 +26,8 @@ class Keeper:
         self.kept, self.last, self.is_due = kept, last, is_due
         self.saved = 0
 
+    report = NOWHERE.report
+
     def load(self) -> dict[str, np.ndarray[Any, Any]] | None:
         if self.kept is None:
             return None
@@ -39,6 +41,20 @@ class Keeper:
         self.saved += 1
         if self.saved == self.last:
             raise KilledError
+
+
+class Told(Nowhere):
+    """Remembers what was reported: `done` of `of`, the unit, and what was measured."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[float, float, str, dict[str, float]]] = []
+
+    def report(self, done: float, of: float, unit: str = "epoch", **measured: SupportsFloat) -> None:
+        self.reports.append((done, of, unit, {name: float(value) for name, value in measured.items()}))
+
+    def units(self) -> list[str]:
+        """What was reported on, in order."""
+        return list(dict.fromkeys(unit for _, _, unit, _ in self.reports))
 
 
 def killed_after(epoch: int, work: Callable[[Progress], Result], *, epochs: int) -> Result:

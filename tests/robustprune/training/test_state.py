@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from robustprune.attacks import pgd
-from robustprune.core.progress import NOWHERE, Progress
+from robustprune.core.progress import NOWHERE, Nowhere, Progress
 from robustprune.detection.darknet import Detector
 from robustprune.detection.data.samples import Samples
 from robustprune.structures import masks as masking
@@ -153,14 +153,9 @@ def test_later_epochs_leave_a_state_alone(nano: Detector, samples: Samples) -> N
 def test_a_state_is_built_only_when_it_is_asked_for(
     nano: Detector, samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Busy:
-        is_due = False
-
+    class Busy(Nowhere):
         def __init__(self) -> None:
             self.moments = 0
-
-        def load(self) -> None:
-            return None
 
         def save(self, state: object) -> None:
             self.moments += 1

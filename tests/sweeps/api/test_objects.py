@@ -13,11 +13,13 @@ import sweeps
 from sweeps.api.shown import Shown
 from sweeps.errors import StorageError
 from sweeps.planning import plan
+from sweeps.spec import plain_yaml
 from sweeps.storage import Store
+from sweeps.study import DataTable
 from tests.support import toy_rows
 from tests.support.layered_study import SPEC as LAYERED
 from tests.support.layered_sweep import LayeredSweep
-from tests.support.toy_study import ROWS, SPEC
+from tests.support.toy_study import ROWS, SPEC, ToyStudy
 from tests.sweeps.conftest import text
 
 LOADED = toy_rows.load()
@@ -33,7 +35,7 @@ def half(store: Store) -> Store:
 
 
 def test_the_public_names_are_there_and_lazy() -> None:
-    assert {"run", "plan", "status", "analyze", "load_results"} <= set(dir(sweeps))
+    assert {"run", "plan", "measure", "status", "analyze", "load_results"} <= set(dir(sweeps))
     with pytest.raises(AttributeError, match="no attribute 'runs'"):
         _ = sweeps.runs
 
@@ -57,6 +59,13 @@ def test_a_plan_has_a_line_per_row_and_changes_nothing(tmp_path: Path, half: Sto
     assert found.hours is None or found.hours > 0
     assert "rows: 20 finished, 3 missing, 2 failed before" in str(found)
     assert half.row_keys("toy") == before
+
+
+def test_a_plan_has_tables_of_the_data(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = DataTable("data", ["", "toys"], [["to train on", 3], ["to measure on", 2]])
+    monkeypatch.setattr(ToyStudy, "data", lambda study, cells: [table])
+    found = sweeps.plan(plain_yaml.read(SPEC, "toy"), storage=store.describe("")).data
+    assert found["data"].to_dict("list") == {"": ["to train on", "to measure on"], "toys": [3, 2]}
 
 
 def test_tests_are_those_of_the_command(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.planning.measured import name_of
 from sweeps.reporting.terminal.reference import COMMAND, described
 from sweeps.spec import studies
 from sweeps.spec.reference import common_sections, study_sections
@@ -17,7 +18,7 @@ from tests.support.command_line import Sweeps, assert_refused
 PAGE = Path(__file__).parents[3] / "docs" / "reference.md"
 
 
-@pytest.mark.parametrize("study", studies.registered())
+@pytest.mark.parametrize("study", [*studies.registered(), *map(name_of, studies.registered())])
 def test_everything_has_a_meaning(study: str) -> None:
     sections = [*study_sections(study), *common_sections()]
     assert not [line.name for section in sections for line in section.lines if not line.meaning]

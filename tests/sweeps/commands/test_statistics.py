@@ -87,7 +87,7 @@ QUESTIONS = {
     "equivalence": (("analyze", "--equivalence", "5%"), EQUIVALENCE, 8),
     "against": (("analyze", "--against", "left"), AGAINST, 20),
     "power": (("power", "--difference", "5%"), POWER, 8),
-    "power at one ratio": (("power", "--difference", "0.02", "--ratio", "0.9"), POWER, 4),
+    "power at one ratio": (("power", "--difference", "0.02", "--ratio", "9/10"), POWER, 4),
 }
 
 

@@ -1,20 +1,25 @@
-"""What `status` and `failures` say agrees with what the storage holds."""
+"""What `status` says agrees with what the storage holds."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from sweeps.errors import StorageError
 from sweeps.planning import plan
-from sweeps.reporting.terminal import status
+from sweeps.planning.underway import UnderWay
+from sweeps.reporting.terminal import failures, status
 from sweeps.storage import Store
-from sweeps.storage.leases import Leases
+from sweeps.storage.leases import FOLDER, AtWork, Leases, Run
 from tests.support import toy_rows
 from tests.sweeps.conftest import text
 
@@ -120,29 +125,57 @@ def test_many_causes_stay_readable(store: Store, console: Console) -> None:
     large = toy_rows.load(f"grid.seed={list(range(10))}")
     rows = toy_rows.all_rows(plan.make(large, store))
     for number, row in enumerate(rows):
-        toy_rows.fail(store, large, [row], f"ValueError: {min(number, 99)}")
+        # Numbers in a message make no cause of their own.
+        toy_rows.fail(store, large, [row], f"Error{chr(945 + number % 25)}: at {number}")
     status.show(store.describe("toy"), console)
     lines = text(console).splitlines()
-    assert lines[1] == f"  {len(rows) - 99} × evaluate_row: ValueError: 99"
-    assert lines[-1] == f"  … and {100 - status.MOST_CAUSES} more causes; `sweeps failures` lists them all"
-
-
-def test_failures_come_with_cell_and_traceback(store: Store, console: Console) -> None:
-    toy_rows.fail(store, LOADED, grid_rows(store)[2:3], "ValueError: [red]no[/red] :skull:")
-    status.show_failures(store.describe("toy"), console)
-    assert text(console) == (
-        "shape round, method slow, seed 0, dose 0.5 in evaluate_row on toy\n"
-        "Traceback:\n  ValueError: [red]no[/red] :skull:\n\n"
-    )
-
-
-def test_no_failures_are_said_to_be_none(store: Store, console: Console) -> None:
-    store.write_spec("toy", LOADED.to_yaml())
-    status.show_failures(store.describe("toy"), console)
-    assert text(console) == "toy: no failures\n"
+    assert len(lines) == 2 + failures.MOST_CAUSES
+    assert re.fullmatch(r"  5 × evaluate_row: Error.: at \d+ \(and the like\)", lines[1])
+    assert lines[-1] == f"  … and {25 - failures.MOST_CAUSES} more causes; `sweeps failures` lists them all"
 
 
 def test_a_sweep_that_is_not_there(tmp_path: Path, console: Console) -> None:
-    for show in (status.show, status.show_failures):
-        with pytest.raises(StorageError, match="found no spec.yaml there"):
-            show(str(tmp_path / "nothing"), console)
+    with pytest.raises(StorageError, match="found no spec.yaml there"):
+        status.show(str(tmp_path / "nothing"), console)
+
+
+def stage(row: str = "", **changes: Any) -> dict[str, Any]:
+    training = UnderWay("train [bold]", "round quick 0", row, "epoch", 2.5, 5, {"loss": 0.25}, each_s=100.0)
+    return training._replace(**changes)._asdict()
+
+
+def test_how_far_stages_are_is_said(store: Store, console: Console) -> None:
+    toy_rows.publish(store, LOADED, grid_rows(store)[:1])
+    leases = Leases(store.files, "toy")
+    leases.news = lambda: {"stages": [stage(), stage("dose 0.5", age_s=80.0), "odd"], "later": "another version's"}
+    with leases:
+        status.show(store.describe("toy"), console)
+    told = [line for line in text(console).splitlines() if line.startswith("  ")]
+    assert told == [
+        "  round quick 0, train [bold]: epoch 3 of 5, loss 0.25, 2 minutes each, 4 minutes left",
+        "  round quick 0, dose 0.5, train [bold]: epoch 3 of 5, loss 0.25, 2 minutes each, 3 minutes left, "
+        "as of 80 seconds ago",
+    ]
+
+
+def test_many_stages_stay_readable(store: Store, console: Console) -> None:
+    stages = [stage("dose 0.5", done=number / 10) for number in range(status.MOST_STAGES + 30)]
+    status.show_at_work(AtWork(Run("toy", "node-7", 42, None, None), {"stages": stages}, 0.0), console)
+    lines = text(console).splitlines()
+    assert len(lines) == 1 + status.MOST_STAGES + 1
+    assert lines[-1].startswith("  … and 30 × train [bold]: epoch 2 to 5 of 5, loss 0.25, at most ")
+
+
+def test_a_run_that_was_not_heard_of_for_long_is_said_to_be_silent(store: Store, console: Console) -> None:
+    """A driver on another machine that was killed leaves the last it said."""
+    toy_rows.publish(store, LOADED, grid_rows(store)[:1])
+    beat = {"sweep": "toy", "host": "node-7", "pid": 42, "machine": "another", "news": {"stages": [stage()]}}
+    store.files.publish(f"{FOLDER}/runs/abc.json", json.dumps(beat).encode())
+    status.show(store.describe("toy"), console)
+    assert "at work: process 42 on node-7\n  round quick 0, train" in text(console)
+    long_ago = time.time() - 600
+    os.utime(store.describe(f"{FOLDER}/runs/abc.json"), (long_ago, long_ago))
+    console.file.truncate(0)
+    status.show(store.describe("toy"), console)
+    assert "at work: process 42 on node-7, not heard of for 10 minutes: it may have been killed\n" in text(console)
+    assert "epoch" not in text(console)

@@ -11,7 +11,7 @@ from rich.console import Console
 from sweeps import load_results, running, spec
 from sweeps.engine import cluster, driver
 from sweeps.engine.job import job_of
-from sweeps.engine.live import Live
+from sweeps.engine.progress.live import Live
 from sweeps.errors import ClusterError
 from sweeps.storage import Store
 from sweeps.storage.leases import Leases

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,7 +57,9 @@ def test_killed_driver_resumes_to_the_same_rows(toy: ToyRun, undisturbed: pd.Dat
 
 
 def test_killed_worker_is_replaced(toy_here: ToyRun, undisturbed: pd.DataFrame) -> None:
-    toy_here.run_here("kill_in=evaluate_row flat quick 1")
+    output = toy_here.run_here("kill_in=evaluate_row flat quick 1")
+    assert "1 × a worker's process died: killed (SIGKILL) or left by os._exit, without a word" in output
+    assert re.search(r"trial flat quick 1: a worker's .*without a word; process \d+ on node .*, log /.*\.err\n", output)
     assert (toy_here.diary / "killed once").exists()
     pd.testing.assert_frame_equal(toy_here.outcomes(), undisturbed, check_exact=True)
     attempts = load_results(str(toy_here.storage / "toy"))["attempt"]
@@ -71,7 +74,8 @@ def test_failed_row_is_kept_apart_with_its_cause(toy_here: ToyRun, undisturbed: 
     assert "1 × evaluate_row: ArithmeticError" in processes.run("status", sweep, status=1)
     listed = processes.run("failures", sweep)
     assert "Traceback" in listed
-    assert "shape round, method slow, seed 0, dose 0.5" in listed
+    assert "  shape round; method slow; seed 0; dose 0.5\n" in listed
+    assert ", after 1 attempt\n" in listed
 
     before = toy_here.stages()
     toy_here.run_here(status=1)

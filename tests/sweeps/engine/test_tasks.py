@@ -12,9 +12,12 @@ import pytest
 
 from sweeps.engine import tasks
 from sweeps.engine.job import Job, job_of
+from sweeps.engine.progress.reports import Tell, nobody
 from sweeps.errors import StorageError, StudyError
 from sweeps.planning import plan
+from sweeps.planning.underway import UnderWay
 from sweeps.storage import Store
+from sweeps.study import Cell
 from tests.support import toy_rows
 from tests.support.toy_study import ToyStudy, doses_seen
 
@@ -27,7 +30,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def compute(
-    store: Store, *changes: str, metas: Mapping[str, Any] = MappingProxyType({})
+    store: Store, *changes: str, metas: Mapping[str, Any] = MappingProxyType({}), tell: Tell = nobody
 ) -> tuple[Job, str, tasks.Outcome]:
     """Compute the baseline row, which needs no scores."""
     loaded = toy_rows.load(*changes)
@@ -35,7 +38,7 @@ def compute(
     weights = np.arange(4.0)
     weights.flags.writeable = False
     (key,) = row.read
-    outcome = tasks.compute_row(job, row, {key: metas}, 1, True, [key], {"weights": weights})
+    outcome = tasks.compute_row(job, row, {key: metas}, 1, True, [key], {"weights": weights}, tell=tell)
     return job, str(row.key), outcome
 
 
@@ -191,3 +194,26 @@ def test_a_stage_that_writes_into_what_others_read_is_told_so(
     with pytest.raises(StudyError, match="stage 'evaluate_row' writes into a result that it was handed"):
         compute(store)
     assert store.failure_keys("toy") == set()
+
+
+def test_a_stage_tells_how_far_it_is(store: Store) -> None:
+    loaded = toy_rows.load("epochs=3")
+    job, told = job_of(loaded, store), []
+    stage = next(each for trial in plan.make(loaded, store).todo for each in trial.shared if each.name == "pretrain")
+    cell: Cell = {"shape": "round", "method": "quick", "seed": 1, "dose": 0.5}
+    base = {"weights": np.arange(4.0)}
+    tell = lambda *said: told.append(said)  # noqa: E731
+    tasks.compute_stage(job, "pretrain", stage.key, cell, base, axes=stage.axes, tell=tell)
+    begun = UnderWay("pretrain", "round quick 1", "", "epoch", 0, 3, {})
+    assert told == [(stage.key, begun)], "the rest came within a moment"
+
+
+def test_a_row_tells_how_far_it_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate_row(study: ToyStudy, cell: Cell, *given: Any) -> dict[str, Any]:
+        given[-1].report(1, 2, "spoon", taste=0.5)
+        raise ArithmeticError
+
+    monkeypatch.setattr(ToyStudy, "evaluate_row", evaluate_row)
+    told: list[Any] = []
+    _, key, _ = compute(store, tell=lambda *said: told.append(said))
+    assert told == [(key, UnderWay("evaluate_row", "none none 0", "dose 0.0", "spoon", 1, 2, {"taste": 0.5}))]

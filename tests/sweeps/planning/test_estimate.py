@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from sweeps.errors import SpecError
 from sweeps.planning import plan, work
 from sweeps.planning.estimate import ASSUMED_TERAFLOPS, SAMPLE, Estimate, estimate
 from sweeps.spec import Spec
 from sweeps.storage import Store, compaction
 from tests.support import toy_rows
+from tests.support.toy_study import ToyStudy
 
 LOADED = toy_rows.load()
 TOLD = toy_rows.load("operations=1e12")
@@ -63,6 +65,65 @@ def test_without_any_measurement_a_rate_is_assumed_and_said(store: Store) -> Non
     basis = "if a GPU sustains 20 teraflops: an assumption (--teraflops), far too high for a CPU or a small network"
     assert ASSUMED_TERAFLOPS == 20
     assert hours(time(store, TOLD), basis) == pytest.approx((200 + 6 + 105) / 20 / 3600)
+
+
+def sustains(monkeypatch: pytest.MonkeyPatch, pace: Any) -> list[int | None]:
+    """Let the toy study tell the pace of this machine's CPU; return what it is asked."""
+    asked: list[int | None] = []
+
+    def cpu_pace(study: ToyStudy, gpus: int | None) -> Any:
+        asked.append(gpus)
+        return pace
+
+    monkeypatch.setattr(ToyStudy, "cpu_pace", cpu_pace)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("gpus", "basis"),
+    [
+        (None, ", which has no GPU; `--set resources.gpus=1` plans for machines that have"),
+        (0, ""),
+    ],
+)
+def test_without_any_measurement_the_pace_of_this_cpu_counts_where_no_gpu_is_meant(
+    store: Store, monkeypatch: pytest.MonkeyPatch, gpus: int | None, basis: str
+) -> None:
+    asked = sustains(monkeypatch, 5e10)
+    found = time(store, toy_rows.load("operations=1e12", f"resources.gpus={'null' if gpus is None else gpus}"))
+    basis = f"by arithmetic, calibrated at 0.05 teraflops on this machine's CPU{basis}"
+    assert hours(found, basis) == pytest.approx((200 + 6 + 105) / 0.05 / 3600)
+    assert isinstance(found, Estimate)
+    assert found.on_cpu
+    assert asked == [gpus]
+
+
+def test_where_gpus_are_meant_theirs_is_assumed_and_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    sustains(monkeypatch, None)
+    found = time(store, toy_rows.load("operations=1e12", "resources.gpus=1"))
+    basis = (
+        "if a GPU (resources.gpus is 1) sustains 20 teraflops: an assumption (--teraflops), far too high for a "
+        "small network"
+    )
+    assert hours(found, basis) == pytest.approx((200 + 6 + 105) / 20 / 3600)
+    assert isinstance(found, Estimate)
+    assert not found.on_cpu
+
+
+def test_the_cpu_is_measured_only_where_that_is_of_use(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = sustains(monkeypatch, 5e10)
+    time(store)  # no operations are known
+    time(store, TOLD, teraflops=50)
+    publish_first(store, "pretrain", seconds=1000)
+    time(store, TOLD)
+    assert asked == []
+
+
+@pytest.mark.parametrize("pace", [0, -1.0, float("nan"), "fast"])
+def test_a_pace_that_is_none_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch, pace: object) -> None:
+    sustains(monkeypatch, pace)
+    with pytest.raises(SpecError, match=r"cpu_pace.*found .*, expected operations per second"):
+        time(store, TOLD)
 
 
 def test_what_was_not_measured_takes_as_long_for_its_operations_as_what_was(store: Store) -> None:

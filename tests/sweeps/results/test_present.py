@@ -67,6 +67,19 @@ def test_a_status_counts_the_others(sweep: str, sweeps: Sweeps) -> None:
     assert ran.status == 0
 
 
+def test_failures_are_of_the_grid_too(sweep: str, store: Store, sweeps: Sweeps) -> None:
+    toy_rows.fail(store, toy_rows.load(), toy_rows.all_rows(plan.make(toy_rows.load(), store))[:1], "KeyError: of it")
+    for file in Path(sweep, "results").iterdir():
+        file.unlink()
+    said = "toy: 1 failed row is outside the present grid, and "
+    ran = sweeps("failures", sweep)
+    assert ran.output.splitlines()[:2] == ["toy: 1 row failed, of 1 cause", f"{said}left out; --all-rows lists it too"]
+    assert "of seed 2" not in ran.output
+    ran = sweeps("failures", sweep, "--all-rows", "--format", "csv")
+    assert ran.errors == f"{said}listed all the same (--all-rows)\n"
+    assert set(pd.read_csv(io.StringIO(ran.output))["cause"]) == {"KeyError: of it", "ArithmeticError: of seed 2"}
+
+
 def test_a_report_is_of_the_grid(sweep: str, sweeps: Sweeps) -> None:
     for options, count, said in (((), toy_study.ROWS, LEFT_OUT), (("--all-rows",), toy_study.ROWS + MORE, USED)):
         ran = sweeps("report", sweep, *options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from rich.console import Console
 from sweeps import running
 from sweeps.errors import SpecError
 from sweeps.planning.work import ahead
-from sweeps.spec.answers import check_answers
+from sweeps.spec import recorded
+from sweeps.spec.answers import check_answers, data_tables
 from sweeps.storage import Store
+from sweeps.study import DataTable
 from tests.support import toy_rows
 from tests.support.toy_study import ToySettings, ToyStudy
 from tests.sweeps.spec.test_conformance import parse
@@ -83,6 +86,38 @@ def test_what_is_said_of_a_grid_is_said_as_expected(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "method",
+    ["check", "remarks", "replication", "code", "workloads", "stage", "baselines", "files", "facts", "__init__"],
+)
+def test_what_a_study_raises_when_it_is_asked_is_one_sentence(
+    method: str, monkeypatch: pytest.MonkeyPatch, store: Store, console: Console
+) -> None:
+    def broken(*_: Any) -> Any:
+        return json.JSONDecoder().raw_decode({"a": 1}["b"])  # type: ignore[arg-type]
+
+    line = broken.__code__.co_firstlineno + 1
+
+    def ask() -> None:
+        loaded = parse(monkeypatch, **{method: property(broken) if method == "files" else broken})
+        ahead(loaded.study, running.prepare(loaded, store, console))
+        recorded.write(loaded, store)
+
+    with pytest.raises(SpecError) as caught:
+        ask()
+    assert f"study: Small.{method}: raised KeyError: 'b' ({__file__}:{line}), expected " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_studys_own_sentence_stays_as_it_is(monkeypatch: pytest.MonkeyPatch, store: Store, console: Console) -> None:
+    def check(*_: Any) -> Any:
+        raise ValueError("images: found none, expected some")
+
+    with pytest.raises(SpecError) as caught:
+        running.prepare(parse(monkeypatch, check=check), store, console)
+    assert str(caught.value) == "small: images: found none, expected some"
+
+
 class Odd(BaseModel):
     words: set[str] = set()
 
@@ -123,3 +158,22 @@ def test_settings_are_what_keys_and_columns_can_be_made_of(
 def test_whole_numbers_that_no_column_holds_are_refused(change: str) -> None:
     with pytest.raises(SpecError, match=r"grid\.\w+\[0\]: found -?\d+, expected a whole number of at most 64 bits"):
         toy_rows.load(change)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (None, "found None, expected a list of DataTable"),
+        (["images: 3"], "expected a list of DataTable"),
+        (
+            [DataTable("data", ["", "images"], [["train", 3, 4]])],
+            "found ['train', 3, 4], expected an entry for each of",
+        ),
+    ],
+)
+def test_data_are_tables(answer: Any, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = parse(monkeypatch, data=lambda study, cells: answer)
+    with pytest.raises(SpecError) as caught:
+        data_tables(parsed.study, parsed.cells)
+    assert str(caught.value).startswith("study: Small.data: found ")
+    assert sentence in str(caught.value)

@@ -13,7 +13,7 @@ from sweeps import spec
 from sweeps.errors import SpecError
 from sweeps.planning import plan
 from sweeps.storage.rows import PROVENANCE
-from sweeps.study import Axis, Cell, Progress, Stage, Study, TradeOff
+from sweeps.study import Axis, Cell, Draft, Drafted, Progress, Stage, Study, TradeOff
 
 SPEC = f"""\
 name: small
@@ -231,3 +231,13 @@ def test_a_class_that_lacks_methods_is_refused() -> None:
 def test_a_class_that_is_no_study_is_refused() -> None:
     with pytest.raises(SpecError, match="found '.*:Depth', a class that is no Study, expected a subclass of sweeps"):
         spec.parse(SPEC.replace(":Small", ":Depth"), "small.yaml")
+
+
+@pytest.mark.parametrize("name", ["", "Coco", "two words", "set", "force", "help"])
+def test_a_draft_has_an_option_of_its_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = Draft("DIR", "folder", lambda source, given, beside: Drafted({}, {}))
+    parse(monkeypatch, drafts={"set-of-kites": draft})
+    with pytest.raises(SpecError, match=f"Small.drafts: found the name '{name}', expected small letters"):
+        parse(monkeypatch, drafts={name: draft})
+    with pytest.raises(SpecError, match="Small.drafts: kites: found a tuple, expected a Draft"):
+        parse(monkeypatch, drafts={"kites": ("DIR", "folder")})

@@ -224,7 +224,10 @@ def test_a_mistake_is_said_with_file_and_field(text: str, expected: str) -> None
             "water={kind: spring}",
             "s.yaml: water.litres: found nothing, expected a value; give it with --set water.litres=VALUE",
         ),
-        ("water.kind=sprig", "s.yaml: water.kind: found 'sprig', expected one of 'spring', 'barrel'"),
+        (
+            "water.kind=sprig",
+            "s.yaml: water.kind: found 'sprig', expected one of 'spring', 'barrel'; did you mean 'spring'?",
+        ),
         ("water={litres: 1}", "s.yaml: water.kind: found nothing, expected a value"),
         ("water=3", "s.yaml: water: found 3, expected a mapping of settings"),
         ("depth=0", "s.yaml: depth: found 0, expected more than 0"),

@@ -20,6 +20,7 @@ class Strict(BaseModel):
 class Spring(Strict):
     kind: Literal["spring"]
     depth: float | None = Field(default=None, gt=0, le=1)
+    pipes: Annotated[int, Field(ge=3)] | list[int] = 3
     weights: list[Annotated[float, Field(ge=0)]] = []
 
 
@@ -75,6 +76,9 @@ def test_where_a_number_is_expected_a_quotient_is_one(change: str, found: dict[s
     ("change", "sentence"),
     [
         ("water.depth=8/0", "s.yaml: water.depth: found '8/0', expected a number: nothing can be divided by 0"),
+        ("water.weights=8/2", "s.yaml: water.weights: found '8/2', expected a list"),
+        ("water.pipes=8/2", "s.yaml: water.pipes: found '8/2', expected a whole number or a list"),
+        ("water.pipes=2", "s.yaml: water.pipes: found 2, expected at least 3 or a list"),
         ("water.depth=a/b", "s.yaml: water.depth: found 'a/b', expected a number, such as 0.5 or 8/255"),
         ("water.depth=255/8", "s.yaml: water.depth: found 31.875, expected at most 1"),
         ("water={kind: barrel, litres: 4/2}", "s.yaml: water.litres: found '4/2', expected a whole number"),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sweeps import spec
 from sweeps.errors import SpecError
 from sweeps.planning import plan
-from sweeps.spec.plain_yaml import read, write
+from sweeps.spec.plain_yaml import read, write, write_in_line
 from sweeps.storage import Store
 from tests.support.toy_study import SPEC
 
@@ -225,3 +225,19 @@ def test_messages_name_standard_input(monkeypatch: pytest.MonkeyPatch, data: byt
 def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
     with pytest.raises(SpecError, match="expected a YAML file"):
         spec.load(name)
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("a b", "a b"),
+        (0.5, "0.5"),
+        (None, "null"),
+        ("1e-4", "'1e-4'"),
+        ([0, {"name": "pgd", "steps": 3}], "[0, {name: pgd, steps: 3}]"),
+        ([*range(100)], str([*range(100)])),
+    ],
+)
+def test_a_value_is_written_in_one_line(value: Any, line: str) -> None:
+    assert write_in_line(value) == line
+    assert read(f"a: {line}", "text") == {"a": value}

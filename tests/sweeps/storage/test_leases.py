@@ -123,11 +123,11 @@ def test_a_process_killed_on_this_machine_is_dead_at_once(tmp_path: Path) -> Non
     assert holder.stdout.readline() == "claimed\n"
     with Leases(Files(str(tmp_path)), "toy") as ours:
         assert not ours.claim({"base"})
-        assert {run.pid for run in runs_at_work(Files(str(tmp_path)), "toy")} >= {holder.pid}
+        assert {at_work.run.pid for at_work in runs_at_work(Files(str(tmp_path)), "toy")} >= {holder.pid}
         holder.kill()
         holder.communicate()
         assert ours.claim({"base"})
-        assert holder.pid not in {run.pid for run in runs_at_work(Files(str(tmp_path)), "toy")}
+        assert holder.pid not in {at_work.run.pid for at_work in runs_at_work(Files(str(tmp_path)), "toy")}
 
 
 def test_at_the_same_moment_at_most_one_run_claims(tmp_path: Path) -> None:
@@ -353,3 +353,20 @@ def test_no_two_runs_ever_hold_the_same(steps: list[tuple[int, str, set[str]]]) 
         else:
             runs[number].release(work)
             held[number] -= work
+
+
+def test_what_is_wrong_with_the_news_does_not_stop_the_heart(files: Files) -> None:
+    told: list[object] = []
+
+    def news() -> dict[str, object]:
+        told.append(object())
+        return {"epoch": told[-1]}  # of which JSON knows nothing
+
+    leases = Leases(files, "toy", beat_every_s=0.05)
+    leases.news = news
+    with leases:
+        processes.wait_until(lambda: len(told) > 3, "the heart to beat")
+        (at_work,) = runs_at_work(files, "toy")
+        assert at_work.news == {}
+        assert not at_work.is_silent
+    assert runs_at_work(files, "toy") == []

@@ -14,7 +14,7 @@ import torch
 from PIL import ExifTags, Image
 from torchvision.datasets import ImageFolder
 
-from robustprune.classification.data.folders import common_classes, load
+from robustprune.classification.data.folders import common_classes, load, split_names, survey
 from robustprune.core.errors import InputError
 
 CLASSES = ("a 0", "a'; echo foo", "Zebra", "straße")
@@ -289,3 +289,23 @@ def test_classes_that_differ_are_named(layout: str, tmp_path: Path) -> None:
     written = {path.replace("test/Zebra", "test/zebra "): data for path, data in content.items()}
     with pytest.raises(InputError, match="'Zebra' in train and not in test, where one of test is 'zebra ', with other"):
         common_classes(write(written, tmp_path / "otherwise", layout), "train", "test")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_survey_counts_without_decoding(layout: str, tmp_path: Path) -> None:
+    root = write(files("train", "test"), tmp_path / "data", layout)
+    assert split_names(root) == ["test", "train"]
+    found = survey(root, "train", most=7)
+    assert found.counts == dict.fromkeys(sorted(CLASSES), 5)
+    assert found.sizes == [(8, 8)] * 7
+    assert load(root, "train", image_size=4).take([3, 1]).files == ((8, 8), (8, 8))
+
+
+def test_a_survey_names_what_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    (tmp_path / "train" / "a" / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"broken\.png: cannot identify image file .*, expected an image file"):
+        survey(tmp_path, "train", most=9)
+    for name in ("nowhere", "train/a/broken.png"):
+        with pytest.raises(InputError, match="expected a folder or a zip file with splits of class folders"):
+            split_names(tmp_path / name)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from robustprune.core.errors import InputError
 from robustprune.detection.data.coco import load_split
-from robustprune.detection.data.layouts import root_of
+from robustprune.detection.data.layouts import root_of, split_names
 
 
 def write(root: Path, annotations: str, folder: str, names: tuple[str, ...] = ("a 0.png", "b.png")) -> dict[str, Any]:
@@ -127,3 +127,28 @@ def test_without_pictures_annotations_are_enough(tmp_path: Path) -> None:
     for path in (tmp_path / "val").iterdir():
         path.unlink()
     assert len(load_split(tmp_path, "val", with_pictures=False)) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["annotations/instances_val2017.json", "annotations/instances_train2017.json"], ["train2017", "val2017"]),
+        (["annotations/instances_val.json", "annotations/captions_val.json", "info.json"], ["val"]),
+        (["annotations/b.json", "annotations/a 0.json"], ["a 0", "b"]),
+        (["valid/_annotations.coco.json", "train/_annotations.coco.json"], ["train", "valid"]),
+        (["test/labels.json"], ["test"]),
+        (["test/result.json"], ["test"]),
+        (["labels.json"], ["data"]),
+        (["result.json"], ["result"]),
+    ],
+)
+def test_the_splits_that_there_are(files: list[str], names: list[str], tmp_path: Path) -> None:
+    for file in files:
+        write(tmp_path, file, "data")
+    assert split_names(tmp_path) == names
+
+
+def test_no_split_is_told_as_a_missing_one(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError, match="instances_train.json: No such file or directory, expected a COCO annotation"):
+        split_names(tmp_path)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from robustprune.core.errors import InputError
 from robustprune.methods import INITIALIZERS
 from robustprune.structures import STRUCTURES
+from robustprune.studies.classification.checks import check_time
 from robustprune.studies.classification.study import ClassificationStudy
 from sweeps.results.doubts import trusted
 from sweeps.spec.conformance import check_study
@@ -351,3 +352,29 @@ def test_doubtful_figures_of_a_row_are_left_out_of_tests() -> None:
     found = trusted(rows, doubts)
     assert found["accuracy_adv"].isna().tolist() == [False, True]
     assert found["median_l2"].isna().tolist() == [True, False]
+
+
+def test_what_makes_no_curve_is_told(tmp_path: Path) -> None:
+    for shade, (split, count) in enumerate((("train", 6), ("test", 2))):
+        for name in ("cat", "dog"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(count if name == "cat" else 2):
+                colour = (100 * shade, 100 * (name == "dog"), number)  # no picture is in both splits
+                Image.new("RGB", (320, 240), colour).save(tmp_path / split / name / f"{number}.png")
+    own = study(dataset={"name": "folders", "root": str(tmp_path), "image_size": 16})
+    assert own.check([cell()]) == [
+        "pretrain.batch_size is 16, more than the 7 images to train on: an epoch is one step",
+        "retrain.batch_size is 16, more than the 7 images to train on: an epoch is one step",
+        "classes of fewer than 5 images to train on: dog 2",
+        "dataset.image_size is 16, and the median picture to train on has 320x240 pixels: what is left of it has to "
+        "tell the classes apart",
+    ]
+    splits, _ = own.data([cell()])
+    assert splits.lines[0] == ["to train on", 8, "320x240", "16x16"]
+
+
+def test_days_on_a_cpu_are_told() -> None:
+    long = study(pretrain={**SPEC["pretrain"], "epochs": 10**7})
+    (told,) = check_time(long.settings, [cell()], on_cpu=True)
+    assert told.endswith("smaller dataset.train_images, epochs or dataset.image_size take less")
+    assert check_time(study().settings, [cell()], on_cpu=True) == []

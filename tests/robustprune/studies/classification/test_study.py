@@ -23,7 +23,7 @@ from tests.robustprune.studies.classification.tiny_study import (
     row_of,
     study,
 )
-from tests.robustprune.training.keeper import killed_after
+from tests.robustprune.training.keeper import Told, killed_after
 
 
 def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,6 +183,10 @@ def test_a_killed_stage_goes_on_and_ends_the_same(checkpoint: Arrays, scores: Ar
     assert undisturbed.keys() == resumed.keys()
     for key, value in undisturbed.items():
         assert np.array_equal(value, resumed[key]), key
+    told = Told()
+    told_too = run_stage(name, checkpoint, scores, told)
+    assert all(np.array_equal(value, told_too[key]) for key, value in undisturbed.items())
+    assert told.units() == (["epoch", "attack"] if name == "evaluate_row" else ["epoch"])
 
 
 @pytest.mark.parametrize("name", ["pretrain", "score", "evaluate_row"])

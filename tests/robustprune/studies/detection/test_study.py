@@ -29,7 +29,7 @@ from tests.robustprune.studies.detection.small_study import (
     study,
     untimed,
 )
-from tests.robustprune.training.keeper import killed_after
+from tests.robustprune.training.keeper import Told, killed_after
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,10 @@ def test_a_killed_stage_goes_on_and_ends_the_same(checkpoint: Arrays, name: str)
     assert undisturbed.keys() == resumed.keys()
     for key, value in undisturbed.items():
         assert np.array_equal(value, resumed[key]), key
+    told = Told()
+    told_too = run_stage(name, checkpoint, told)
+    assert all(np.array_equal(value, told_too[key]) for key, value in undisturbed.items())
+    assert told.units() == (["epoch", "image"] if name == "evaluate_row" else ["epoch"])
 
 
 @pytest.mark.parametrize("name", ["pretrain", "score", "evaluate_row"])

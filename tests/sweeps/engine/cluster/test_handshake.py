@@ -58,6 +58,7 @@ def refused(sweeps: Sweeps, address: str, *words: str) -> None:
     Path("toy.yaml").write_text(TOY)
     ran = sweeps("run", "toy.yaml", "--address", address)
     assert_refused(ran._replace(output=""), f"--address {address}", *words)
+    assert not Path("runs", "toy").exists(), "no sweep has begun"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def started(name: str, status: str = "RUNNING", **config: Any) -> Any:
     return SimpleNamespace(
         trial_id=name,
         pickled_error_file=None,
+        error_file=None,
         status=status,
         config={"avoid": None, "left_out": (), "unfit": (), **config},
         placement_group_factory=tune.PlacementGroupFactory([{}, {"CPU": 1}], **options),

@@ -11,6 +11,7 @@ from sweeps import running
 from sweeps.planning import plan
 from sweeps.reporting.terminal import plan as view
 from sweeps.storage import Store
+from sweeps.study import DataTable
 from tests.support import toy_rows, toy_study
 from tests.support.toy_study import ToyStudy
 from tests.sweeps.conftest import text
@@ -133,9 +134,28 @@ def test_a_plan_tells_how_long_it_takes(store: Store, teraflops: float, said: st
     assert ("days on" in shown) == (teraflops < 1)
 
 
+def test_a_plan_for_cpus_tells_the_time_of_a_worker(store: Store) -> None:
+    shown = told(store, "resources.gpus=0", teraflops=0.02)
+    assert "time: about 4,319 hours of one worker, on workers that sustain 0.02 teraflops\n" in shown
+    assert "days on 1, 8, 64 workers, if none is ever idle: 180.0, 22.5, 2.8\n" in shown
+
+
 def test_nothing_to_compute_takes_no_time(store: Store) -> None:
     toy_rows.publish(store, toy_rows.load("operations=1e15"))
     shown = told(store)
     assert "rows: 25 finished, 0 missing\n" in shown
     assert "time:" not in shown
     assert "arithmetic" not in shown
+
+
+def test_a_plan_describes_the_data(store: Store, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = DataTable("data: [toys]", ["", "boxes of [toys]"], [["to train on", 12345], ["[rare]", "1, 2"]])
+    monkeypatch.setattr(ToyStudy, "data", lambda study, cells: [table])
+    view.show_plan(LOADED, store, plan.make(LOADED, store), console)
+    lines = [line.strip() for line in text(console).splitlines()]
+    place = lines.index("data: [toys]")
+    assert lines[place + 1 : place + 4] == [
+        "boxes of [toys]",
+        "to train on           12,345",
+        "[rare]                  1, 2",
+    ]

@@ -14,11 +14,12 @@ from ray import cloudpickle
 from ray.exceptions import ActorUnavailableError, RayTaskError
 from rich.console import Console
 
-from sweeps.engine import live
-from sweeps.engine.live import Live
+from sweeps.engine.progress import live
+from sweeps.engine.progress.live import Live
 from sweeps.engine.scheduling.health import Health
 from sweeps.planning import plan
 from sweeps.planning.plan import Plan
+from sweeps.planning.underway import UnderWay, in_short, summed_up
 from sweeps.storage import Store
 from sweeps.storage.leases import Run
 from tests.support import toy_rows, toy_study
@@ -37,7 +38,7 @@ def planned(tmp_path: Path) -> Plan:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     now = SimpleNamespace(seconds=1000.0)
-    monkeypatch.setattr("sweeps.engine.live.time.monotonic", lambda: now.seconds)
+    monkeypatch.setattr("sweeps.engine.progress.live.time.monotonic", lambda: now.seconds)
     return now
 
 
@@ -49,7 +50,7 @@ class Sweep:
 
     def tune_trial(self, index: int) -> Any:
         return SimpleNamespace(
-            trial_id=f"id{index}", config={"trial": self.planned.todo[index]}, pickled_error_file=None
+            trial_id=f"id{index}", config={"trial": self.planned.todo[index]}, pickled_error_file=None, error_file=None
         )
 
     def begin(self, index: int) -> None:
@@ -248,11 +249,30 @@ def test_many_trials_and_causes_stay_within_the_screen(planned: Plan) -> None:
     assert max(map(len, lines)) <= terminal.width
 
 
+def test_the_first_death_of_a_kind_is_told_with_all_that_is_known_and_others_are_counted(
+    planned: Plan, piped: Console
+) -> None:
+    sweep = Sweep(Live(planned, piped), planned)
+    with sweep.view:
+        for pid in (7, 8):
+            sweep.result(1, died="SIGBUS (bus error)", told=f"SIGBUS (bus error); process {pid} on node gpu-3")
+    label = planned.todo[1].label
+    assert (
+        text(piped).count(f"trial {label}: a worker's process died: SIGBUS (bus error); process 7 on node gpu-3") == 1
+    )
+    assert "process 8" not in text(piped)
+    assert "2 × a worker's process died: SIGBUS (bus error)" in text(piped).splitlines()[-1]
+    assert sweep.view.deaths == [], "the trial's own process goes on"
+
+
+UNREACHED = "its process, or its node, does not answer (ActorUnavailableError)"
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
         (RayTaskError("run_trial", "Traceback", OSError("no [space] left\non the device")), "OSError: no [space] left"),
-        (ActorUnavailableError("The actor 0123 is unavailable", bytes(16)), "ActorUnavailableError"),
+        (ActorUnavailableError("The actor 0123 is unavailable", bytes(16)), UNREACHED),
     ],
 )
 def test_why_a_process_died_is_said(planned: Plan, piped: Console, tmp_path: Path, error: Exception, told: str) -> None:
@@ -263,6 +283,7 @@ def test_why_a_process_died_is_said(planned: Plan, piped: Console, tmp_path: Pat
     Path(trial.pickled_error_file).write_bytes(cloudpickle.dumps(error))
     sweep.view.on_trial_error(0, [], trial)
     assert text(piped).splitlines()[-1].rstrip().endswith(f"1 × a trial's process died: {told}")
+    assert sweep.view.deaths == [told]
 
 
 def test_a_failed_row_that_is_computed_again_counts_as_open(planned: Plan, piped: Console) -> None:
@@ -271,3 +292,76 @@ def test_a_failed_row_that_is_computed_again_counts_as_open(planned: Plan, piped
         assert "failed 0" in text(piped)
     with Live(replace(planned, failed=failed | {"another"}), piped):
         assert "failed 1" in text(piped).splitlines()[-1]
+
+
+def heard(view: Live, **stages: UnderWay) -> None:
+    """Let the view hear how far stages are."""
+    view.watch(SimpleNamespace(waits_for=lambda: None), Health(), listener=SimpleNamespace(stages=stages, look=int))  # type: ignore[arg-type]
+
+
+def training(row: str = "", *, stage: str = "evaluate_row", done: float = 2.5) -> UnderWay:
+    return UnderWay(stage, "round slow 0", row, "epoch", done, 5, {"loss": 0.25}, each_s=10.0)
+
+
+def test_a_plain_line_tells_how_far_a_shared_stage_is(planned: Plan, piped: Console, clock: SimpleNamespace) -> None:
+    with Live(planned, piped) as view:
+        sweep = Sweep(view, planned)
+        heard(view, **{"pretrain-1": training(stage="pretrain")})
+        sweep.begin(1)
+        clock.seconds += live.SOON_S
+        sweep.result(1, begun="pretrain", key="pretrain-1")
+        told = f"{planned.todo[1].label}: pretrain, epoch 3 of 5, loss 0.25, 10 s each, 25 seconds left"
+        assert text(piped).splitlines()[-1].endswith(told), "a stage that begins is told soon"
+        view.tick()
+        assert view.news() == {"stages": [training(stage="pretrain")._asdict()]}
+        clock.seconds += 7
+        assert view.news()["stages"][0]["age_s"] == 7
+        sweep.published(1, "pretrain", 1.0)
+        view.tick()
+        assert view.news() == {"stages": []}, "it is over, whatever was heard of it last"
+
+
+def test_a_plain_line_sums_up_rows_that_run_at_once(planned: Plan, piped: Console, clock: SimpleNamespace) -> None:
+    keys = [str(row.key) for row in planned.todo[1].rows]
+    with Live(planned, piped) as view:
+        sweep = Sweep(view, planned)
+        sweep.begin(1)
+        sweep.row(1, key=keys[0])
+        heard(view, **{key: training(f"dose {number}", done=number + 0.5) for number, key in enumerate(keys)})
+        assert view._in_line() == [
+            f"{planned.todo[1].label}: 1 of 3 rows; 2 × evaluate_row: epoch 2 to 3 of 5, loss 0.25, at most "
+            "35 seconds left"
+        ]
+        sweep.row(1, key=keys[1])
+        assert view._in_line() == [
+            f"{planned.todo[1].label}: 2 of 3 rows; dose 2, evaluate_row: epoch 3 of 5, loss 0.25, 10 s each, "
+            "25 seconds left"
+        ]
+
+
+def test_a_plain_line_of_many_trials_tells_them_together(planned: Plan, piped: Console) -> None:
+    sweep = Sweep(Live(planned, piped), planned)
+    trials = range(live.MOST_TRIALS + 1)
+    for index in trials:
+        sweep.begin(index)
+    heard(sweep.view, **{str(planned.todo[index].rows[0].key): training("dose 0") for index in trials})
+    assert sweep.view._in_line() == [
+        *(f"{planned.todo[index].label}: starting" for index in trials),
+        "5 × evaluate_row: epoch 3 of 5, loss 0.25, at most 25 seconds left",
+    ]
+
+
+def test_rows_have_lines_of_their_own_where_there_is_room(planned: Plan) -> None:
+    label, rows = planned.todo[1].label, planned.todo[1].rows
+    terminal = Console(file=io.StringIO(), width=100, height=30, force_terminal=True, color_system=None)
+    sweep = Sweep(Live(planned, terminal), planned)
+    sweep.begin(1)
+    heard(sweep.view, **{str(row.key): training(f"dose {row.cell['dose']}") for row in rows})
+    assert sweep.view._lines(room=4) == [
+        f"  {label}: starting",
+        *(f"    dose {row.cell['dose']}, evaluate_row: {in_short(training())}" for row in rows),
+    ]
+    assert sweep.view._lines(room=3) == [f"  {label}: starting; {summed_up([training() for _ in rows])}"]
+    with terminal.capture() as capture:
+        terminal.print(sweep.view._render())
+    assert f"    dose 0.5, evaluate_row: {in_short(training())}\n" in capture.get()

@@ -1,0 +1,30 @@
+"""Those rows of a sweep for which a condition of the user's holds."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sweeps.errors import SpecError, StorageError
+from sweeps.study import Study
+
+
+def selected(rows: pd.DataFrame, where: str | None, study: Study) -> pd.DataFrame:
+    """Return the rows for which `--where` holds, a condition in the language of `pandas.DataFrame.query`; None: all.
+
+    Raises:
+        SpecError: it is no condition.
+        StorageError: it holds for none of them.
+    """
+    if where is None:
+        return rows
+    example = f"expected a condition on columns of rows, such as {study.row_axis} == 0.5"
+    try:
+        found = rows.query(where)
+    except Exception as error:  # whatever pandas raises for a text that is no condition
+        cause = " ".join(str(error).split())
+        raise SpecError(f"--where {where!r}: {cause or type(error).__name__}, {example}") from error
+    if not isinstance(found, pd.DataFrame):
+        raise SpecError(f"--where {where!r}: found no selection of rows, {example}")
+    if found.empty:
+        raise StorageError(f"--where {where!r}: found none of {len(rows)} rows for which that holds, expected some")
+    return found
