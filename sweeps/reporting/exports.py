@@ -11,7 +11,7 @@ import pandas as pd
 
 from sweeps.errors import SpecError, StoppedError, StorageError
 from sweeps.reporting.page.file_names import file_stem
-from sweeps.results.selection import selected
+from sweeps.results.rows.selection import selected
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.study import Files, Study
 

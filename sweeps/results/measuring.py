@@ -12,7 +12,7 @@ from pydantic import create_model
 from sweeps import spec as specs
 from sweeps.errors import SpecError, StorageError
 from sweeps.planning.measured import in_words, name_of
-from sweeps.results.selection import selected
+from sweeps.results.rows.selection import selected
 from sweeps.results.sweep import Sweep, measured_name, open_sweep
 from sweeps.spec import Spec, plain_yaml
 from sweeps.spec.loading import mapping_of

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.errors import SweepError
-from sweeps.results.compared import levels
 from sweeps.results.doubts import caveats, trusted
 from sweeps.results.reproduced import reproduced
 from sweeps.results.roles import NOTHING, Given, Known, known_of, run_along
+from sweeps.results.rows.compared import levels
 from sweeps.results.sweep import open_rows
 from sweeps.statistics.responses.draws import over_draws
 from sweeps.statistics.roles import Roles

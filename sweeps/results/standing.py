@@ -11,7 +11,7 @@ import pandas as pd
 from sweeps.planning.keys import cell_digest
 from sweeps.planning.rules import columns, judge
 from sweeps.results.failures import failures_of
-from sweeps.results.present import outside
+from sweeps.results.rows.present import outside
 from sweeps.results.sweep import find_sweep
 from sweeps.spec import Spec
 from sweeps.storage import Store

@@ -16,12 +16,12 @@ import pandas as pd
 from sweeps import spec as specs
 from sweeps.errors import SpecError, StorageError
 from sweeps.planning.keys import cell_digest
-from sweeps.results.compared import baselines, compared
 from sweeps.results.doubts import trusted
 from sweeps.results.failures import failures_of
-from sweeps.results.left_out import left_out, sentence, with_left_out
-from sweeps.results.present import cells_of, in_grid, keys_of, outside
 from sweeps.results.roles import roles_of
+from sweeps.results.rows.compared import baselines, compared
+from sweeps.results.rows.left_out import left_out, sentence, with_left_out
+from sweeps.results.rows.present import cells_of, in_grid, keys_of, outside
 from sweeps.results.written_before import read_before, read_told
 from sweeps.spec import Spec, recorded, studies
 from sweeps.spec.axes.merging import merge
@@ -76,7 +76,7 @@ class Rows(NamedTuple):
     """The rows of a sweep, and which parts their columns play; `remark` on a sweep that another version wrote.
 
     `doubts` as `Study.doubts`; the rows still have what is in doubt. `outside` as of a `Sweep`, `paired` as
-    `Study.paired`. `compared` are the rows as analyses take them, where these are others; see `results.compared`.
+    `Study.paired`. `compared` are the rows as analyses take them, where these are others; see `results.rows.compared`.
     """
 
     rows: pd.DataFrame

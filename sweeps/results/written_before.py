@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sweeps.results.present import cells_of, in_grid, outside
 from sweeps.results.roles import of_metadata
+from sweeps.results.rows.present import cells_of, in_grid, outside
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
 from sweeps.storage.names import AXES

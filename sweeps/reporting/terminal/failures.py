@@ -17,7 +17,7 @@ from rich.markup import escape
 from sweeps.errors import SpecError
 from sweeps.reporting.terminal import tables
 from sweeps.results.failures import Group, Unmended, failures_of, grouped, unmended
-from sweeps.results.present import outside
+from sweeps.results.rows.present import outside
 from sweeps.results.sweep import find_store, find_sweep
 
 MOST_CAUSES = 20

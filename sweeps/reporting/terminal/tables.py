@@ -35,8 +35,8 @@ from sweeps.statistics.marks import FLOOR, Floor
 from sweeps.statistics.power import power_analysis
 from sweeps.statistics.responses.best import best_draws
 from sweeps.statistics.responses.importance import importance
+from sweeps.statistics.responses.slopes import slopes
 from sweeps.statistics.samples import Design
-from sweeps.statistics.slopes import slopes
 from sweeps.statistics.two_way import two_way
 
 

@@ -16,8 +16,8 @@ from sweeps.statistics.equivalence import equivalence
 from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.pareto_front import mean_trade_off
 from sweeps.statistics.power import power_analysis
+from sweeps.statistics.responses.slopes import slopes
 from sweeps.statistics.roles import ANALYSED, Roles
-from sweeps.statistics.slopes import slopes
 from sweeps.statistics.two_way import two_way
 
 ROLES = Roles(("kind", "form", "seed", "part"), replicate="seed", along="part")

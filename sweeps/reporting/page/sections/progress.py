@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sweeps.reporting.page.html_tables import small_table, sortable_table
-from sweeps.results.present import keys_of
+from sweeps.results.rows.present import keys_of
 from sweeps.statistics.means import in_words, named
 from sweeps.statistics.roles import Roles
 

@@ -19,9 +19,9 @@ from sweeps.reporting.summary import MISSING, counts, format_p, starred
 from sweeps.statistics.means import in_words, named
 from sweeps.statistics.responses.best import best_draws
 from sweeps.statistics.responses.importance import importance
+from sweeps.statistics.responses.slopes import slopes
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
-from sweeps.statistics.slopes import slopes
 
 
 def numeric_fields(rows: pd.DataFrame, roles: Roles) -> list[str]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps.results.present import keys_of
 from sweeps.results.roles import roles_of
+from sweeps.results.rows.present import keys_of
 from sweeps.spec import Spec
 from sweeps.spec.axes.merging import publisher
 from sweeps.statistics.responses.draws import over_draws

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sweeps.planning.rules import columns, judge
-from sweeps.results.present import keys_of
+from sweeps.results.rows.present import keys_of
 from sweeps.spec import Spec
 from sweeps.study import Cell
 

@@ -8,9 +8,9 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
+from sweeps.statistics.responses.slopes import slopes
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
-from sweeps.statistics.slopes import slopes
 
 ROLES = Roles(("kind", "seed", "part"), replicate="seed", along="part")
 PARTS = (0.0, 0.5, 2.0)
