@@ -282,8 +282,8 @@ def test_the_reference_study_asks_for_data_and_weights_at_once() -> None:
     with pytest.raises(SpecError) as caught:
         spec.load("liu2024")
     assert str(caught.value).splitlines() == [
-        "spec liu2024: dataset.root: found nothing, expected a value (folder in COCO's layout); "
-        "give it with --set dataset.root=VALUE",
+        "spec liu2024: dataset.root: found nothing, expected a value (folder in COCO's layout, or the URI of one in a "
+        "bucket, such as s3://bucket/coco); give it with --set dataset.root=VALUE",
         "spec liu2024: base: found nothing, expected detector.weights to start from "
         "(--set detector.weights=FILE), or a training from scratch",
     ]
