@@ -86,14 +86,16 @@ class Found:
         why = "no row is finished" if self.source.rows.empty else "no factor has two levels with the others fixed"
         return f"nothing to compare: {why}"
 
+    def tables(self) -> list[Table]:
+        """Return all that is for people."""
+        return [*self.before(), *(self.views() if len(self.tests) else ())]
+
     def show(self, console: Console) -> None:
-        """Print the tables for people."""
-        for view in self.before():
+        """Print the tables for people, or why there are none of tests."""
+        for view in self.tables():
             console.print(view)
         if self.nothing:
             console.print(self.nothing)
-        for view in self.views() if len(self.tests) else ():
-            console.print(view)
 
 
 def analysed(
@@ -262,7 +264,7 @@ def _percent(option: str, text: str) -> float:
 
 def _show(found: Found, form: str, console: Console) -> None:
     if form == "table":
-        for view in [*found.before(), *(found.views() if len(found.tests) else ())]:
+        for view in found.tables():
             console.print(view)
     else:
         write(found.tests, form)
