@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from sweeps.reporting.figures import style
+from sweeps.statistics.cells import are_numbers
 from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.roles import Roles
 
@@ -29,11 +30,6 @@ def chosen(values: Sequence[float]) -> list[float]:
     """Return up to three of the values, rising: the ends and the middle."""
     rising = sorted(set(values))
     return list(dict.fromkeys([rising[0], rising[len(rising) // 2], rising[-1]])) if rising else []
-
-
-def are_numbers(values: pd.Series[Any]) -> bool:
-    """Say whether a column holds numbers, of which true and false are none."""
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
 
 def along_field(rows: pd.DataFrame, *, metric: str, label: str, field: str, roles: Roles) -> Figure:

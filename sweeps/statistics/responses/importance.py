@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeps.statistics.cells import check_apart, check_measured, finite
+from sweeps.statistics.analysis import CONFIDENCE
+from sweeps.statistics.cells import are_numbers, check_apart, check_measured, finite
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Values
 
@@ -18,8 +19,6 @@ FEWEST_DRAWS = 10
 RESAMPLES, TREES, SHUFFLES = 50, 20, 5
 """Forests of each of the two sets, trees of each, and how often a field is shuffled: the ends of intervals move by a
 few hundredths with more."""
-
-CONFIDENCE = 0.95
 
 RESULTS = ("importance", "importance_low", "importance_high", "null_high", "predicted")
 
@@ -141,7 +140,7 @@ def _features(draws: pd.DataFrame, fields: list[str]) -> Values:
     columns = []
     for field in fields:
         values = draws[field]
-        if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        if are_numbers(values):
             columns.append(values.to_numpy(dtype=float, na_value=np.nan))
         else:
             codes = pd.Categorical(values.map(lambda value: None if value is None else str(value))).codes

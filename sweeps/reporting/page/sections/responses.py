@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 
 from sweeps.reporting.figures.curves import save
-from sweeps.reporting.figures.responses import along_field, are_numbers, chosen, over_fields
+from sweeps.reporting.figures.responses import along_field, chosen, over_fields
 from sweeps.reporting.page.file_names import file_stem
 from sweeps.reporting.page.html_tables import small_table
 from sweeps.reporting.page.section import folded
 from sweeps.reporting.page.sections.curves import figure_html
 from sweeps.reporting.summary import counts, format_interval, format_p, starred
+from sweeps.statistics.cells import are_numbers
 from sweeps.statistics.means import configuration_name
 from sweeps.statistics.responses.best import best_draws
 from sweeps.statistics.responses.importance import importance
