@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     metavar="COLUMN",
     help="Besides, compare at equal values of this column, such as a size or a speed, instead of equal ratios.",
 )
-@click.option("--slope", is_flag=True, help="Instead, does the metric rise or fall along the axis (--along)?")
+@click.option("--slope", is_flag=True, help="Instead, does the metric change along the axis: is a line's slope 0?")
 @click.option(
     "--draws",
     is_flag=True,
