@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sweeps.statistics.cells import are_numbers
 from sweeps.statistics.roles import Roles
 
 
@@ -32,7 +31,13 @@ def over_draws(rows: pd.DataFrame, roles: Roles) -> pd.DataFrame:
     wanted = there.groupby("replicate")["cell"].transform("nunique")
     shared = there.groupby(["replicate", "draw"])["cell"].transform("nunique") == wanted
     kept = rows[shared].assign(**{sampled[0]: draw[shared]})
-    numbers = [name for name in rows.columns if name not in (*group, *sampled) and are_numbers(rows[name])]
+    numbers = [
+        name
+        for name in rows.columns
+        if name not in (*group, *sampled)
+        and pd.api.types.is_numeric_dtype(rows[name])
+        and not pd.api.types.is_bool_dtype(rows[name])
+    ]
     how = {name: "mean" if name in numbers else "first" for name in rows.columns if name not in group}
     found = kept.groupby(group, sort=True, dropna=False).agg({**how, sampled[0]: "nunique"}).reset_index()
     counts = [f"mean of {count} draws" for count in found[sampled[0]]]
