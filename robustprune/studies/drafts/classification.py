@@ -22,6 +22,7 @@ from robustprune.studies.drafts.sizing import (
     batch_for,
     epochs_for,
     epochs_note,
+    named_where_elsewhere,
     part,
     valid,
 )
@@ -88,9 +89,9 @@ def _dataset(
 ) -> tuple[dict[str, Any], int, int]:
     """Return the settings of the data, and how many images there are to train and to measure on."""
     root = source if "://" in source else str(Path(source).absolute())
-    dataset: dict[str, Any] = {"name": "folders", "root": root, **_splits(Path(source), own), **own}
+    dataset: dict[str, Any] = {"name": "folders", "root": root, **_splits(source, own), **own}
     asked = valid(Folders, dataset, "dataset")
-    found = {name: survey(Path(root), getattr(asked, name), most=LOOKED_AT) for name in ("train", "test")}
+    found = {name: survey(asked.folder, getattr(asked, name), most=LOOKED_AT) for name in ("train", "test")}
     images = {}
     for name, most in (("train", machine.images), ("test", machine.measured)):
         counts, field = found[name].counts, f"{name}_images"
@@ -111,7 +112,7 @@ def _dataset(
     return dataset, images["train"], images["test"]
 
 
-def _splits(root: Path, own: Mapping[str, Any]) -> dict[str, Any]:
+def _splits(source: str, own: Mapping[str, Any]) -> dict[str, Any]:
     """Return the names of the splits to train and to measure on, of those that there are.
 
     Raises:
@@ -119,6 +120,8 @@ def _splits(root: Path, own: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "train" in own and "test" in own:
         return {}
+    named_where_elsewhere(source, "--set dataset.train=NAME and --set dataset.test=NAME")
+    root = Path(source)
     names = split_names(root)
     train = own.get("train", next((name for name in names if "train" in name.lower()), None))
     test = own.get("test", next((name for like in ("test", "val") for name in names if like in name.lower()), None))
