@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from PIL import Image
 
 from robustprune.detection.darknet import Detector, save_weights
 from sweeps import load_results, spec
+from sweeps.cli import cli
 from sweeps.planning import plan
 from sweeps.storage import Store
 from tests.support import toy_rows, toy_study
@@ -127,6 +129,15 @@ def test_a_wrong_command(arguments: tuple[str, ...], sweeps: Sweeps) -> None:
     assert ran.status == 2
     assert "Error: " in ran.errors
     assert "Traceback" not in ran.errors
+
+
+def test_no_option_of_a_command_is_declared_twice() -> None:
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        options = [option for each in command.get_params(context) for option in (*each.opts, *each.secondary_opts)]
+        assert len(options) == len({*options}), f"{name}: {sorted(options)}"
 
 
 def test_text_that_looks_like_markup_is_said_as_it_is(sweeps: Sweeps) -> None:
