@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from robustprune import staging
 from robustprune.classification.data.datasets import Folders
 from robustprune.classification.data.folders import Survey, split_names, survey
 from robustprune.core.errors import InputError
@@ -38,6 +39,7 @@ PRETRAINING: dict[str, int] = {"steps": 400, "least": 5, "most": 60}
 """Steps of the bundled demo's training, about."""
 
 
+@staging.told_by_uri()
 def folders_draft(source: str, given: Mapping[str, Any], beside: str | None) -> Drafted:
     """Return a spec for a folder or a zip file of class folders, and why it is as it is.
 

@@ -147,4 +147,12 @@ def _sentence(meaning: str) -> str:
 
 def _comment(text: str, depth: int) -> list[str]:
     indent = f"{'  ' * depth}# "
-    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    # Paths and URIs stay whole.
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
