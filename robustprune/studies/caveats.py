@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from robustprune.core.operations import counted
 from robustprune.structures import STRUCTURES
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.training import Training
@@ -63,7 +64,8 @@ def few_images(trainings: Mapping[str, Training | None], images: int) -> list[st
         images: to train on.
     """
     return [
-        f"{field}.batch_size is {training.batch_size}, more than the {images} images to train on: an epoch is one step"
+        f"{field}.batch_size is {training.batch_size}, more than the {counted(images, 'image')} to train on: an "
+        "epoch is one step"
         for field, training in trainings.items()
         if training is not None and training.epochs and training.batch_size > images
     ]

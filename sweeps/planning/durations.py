@@ -29,7 +29,7 @@ def without_pauses(seconds: Sequence[float]) -> list[float]:
 def in_words(seconds: float) -> str:
     """Return about how long that is: `40 seconds`, `5 minutes`, `3 h 20 min`, `2 d 3 h`."""
     if seconds < 1.5 * _MINUTE:
-        return f"{seconds:.0f} seconds"
+        return "1 second" if round(seconds) == 1 else f"{seconds:.0f} seconds"
     minutes = round(seconds / _MINUTE)
     if minutes < 90:
         return f"{minutes} minutes"

@@ -133,16 +133,21 @@ class Folders(_OnDisk):
         Raises:
             InputError: they are not, or a split is missing.
         """
-        return _common_classes(self._root, self.train, self.test)
+        return _common_classes(self.folder, self.train, self.test)
 
     @property
-    def _root(self) -> Path:
+    def folder(self) -> Path:
+        """Folder or zip file that holds the splits, on this machine.
+
+        Raises:
+            InputError: it is in a bucket, and cannot be copied.
+        """
         return _holding(self.root, self.train, self.test)
 
     def _read(self, split: Split) -> LabelledImages:
         # A label is to mean the same in both.
-        _common_classes(self._root, self.train, self.test)
-        return folders.load(self._root, getattr(self, split), image_size=self.image_size, exif=self.exif)
+        _common_classes(self.folder, self.train, self.test)
+        return folders.load(self.folder, getattr(self, split), image_size=self.image_size, exif=self.exif)
 
 
 DATASETS = task_registry(

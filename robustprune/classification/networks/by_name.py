@@ -58,7 +58,7 @@ _BUNDLED = {
     # Patches are of 2 pixels or of 4.
     "swin_t": NetworkBuilder(torchvision.swin_t, least=16, multiple=4),
     # Examples of two families without end.
-    **{f"resnet{depth}": _resnet(depth) for depth in (20, 56, 110)},
+    **{f"resnet{depth}": _resnet(depth) for depth in (8, 20, 56, 110)},
     **{f"wrn-{depth}-10": _wide_resnet(depth, 10) for depth in (28, 34)},
     "wrn-28-10-silu": _wide_resnet(28, 10, silu=True),
     "preact_resnet18": _preact_resnet(batch_norm=False),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from robustprune import staging
 from robustprune.classification.data.datasets import Folders
 from robustprune.classification.data.folders import Survey, split_names, survey
 from robustprune.core.errors import InputError
@@ -22,6 +23,7 @@ from robustprune.studies.drafts.sizing import (
     batch_for,
     epochs_for,
     epochs_note,
+    named_where_elsewhere,
     part,
     valid,
 )
@@ -37,6 +39,7 @@ PRETRAINING: dict[str, int] = {"steps": 400, "least": 5, "most": 60}
 """Steps of the bundled demo's training, about."""
 
 
+@staging.told_by_uri()
 def folders_draft(source: str, given: Mapping[str, Any], beside: str | None) -> Drafted:
     """Return a spec for a folder or a zip file of class folders, and why it is as it is.
 
@@ -88,9 +91,9 @@ def _dataset(
 ) -> tuple[dict[str, Any], int, int]:
     """Return the settings of the data, and how many images there are to train and to measure on."""
     root = source if "://" in source else str(Path(source).absolute())
-    dataset: dict[str, Any] = {"name": "folders", "root": root, **_splits(Path(source), own), **own}
+    dataset: dict[str, Any] = {"name": "folders", "root": root, **_splits(source, own), **own}
     asked = valid(Folders, dataset, "dataset")
-    found = {name: survey(Path(root), getattr(asked, name), most=LOOKED_AT) for name in ("train", "test")}
+    found = {name: survey(asked.folder, getattr(asked, name), most=LOOKED_AT) for name in ("train", "test")}
     images = {}
     for name, most in (("train", machine.images), ("test", machine.measured)):
         counts, field = found[name].counts, f"{name}_images"
@@ -111,7 +114,7 @@ def _dataset(
     return dataset, images["train"], images["test"]
 
 
-def _splits(root: Path, own: Mapping[str, Any]) -> dict[str, Any]:
+def _splits(source: str, own: Mapping[str, Any]) -> dict[str, Any]:
     """Return the names of the splits to train and to measure on, of those that there are.
 
     Raises:
@@ -119,6 +122,8 @@ def _splits(root: Path, own: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "train" in own and "test" in own:
         return {}
+    named_where_elsewhere(source, "--set dataset.train=NAME and --set dataset.test=NAME")
+    root = Path(source)
     names = split_names(root)
     train = own.get("train", next((name for name in names if "train" in name.lower()), None))
     test = own.get("test", next((name for like in ("test", "val") for name in names if like in name.lower()), None))

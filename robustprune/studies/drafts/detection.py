@@ -29,6 +29,7 @@ from robustprune.studies.drafts.sizing import (
     batch_for,
     epochs_for,
     epochs_note,
+    named_where_elsewhere,
     part,
     valid,
 )
@@ -102,7 +103,7 @@ def coco_draft(source: str, given: Mapping[str, Any], beside: str | None) -> Dra
 def _dataset(source: str, own: dict[str, Any], machine: Machine, notes: dict[str, str]) -> dict[str, Any]:
     """Return the settings of the data: a split to train on, one to measure on, and how many images of each."""
     root = source if "://" in source else str(Path(source).absolute())
-    dataset: dict[str, Any] = {"name": "coco", "root": root, **_splits(Path(source), own, notes), **own}
+    dataset: dict[str, Any] = {"name": "coco", "root": root, **_splits(source, own, notes), **own}
     one_split = dataset["val"] is None
     every = valid(Coco, {**dataset, "train_images": 1 if one_split else None, "val_images": None}, "dataset").splits()
     images = sum(map(len, every)) if one_split else len(every[0])
@@ -117,7 +118,7 @@ def _dataset(source: str, own: dict[str, Any], machine: Machine, notes: dict[str
     return dataset
 
 
-def _splits(root: Path, own: Mapping[str, Any], notes: dict[str, str]) -> dict[str, Any]:
+def _splits(source: str, own: Mapping[str, Any], notes: dict[str, str]) -> dict[str, Any]:
     """Return the names of the splits to train and to measure on, of those that there are.
 
     Raises:
@@ -125,6 +126,8 @@ def _splits(root: Path, own: Mapping[str, Any], notes: dict[str, str]) -> dict[s
     """
     if "annotations" in own or "train" in own:
         return {"train": "train", "val": own.get("val")}
+    named_where_elsewhere(source, "--set dataset.train=NAME, and --set dataset.val=NAME if there is another,")
+    root = Path(source)
     names = split_names(root)
     train = next((name for name in names if "train" in name.lower()), names[0] if len(names) == 1 else None)
     if train is None:

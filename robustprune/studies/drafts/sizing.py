@@ -54,6 +54,20 @@ def part(given: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(found) if isinstance(found, Mapping) else {}
 
 
+def named_where_elsewhere(source: str, splits: str) -> None:
+    """Refuse to look for the splits of what is in a bucket.
+
+    Args:
+        source: of the data, a path or a URI.
+        splits: options that name them.
+
+    Raises:
+        InputError: it is a URI.
+    """
+    if "://" in source:
+        raise InputError(f"found a URI, in which no splits are looked for, expected {splits} beside it")
+
+
 def valid(model: type[Model], settings: Mapping[str, Any], field: str) -> Model:
     """Return settings that are needed before all of them are there.
 

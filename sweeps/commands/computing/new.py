@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def new(console: Console, /, file: str, changes: tuple[str, ...], force: bool, *
         names = ", ".join(f"--{option}" for option in drafts())
         raise SpecError(f"new: found {_named(given)}, expected one of {names}, which says what data there is")
     ((option, source),) = given.items()
+    if not source:
+        raise SpecError(f"--{option}: found an empty text, expected {drafts()[option][2].help}")
     path = Path(file)
     if file == STDOUT:
         text, _ = drafted(option, source, changes, name=NAME, file=file, beside=None)
@@ -64,7 +67,10 @@ def new(console: Console, /, file: str, changes: tuple[str, ...], force: bool, *
     _check_free([path], force)
     beside = str(path.absolute().with_suffix(""))
     text, others = drafted(option, source, changes, name=sweep_name(path.stem), file=file, beside=beside)
-    texts = {path.with_suffix(ending): other for ending, other in others.items()} | {path: text}
+    texts = {path.with_suffix(ending): other for ending, other in others.items()}
+    if path in texts:
+        raise SpecError(f"{path}: found a name that a file beside the spec is to have, expected one such as x.yaml")
+    texts[path] = text
     _check_free(texts, force)
     for each, content in texts.items():
         try:
@@ -74,7 +80,7 @@ def new(console: Console, /, file: str, changes: tuple[str, ...], force: bool, *
             raise SpecError(f"{each}: {why}, expected a file that can be written") from error
     written = " and ".join(map(str, reversed(texts)))
     console.print(
-        f"{written}: written; `sweeps plan {file}` says what it computes and of which data",
+        f"{written}: written; `sweeps plan {shlex.quote(file)}` says what it computes and of which data",
         markup=False,
         soft_wrap=True,
     )
@@ -82,6 +88,8 @@ def new(console: Console, /, file: str, changes: tuple[str, ...], force: bool, *
 
 def _check_free(paths: Iterable[Path], force: bool) -> None:
     for path in paths:
+        if path.is_dir():
+            raise SpecError(f"{path}: found a folder, expected the name of a file")
         if path.exists() and not force:
             raise SpecError(f"{path}: found a file of that name, expected another name; --force replaces it")
 

@@ -5,6 +5,7 @@ What fields mean is read from the settings, as `sweeps describe` reads it.
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -62,11 +63,12 @@ def drafted(
     for change in changes:
         overlay(settings, change)
     settled = [change.partition("=")[0] for change in changes]
+    command = ["sweeps", "new", file, f"--{option}", source, *(f"--set={change}" for change in changes)]
     text = commented(
         study,
         settings,
         {path: note for path, note in notes.items() if not any(f"{path}.".startswith(f"{own}.") for own in settled)},
-        head=f"Made by `sweeps new {file} --{option} {source}`. Every field that is not here has a default: "
+        head=f"Made by `{shlex.join(command)}`. Every field that is not here has a default: "
         f"`sweeps describe {study_name}` tells all, and `sweeps describe {study_name} NAME` one.",
     )
     spec.parse(text, f"new {file}")
@@ -139,4 +141,12 @@ def _sentence(meaning: str) -> str:
 
 def _comment(text: str, depth: int) -> list[str]:
     indent = f"{'  ' * depth}# "
-    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    # Paths and URIs stay whole.
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

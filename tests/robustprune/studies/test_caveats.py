@@ -144,6 +144,7 @@ def test_batches_larger_than_the_data_are_told() -> None:
     ten = AdamTraining(epochs=1, batch_size=10, learning_rate=0.1)
     given = {"base": None, "pretrain": ten, "finetune": ten.model_copy(update={"epochs": 0})}
     assert few_images(given, 10) == []
+    assert few_images(given, 1)[0].startswith("pretrain.batch_size is 10, more than the 1 image to train on: ")
     assert few_images(given, 9) == [
         "pretrain.batch_size is 10, more than the 9 images to train on: an epoch is one step"
     ]

@@ -138,6 +138,15 @@ def test_a_wrong_command(arguments: tuple[str, ...], sweeps: Sweeps) -> None:
     assert "Traceback" not in ran.errors
 
 
+def test_no_option_of_a_command_is_declared_twice() -> None:
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        options = [option for each in command.get_params(context) for option in (*each.opts, *each.secondary_opts)]
+        assert len(options) == len({*options}), f"{name}: {sorted(options)}"
+
+
 def test_text_that_looks_like_markup_is_said_as_it_is(sweeps: Sweeps) -> None:
     assert_refused(sweeps("plan", "[bold]x[/y] :skull:.yaml"), "'[bold]x[/y] :skull:.yaml'")
 

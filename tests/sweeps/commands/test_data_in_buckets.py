@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pyarrow.fs
 import pytest
+from PIL import Image
 
 from robustprune.detection.darknet import Detector, save_weights
 from robustprune.detection.data.shapes import generate
 from robustprune.staging import places
 from sweeps import spec as specs
 from sweeps.planning.plan import trials
+from sweeps.spec import plain_yaml
 from tests.support.command_line import Sweeps, assert_refused
 from tests.sweeps.conftest import Uri
 
@@ -57,6 +59,31 @@ def test_what_is_not_there_is_refused(bucket: Uri, sweeps: Sweeps) -> None:
     named = changes(bucket("nothing"), bucket("nano.weights"))
     refused = sweeps("plan", "demo", *(f"--set={change}" for change in named))
     assert_refused(refused, f"dataset.root: {bucket('nothing')}: found nothing there, expected a folder of files")
+
+
+def test_a_new_spec_is_of_the_splits_that_are_named(data: Path, bucket: Uri, sweeps: Sweeps) -> None:
+    ran = sweeps("new", "-", "--coco", bucket("shapes"), "--set", "dataset.train=train", "--set", "dataset.val=val")
+    assert ran.status == 0
+    assert plain_yaml.read(ran.output, "printed")["dataset"]["root"] == bucket("shapes")
+
+
+def test_class_folders_of_a_new_spec_are_named_as_they_are_in_the_bucket(
+    tmp_path: Path, s3: Uri, sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "_copies", {})
+    for name in ("a/cat", "a/dog", "b/cat", "b/dog"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        Image.new("RGB", (20, 16)).save(tmp_path / "own" / name / "0.png")
+    place = s3()
+    file_system, path = pyarrow.fs.FileSystem.from_uri(place)
+    pyarrow.fs.copy_files(str(tmp_path / "own"), path, destination_filesystem=file_system)
+    new = ("new", "-", "--folders", place, "--set", "dataset.train=a", "--set")
+    ran = sweeps(*new, "dataset.test=b")
+    assert ran.status == 0
+    assert f"'{place}'" in ran.output  # whole, on one line, to be copied
+    assert_refused(
+        sweeps(*new, "dataset.test=c"), f"{place.partition('?')[0]}: found a", "expected a folder c of class"
+    )
 
 
 def test_two_processes_copy_once(bucket: Uri, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

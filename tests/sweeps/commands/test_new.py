@@ -22,7 +22,11 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_new_spec_can_be_planned(shapes: str, sweeps: Sweeps) -> None:
     ran = sweeps("new", "my study.yaml", "--coco", shapes, "--set", "grid.seed=[0, 1]")
     assert (ran.status, ran.errors) == (0, "")
-    assert ran.output == "my study.yaml: written; `sweeps plan my study.yaml` says what it computes and of which data\n"
+    assert (
+        ran.output == "my study.yaml: written; `sweeps plan 'my study.yaml'` says what it computes and of which data\n"
+    )
+    made = " ".join(line.removeprefix("# ") for line in Path("my study.yaml").read_text().split("\n\n")[0].splitlines())
+    assert f"Made by `sweeps new 'my study.yaml' --coco '{shapes}' '--set=grid.seed=[0, 1]'`." in made
     planned = sweeps("plan", "my study.yaml")
     assert (planned.status, planned.errors) == (0, "")
     assert "my-study: 5 trials, 17 rows" in planned.output
@@ -51,6 +55,9 @@ def test_a_file_that_belongs_beside_it_is_written_too_or_stops_it(sweeps: Sweeps
     refused = sweeps("new", "own.yaml", "--coco", str(root))
     assert_refused(refused, "own.cfg: found a file of that name, expected another name; --force replaces it")
     assert not Path("own.yaml").exists()
+    refused = sweeps("new", "own.cfg", "--coco", str(root), "--force")
+    assert_refused(refused, "own.cfg: found a name that a file beside the spec is to have, expected one such as x.yaml")
+    assert Path("own.cfg").read_text() == "mine"
     Path("own.cfg").unlink()
     ran = sweeps("new", "own.yaml", "--coco", str(root))
     assert ran.output.startswith("own.yaml and own.cfg: written; ")
@@ -76,6 +83,12 @@ def test_what_is_wrong_is_said_and_nothing_written(shapes: str, sweeps: Sweeps) 
     assert_refused(
         sweeps("new", "no/x.yaml", "--coco", shapes), "no/x.yaml: No such file or directory, expected a file"
     )
+    assert_refused(sweeps("new", "x.yaml", "--coco", ""), "--coco: found an empty text, expected folder of a COCO")
+    assert_refused(sweeps("new", ".", "--coco", shapes, "--force"), ".: found a folder, expected the name of a file")
+    bucket = sweeps("new", "x.yaml", "--coco", "s3://bucket/coco")
+    assert_refused(bucket, "--coco s3://bucket/coco: found a URI", "--set dataset.train=NAME")
+    bucket = sweeps("new", "x.yaml", "--folders", "s3://bucket/a")
+    assert_refused(bucket, "--folders s3://bucket/a: found a URI", "--set dataset.test=NAME")
     assert not [*Path().iterdir()]
 
 

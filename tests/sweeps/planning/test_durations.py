@@ -28,6 +28,7 @@ def test_what_had_a_pause_in_it_is_left_out(seconds: list[float], kept: list[flo
     ("seconds", "words"),
     [
         (0.2, "0 seconds"),
+        (1.2, "1 second"),
         (89, "89 seconds"),
         (300, "5 minutes"),
         (5370, "1 h 30 min"),
