@@ -69,13 +69,6 @@ def test_an_empty_grid(sweeps: Sweeps, tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("name", sorted(cli.commands))
-def test_a_command_has_each_option_once(name: str) -> None:
-    command = cli.commands[name]
-    options = [option for parameter in command.get_params(click.Context(command)) for option in parameter.opts]
-    assert len(options) == len(set(options))
-
-
 def test_an_unknown_spec(sweeps: Sweeps) -> None:
     assert_refused(sweeps("plan", "dmeo"), "'dmeo'", "did you mean 'demo'?")
     assert_refused(sweeps("run", "no/such.yaml"), "'no/such.yaml'", "found neither a file nor a bundled spec")
