@@ -15,6 +15,7 @@ from sweeps import running
 from sweeps.api.reading import Analysis, Status, analyze, status
 from sweeps.api.shown import WIDTH, Shown
 from sweeps.api.specs import Given, loaded
+from sweeps.errors import SweepError
 from sweeps.planning.estimate import estimate
 from sweeps.planning.kept_rows import carried
 from sweeps.planning.plan import Plan
@@ -261,12 +262,24 @@ def plan(
 
 def _finished(spec: Spec, store: Store, console: Console, **options: Any) -> Finished:
     """Run a sweep, and report what is there."""
+    for option, least in (("cpus", 1), ("gpus", 0), ("max_concurrent", 1)):
+        _check_count(option, options[option], least)
+    if not isinstance(options["address"], str | None):
+        raise SweepError(f"address: found {options['address']!r}, expected text, or None")
     after = running.run(spec, store, console, **options)
     location, page = store.describe(spec.name), None
     if after.finished:
         reports.write_report(location, console)
         page = store.describe(f"{spec.name}/report/report.html")
     return Finished(location=location, report=page, spec=spec, plan=after)
+
+
+def _check_count(option: str, value: Any, least: int) -> None:
+    """Refuse what the command line would: with no trial at a time a sweep would wait for ever."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise SweepError(f"{option}: found {value!r}, expected a whole number, at least {least}")
 
 
 def _console(quiet: bool) -> Console:

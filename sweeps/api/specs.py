@@ -30,6 +30,12 @@ def loaded(spec: Given, changes: Mapping[str, Any] | None = None) -> Spec:
     Raises:
         SpecError: anything in it is wrong.
     """
+    if not isinstance(spec, str | os.PathLike | Mapping):
+        found = type(spec).__name__
+        raise SpecError(f"{GIVEN}: found {found}, expected a bundled spec's name, the path of a YAML file or a mapping")
+    if not isinstance(changes, Mapping | None):
+        found = type(changes).__name__
+        raise SpecError(f"set: found {found}, expected a mapping of values, such as {{'grid.seed': [0, 1]}}")
     overlaid = [f"{path}={_text(value, f'set[{path!r}]')}" for path, value in (changes or {}).items()]
     if isinstance(spec, Mapping):
         return parse(_text(spec, GIVEN), GIVEN, overlaid)

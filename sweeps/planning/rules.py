@@ -43,10 +43,10 @@ class Verdict:
 
 
 def columns(spec: Spec) -> list[str]:
-    """Return the columns that the rules of a spec look at; none where it has no rules."""
+    """Return the columns that the rules of a spec look at, each once; none where it has no rules."""
     rules = [spec.engine.skip.column] if spec.engine.skip is not None else []
     halving = _halving(spec)
-    return rules + ([halving.metric] if halving is not None else [])
+    return [*dict.fromkeys(rules + ([halving.metric] if halving is not None else []))]
 
 
 def judge(

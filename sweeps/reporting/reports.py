@@ -148,7 +148,8 @@ def write_report(
             sections=sections,
             roles=roles,
         )
-        publish(sweep, [*drawn, *files], console, target)
+        # A figure of the page's own axis may be that of a field, too.
+        publish(sweep, [*dict.fromkeys([*drawn, *files])], console, target)
     for sentence in (*filter(None, [sweep.outside]), *_code_sentences(sweep)):
         console.print(sentence, soft_wrap=True, markup=False)
 

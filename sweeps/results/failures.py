@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sweeps.planning.keys import cell_digest
+from sweeps.results.rows.places import places
+from sweeps.spec import Spec
 from sweeps.storage import Store
-from sweeps.study import Cell
+from sweeps.storage.rows import row_values
 
 _UNTOLD = {"stage": "an unknown stage", "cause": "an unknown cause", "traceback": "", "host": "an unknown host"}
 
@@ -54,23 +55,22 @@ def failures_of(store: Store, sweep: str) -> Iterator[dict[str, Any]]:
         yield failure | {"traceback": failure["traceback"] or failure["cause"]}
 
 
-def unmended(store: Store, sweep: str, cells: Iterable[Cell], *, all_rows: bool = False) -> Unmended:
-    """Return the failures of a sweep that were not mended since.
-
-    Args:
-        cells: of its present grid, and its baselines.
-        all_rows: also those of rows outside the grid.
+def unmended(store: Store, spec: Spec, *, all_rows: bool = False) -> Unmended:
+    """Return the failures of a sweep that were not mended since; `all_rows`: also those of rows outside its present
+    grid.
     """
-    known = {cell_digest(cell): cell for cell in cells}
-    published = {key.split("-")[0]: at for key, at in store.published_at(sweep).items()}
+    place, axes = places(spec.study)
+    known = {place("", cell): cell for cell in spec.planned}
+    lines = row_values(store, spec.name, axes) if axes else {}
+    published = {place(key, lines.get(key, {})): at for key, at in store.published_at(spec.name).items()}
     failures, others = [], 0
-    for failure in failures_of(store, sweep):
-        digest = str(failure["row_key"]).split("-")[0]
-        if digest in published and _seconds(failure.get("failed_at")) < published[digest] / 1e9:
+    for failure in failures_of(store, spec.name):
+        there = place(str(failure["row_key"]), failure["cell"])
+        if there in published and _seconds(failure.get("failed_at")) < published[there] / 1e9:
             continue
-        others += digest not in known
-        if digest in known or all_rows:
-            failures.append(failure | {"cell": known.get(digest, {}) | failure["cell"]})
+        others += there not in known
+        if there in known or all_rows:
+            failures.append(failure | {"cell": known.get(there, {}) | failure["cell"]})
     return Unmended(failures, others)
 
 

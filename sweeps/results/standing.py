@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from sweeps.planning.keys import cell_digest
 from sweeps.planning.rules import columns, judge
 from sweeps.results.failures import failures_of
+from sweeps.results.rows.places import places
 from sweeps.results.rows.present import outside
 from sweeps.results.sweep import find_sweep
 from sweeps.spec import Spec
@@ -91,16 +91,10 @@ def standing(location: str) -> Standing:
         SpecError: nothing is known of its grid.
     """
     store, name, spec = find_sweep(location)
-    axes, looked_at = [axis.name for axis in spec.study.axes], columns(spec)
-    by_axes = any(axis.optional for axis in spec.study.axes)
-    lines = row_values(store, name, [*axes, *looked_at]) if by_axes or looked_at else {}
-    told = lines if by_axes else None
-
-    def place(key: str, cell: Mapping[str, Any]) -> Hashable:
-        """Return what tells a row's cell: its key does not, where fields are among the axes."""
-        return key.split("-")[0] if told is None else tuple(cell.get(axis) for axis in axes)
-
-    cells = {place(cell_digest(cell) if told is None else "", cell): cell for cell in spec.planned}
+    place, axes = places(spec.study)
+    looked_at = columns(spec)
+    lines = row_values(store, name, [*axes, *looked_at]) if axes or looked_at else {}
+    cells = {place("", cell): cell for cell in spec.planned}
     published = {place(key, lines.get(key, {})): at for key, at in store.published_at(name).items()}
     failures = {place(failure["row_key"], failure["cell"]): failure for failure in failures_of(store, name)}
     values = {place(key, line): line for key, line in lines.items()}

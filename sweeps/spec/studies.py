@@ -45,6 +45,11 @@ def find(name: str, *, importing: bool = True) -> type[Study]:
             )
         return _checked(vars(module)[attribute], name)
     if attribute:
+        if module_name == "__main__":
+            raise SpecError(
+                f"study: found {name!r}, a class of the script or notebook itself, which no worker can import, "
+                "expected one of a module that it imports"
+            )
         try:
             found = getattr(_imported(module_name), attribute)
         except (Exception, SystemExit) as error:  # whatever a file of a user trips over

@@ -49,8 +49,7 @@ def show_failures(
         found = Unmended(list(failures_of(store, name)), 0)
     else:
         row_axis = spec.study.row_axis
-        cells = [*spec.study.baselines(spec.cells), *spec.cells]
-        found = unmended(store, name, cells, all_rows=all_rows)
+        found = unmended(store, spec, all_rows=all_rows)
     said = outside(name, found.outside, used=all_rows, failed=True)
     groups = grouped(found.failures)
     if form != "table":

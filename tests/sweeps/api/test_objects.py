@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from rich.console import Console
 
 import sweeps
 from sweeps.api.shown import Shown
-from sweeps.errors import StorageError
+from sweeps.errors import StorageError, SweepError
 from sweeps.planning import plan
 from sweeps.spec import plain_yaml
 from sweeps.storage import Store
@@ -118,3 +119,21 @@ def test_fields_are_axes_from_python_too(tmp_path: Path) -> None:
     found = sweeps.analyze(tmp_path / "layered", slope=True, along="growing.epochs")
     assert set(found.frame["method"]) == {"plain", "tuned"}
     assert sweeps.plan(spec, storage=tmp_path).plan.missing == 0, "an axis of the rows goes on with the value in force"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_concurrent": 0}, "max_concurrent: found 0, expected a whole number, at least 1"),
+        ({"max_concurrent": 1.5}, "max_concurrent: found 1.5, expected a whole number, at least 1"),
+        ({"cpus": 0}, "cpus: found 0, expected a whole number, at least 1"),
+        ({"gpus": -1}, "gpus: found -1, expected a whole number, at least 0"),
+        ({"address": 5}, "address: found 5, expected text, or None"),
+        ({"set": ["offset=1"]}, "set: found list, expected a mapping of values"),
+    ],
+)
+def test_options_are_checked_before_anything_is_computed(options: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(SweepError) as refused:
+        sweeps.run(yaml.safe_load(SPEC), storage=tmp_path / "runs", quiet=True, **options)
+    assert str(refused.value).startswith(said)
+    assert not (tmp_path / "runs").exists()

@@ -56,6 +56,7 @@ def test_a_path_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "changes", "said"),
     [
+        (5, {}, "the spec given: found int, expected a bundled spec's name, the path of a YAML file or a mapping"),
         (TOY | {"offset": object()}, {}, "the spec given['offset']: found object, expected text"),
         (TOY | {"offset": float("nan")}, {}, "offset: found nan, expected a finite number"),
         (TOY, {"epochs": {1, 2}}, "set['epochs']: found set, expected text"),

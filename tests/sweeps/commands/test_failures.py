@@ -151,3 +151,16 @@ def test_a_log_that_went_with_the_runs_own_ray_is_said_to_be_gone(
 def test_a_sweep_that_is_not_there(tmp_path: Path, console: Console) -> None:
     with pytest.raises(StorageError, match="found no spec.yaml there"):
         show_failures(str(tmp_path / "nothing"), console)
+
+
+def test_failures_are_told_apart_by_fields_that_are_axes(store: Store, console: Console) -> None:
+    """A row of another value is of the same own axes, and mends nothing."""
+    loaded = toy_rows.load("grid.offset=[0.0, 1.5]", "grid.shape=[flat]", "grid.method=[slow]", "grid.seed=[0]")
+    at_half = [row for row in toy_rows.all_rows(plan.make(loaded, store)) if row.cell["dose"] == 0.5]
+    toy_rows.fail(store, loaded, at_half)
+    toy_rows.publish(store, loaded, at_half[1:])
+    show_failures(store.describe("toy"), console)
+    said = text(console).splitlines()
+    assert said[0] == "toy: 1 row failed, of 1 cause"
+    assert "  shape flat; method slow; seed 0; dose 0.5; offset 0.0" in said
+    assert "outside" not in text(console)

@@ -13,7 +13,7 @@ import sweeps
 from sweeps.api.specs import loaded
 from sweeps.errors import SpecError
 from sweeps.planning import plan
-from sweeps.planning.rules import judge
+from sweeps.planning.rules import columns, judge
 from sweeps.spec import Spec, recorded
 from sweeps.storage import Store
 from tests.support import toy_rows
@@ -86,6 +86,10 @@ def test_the_best_draws_have_more_replicates() -> None:
 
 def loaded_halving() -> Spec:
     return toy_rows.load(*HALVING)
+
+
+def test_a_column_that_two_rules_look_at_is_read_once() -> None:
+    assert columns(toy_rows.load(*SKIP, *HALVING)) == ["outcome"]
 
 
 def test_baselines_are_left_alone(store: Store) -> None:

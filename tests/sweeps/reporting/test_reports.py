@@ -17,6 +17,7 @@ from sweeps.spec import recorded
 from sweeps.storage import Store
 from tests.support import toy_rows
 from tests.support.toy_study import ToyStudy
+from tests.sweeps.conftest import text
 
 
 @pytest.fixture
@@ -90,3 +91,11 @@ def test_a_study_whose_replicates_are_no_blocks_is_tested_so(
     assert "repeated-measures" not in text
     assert open_source(toy, metric=None, design=None).design == "independent"
     assert open_source(toy, metric=None, design="paired").design == "paired"
+
+
+def test_a_figure_along_a_field_is_published_once(store: Store, console: Console) -> None:
+    loaded = toy_rows.load("grid.offset=[0.0, 1.5]", "grid.shape=[flat]", "grid.method=[slow]")
+    toy_rows.publish(store, loaded)
+    write_report(store.describe("toy"), console, along="offset")
+    said = [line for line in text(console).splitlines() if "/report/" in line]
+    assert len(said) == len(set(said)) > 2

@@ -191,6 +191,11 @@ def test_a_resolved_spec_reads_back_equal(offset: float, diary: str | None, dose
             "s.yaml: study: found 'tests.toy_study:SPEC', which is a str, expected a class",
         ),
         (
+            SPEC.replace("tests.toy_study", "__main__"),
+            "s.yaml: study: found '__main__:ToyStudy', a class of the script or notebook itself, which no worker can "
+            "import, expected one of a module that it imports",
+        ),
+        (
             SPEC.replace("tests.toy_study", "no_such_module"),
             "s.yaml: study: found 'no_such_module:ToyStudy', which cannot be imported: ModuleNotFoundError: "
             "No module named ",
