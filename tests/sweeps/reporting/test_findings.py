@@ -224,12 +224,9 @@ def test_levels_that_are_numbers_are_told_with_their_axis() -> None:
     ],
 )
 def test_values_of_a_setting_are_told_with_its_name(levels: tuple[object, object], words: tuple[str, str]) -> None:
-    rows = pd.concat(
-        [
-            table({("a", 0.5): skill}).assign(**{"tuning.polish": level})
-            for level, skill in zip(levels, (LOW, HIGH), strict=True)
-        ]
-    )
+    low, high = table({("a", 0.5): LOW}), table({("a", 0.5): HIGH})
+    low["tuning.polish"], high["tuning.polish"] = levels
+    rows = pd.concat([low, high])
     roles = replace(ROLES, axes=(*ROLES.axes, "tuning.polish"), fields=("tuning.polish",))
     (sentence,) = said(rows, roles=roles).differ
     assert f"0.615 for {words[0]}" in sentence
