@@ -1,9 +1,13 @@
-"""What identifies a file, its content, wherever it lies; and what a file is that is not what was expected."""
+"""What identifies a file, its content, wherever it lies; what a file is that is not what was expected; and writing one
+so that it is never seen half.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import tempfile
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,6 +51,19 @@ def file_sha256(path: str, field: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{field}: {path} cannot be read ({error.strerror})") from error
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Make a text file appear in one step, in place of one of that name.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(file.name, path)
 
 
 def mistaken_for(content: bytes) -> str | None:

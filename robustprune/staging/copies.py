@@ -19,10 +19,11 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from robustprune.core.errors import InputError
+from robustprune.core.files import write_whole
 from robustprune.core.progress import PATIENCE
 from robustprune.staging.cache import VARIABLE, cache_folder, one_at_a_time
 from robustprune.staging.remote import Remote, UnreachableError
-from robustprune.staging.snapshots import Copied, Snapshot, read_json, write_whole
+from robustprune.staging.snapshots import Copied, Snapshot, read_json
 from robustprune.staging.transfer import Transfer
 
 AT_A_TIME = 16

@@ -23,11 +23,11 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from robustprune.core.files import write_whole
 from robustprune.staging.cache import locked
 from robustprune.staging.remote import RemoteFile
 
@@ -140,15 +140,6 @@ class Snapshot:
 
     def _beside(self, ending: str) -> Path:
         return self._home / f"{self.id}.{ending}"
-
-
-def write_whole(path: Path, content: str) -> None:
-    """Make a file appear in one step, in place of one of that name."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, path)
 
 
 def read_json(path: Path) -> Any:

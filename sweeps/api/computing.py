@@ -93,7 +93,7 @@ class Planned(Shown):
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A line per row: its axes, `state` (finished, missing, failed or changed), and `row_key`."""
+        """A line per row: its axes, its `state` (finished, missing, failed, changed or skipped), and its `row_key`."""
         states = self.plan.states()
         columns = [*(axis.name for axis in self.spec.study.axes), "state", "row_key"]
         lines = [

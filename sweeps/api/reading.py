@@ -10,7 +10,7 @@ from rich.console import Console
 
 from sweeps.api.shown import Shown
 from sweeps.reporting.terminal import status as view
-from sweeps.reporting.terminal import tables
+from sweeps.reporting.terminal.analyses import Found, analysed
 from sweeps.results.roles import Given as RowsGiven
 from sweeps.results.standing import Standing, standing
 from sweeps.statistics.samples import Design
@@ -45,7 +45,7 @@ class Status(Shown):
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A line per row of the grid: its axes, its `state`, and where it failed, its `cause`."""
+        """A line per row of the grid: its axes, its `state`, and why, in `cause`, it failed or is skipped."""
         return self.standing.frame
 
     def show(self, console: Console) -> None:
@@ -66,7 +66,7 @@ class Analysis(Shown):
     location: str
     frame: pd.DataFrame
     remarks: tuple[str, ...]
-    found: tables.Found
+    found: Found
 
     def show(self, console: Console) -> None:
         """Print what `sweeps analyze` prints."""
@@ -123,7 +123,7 @@ def analyze(
         SweepError: there are no such rows, or they cannot be compared so.
     """
     location = os.fspath(source)
-    found = tables.analysed(
+    found = analysed(
         location,
         metric=metric,
         design=design,

@@ -136,6 +136,16 @@ def decimals(largest: float) -> int:
     return max(3 - before_point, 1 if before_point <= 3 else 0)
 
 
+def format_number(value: float, form: str = ".3g") -> str:
+    """A number in few characters, a dash where there is none."""
+    return MISSING if math.isnan(value) else f"{value:{form}}"
+
+
+def format_interval(low: float, high: float, form: str = ".3g") -> str:
+    """An interval, `0.1 to 0.3`, or a dash where there is none."""
+    return MISSING if math.isnan(low) else f"{low:{form}} to {high:{form}}"
+
+
 def format_p(p: float) -> str:
     """A p-value in few characters: `0.103`, `4e-11`, a dash where there was no test."""
     if math.isnan(p):
@@ -260,3 +270,12 @@ def plain_view(title: str, caption: str) -> Table:
         padding=(0, 1, 0, 0),
         expand=True,
     )
+
+
+def add_columns(view: Table, words: Sequence[str], numbers: Sequence[str]) -> None:
+    """Give a table its columns: of words, the first of them as wide as there is room, and then of numbers."""
+    view.add_column(words[0], ratio=1)
+    for word in words[1:]:
+        view.add_column(Text(word), no_wrap=True)
+    for number in numbers:
+        view.add_column(number, justify="right", no_wrap=True)

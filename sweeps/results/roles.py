@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sweeps.errors import SpecError, SweepError
-from sweeps.spec.studies import find, registered
+from sweeps.errors import SweepError
+from sweeps.spec.studies import find, loadable
 from sweeps.statistics.roles import Roles
 from sweeps.storage.names import AXES, ROLES
 from sweeps.study import Doubts, Study
@@ -156,15 +156,7 @@ def _as_given(source: str, columns: Collection[str], given: Given) -> Roles:
 
 def _fitting(columns: Collection[str]) -> dict[str, type[Study]]:
     """Return the registered studies whose axes are all there."""
-    fitting: dict[str, type[Study]] = {}
-    for name in registered():
-        try:
-            study = find(name)
-        except SpecError:
-            continue  # a broken package of someone else's
-        if {axis.name for axis in study.axes} <= set(columns):
-            fitting[name] = study
-    return fitting
+    return {name: study for name, study in loadable() if {axis.name for axis in study.axes} <= set(columns)}
 
 
 def _guessed(source: str, columns: Collection[str]) -> Known:

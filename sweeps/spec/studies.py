@@ -60,6 +60,16 @@ def registered() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
+def loadable() -> Iterator[tuple[str, type[Study]]]:
+    """Yield the registered studies with their names; those that cannot be loaded are passed over, see `broken`."""
+    for name in registered():
+        try:
+            study = find(name)
+        except SpecError:
+            continue
+        yield name, study
+
+
 _loaded_from: dict[tuple[str, str], EntryPoint] = {}
 """Of classes that were found by the name of an entry point, which may lead to them from elsewhere."""
 

@@ -117,6 +117,11 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known) or 'none'}"
 
 
+def are_numbers(values: "pd.Series[Any]") -> bool:
+    """Say whether a column holds numbers, of which true and false are none."""
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
 def finite(values: "pd.Series[Any]") -> "pd.Series[float]":
     """Return the numbers, NaN where one is missing or infinite."""
     numbers = values.to_numpy(dtype=float, na_value=np.nan)

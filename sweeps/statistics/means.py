@@ -10,7 +10,12 @@ def labelled(rows: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     """The rows in the order of their factors, with a column `configuration`: their levels in words."""
     ordered = rows.sort_values(list(factors), kind="stable") if factors else rows
     levels = ordered[list(factors)].itertuples(index=False, name=None)
-    return ordered.assign(configuration=[in_words(named(factors, row)) or "all" for row in levels])
+    return ordered.assign(configuration=[configuration_name(factors, row) for row in levels])
+
+
+def configuration_name(factors: Sequence[str], levels: Sequence[Any]) -> str:
+    """Return what the configuration of these levels is called; `all` where there is nothing to tell it from."""
+    return in_words(named(factors, levels)) or "all"
 
 
 def named(factors: Sequence[str], levels: Sequence[Any]) -> list[Any]:

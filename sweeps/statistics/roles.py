@@ -7,36 +7,16 @@ from dataclasses import dataclass, replace
 
 ANALYSED = frozenset(
     {
-        *(
-            "against",
-            "against_sd",
-            "alpha",
-            "at_floor",
-            "baseline",
-            "cause",
-            "configuration",
-            "design",
-            "df",
-            "df_error",
-        ),
+        *("against", "against_sd", "alpha", "at_floor", "baseline", "cause", "configuration", "design"),
+        *("df", "df_error"),
         *("difference", "difference_high", "difference_low", "difference_percent", "effect", "effect_high"),
         *("effect_low", "effect_size", "factor", "fewest", "high_percent", "level_a", "level_b", "low_percent"),
         *("margin_percent", "mark", "mean", "mean_a", "mean_b", "means", "metric", "metric_sd", "n", "n_a", "n_b"),
         *("n_high", "n_low", "n_needed", "note", "on_front", "ours", "ours_relative", "ours_relative_sd", "ours_sd"),
         *("p_holm", "p_value", "partial_eta_squared", "power", "published", "published_relative"),
         *("published_relative_sd", "published_sd", "result", "sd", "sd_a", "sd_b", "sd_high", "sd_low"),
-        *(
-            "slope",
-            "slope_high",
-            "slope_low",
-            "smallest_difference",
-            "stage",
-            "statistic",
-            "target_power",
-            "test",
-            "traceback",
-            "verdict",
-        ),
+        *("slope", "slope_high", "slope_low", "smallest_difference", "stage", "statistic", "target_power", "test"),
+        *("traceback", "verdict"),
     }
 )
 """Columns that analyses and reports put beside the key columns, none of which can have such a name."""

@@ -9,11 +9,11 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
 
+from robustprune.core.files import write_whole
 from robustprune.core.images.reading import Kind
 
 VERSION = 3
@@ -100,9 +100,8 @@ class PictureMemory:
             there = {entry.name for entry in entries}
         pictures = {name: known[name] for name in known.keys() & there}
         self._root.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self._root, encoding="utf-8", delete=False) as file:
-            json.dump({"version": VERSION, "folder": str(folder), "pictures": pictures}, file)
-        os.replace(file.name, self._file(folder))
+        said = {"version": VERSION, "folder": str(folder), "pictures": pictures}
+        write_whole(self._file(folder), json.dumps(said))
 
     def _read(self, folder: Path) -> Entries:
         try:

@@ -36,11 +36,6 @@ if TYPE_CHECKING:
 )
 @click.option("--slope", is_flag=True, help="Instead, does the metric change along the axis: is a line's slope 0?")
 @click.option(
-    "--slope",
-    metavar="FIELD",
-    help="Instead, does the metric rise or fall along this axis of numbers, such as attack.epsilon?",
-)
-@click.option(
     "--draws",
     is_flag=True,
     help="Instead, of a sweep with a sample: the best draws, and which of the fields drawn matter.",

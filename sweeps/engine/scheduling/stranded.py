@@ -49,7 +49,10 @@ class Stranded(Callback, Stopper):
 
 
 def avoided_by(config: Mapping[str, Any]) -> set[str]:
-    """Return the nodes that a trial keeps away from, while there are others."""
+    """Return the nodes that a trial keeps away from, while there are others.
+
+    All trials leave some out, see `Health`; others could not run this one, or something of it failed there.
+    """
     return {*config["left_out"], *config["unfit"], *([config["avoid"]] if config["avoid"] is not None else [])}
 
 

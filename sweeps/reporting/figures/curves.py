@@ -188,12 +188,8 @@ def _draw_configuration(
         means["mean"],
         yerr=means["sd"],
         linestyle=style.line(index),
-        linewidth=1.3,
-        elinewidth=0.9,
-        capsize=2,
-        zorder=3,
         **shared,
-        **style.MEANS,
+        **style.CURVES,
     )
 
 

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from sweeps.reporting.figures import style
+from sweeps.statistics.cells import are_numbers
 from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.roles import Roles
 
-MOST_PANELS = 3
-"""Ratios that are drawn of a field."""
+ACROSS = 3
+"""Panels beside each other, at most."""
 
 FACTOR_OF_LOGS = 30
 """Between the smallest and the largest value, from which a scale is logarithmic."""
@@ -60,12 +61,8 @@ def along_field(rows: pd.DataFrame, *, metric: str, label: str, field: str, role
                     mean["mean"],
                     yerr=mean["sd"],
                     linestyle=style.line(index),
-                    linewidth=1.3,
-                    elinewidth=0.9,
-                    capsize=2,
-                    zorder=3,
                     **shared,
-                    **style.MEANS,
+                    **style.CURVES,
                 )
             _value_axis(plot, field, models[field])
             plot.set_title(roles.where([at]), fontsize=9)
@@ -110,7 +107,7 @@ def over_fields(rows: pd.DataFrame, *, metric: str, label: str, at: float, roles
 
 def _panels(panels: Sequence[Any], names: list[str]) -> tuple[Figure, list[Axes], int]:
     columns = style.columns_of(names)
-    wide, lines = min(3, max(1, len(panels))), -(-max(1, len(panels)) // 3)
+    wide, lines = min(ACROSS, max(1, len(panels))), -(-max(1, len(panels)) // ACROSS)
     size = (2.6 * wide + 1.0, 2.7 * lines + 0.3 + 0.19 * -(-len(names) // columns))
     figure = Figure(figsize=size, layout="constrained")
     plots = figure.subplots(lines, wide, sharey=True, squeeze=False).ravel().tolist()
@@ -124,13 +121,13 @@ def _finish(
 ) -> None:
     for place, plot in enumerate(plots):
         plot.spines.top.set_visible(False)
-        style.metric_axis(plot, label if place % 3 == 0 else "", low=drawn.min(), high=drawn.max())
+        style.metric_axis(plot, label if place % ACROSS == 0 else "", low=drawn.min(), high=drawn.max())
     figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=columns, handlelength=3.6)
 
 
 def _placed(values: pd.Series[Any], known: pd.Series[Any]) -> Any:
     """Return where values are drawn: words at the place of their level."""
-    if _is_number(known):
+    if are_numbers(known):
         return values.to_numpy(dtype=float, na_value=np.nan)
     levels = _levels(known)
     return [levels.index(str(value)) for value in values]
@@ -140,12 +137,8 @@ def _levels(known: pd.Series[Any]) -> list[str]:
     return sorted({str(value) for value in known})
 
 
-def _is_number(values: pd.Series[Any]) -> bool:
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-
-
 def _value_axis(plot: Axes, field: str, values: pd.Series[Any]) -> None:
-    if not _is_number(values):
+    if not are_numbers(values):
         levels = _levels(values)
         plot.set_xticks(range(len(levels)), levels)
         plot.set_xlim(-_BETWEEN, len(levels) - _BETWEEN)

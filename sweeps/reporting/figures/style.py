@@ -23,6 +23,7 @@ UNPRUNED: dict[str, Any] = {"color": "#999999", "linewidth": 1.4, "zorder": 1}
 BASELINE: dict[str, Any] = {"color": "#555555", "linewidth": 1.2, "zorder": 1}
 DOTS: dict[str, Any] = {"linestyle": "none", "alpha": 0.35, "markersize": 3, "markeredgewidth": 0}
 MEANS: dict[str, Any] = {"markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.5}
+CURVES: dict[str, Any] = {"linewidth": 1.3, "elinewidth": 0.9, "capsize": 2, "zorder": 3, **MEANS}
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,

@@ -9,9 +9,21 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.reporting.summary import CONTRAST_MEANS, MISSING, STAR_MEANS, families, format_p, notes, plain_view, starred
+from sweeps.reporting.summary import (
+    CONTRAST_MEANS,
+    MISSING,
+    STAR_MEANS,
+    add_columns,
+    families,
+    format_interval,
+    format_number,
+    format_p,
+    notes,
+    plain_view,
+    starred,
+)
 from sweeps.statistics.equal_size import roles_at
-from sweeps.statistics.means import in_words, named
+from sweeps.statistics.means import configuration_name, in_words, named
 from sweeps.statistics.roles import Roles
 
 _TWO_WAY_MEANS = f"{STAR_MEANS}; η²p is the share of an effect in the sum of squares of it and the error"
@@ -28,18 +40,18 @@ def two_way_view(tests: pd.DataFrame, *, roles: Roles) -> Table:
     groups = {in_words(named(fixed, levels)): lines for levels, lines in _by(tests, fixed)}
     noted = list(chain.from_iterable(_noted(name, lines, roles=roles) for name, lines in groups.items()))
     view = plain_view(f"{first['metric']}: {first['test']}", "\n".join([_TWO_WAY_MEANS, *notes(noted)]))
-    _columns(view, ["", f"{roles.along} →", "effect"], ["F", "df", "p", "Holm", "η²p"])
+    add_columns(view, ["", f"{roles.along} →", "effect"], ["F", "df", "p", "Holm", "η²p"])
     for name, lines in groups.items():
         for index, line in enumerate(lines.to_dict("records")):
-            place = ["" if index else name, "" if index % 3 else _number(line[roles.along]), line["effect"]]
+            place = ["" if index else name, "" if index % 3 else format_number(line[roles.along]), line["effect"]]
             freedom = MISSING if math.isnan(line["df"]) else f"{line['df']:.3g}, {line['df_error']:.3g}"
             numbers = [
-                _number(line["statistic"]),
+                format_number(line["statistic"]),
                 freedom,
                 format_p(line["p_value"]),
                 starred(line["p_holm"], line["mark"]),
             ]
-            view.add_row(*map(Text, place), *numbers, _number(line["partial_eta_squared"], ".3f"))
+            view.add_row(*map(Text, place), *numbers, format_number(line["partial_eta_squared"], ".3f"))
         view.add_section()
     return view
 
@@ -56,16 +68,16 @@ def slope_view(tests: pd.DataFrame, *, roles: Roles) -> Table:
     """What `slopes` returns, which is not empty: a line for each configuration."""
     first = tests.iloc[0]
     named_lines = [
-        (in_words(named(roles.factors, [line[factor] for factor in roles.factors])) or "all", line)
+        (configuration_name(roles.factors, [line[factor] for factor in roles.factors]), line)
         for line in tests.to_dict("records")
     ]
     noted = [f"{line['note']} — {name}" for name, line in named_lines if line["note"]]
     title = f"{first['metric']} along {roles.along}: {first['test']}"
     view = plain_view(title, "\n".join([STAR_MEANS, *noted]))
-    _columns(view, [""], ["slope", "95% interval", "n", "p", "Holm"])
+    add_columns(view, [""], ["slope", "95% interval", "n", "p", "Holm"])
     for name, line in named_lines:
-        interval = MISSING if math.isnan(line["slope"]) else f"{line['slope_low']:.3g} to {line['slope_high']:.3g}"
-        numbers = [_number(line["slope"]), interval, str(line["n"]), format_p(line["p_value"])]
+        interval = format_interval(line["slope_low"], line["slope_high"])
+        numbers = [format_number(line["slope"]), interval, str(line["n"]), format_p(line["p_value"])]
         view.add_row(Text(name), *numbers, starred(line["p_holm"], line["mark"]))
     return view
 
@@ -77,11 +89,11 @@ def equivalence_views(tests: pd.DataFrame, *, roles: Roles) -> list[Table]:
         first = pairs[0][1].iloc[0]
         title = f"{factor}: {first['metric']} within ±{first['margin_percent']:g}%, {first['test']}"
         view = plain_view(title, "\n".join([_EQUIVALENCE_MEANS, *notes(pairs)]))
-        _columns(view, ["", f"{roles.along} →"], ["difference", "90% interval", "p", "Holm", "verdict"])
+        add_columns(view, ["", f"{roles.along} →"], ["difference", "90% interval", "p", "Holm", "verdict"])
         for name, at, line in _lines(pairs):
-            interval = _interval(line["low_percent"], line["high_percent"], "+.1f")
+            interval = format_interval(line["low_percent"], line["high_percent"], "+.1f")
             p = [format_p(line["p_value"]), format_p(line["p_holm"])]
-            view.add_row(name, at, _number(line["difference_percent"], "+.1f"), interval, *p, line["verdict"])
+            view.add_row(name, at, format_number(line["difference_percent"], "+.1f"), interval, *p, line["verdict"])
         views.append(view)
     return views
 
@@ -93,12 +105,17 @@ def equal_views(tests: pd.DataFrame, *, against: str, roles: Roles) -> list[Tabl
         first = pairs[0][1].iloc[0]
         title = f"{factor}: {first['metric']} at equal {against}, {first['test']}"
         view = plain_view(title, "\n".join([f"differences are interpolated; {CONTRAST_MEANS}", *notes(pairs)]))
-        _columns(view, ["", f"{against} →"], ["difference", "95% interval", "p", "Holm", "g"])
+        add_columns(view, ["", f"{against} →"], ["difference", "95% interval", "p", "Holm", "g"])
         for name, at, line in _lines(pairs):
-            interval = _interval(line["difference_low"], line["difference_high"], "+.3g")
+            interval = format_interval(line["difference_low"], line["difference_high"], "+.3g")
             p = [format_p(line["p_value"]), starred(line["p_holm"], line["mark"])]
             view.add_row(
-                name, at, _number(line["difference"], "+.3g"), interval, *p, _number(line["effect_size"], "+.1f")
+                name,
+                at,
+                format_number(line["difference"], "+.3g"),
+                interval,
+                *p,
+                format_number(line["effect_size"], "+.1f"),
             )
         views.append(view)
     return views
@@ -112,13 +129,13 @@ def power_views(found: pd.DataFrame, *, roles: Roles) -> list[Table]:
         first = pairs[0][1].iloc[0]
         said = notes([(name, lines.assign(p_value=math.nan)) for name, lines in pairs])
         view = plain_view(f"{factor}: {first['metric']}, {first['design']}", "\n".join(said))
-        _columns(view, ["", f"{roles.along} →"], ["n", "sd", "seen"] + ["wanted", "power", "needed"] * asked)
+        add_columns(view, ["", f"{roles.along} →"], ["n", "sd", "seen"] + ["wanted", "power", "needed"] * asked)
         for name, at, line in _lines(pairs):
             sizes = sorted({line["n_a"], line["n_b"]})
             cells = [" and ".join(map(str, sizes)), _estimate(line, ("sd", "sd_low", "sd_high"), ".3g")]
-            cells.append(_number(line["smallest_difference"]))
+            cells.append(format_number(line["smallest_difference"]))
             if asked:
-                cells += [_number(line["difference"]), _number(line["power"], ".2f")]
+                cells += [format_number(line["difference"]), format_number(line["power"], ".2f")]
                 cells.append(_estimate(line, ("n_needed", "n_low", "n_high"), ".0f"))
             view.add_row(name, at, *cells)
         views.append(view)
@@ -136,14 +153,6 @@ def _power_means(first: "pd.Series[Any]", *, asked: bool, roles: Roles) -> Itera
         yield f"needed: {seeds}{'' if paired else ' per level'} with power {power}, and at the ends of the interval"
 
 
-def _columns(view: Table, words: Sequence[str], numbers: Sequence[str]) -> None:
-    view.add_column(words[0], ratio=1)
-    for word in words[1:]:
-        view.add_column(Text(word), no_wrap=True)
-    for number in numbers:
-        view.add_column(number, justify="right", no_wrap=True)
-
-
 def _by(tests: pd.DataFrame, columns: list[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
     yield from tests.groupby(columns, sort=False) if columns else [((), tests)]
 
@@ -152,22 +161,10 @@ def _lines(pairs: Sequence[tuple[str, pd.DataFrame]]) -> Iterator[tuple[Text, st
     """Each line of each pair, the first with its name."""
     for name, lines in pairs:
         for index, (at, line) in enumerate(zip(lines.index, lines.to_dict("records"), strict=True)):
-            yield Text("" if index else name), _number(at, ".4g"), line
-
-
-def _ps(line: dict[Hashable, Any]) -> list[str]:
-    return [format_p(line["p_value"]), starred(line["p_holm"], line["mark"])]
-
-
-def _number(value: float, form: str = ".3g") -> str:
-    return MISSING if math.isnan(value) else f"{value:{form}}"
-
-
-def _interval(low: float, high: float, form: str) -> str:
-    return MISSING if math.isnan(low) else f"{low:{form}} to {high:{form}}"
+            yield Text("" if index else name), format_number(at, ".4g"), line
 
 
 def _estimate(line: dict[Hashable, Any], columns: tuple[str, str, str], form: str) -> str:
     """`7 (4 to 25)`."""
-    value, low, high = (_number(line[column], form) for column in columns)
+    value, low, high = (format_number(line[column], form) for column in columns)
     return value if value == low == MISSING else f"{value} ({low} to {high})"

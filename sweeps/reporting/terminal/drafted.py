@@ -27,16 +27,10 @@ def drafts() -> dict[str, tuple[str, type[Study], Draft]]:
 
     Studies of other packages that cannot be loaded are passed over: `sweeps specs` tells of them.
     """
-    found = {option: (name, study, draft) for name, study in _studies() for option, draft in study.drafts.items()}
+    found = {
+        option: (name, study, draft) for name, study in studies.loadable() for option, draft in study.drafts.items()
+    }
     return dict(sorted(found.items()))
-
-
-def _studies() -> Iterator[tuple[str, type[Study]]]:
-    for name in studies.registered():
-        try:
-            yield name, studies.find(name)
-        except SpecError:
-            continue
 
 
 def drafted(

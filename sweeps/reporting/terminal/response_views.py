@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +9,8 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.reporting.summary import MISSING, plain_view
-from sweeps.statistics.means import in_words, named
+from sweeps.reporting.summary import add_columns, format_interval, format_number, plain_view
+from sweeps.statistics.means import configuration_name
 from sweeps.statistics.roles import Roles
 
 _IMPORTANCE_MEANS = (
@@ -30,17 +29,19 @@ def importance_view(found: pd.DataFrame, *, roles: Roles) -> Table:
     notes = sorted({note for note in found["note"] if note})
     metric = found["metric"].iloc[0] if len(found) else ""
     view = plain_view(f"{metric}: what matters among what was drawn", "\n".join([_IMPORTANCE_MEANS, *notes]))
-    _columns(view, ["", f"{roles.along} →", "field"], ["draws", "importance", "95% interval", "null", "predicted", ""])
+    add_columns(
+        view, ["", f"{roles.along} →", "field"], ["draws", "importance", "95% interval", "null", "predicted", ""]
+    )
     for line in found.to_dict("records"):
         view.add_row(
-            Text(in_words(named(roles.factors, [line[name] for name in roles.factors])) or "all"),
-            _number(line[roles.along], ".4g"),
+            Text(configuration_name(roles.factors, [line[name] for name in roles.factors])),
+            format_number(line[roles.along], ".4g"),
             Text(line["field"]),
             str(line["n"]),
-            _number(line["importance"]),
-            _interval(line["importance_low"], line["importance_high"]),
-            _number(line["null_high"]),
-            _number(line["predicted"]),
+            format_number(line["importance"]),
+            format_interval(line["importance_low"], line["importance_high"]),
+            format_number(line["null_high"]),
+            format_number(line["predicted"]),
             "matters" if line["matters"] else "",
         )
     return view
@@ -50,35 +51,19 @@ def best_view(found: pd.DataFrame, *, fields: Sequence[str], roles: Roles) -> Ta
     """What `best_draws` returns."""
     metric = found["metric"].iloc[0] if len(found) else ""
     view = plain_view(f"{metric}: the best draws", _BEST_MEANS)
-    _columns(view, ["", f"{roles.along} →", *fields], ["mean", "95% interval", "n", "as good"])
+    add_columns(view, ["", f"{roles.along} →", *fields], ["mean", "95% interval", "n", "as good"])
     for line in found.to_dict("records"):
         view.add_row(
-            Text(in_words(named(roles.factors, [line[name] for name in roles.factors])) or "all"),
-            _number(line[roles.along], ".4g"),
+            Text(configuration_name(roles.factors, [line[name] for name in roles.factors])),
+            format_number(line[roles.along], ".4g"),
             *(Text(_word(line[field])) for field in fields),
-            _number(line["mean"]),
-            _interval(line["low"], line["high"]),
+            format_number(line["mean"]),
+            format_interval(line["low"], line["high"]),
             str(line["n"]),
             f"{line['as_good']} of {line['draws']}",
         )
     return view
 
 
-def _columns(view: Table, words: Sequence[str], numbers: Sequence[str]) -> None:
-    view.add_column(words[0], ratio=1)
-    for word in words[1:]:
-        view.add_column(Text(word), no_wrap=True)
-    for number in numbers:
-        view.add_column(number, justify="right", no_wrap=True)
-
-
 def _word(value: Any) -> str:
-    return _number(value, ".6g") if isinstance(value, float) else str(value)
-
-
-def _number(value: float, form: str = ".3g") -> str:
-    return MISSING if math.isnan(value) else f"{value:{form}}"
-
-
-def _interval(low: float, high: float, form: str = ".3g") -> str:
-    return MISSING if math.isnan(low) else f"{low:{form}} to {high:{form}}"
+    return format_number(value, ".6g") if isinstance(value, float) else str(value)

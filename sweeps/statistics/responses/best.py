@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from sweeps.statistics.analysis import CONFIDENCE
 from sweeps.statistics.cells import check_apart, check_measured, finite
 from sweeps.statistics.roles import Roles
-
-CONFIDENCE = 0.95
 
 SWEEPS = 50
 """Of means of draws and of replicates in turn, which leave what neither tells."""

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from sweeps.statistics.cells import check_apart, check_measured, finite
+from sweeps.statistics.analysis import CONFIDENCE
+from sweeps.statistics.cells import are_numbers, check_apart, check_measured, finite
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Values
 
@@ -22,8 +23,6 @@ more."""
 
 NULLS, OF_EACH = 16, 4
 """How often the metric is shuffled among draws, and forests of each time."""
-
-CONFIDENCE = 0.95
 
 RESULTS = ("importance", "importance_low", "importance_high", "null_high", "predicted")
 
@@ -159,7 +158,7 @@ def _features(draws: pd.DataFrame, fields: list[str]) -> Values:
     columns = []
     for field in fields:
         values = draws[field]
-        if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        if are_numbers(values):
             columns.append(values.to_numpy(dtype=float, na_value=np.nan))
         else:
             codes = pd.Categorical(values.map(lambda value: None if value is None else str(value))).codes

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from PIL import Image
 
 from robustprune.detection.darknet import Detector, save_weights
 from sweeps import load_results, spec
+from sweeps.cli import cli
 from sweeps.planning import plan
 from sweeps.storage import Store
 from tests.support import toy_rows, toy_study
@@ -65,6 +67,13 @@ def test_an_empty_grid(sweeps: Sweeps, tmp_path: Path) -> None:
     ran = sweeps("run", toy_file(tmp_path), "--set", "grid={}", "--storage", str(tmp_path / "runs"))
     assert_refused(ran, "toy.yaml: grid: found no cell to compute")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands))
+def test_a_command_has_each_option_once(name: str) -> None:
+    command = cli.commands[name]
+    options = [option for parameter in command.get_params(click.Context(command)) for option in parameter.opts]
+    assert len(options) == len(set(options))
 
 
 def test_an_unknown_spec(sweeps: Sweeps) -> None:

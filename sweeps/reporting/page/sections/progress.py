@@ -11,7 +11,7 @@ import pandas as pd
 
 from sweeps.reporting.page.html_tables import small_table, sortable_table
 from sweeps.results.rows.present import keys_of
-from sweeps.statistics.means import in_words, named
+from sweeps.statistics.means import configuration_name
 from sweeps.statistics.roles import Roles
 
 Key = tuple[Any, ...]
@@ -69,7 +69,7 @@ def _incomplete(progress: Progress, roles: Roles) -> list[tuple[str, int, int, i
     places = [roles.axes.index(factor) for factor in roles.factors]
 
     def count(keys: Sequence[Key] | set[Key]) -> Counter[str]:
-        return Counter(in_words(named(roles.factors, [key[place] for place in places])) or "all" for key in keys)
+        return Counter(configuration_name(roles.factors, [key[place] for place in places]) for key in keys)
 
     planned, finished, failed = count(progress.planned), count(progress.finished), count(progress.failed)
     return [

@@ -15,8 +15,9 @@ from sweeps.reporting.page.file_names import file_stem
 from sweeps.reporting.page.html_tables import small_table
 from sweeps.reporting.page.section import folded
 from sweeps.reporting.page.sections.curves import figure_html
-from sweeps.reporting.summary import MISSING, counts, format_p, starred
-from sweeps.statistics.means import in_words, named
+from sweeps.reporting.summary import counts, format_interval, format_p, starred
+from sweeps.statistics.cells import are_numbers
+from sweeps.statistics.means import configuration_name
 from sweeps.statistics.responses.best import best_draws
 from sweeps.statistics.responses.importance import importance
 from sweeps.statistics.responses.slopes import slopes
@@ -26,13 +27,7 @@ from sweeps.statistics.samples import Design
 
 def numeric_fields(rows: pd.DataFrame, roles: Roles) -> list[str]:
     """Return the fields that are axes of numbers with several values, along which there are curves."""
-    return [
-        field
-        for field in roles.fields
-        if pd.api.types.is_numeric_dtype(rows[field])
-        and not pd.api.types.is_bool_dtype(rows[field])
-        and rows[field].nunique() > 1
-    ]
+    return [field for field in roles.fields if are_numbers(rows[field]) and rows[field].nunique() > 1]
 
 
 def field_html(
@@ -55,10 +50,10 @@ def field_html(
     found = slopes(rows, metric=metric, design=design, roles=along)
     lines = [
         (
-            in_words(named(along.factors, [line[name] for name in along.factors])) or "all",
+            configuration_name(along.factors, [line[name] for name in along.factors]),
             line["n"],
             _number(line["slope"]),
-            _interval(line["slope_low"], line["slope_high"]),
+            format_interval(line["slope_low"], line["slope_high"]),
             format_p(line["p_value"]),
             starred(line["p_holm"], line["mark"]),
             line["note"],
@@ -112,11 +107,11 @@ def _ranks(rows: pd.DataFrame, metric: str, fields: list[str], roles: Roles) -> 
     found = importance(rows, metric=metric, fields=fields, roles=roles)
     lines = [
         (
-            in_words(named(roles.factors, [line[name] for name in roles.factors])) or "all",
+            configuration_name(roles.factors, [line[name] for name in roles.factors]),
             line["field"],
             line["n"],
             _number(line["importance"]),
-            _interval(line["importance_low"], line["importance_high"]),
+            format_interval(line["importance_low"], line["importance_high"]),
             _number(line["null_high"]),
             _number(line["predicted"]),
             "yes" if line["matters"] else line["note"] or "not above its null",
@@ -131,10 +126,10 @@ def _best(rows: pd.DataFrame, metric: str, fields: list[str], roles: Roles) -> s
     found = best_draws(rows, metric=metric, fields=fields, roles=roles)
     lines = [
         (
-            in_words(named(roles.factors, [line[name] for name in roles.factors])) or "all",
+            configuration_name(roles.factors, [line[name] for name in roles.factors]),
             *(_value(line[field]) for field in fields),
             _number(line["mean"]),
-            _interval(line["low"], line["high"]),
+            format_interval(line["low"], line["high"]),
             line["n"],
             f"{line['as_good']} of {line['draws']}",
         )
@@ -152,7 +147,3 @@ def _value(value: Any) -> Any:
 
 def _number(value: float) -> Any:
     return None if math.isnan(value) else (value, f"{value:.3g}")
-
-
-def _interval(low: float, high: float) -> str:
-    return MISSING if math.isnan(low) else f"{low:.3g} to {high:.3g}"
