@@ -223,7 +223,9 @@ def test_levels_that_are_numbers_are_told_with_their_axis() -> None:
         (("0.5", "null"), ("tuning.polish 0.5", "tuning.polish null")),
     ],
 )
-def test_values_of_a_setting_are_told_with_its_name(levels: tuple[object, object], words: tuple[str, str]) -> None:
+def test_values_of_a_setting_are_told_with_its_name(
+    levels: tuple[bool | str, bool | str], words: tuple[str, str]
+) -> None:
     low, high = table({("a", 0.5): LOW}), table({("a", 0.5): HIGH})
     low["tuning.polish"], high["tuning.polish"] = levels
     rows = pd.concat([low, high])
