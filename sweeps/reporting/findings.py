@@ -9,6 +9,7 @@ import math
 from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from sweeps.reporting.summary import briefly, decimals
@@ -175,8 +176,11 @@ class _Sayer:
         return self._roles.where([line[self._roles.along] for line in lines])
 
     def _level(self, line: Line, side: str) -> str:
-        level = line[f"level_{side}"]
-        return level if isinstance(level, str) else f"{line['factor']} {level:g}"
+        level, factor = line[f"level_{side}"], line["factor"]
+        if isinstance(level, str):
+            # Levels of a study's own axes speak for themselves; `null`, or `0.5` beside it, of a setting do not.
+            return f"{factor} {level}" if factor in self._roles.fields else level
+        return f"{factor} {str(level).lower()}" if isinstance(level, bool | np.bool_) else f"{factor} {level:g}"
 
     def _given(self, line: Line) -> str:
         fixed = in_words(named([*self._told], [line[factor] for factor in self._told]))

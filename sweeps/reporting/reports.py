@@ -48,14 +48,15 @@ def show(spec: Spec, store: Store, plan: Plan, console: Console) -> None:
 
 def show_results(location: str, console: Console) -> bool:
     """Print means and tests of a sweep's main metric; return whether there is any row of its grid."""
-    sweep = open_sweep(location).trusted
+    opened = open_sweep(location)
+    sweep = opened.trusted
     study = sweep.spec.study
     if not len(sweep.rows):
         return False
     metric, label = next(iter(study.metrics.items()))
     means = mean_table(sweep.rows, sweep.baseline, metric=metric, roles=sweep.roles)
     console.print(mean_view(means, title=label, along=study.row_axis))
-    _say_caveats(sweep, metric, console)
+    _say_caveats(opened, metric, console)
     tests = contrasts(sweep.rows, metric=metric, design=_design(sweep), roles=sweep.roles)
     for view in contrast_views(tests, roles=sweep.roles):
         console.print(view)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from sweeps.statistics.responses.draws import over_draws
 from sweeps.statistics.roles import Roles
 from sweeps.study import Doubts
 
@@ -25,6 +26,22 @@ def trusted(rows: pd.DataFrame, doubts: Doubts) -> pd.DataFrame:
     for metric, mark in _there(rows, doubts):
         columns[metric] = columns.get(metric, rows[metric]).mask(_is_doubted(rows, mark))
     return rows.assign(**columns)
+
+
+def trusted_over_draws(rows: pd.DataFrame, doubts: Doubts, roles: Roles) -> pd.DataFrame:
+    """Return means over draws of what is not in doubt: a mark is of one row, and would be of the first draw's alone.
+
+    Args:
+        rows: one per model; as they are, where nothing was drawn.
+        doubts: see `trusted`.
+        roles: of the key columns.
+    """
+    if not roles.sampled:
+        return rows
+    means = over_draws(trusted(rows, doubts), roles)
+    return means.assign(
+        **{mark: means[mark].mask(_is_doubted(means, mark), False) for _, mark in _there(means, doubts)}
+    )
 
 
 def caveats(

@@ -12,12 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.errors import SweepError
-from sweeps.results.doubts import caveats, trusted
+from sweeps.results.doubts import caveats, trusted, trusted_over_draws
 from sweeps.results.reproduced import reproduced
 from sweeps.results.roles import NOTHING, Given, Known, known_of, run_along
 from sweeps.results.rows.compared import levels
 from sweeps.results.sweep import open_rows
-from sweeps.statistics.responses.draws import over_draws
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
 from sweeps.storage import Store
@@ -114,7 +113,7 @@ def _of_sweep(location: str, given: Given, *, all_rows: bool) -> _Read:
     """Return the rows of a sweep; what a user says of its columns goes before what is known of them."""
     sweep = open_rows(location, all_rows=all_rows)
     known = Known(sweep.roles, sweep.metrics, doubts=sweep.doubts)
-    rows = over_draws(sweep.rows, known.roles) if sweep.compared is None else sweep.compared
+    rows = trusted_over_draws(sweep.rows, known.doubts, known.roles) if sweep.compared is None else sweep.compared
     if given == Given(along=given.along):  # of a sweep it is known which columns are axes
         known = known._replace(roles=run_along(location, rows, known.roles, given.along))
     else:
@@ -125,8 +124,9 @@ def _of_sweep(location: str, given: Given, *, all_rows: bool) -> _Read:
 
 def _source(read: _Read, *, metric: str, design: Design, against: str | None) -> Source:
     rows, known = read.rows, read.known
+    models = rows if read.models is None else read.models  # each once, whatever it stands for
     looked_at = [column for column in dict.fromkeys([metric, against]) if column]
-    doubted = [each for column in looked_at for each in caveats(rows, column, known.doubts, roles=known.roles)]
+    doubted = [each for column in looked_at for each in caveats(models, column, known.doubts, roles=known.roles)]
     remarks = (*read.remarks, *doubted)
     return Source(
         rows=trusted(rows, known.doubts),
@@ -146,7 +146,7 @@ def _of_file(location: str, given: Given) -> _Read:
     except (ValueError, pa.ArrowException, OSError) as error:
         raise SweepError(f"{location}: cannot be read as rows ({error}), expected Parquet or CSV") from error
     remarks = [known.remark] if known.remark else []
-    return _Read(over_draws(rows, known.roles), known, remarks, models=rows)
+    return _Read(trusted_over_draws(rows, known.doubts, known.roles), known, remarks, models=rows)
 
 
 def _check_there(rows: pd.DataFrame, location: str) -> None:

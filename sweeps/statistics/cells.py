@@ -44,11 +44,7 @@ def questions(rows: pd.DataFrame, *, metric: str, roles: Roles) -> Iterator[list
         roles: of the key columns.
     """
     cells = _cells(rows, metric=metric, roles=roles)
-    same = _identities(rows, roles)
-    for whole in pairs_of_levels(sorted(cells), roles):
-        question = [pair for pair in whole if not same or same[pair[1]] != same[pair[2]]]
-        if not question:
-            continue
+    for question in pairs_of_levels(rows, roles):
         yield [
             Pair(keys | {roles.along: at}, cells[a].get(at, _NO_RUNS), cells[b].get(at, _NO_RUNS))
             for keys, a, b in question
@@ -56,13 +52,16 @@ def questions(rows: pd.DataFrame, *, metric: str, roles: Roles) -> Iterator[list
         ]
 
 
-def pairs_of_levels(known: Sequence[Levels], roles: Roles) -> Iterator[list[tuple[dict[str, Any], Levels, Levels]]]:
-    """Yield, for every question, its pairs of configurations, and what a pair is called: `factor, level_a, …`.
+def pairs_of_levels(rows: pd.DataFrame, roles: Roles) -> Iterator[list[tuple[dict[str, Any], Levels, Levels]]]:
+    """Yield, for every question, its pairs of configurations, and what a pair is called: `factor, level_a, …`; without
+    those that are the same rows.
 
     Args:
-        known: the levels of all configurations, sorted.
+        rows: fit by `check_rows`.
         roles: of the key columns.
     """
+    known = sorted({*zip(*(rows[factor].tolist() for factor in roles.factors), strict=True)}) or [()]
+    same = _identities(rows, roles)
     for position, factor in enumerate(roles.factors):
         answers: dict[Levels, list[Levels]] = {}
         for levels in known:
@@ -72,6 +71,7 @@ def pairs_of_levels(known: Sequence[Levels], roles: Roles) -> Iterator[list[tupl
             pairs = [
                 ({"factor": factor, "level_a": a[position], "level_b": b[position], **others}, a, b)
                 for a, b in combinations(alike, 2)
+                if not same or same[a] != same[b]
             ]
             if pairs:
                 yield pairs

@@ -102,7 +102,7 @@ def roles_at(against: str, roles: Roles) -> Roles:
 def _families(rows: pd.DataFrame, *, metric: str, against: str, roles: Roles) -> Iterator[list[Pair]]:
     points = rows.assign(**{column: finite(rows[column]) for column in (metric, against)})
     curves = {levels: _curves(part, metric, against, roles) for levels, part in configurations(points, roles)}
-    for question in pairs_of_levels(sorted(curves), roles):
+    for question in pairs_of_levels(rows, roles):
         yield [
             Pair(keys | {against: x}, a, b)
             for keys, one, other in question

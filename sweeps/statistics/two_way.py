@@ -61,6 +61,7 @@ def two_way(
 
     `partial_eta_squared` is the share of an effect in the sum of squares of effect and error (Cohen 1973, Educational
     and Psychological Measurement 33), F df / (F df + df_error), from 0 to 1; in few runs it is too large on average.
+    Rows to which one of the factors does not matter stand in several cells: the independent tests are not made of them.
     `p_holm` corrects for asking the same question at each ratio. `mark` is that of `analysis.contrasts`, by the
     smallest group and the means of all cells.
 
@@ -99,7 +100,11 @@ def two_way(
     test = test_name(design, classical=classical, repeated=repeated)
     lines: list[Result] = []
     for fixed, runs in _analyses(rows, metric=metric, factors=factors, roles=roles):
-        found = _classical(runs, roles) if design == "independent" and classical else _analysed(runs, design, roles)
+        if design == "independent" and _counted_twice(rows, fixed, factors, roles):
+            why = f"rows stand for several levels of {' and '.join(factors)}, and are not independent of themselves"
+            found = _not_tested(why, [], n=0)
+        else:
+            found = _classical(runs, roles) if design == "independent" and classical else _analysed(runs, design, roles)
         keys = fixed | {"metric": metric, "design": design, "test": test}
         lines += [{"effect": effect} | keys | result for effect, result in zip(effects, found, strict=True)]
     columns = ["effect", *axes, "metric", "design", "n", "statistic", "df", "df_error", "p_value", "p_holm", "mark"]
@@ -110,6 +115,19 @@ def two_way(
     for _, family in table.groupby(question, sort=False):
         table.loc[family.index, "p_holm"] = holm(family["p_value"].tolist())
     return _marked(table, lowest)
+
+
+def _counted_twice(rows: pd.DataFrame, fixed: dict[str, Any], factors: tuple[str, str], roles: Roles) -> bool:
+    """Say whether an analysis has a row in two cells, to which one of the factors does not matter.
+
+    Blocks do not mind: each is compared within itself.
+    """
+    if roles.identity is None or roles.identity not in rows:
+        return False
+    here = rows
+    for axis, level in fixed.items():
+        here = here if axis in factors else here[here[axis] == level]
+    return bool(here[roles.identity].duplicated().any())
 
 
 def _marked(table: pd.DataFrame, floor: float) -> pd.DataFrame:

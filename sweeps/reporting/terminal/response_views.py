@@ -15,11 +15,12 @@ from sweeps.statistics.roles import Roles
 
 _IMPORTANCE_MEANS = (
     "importance: what a forest's prediction of unseen draws loses when a field is shuffled, as a share of the metric's "
-    "variance; null: what 95% of it are below where nothing matters; predicted: the share that it predicts at all"
+    "variance; null: what it is below, of all fields with 95%, where nothing matters; predicted: the share that it "
+    "predicts at all"
 )
 _BEST_MEANS = (
-    "as good: draws whose interval reaches the best mean, of all; the mean of the best of many is too high, since luck "
-    "has chosen it too"
+    "as good: draws that are not shown to be worse than the best one, of all; the mean of the best of many is too "
+    "high, since luck has chosen it too"
 )
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from sweeps.results.doubts import trusted_over_draws
 from sweeps.results.roles import roles_of
 from sweeps.results.rows.present import keys_of
 from sweeps.spec import Spec
 from sweeps.spec.axes.merging import publisher
-from sweeps.statistics.responses.draws import over_draws
 from sweeps.study import NONE
 
 NULL = "null"
@@ -24,13 +24,13 @@ NULL = "null"
 
 def compared(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     """Return the rows of a grid with a line for each cell that a row stands for; others as they are. Where settings
-    were drawn, these are means over the draws.
+    were drawn, these are means over the draws, of values that are not in doubt.
 
     Args:
         rows: of the sweep, without baselines.
         spec: of the sweep, which knows what fields do not matter to.
     """
-    return over_draws(_stood_for(rows, spec), roles_of(spec.study))
+    return trusted_over_draws(_stood_for(rows, spec), spec.study.doubts, roles_of(spec.study))
 
 
 def _stood_for(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def baselines(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
             for field, column in columns.items()
         }
     )
-    return over_draws(rows, roles_of(spec.study))
+    return trusted_over_draws(rows, spec.study.doubts, roles_of(spec.study))
 
 
 def levels(values: Sequence[Any] | pd.Series[Any]) -> pd.Series[Any]:

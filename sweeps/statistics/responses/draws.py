@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -12,7 +14,8 @@ def over_draws(rows: pd.DataFrame, roles: Roles) -> pd.DataFrame:
     """Return a line for each configuration, ratio and replicate: the mean of its rows over draws.
 
     Of each replicate, only draws count that every configuration has at every ratio, as far as the replicate has any:
-    means of different draws would differ for that alone. Values that are missing are left out of a mean.
+    means of different draws would differ for that alone. A value that is missing is for the same reason left out
+    of all means over that draw, but for lines that have no such values at all. The column that names rows names all.
 
     Args:
         rows: one per model.
@@ -38,7 +41,21 @@ def over_draws(rows: pd.DataFrame, roles: Roles) -> pd.DataFrame:
         and pd.api.types.is_numeric_dtype(rows[name])
         and not pd.api.types.is_bool_dtype(rows[name])
     ]
-    how = {name: "mean" if name in numbers else "first" for name in rows.columns if name not in group}
+    kept = kept.assign(**{name: _of_all(kept[name], roles, draw[shared], cell[shared], kept) for name in numbers})
+    how: dict[str, Any] = {name: "mean" if name in numbers else "first" for name in rows.columns if name not in group}
+    if roles.identity in how:
+        how[str(roles.identity)] = lambda names: " ".join(sorted(names))
     found = kept.groupby(group, sort=True, dropna=False).agg({**how, sampled[0]: "nunique"}).reset_index()
     counts = [f"mean of {count} draws" for count in found[sampled[0]]]
     return found.assign(**dict.fromkeys(sampled, np.array(counts, dtype=object)))[[*rows.columns]]
+
+
+def _of_all(
+    values: pd.Series[Any], roles: Roles, draw: pd.Series[int], cell: pd.Series[int], rows: pd.DataFrame
+) -> pd.Series[Any]:
+    """Return a column without the values of draws of which other lines of the replicate lack theirs."""
+    missing = values.isna()
+    if not missing.any():
+        return values
+    lacks = missing & ~missing.groupby(cell).transform("all")
+    return values.mask(lacks.groupby([rows[roles.replicate], draw]).transform("any") & ~missing)

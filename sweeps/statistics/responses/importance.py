@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from sweeps.statistics.analysis import CONFIDENCE
 from sweeps.statistics.cells import are_numbers, check_apart, check_measured, finite
@@ -17,8 +18,11 @@ FEWEST_DRAWS = 10
 """With fewer, a forest has nothing to learn from."""
 
 RESAMPLES, TREES, SHUFFLES = 50, 20, 5
-"""Forests of each of the two sets, trees of each, and how often a field is shuffled: the ends of intervals move by a
-few hundredths with more."""
+"""Forests, trees of each, and how often a field is shuffled: the ends of intervals move by a few hundredths with
+more."""
+
+NULLS, OF_EACH = 16, 4
+"""How often the metric is shuffled among draws, and forests of each time."""
 
 RESULTS = ("importance", "importance_low", "importance_high", "null_high", "predicted")
 
@@ -31,9 +35,9 @@ def importance(rows: pd.DataFrame, *, metric: str, fields: list[str], roles: Rol
     mean squared error that shuffling one field adds, as a share of the metric's variance. Draws are resampled, those
     left out are predicted, and so on 50 times: mean, and 95% interval of resamples, which tell of the draws at hand.
 
-    Its null is beside it: `null_high` is what 95% of the same importances are below where the metric is shuffled among
-    draws, so that no field matters. An importance below it is none. `predicted` is the share of the variance that the
-    forest predicts of draws it has not seen; near 0 or below, ranks mean nothing.
+    Its null is beside it: `null_high` is what the same mean is below, for all fields together with 95%, where the
+    metric is shuffled among draws, so that no field matters. An importance below it is none. `predicted` is the share
+    of the variance that the forest predicts of draws it has not seen; near 0 or below, ranks mean nothing.
 
     Fields that hang together share their importance, and one that works only through another has little by itself.
 
@@ -76,12 +80,12 @@ def _ranked(draws: pd.DataFrame, metric: str, fields: list[str]) -> list[dict[st
     features = _features(draws, fields)
     rng = np.random.default_rng(0)
     found, predicted = _resampled(features, target, rng)
-    null, _ = _resampled(features, target, rng, shuffled=True)
+    nulls = _null_high(_resampled(features, target, rng, shuffled=True)[0])
     tail = (1 - CONFIDENCE) / 2
     lines = []
     for place, field in enumerate(fields):
         low, high = np.quantile(found[:, place], [tail, 1 - tail])
-        mean, null_high = float(found[:, place].mean()), float(np.quantile(null[:, place], CONFIDENCE))
+        mean, null_high = float(found[:, place].mean()), float(nulls[place])
         lines.append(
             {
                 "field": field,
@@ -97,20 +101,34 @@ def _ranked(draws: pd.DataFrame, metric: str, fields: list[str]) -> list[dict[st
     return sorted(lines, key=lambda line: -float(line["importance"]))
 
 
+def _null_high(null: Values) -> Values:
+    """Return what means over resamples are below where nothing matters, for all fields together.
+
+    By Student's quantile of means over a few resamples of each shuffle, which vary no less than means over all.
+
+    Args:
+        null: importances, shape (shuffles × resamples of each, fields).
+    """
+    means = null.reshape(NULLS, -1, null.shape[1]).mean(axis=1)
+    quantile = float(special.stdtrit(NULLS - 1, 1 - (1 - CONFIDENCE) / null.shape[1]))
+    high: Values = means.mean(axis=0) + quantile * means.std(axis=0, ddof=1) * np.sqrt(1 + 1 / NULLS)
+    return high
+
+
 def _resampled(
     features: Values, target: Values, rng: np.random.Generator, *, shuffled: bool = False
 ) -> tuple[Values, float]:
     """Return the importance of each field in each resample, shape (resamples, fields), and what was predicted.
 
-    `shuffled`: of the metric shuffled among draws, anew for each resample.
+    `shuffled`: of the metric shuffled among draws, `NULLS` times.
     """
     from sklearn.ensemble import RandomForestRegressor
 
     count, variance = len(target), float(target.var())
     found: list[Values] = []
     errors: list[float] = []
-    while len(found) < RESAMPLES:
-        target = rng.permutation(target) if shuffled else target
+    while len(found) < (NULLS * OF_EACH if shuffled else RESAMPLES):
+        target = rng.permutation(target) if shuffled and len(found) % OF_EACH == 0 else target
         drawn = rng.integers(count, size=count)
         left = np.setdiff1d(np.arange(count), drawn)
         if len(left) < 2 or not np.ptp(target[drawn]) > 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -212,3 +214,22 @@ def test_levels_that_are_numbers_are_told_with_their_axis() -> None:
     rows = table({("a", 0.5): LOW, ("b", 0.5): HIGH}).replace({"method": {"a": 0.25, "b": 0.5}})
     (sentence,) = said(rows).differ
     assert "0.815 for method 0.5 and 0.615 for method 0.25" in sentence
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ((False, True), ("tuning.polish false", "tuning.polish true")),
+        (("0.5", "null"), ("tuning.polish 0.5", "tuning.polish null")),
+    ],
+)
+def test_values_of_a_setting_are_told_with_its_name(
+    levels: tuple[bool | str, bool | str], words: tuple[str, str]
+) -> None:
+    low, high = table({("a", 0.5): LOW}), table({("a", 0.5): HIGH})
+    low["tuning.polish"], high["tuning.polish"] = levels
+    rows = pd.concat([low, high])
+    roles = replace(ROLES, axes=(*ROLES.axes, "tuning.polish"), fields=("tuning.polish",))
+    (sentence,) = said(rows, roles=roles).differ
+    assert f"0.615 for {words[0]}" in sentence
+    assert f"0.815 for {words[1]}" in sentence

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -9,6 +11,7 @@ import sweeps
 from sweeps.errors import SweepError
 from sweeps.planning import plan
 from sweeps.reporting import reports
+from sweeps.results.doubts import trusted, trusted_over_draws
 from sweeps.spec import Spec
 from sweeps.statistics.responses.draws import over_draws
 from sweeps.statistics.roles import Roles
@@ -41,6 +44,32 @@ def test_means_are_over_the_draws_that_all_have() -> None:
     found = over_draws(frame(*whole, lonely), ROLES)
     assert dict(zip(found["method"], found["ap"], strict=True)) == {"a": 2.0, "b": 7.0}
     assert set(found["rate"]) == {"mean of 2 draws"}
+
+
+def test_a_draw_that_one_lacks_a_value_of_is_in_no_mean() -> None:
+    """Else methods would differ since one of them has not been measured where all are good."""
+    nan = float("nan")
+    data = frame(("a", 0.1, 0, 0.5, 1.0), ("a", 0.2, 0, 0.5, 9.0), ("b", 0.1, 0, 0.5, 1.0), ("b", 0.2, 0, 0.5, nan))
+    data = data.assign(of_b=[nan, nan, 2.0, 4.0])
+    found = over_draws(data, ROLES).set_index("method")
+    assert found["ap"].to_dict() == {"a": 1.0, "b": 1.0}
+    assert found.loc["b", "of_b"] == 3.0
+
+
+def test_means_are_named_by_all_their_rows() -> None:
+    """Those that share the first draw's row alone are compared."""
+    data = frame(("a", 0.1, 0, 0.5, 1.0), ("a", 0.2, 0, 0.5, 3.0), ("b", 0.1, 0, 0.5, 1.0), ("b", 0.2, 0, 0.5, 4.0))
+    roles = replace(ROLES, identity="row_key")
+    found = over_draws(data.assign(row_key=["x", "y", "x", "z"]), roles)
+    assert found["row_key"].tolist() == ["x y", "x z"]
+
+
+def test_a_value_in_doubt_is_in_no_mean() -> None:
+    data = frame(("a", 0.1, 0, 0.5, 100.0), ("a", 0.2, 0, 0.5, 3.0), ("b", 0.1, 0, 0.5, 5.0), ("b", 0.2, 0, 0.5, 9.0))
+    for uneasy in ([True, False], [False, True]):
+        found = trusted_over_draws(data.assign(uneasy=[*uneasy, False, False]), {"ap": "uneasy"}, ROLES)
+        again = trusted(found, {"ap": "uneasy"}).set_index("method")["ap"].to_dict()
+        assert again == ({"a": 3.0, "b": 9.0} if uneasy[0] else {"a": 100.0, "b": 5.0})
 
 
 def test_replicates_have_draws_of_their_own() -> None:

@@ -59,6 +59,14 @@ def test_one_curve_differs_at_equal_ratio_and_not_at_equal_size(design: Design) 
     assert found["p_holm"].to_numpy() == pytest.approx(np.minimum(POINTS * test.pvalue, 1))
 
 
+@pytest.mark.parametrize("design", ["paired", "independent"])
+def test_rows_that_stand_for_several_levels_are_not_compared_with_themselves(design: Design) -> None:
+    once = rows({"a": lambda kept: kept}).assign(name=lambda each: each.index.astype(str))
+    data = pd.concat([once.assign(epochs=1), once.assign(epochs=2)], ignore_index=True)
+    roles = Roles((*AXES, "epochs"), "seed", "sparsity", identity="name")
+    assert at_equal(data, metric="accuracy", against="size", design=design, roles=roles).empty
+
+
 def test_between_two_rows_a_curve_is_monotone_and_through_them() -> None:
     curve = Curve(np.array([1.0, 2.0, 4.0, 8.0]), np.array([0.1, 0.5, 0.5, 0.6]))
     assert curve.at(curve.x) == pytest.approx(curve.y)

@@ -12,7 +12,11 @@ from sweeps.spec.axes.sampling.sequences import normal
 from sweeps.spec.mistakes import found, unknown_key
 
 DIGITS = 6
-"""Significant digits of a drawn number: enough to find it, and few enough to read."""
+"""Significant digits of a drawn number: enough to find it, and few enough to read. More where all numbers of an
+interval begin alike, so that as many tell them apart."""
+
+MOST_DIGITS = 17
+"""Those that tell any two floats apart."""
 
 LARGEST = 2**53
 """Beyond that a float knows not every whole number."""
@@ -51,12 +55,14 @@ def distribution(given: Any, where: str) -> Distribution:
 
 def _uniform(given: Any, where: str) -> Callable[[float], float]:
     low, high = _ends(given, where)
-    return lambda unit: _rounded(low + unit * (high - low), low, high)
+    digits = _digits(max(abs(low), abs(high)), high - low)
+    return lambda unit: _rounded(low + unit * (high - low), low, high, digits)
 
 
 def _log_uniform(given: Any, where: str) -> Callable[[float], float]:
     low, high = _ends(given, where, lowest=0.0)
-    return lambda unit: _rounded(low * (high / low) ** unit, low, high)
+    digits = _digits(high, high - low)
+    return lambda unit: _rounded(low * (high / low) ** unit, low, high, digits)
 
 
 def _int(given: Any, where: str) -> Callable[[float], int]:
@@ -76,7 +82,8 @@ def _normal(given: Any, where: str) -> Callable[[float], float]:
     mean, deviation = (_number(item, f"{where}[{index}]") for index, item in enumerate(given))
     if deviation <= 0:
         raise SpecError(f"{where}[1]: found {given[1]!r}, expected a standard deviation above 0")
-    return lambda unit: _rounded(mean + deviation * normal(unit), -math.inf, math.inf)
+    digits = _digits(abs(mean), deviation)
+    return lambda unit: _rounded(mean + deviation * normal(unit), -math.inf, math.inf, digits)
 
 
 def _choice(given: Any, where: str) -> Callable[[float], Any]:
@@ -129,5 +136,11 @@ def _number(given: Any, where: str) -> float:
     return value
 
 
-def _rounded(value: float, low: float, high: float) -> float:
-    return min(high, max(low, float(f"{value:.{DIGITS}g}")))
+def _digits(size: float, width: float) -> int:
+    """Return how many digits numbers have that lie within a width, and are of a size."""
+    alike = math.floor(math.log10(size / width)) if size > width else 0
+    return min(MOST_DIGITS, DIGITS + alike)
+
+
+def _rounded(value: float, low: float, high: float, digits: int) -> float:
+    return min(high, max(low, float(f"{value:.{digits}g}")))

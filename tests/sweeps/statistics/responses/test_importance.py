@@ -14,6 +14,7 @@ from sweeps.statistics.responses.importance import importance
 from sweeps.statistics.roles import Roles
 
 ROLES = Roles(("method", "rate", "epochs", "name", "seed", "ratio"), "seed", "ratio")
+ONE = Roles(("rate", "seed", "ratio"), "seed", "ratio", sampled=("rate",))
 FIELDS = ["rate", "epochs", "name"]
 
 
@@ -95,3 +96,35 @@ def test_the_best_draw_and_those_as_good() -> None:
     alone = best_draws(one, metric="ap", fields=FIELDS, roles=ROLES)
     assert alone["low"].isna().all()
     assert (alone["n"] == 1).all()
+    assert alone["as_good"].unique().tolist() == [40]  # of single values nothing is shown
+
+
+def test_the_best_in_truth_is_among_those_as_good() -> None:
+    """Nothing differs but by chance: intervals of each draw alone leave out any of 32 in .19 with five seeds."""
+    rng = np.random.default_rng(0)
+    shown = []
+    for _ in range(20):
+        lines = [{"rate": rate, "seed": seed} for rate in range(32) for seed in range(5)]
+        data = pd.DataFrame(lines).assign(ratio=0.5)
+        data = data.assign(ap=rng.normal(size=len(data)) + 3 * data["seed"] - 100 * (data["rate"] == 31))
+        (best,) = best_draws(data, metric="ap", fields=["rate"], most=1, roles=ONE).to_dict("records")
+        shown.append(best["as_good"])
+    assert max(shown) == 31  # the one that is far below is out
+    assert np.mean(shown) / 31 > 0.92
+
+
+def test_draws_that_halving_left_behind_are_compared_by_the_seeds_they_have() -> None:
+    """The second seed is far better, or worse, for all: it makes no draw of one seed worse, or best."""
+    lines = [{"rate": rate, "seed": 0, "ap": 0.1 * rate + 0.01 * (rate % 3)} for rate in range(9)]
+    lines += [{"rate": rate, "seed": 1, "ap": 50 + 0.1 * rate + 0.01 * (rate % 2)} for rate in (6, 7, 8)]
+    data = pd.DataFrame(lines).assign(ratio=0.5)
+    (best,) = best_draws(data, metric="ap", fields=["rate"], most=1, roles=ONE).to_dict("records")
+    assert (best["draws"], best["n"]) == (9, 2)
+    assert 1 <= best["as_good"] <= 4
+    (best,) = best_draws(
+        data.assign(ap=data["ap"] - 100 * data["seed"]), metric="ap", fields=["rate"], most=1, roles=ONE
+    ).to_dict("records")
+    assert (best["rate"], best["n"]) == (8, 2)
+    level = data.assign(ap=data["ap"].where(data["seed"] == 1, 0.01 * (data["rate"] % 3)))
+    (best,) = best_draws(level, metric="ap", fields=["rate"], most=1, roles=ONE).to_dict("records")
+    assert best["as_good"] == 9

@@ -119,3 +119,11 @@ def test_what_cannot_be_drawn_from_is_said(given_: Any, said: str) -> None:
         draws(Sample(draws=2, space={"x": given_}))
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "law", [{"uniform": [1, 1.0000001]}, {"log_uniform": [1, 1.0000001]}, {"normal": [1, 1e-7]}], ids=str
+)
+def test_numbers_that_begin_alike_are_told_apart(law: dict[str, Any]) -> None:
+    found = draws(Sample(draws=64, space={"x": law}))
+    assert len(found) == 64
