@@ -15,6 +15,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from sweeps.reporting.figures import style
 from sweeps.statistics.cells import are_numbers
 from sweeps.statistics.means import labelled, mean_sd
+from sweeps.statistics.responses.draws import draw_means
 from sweeps.statistics.roles import Roles
 
 ACROSS = 3
@@ -83,7 +84,11 @@ def over_fields(rows: pd.DataFrame, *, metric: str, label: str, at: float, roles
     fields = list(roles.sampled)
     here = labelled(rows[rows[roles.along] == at], roles.factors)
     names = list(here["configuration"].unique())
-    draws = here.groupby(["configuration", *fields], sort=False, dropna=False)[metric].mean().reset_index()
+    parts = [
+        draw_means(part, metric=metric, fields=fields, replicate=roles.replicate).assign(configuration=name)
+        for name, part in here.dropna(subset=[metric]).groupby("configuration", sort=False)
+    ]
+    draws = pd.concat(parts or [here])
     with matplotlib.rc_context(style.STYLE):
         figure, plots, columns = _panels(fields, names)
         handles: dict[str, Any] = {}

@@ -59,3 +59,27 @@ def _of_all(
         return values
     lacks = missing & ~missing.groupby(cell).transform("all")
     return values.mask(lacks.groupby([rows[roles.replicate], draw]).transform("any") & ~missing)
+
+
+def draw_means(rows: pd.DataFrame, *, metric: str, fields: list[str], replicate: str) -> pd.DataFrame:
+    """Return the mean of a metric for each draw of one configuration at one ratio.
+
+    Where some draws have fewer replicates than others, as after halving, their means would differ for the replicates
+    alone: what each replicate adds, in the draws that have all of them, is taken off first.
+
+    Args:
+        rows: of the configuration at the ratio, one per model.
+        metric: the numeric column.
+        fields: columns that were drawn.
+        replicate: the axis of repetitions.
+
+    Returns:
+        A line per draw: the fields, and the mean under the metric's name.
+    """
+    place = rows.groupby(fields, sort=True, dropna=False).ngroup().rename("place")
+    table = rows.groupby([place, replicate])[metric].mean().unstack()
+    whole = table.dropna()
+    if 0 < len(whole) < len(table):
+        table = table - (whole.mean() - whole.to_numpy().mean())
+    draws = rows.assign(place=place).drop_duplicates("place").sort_values("place")[fields].reset_index(drop=True)
+    return draws.assign(**{metric: table.mean(axis=1).to_numpy()})

@@ -11,6 +11,7 @@ from scipy import special
 
 from sweeps.statistics.analysis import CONFIDENCE
 from sweeps.statistics.cells import are_numbers, check_apart, check_measured, finite
+from sweeps.statistics.responses.draws import draw_means
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Values
 
@@ -61,7 +62,7 @@ def importance(rows: pd.DataFrame, *, metric: str, fields: list[str], roles: Rol
     lines: list[dict[str, Any]] = []
     given = rows.assign(**{metric: finite(rows[metric])}).dropna(subset=[metric])
     for keys, cell in given.groupby([*others, roles.along], sort=True, dropna=False):
-        draws = cell.groupby(fields, sort=True, dropna=False)[metric].mean().reset_index()
+        draws = draw_means(cell, metric=metric, fields=fields, replicate=roles.replicate)
         place = dict(zip([*others, roles.along], keys, strict=True)) | {"metric": metric, "n": len(draws)}
         found = _ranked(draws, metric, fields)
         lines += [place | line for line in found]

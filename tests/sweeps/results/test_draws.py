@@ -13,7 +13,7 @@ from sweeps.planning import plan
 from sweeps.reporting import reports
 from sweeps.results.doubts import trusted, trusted_over_draws
 from sweeps.spec import Spec
-from sweeps.statistics.responses.draws import over_draws
+from sweeps.statistics.responses.draws import draw_means, over_draws
 from sweeps.statistics.roles import Roles
 from sweeps.storage import Store
 from tests.support import toy_rows
@@ -128,3 +128,13 @@ def test_a_field_of_the_grid_has_a_slope(store: Store) -> None:
     found = sweeps.analyze(store.describe("toy"), slope=True, along="offset").frame
     assert found["slope"].tolist() == pytest.approx([2.05] * len(found))
     assert len(found) == 12
+
+
+def test_a_draw_with_fewer_seeds_is_not_worse_for_that() -> None:
+    """As after halving: seeds differ by much more than draws, and only the best draw has the second one."""
+    lines = [("a", 0.1, 0, 0.5, 1.0), ("a", 0.2, 0, 0.5, 2.0), ("a", 0.3, 0, 0.5, 3.0), ("a", 0.3, 1, 0.5, 103.0)]
+    found = draw_means(frame(*lines), metric="ap", fields=["rate"], replicate="seed")
+    assert found["rate"].tolist() == [0.1, 0.2, 0.3]
+    assert (found["ap"] - found["ap"].iloc[0]).tolist() == pytest.approx([0.0, 1.0, 2.0])
+    same = draw_means(frame(*lines[:3]), metric="ap", fields=["rate"], replicate="seed")
+    assert same["ap"].tolist() == [1.0, 2.0, 3.0]
