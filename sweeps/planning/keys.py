@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -60,6 +61,32 @@ def digest(value: Any, *, length: int = 16) -> str:
     return hashlib.sha256(_ENCODER.encode(value).encode()).hexdigest()[:length]
 
 
+class Digests:
+    """Digests of stages' inputs, as `digest` makes them of a list. Settings are written as JSON once where many stages
+    have the same.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._texts: dict[bytes, str] = {}
+
+    def of(self, version: Any, axes: Mapping[str, Any], settings: Any, after: Any, *, length: int) -> str:
+        """Return `digest([version, axes, settings, after], length=length)`; it raises what that does."""
+        text = f"{_ENCODER.encode([version, axes])[:-1]},{self._text(settings)},{_ENCODER.encode(after)}]"
+        return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+    def _text(self, settings: Any) -> str:
+        try:
+            # The same bytes are the same JSON, to the kind of each number, and are made in a fifth of the time; of
+            # version 2, which says nothing of which objects are one and the same.
+            content = marshal.dumps(settings, 2)
+        except ValueError:  # of other kinds, which JSON may know
+            return _ENCODER.encode(settings)
+        if content not in self._texts:
+            self._texts[content] = _ENCODER.encode(settings)
+        return self._texts[content]
+
+
 def cell_digest(cell: Mapping[str, Any]) -> str:
     """Return the part of a row's key that identifies its cell. 0 and 0.0 are the same value."""
     return digest(
@@ -73,12 +100,13 @@ class Keys:
     def __init__(self, study: Study, other: Keys | None = None) -> None:
         """Name the results of `study`; `other` are keys of the same class with other settings."""
         self._study = study
-        self._known: dict[tuple[Any, ...], str] = {}
+        self._known: dict[tuple[Any, ...], StageKey] = {}
         self._values: dict[tuple[str, ...] | None, dict[str, Any]] = {}
         self._checked: set[tuple[Any, ...] | None] = set()
         self._plugin: dict[str, str] = {}
         self._stages: dict[StageKey, StageKey] = {}
         self._cells: dict[tuple[Any, ...], str] | None = None
+        self._digests = Digests() if other is None else other._digests
         if other is not None:
             self._checked, self._plugin, self._stages = other._checked, other._plugin, other._stages
             if other._cells is None:
@@ -95,16 +123,18 @@ class Keys:
             if stage is None:
                 continue
             reads = self._reads(name, stage, found)
-            axes = tuple((axis, cell[axis]) for axis in stage.axes)
             # The settings of a stage may depend on the cell, but not on axes that the stage does not name.
-            identity = (name, axes, reads)
-            if identity not in self._known:
-                inputs = [stage.version, dict(axes), self._settings(stage), _after(reads)]
-                self._known[identity] = f"{name}-{self._digest(name, inputs, length=20)}"
-            shared = {each.key for each in found if each.shared}
-            is_shared = self._study.row_axis not in stage.axes and shared.issuperset(filter(None, reads))
-            one = StageKey(name, self._known[identity], is_shared, reads, stage.fields, stage.axes)
-            found.append(self._stages.setdefault(one, one))  # rows of a large grid keep few objects that way
+            identity = (name, stage.axes, tuple([cell[axis] for axis in stage.axes]), reads, stage.fields)
+            known = self._known.get(identity)
+            if known is None:
+                axes = {axis: cell[axis] for axis in stage.axes}
+                key = f"{name}-{self._digest(name, stage, axes, _after(reads), length=20)}"
+                shared = {each.key for each in found if each.shared}
+                is_shared = self._study.row_axis not in stage.axes and shared.issuperset(filter(None, reads))
+                known = StageKey(name, key, is_shared, reads, stage.fields, stage.axes)
+                # Rows of a large grid keep few objects that way.
+                known = self._known[identity] = self._stages.setdefault(known, known)
+            found.append(known)
         return found
 
     def row(self, cell: Cell, stages: Sequence[StageKey]) -> RowKey:
@@ -117,7 +147,7 @@ class Keys:
         stage = self._declared(name, cell)
         assert stage is not None, "what is declared was checked"
         axes = {axis: cell[axis] for axis in stage.axes}
-        inputs = self._digest(name, [stage.version, axes, self._settings(stage), [each.key for each in stages]])
+        inputs = self._digest(name, stage, axes, [each.key for each in stages])
         return LastStage(RowKey(self._cell_digest(cell), inputs), self._reads(name, stage, stages), stage.fields)
 
     def _cell_digest(self, cell: Cell) -> str:
@@ -138,7 +168,10 @@ class Keys:
         with answers.asking(self._study, "stage"):
             stage = self._study.stage(name, cell)
         alike: tuple[Any, ...] | None
-        alike = (name, stage and stage[0], stage and stage[3:]) if isinstance(stage, Stage | None) else None
+        if isinstance(stage, Stage):
+            alike = (name, stage.axes, stage.fields, stage.reads)
+        else:
+            alike = (name, None) if stage is None else None
         try:
             if alike in self._checked:
                 return stage
@@ -148,9 +181,9 @@ class Keys:
         self._checked.add(alike)
         return stage
 
-    def _digest(self, name: str, inputs: Any, *, length: int = 16) -> str:
+    def _digest(self, name: str, stage: Stage, axes: Mapping[str, Any], after: Any, *, length: int = 16) -> str:
         try:
-            return digest(inputs, length=length)
+            return self._digests.of(stage.version, axes, self._settings(stage), after, length=length)
         except (TypeError, ValueError) as error:
             raise SpecError(
                 f"study: {type(self._study).__name__}.stage({name!r}): {error}, expected a version and settings of "

@@ -6,8 +6,7 @@ The class is looked at in `conformance`; this is of an instance, whose answers d
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -21,23 +20,33 @@ from sweeps.study import Axis, Cell, DataTable, Study
 Answer = TypeVar("Answer")
 
 
-@contextmanager
-def asking(study: Study | type[Study], method: str) -> Iterator[None]:
+class asking:  # noqa: N801 - it reads like a function; a generator takes longer than most answers, of each of 10^5 rows
     """Turn what a study raises when it is asked something into a sentence; its ValueError is one already.
 
     Raises:
         SpecError: it raised anything else.
     """
-    try:
-        yield
-    except (SweepError, ValueError):
-        raise
-    except Exception as error:
-        made = study if isinstance(study, type) else type(study)
-        place = _place(error.__traceback__, made.__module__.split(".")[0])
+
+    __slots__ = ("_method", "_study")
+
+    def __init__(self, study: Study | type[Study], method: str) -> None:
+        """Take who is asked, and what."""
+        self._study, self._method = study, method
+
+    def __enter__(self) -> None:
+        """Begin to ask."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Say what went wrong."""
+        if not isinstance(error, Exception) or isinstance(error, (SweepError, ValueError)):
+            return
+        made = self._study if isinstance(self._study, type) else type(self._study)
+        place = _place(traceback, made.__module__.split(".")[0])
         raise SpecError(
-            f"study: {made.__name__}.{method}: raised {cause_of(error)} ({place}), expected an answer, or a ValueError "
-            "that says what a user is to mend"
+            f"study: {made.__name__}.{self._method}: raised {cause_of(error)} ({place}), expected an answer, or a "
+            "ValueError that says what a user is to mend"
         ) from error
 
 

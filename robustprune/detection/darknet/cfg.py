@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -82,6 +83,7 @@ class Section:
         return float(value)
 
 
+@functools.lru_cache(maxsize=32)
 def parse(text: str, source: str = "<cfg>") -> tuple[Section, ...]:
     """Sections of a .cfg text, `[net]` first.
 

@@ -60,7 +60,8 @@ class Convolutional(nn.Module):
         # first is what the weights were trained under, and bounds a dead channel's gain at 316 instead of 1e6.
         self.batch_norm = nn.BatchNorm2d(filters, eps=1e-5) if batch_normalize else None
         self.activation = make()
-        nn.init.kaiming_normal_(self.conv.weight, a=LEAKY_SLOPE, nonlinearity=nonlinearity)  # type: ignore[arg-type]
+        if not self.conv.weight.is_meta:  # which has no values, and for this would import PyTorch's compiler
+            nn.init.kaiming_normal_(self.conv.weight, a=LEAKY_SLOPE, nonlinearity=nonlinearity)  # type: ignore[arg-type]
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
 

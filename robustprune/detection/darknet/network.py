@@ -111,7 +111,8 @@ def _initialise_head(convolutional: nn.Module, yolo: nn.Module) -> None:
     """Start from flat scores, boxes of the anchors' size and low objectness."""
     assert isinstance(convolutional, Convolutional)
     assert isinstance(yolo, Yolo)
-    nn.init.normal_(convolutional.conv.weight, std=0.01)
+    if not convolutional.conv.weight.is_meta:  # see `Convolutional`
+        nn.init.normal_(convolutional.conv.weight, std=0.01)
     bias = convolutional.conv.bias
     if bias is not None:
         with torch.no_grad():

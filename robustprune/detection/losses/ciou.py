@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
-from torchvision.ops import box_convert, complete_box_iou_loss
 
 from robustprune.detection.heads import MAX_SIZE_LOGIT, Head
 from robustprune.detection.losses.assignment import Assignment
@@ -34,6 +33,8 @@ def ciou(
     Returns:
         a scalar, or (N,).
     """
+    from torchvision.ops import complete_box_iou_loss  # takes as long to import as PyTorch; planning does without
+
     total = outputs[0].new_zeros(len(outputs[0]) if per_image else ())
     for output, positive, head in zip(outputs, assignments, heads, strict=True):
         objectness = output[..., 4]
@@ -87,5 +88,7 @@ def _mean_of_image(values: Tensor, image: Tensor, *, images: int) -> Tensor:
 
 
 def _corners(boxes: Tensor) -> Tensor:
+    from torchvision.ops import box_convert
+
     corners: Tensor = box_convert(boxes, "cxcywh", "xyxy")
     return corners

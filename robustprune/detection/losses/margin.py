@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
 from robustprune.detection.heads import Head, decode_head
 
@@ -104,5 +103,7 @@ def _iou(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _corners(boxes: Tensor) -> Tensor:
+    from torchvision.ops import box_convert  # see `ciou`
+
     corners: Tensor = box_convert(boxes, "cxcywh", "xyxy")
     return corners

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_convert
 
 from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.measure.matching import MAX_DETECTIONS
@@ -47,6 +46,8 @@ def detect(
     Raises:
         FloatingPointError: the detector's outputs hold NaN, which no threshold would show.
     """
+    from torchvision.ops import box_convert  # takes as long to import as PyTorch; planning does without
+
     height, width = images.shape[-2:]
     predictions = detector.decode(detector(images), (height, width))
     if predictions.isnan().any():

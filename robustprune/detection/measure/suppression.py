@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms, box_iou
 
 from robustprune.detection.detector import Suppression
 
@@ -24,6 +23,8 @@ def suppress(
             AlexeyAB's `detector test` and `map` have it. Overlap knows no units.
     """
     if by.kind == "greedy":
+        from torchvision.ops import batched_nms  # takes as long to import as PyTorch; planning does without
+
         # In double precision, as torchvision tells classes apart by moving them far from each other.
         kept: Tensor = batched_nms(boxes.double(), scores.double(), classes, iou)
         return kept
@@ -38,6 +39,8 @@ def _by_distance(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: floa
     Source: `diounms_sort` and `box_diounms` of AlexeyAB's `box.c`; Zheng et al., Distance-IoU Loss (2020), where β is
     1. Boxes are in units of a picture's sides, as there: c is another in pixels of an oblong.
     """
+    from torchvision.ops import box_iou
+
     order = scores.argsort(descending=True, stable=True)
     boxes, classes = boxes[order], classes[order]
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2

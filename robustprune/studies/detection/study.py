@@ -125,6 +125,13 @@ class DetectionStudy(KeptDetectors):
 
     def stage(self, name: str, cell: Cell) -> Stage | None:
         """Declare what a stage of a cell depends on; None where the cell does without."""
+        # Declared once of cells that are alike in all that it depends on: a large grid asks a million times.
+        kind = (name, cell["structure"], cell["initializer"], cell["ratio"] == 0)
+        if kind not in self._declared:
+            self._declared[kind] = self._stage(name, cell)
+        return self._declared[kind]
+
+    def _stage(self, name: str, cell: Cell) -> Stage | None:
         trial = ("structure", "initializer", "colour", "seed")
         checkpoint = ("colour", "seed") if self.settings.share_pretraining else trial
         initializer, structure = str(cell["initializer"]), str(cell["structure"])
@@ -169,6 +176,10 @@ class DetectionStudy(KeptDetectors):
             row = "baseline" if self.is_baseline(cell) else "evaluate_row"
             parts = self._work[{"evaluate_row": row}.get(name, name)]
         return [Workload(*part) for part in parts]
+
+    @functools.cached_property
+    def _declared(self) -> dict[tuple[Any, ...], Stage | None]:
+        return {}
 
     @functools.cached_property
     def _inputs(self) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from sweeps.errors import SpecError
-from sweeps.reporting.terminal import tables
 from sweeps.results.failures import Group, Unmended, failures_of, grouped, unmended
 from sweeps.results.rows.present import outside
 from sweeps.results.sweep import find_store, find_sweep
@@ -162,4 +161,6 @@ def _write(groups: Sequence[Group], form: str) -> None:
         for failure in group.failures
     ]
     # Without a type of its own: whole numbers stay so where some are not known.
+    from sweeps.reporting.terminal import tables  # and with it statistics, which a plan does without
+
     tables.write(pd.DataFrame(records, dtype=object), form)

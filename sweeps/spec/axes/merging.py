@@ -39,6 +39,9 @@ def merged(
     counted: dict[tuple[str, ...], Counter[tuple[Any, ...]]] = {}
     published: dict[Hashable, Merged] = {}
     for key, group in groups.items():
+        if len(group) == 1:
+            published[key] = Merged(group[0])
+            continue
         differing = [field for field in fields if len({cell[field] for cell in group}) > 1]
         alike = tuple(axis for axis in (*own, *fields) if axis not in differing)
         if differing and alike not in counted:

@@ -88,11 +88,14 @@ class VariedStudy(Study):
 
     def variants(self, cells: Sequence[Cell]) -> Iterator[tuple[tuple[Any, ...], Study, list[Cell]]]:
         """Yield the settings that cells have, the study with them, and its cells by its own axes alone."""
+        for values, group in self._groups(cells).items():
+            yield values, self.at(group[0]), [self.own_of(cell) for cell in group]
+
+    def _groups(self, cells: Sequence[Cell]) -> dict[tuple[Any, ...], list[Cell]]:
         groups: dict[tuple[Any, ...], list[Cell]] = {}
         for cell in cells:
             groups.setdefault(self._values(cell), []).append(cell)
-        for values, group in groups.items():
-            yield values, self.at(group[0]), [self.own_of(cell) for cell in group]
+        return groups
 
     def _values(self, cell: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple([cell[path] for path in self._paths])
@@ -102,11 +105,11 @@ class VariedStudy(Study):
         it, takes too long for each combination.
         """
         seen: set[tuple[int, Any]] = set()
-        for values, study, own in self.variants(cells):
+        for values, group in self._groups(cells).items():
             here = set(enumerate(values))
             if not here <= seen:
                 seen |= here
-                yield study, own
+                yield self.at(group[0]), [self.own_of(cell) for cell in group]
 
     def _sentences(self, cells: Sequence[Cell], say: Callable[[Study, list[Cell]], Sequence[str]]) -> list[str]:
         return list(dict.fromkeys(sentence for study, own in self._few(cells) for sentence in say(study, own)))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.planning.keys import Keys, RowKey, StageKey, cell_digest, digest
+from sweeps.planning.keys import Digests, Keys, RowKey, StageKey, cell_digest, digest
 from sweeps.study import Axis, Cell, Stage, Study
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -107,6 +107,15 @@ def test_zero_and_its_negative_are_one_cell() -> None:
 def test_cells_are_told_apart(one: Cell, other: Cell) -> None:
     assert (cell_digest(one) == cell_digest(other)) == (one == other)
     assert cell_digest(one) == cell_digest(dict(reversed(one.items())))
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=3))
+def test_settings_that_are_written_once_give_the_digest_of_the_whole(settings: dict[str, Any]) -> None:
+    digests = Digests()
+    # 1, 1.0 and true are equal to Python, and other JSON.
+    for given_settings in (settings, {"rate": 1}, {"rate": 1.0}, {"rate": True}, settings):
+        found = digests.of(2, {"seed": 1}, given_settings, ["a", "b"], length=20)
+        assert found == digest([2, {"seed": 1}, given_settings, ["a", "b"]], length=20)
 
 
 @pytest.mark.parametrize(
