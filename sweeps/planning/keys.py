@@ -106,7 +106,7 @@ class Keys:
         self._plugin: dict[str, str] = {}
         self._stages: dict[StageKey, StageKey] = {}
         self._cells: dict[tuple[Any, ...], str] | None = None
-        self._digests = Digests() if other is None else other._digests
+        self._digests: Digests = Digests() if other is None else other._digests
         if other is not None:
             self._checked, self._plugin, self._stages = other._checked, other._plugin, other._stages
             if other._cells is None:
