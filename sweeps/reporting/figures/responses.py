@@ -43,8 +43,8 @@ def along_field(rows: pd.DataFrame, *, metric: str, label: str, field: str, role
         field: a factor of numbers.
         roles: of the key columns.
     """
-    others = [name for name in roles.factors if name != field]
-    models = labelled(rows.dropna(subset=[field]), others)
+    known = rows.dropna(subset=[field])
+    models = labelled(known, _told_by(known, [name for name in roles.factors if name != field]))
     names = list(models["configuration"].unique())
     places = chosen(models[roles.along].tolist())
     with matplotlib.rc_context(style.STYLE):
@@ -82,7 +82,7 @@ def over_fields(rows: pd.DataFrame, *, metric: str, label: str, at: float, roles
         roles: of the key columns, `sampled` among them.
     """
     fields = list(roles.sampled)
-    here = labelled(rows[rows[roles.along] == at], roles.factors)
+    here = labelled(rows[rows[roles.along] == at], _told_by(rows, roles.factors))
     names = list(here["configuration"].unique())
     parts = [
         draw_means(part, metric=metric, fields=fields, replicate=roles.replicate).assign(configuration=name)
@@ -108,6 +108,11 @@ def over_fields(rows: pd.DataFrame, *, metric: str, label: str, at: float, roles
             _value_axis(plot, field, values)
         _finish(figure, plots, draws[metric], label, handles, columns)
     return figure
+
+
+def _told_by(rows: pd.DataFrame, factors: Sequence[str]) -> list[str]:
+    """Return the factors that tell configurations apart: a legend need not repeat what all have in common."""
+    return [factor for factor in factors if rows[factor].nunique(dropna=False) > 1]
 
 
 def _panels(panels: Sequence[Any], names: list[str]) -> tuple[Figure, list[Axes], int]:

@@ -26,7 +26,7 @@ from sweeps.reporting.page.sections.gallery import gallery_html
 from sweeps.reporting.page.sections.pareto_front import front_html
 from sweeps.reporting.page.sections.progress import progress_html, progress_of
 from sweeps.reporting.page.sections.provenance import provenance_html
-from sweeps.reporting.page.sections.responses import draws_html, field_html, numeric_fields
+from sweeps.reporting.page.sections.responses import draws_html, field_html, is_moved, numeric_fields
 from sweeps.reporting.page.sections.significance import significance_html
 from sweeps.results.doubts import caveats, trusted
 from sweeps.results.origins import Origins
@@ -143,14 +143,14 @@ def write_report(
         else:
             further.append(folded(heading, html))
     add("results", "Results", "".join([*curves, *further]) or _NOTHING)
-    asked = [primary, *([pairs[primary]] if primary in pairs else [])]
     parts: list[str] = []
     for field in numeric_fields(rows, roles) if len(rows) else ():
-        for metric in asked:
-            html, files = field_html(
-                folder, rows, metric=metric, label=metrics[metric], field=field, design=design, roles=roles
-            )
-            parts.append(f"<h3>{escape(metrics[metric])} against {escape(field)}</h3>{html}{said[metric]}")
+        moved = [metric for metric in metrics if is_moved(rows, metric=metric, field=field, roles=roles)]
+        for place, metric in enumerate(moved):
+            label = metrics[metric]
+            html, files = field_html(folder, rows, metric=metric, label=label, field=field, design=design, roles=roles)
+            heading, html = f"{label} against {field}", html + said[metric]
+            parts.append(folded(heading, html) if place else f"<h3>{escape(heading)}</h3>{html}")
             written += files
     if parts:
         add("settings", "What settings do", "".join(parts))

@@ -30,6 +30,14 @@ def numeric_fields(rows: pd.DataFrame, roles: Roles) -> list[str]:
     return [field for field in roles.fields if are_numbers(rows[field]) and rows[field].nunique() > 1]
 
 
+def is_moved(rows: pd.DataFrame, *, metric: str, field: str, roles: Roles) -> bool:
+    """Say whether a metric has different values along a field anywhere, all else being the same."""
+    if metric not in rows:
+        return False
+    same = [axis for axis in roles.axes if axis not in (field, *roles.sampled)]
+    return bool((rows.groupby(same, dropna=False)[metric].nunique() > 1).any())
+
+
 def field_html(
     folder: Path, rows: pd.DataFrame, *, metric: str, label: str, field: str, design: Design, roles: Roles
 ) -> tuple[str, list[Path]]:
