@@ -60,7 +60,7 @@ def pairs_of_levels(rows: pd.DataFrame, roles: Roles) -> Iterator[list[tuple[dic
         rows: fit by `check_rows`.
         roles: of the key columns.
     """
-    known = sorted({*zip(*(rows[factor].tolist() for factor in roles.factors), strict=True)}) or [()]
+    known = sorted({*zip(*(rows[factor].tolist() for factor in roles.factors), strict=True)})
     same = _identities(rows, roles)
     for position, factor in enumerate(roles.factors):
         answers: dict[Levels, list[Levels]] = {}

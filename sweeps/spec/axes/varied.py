@@ -13,7 +13,7 @@ from typing import Any
 from sweeps.errors import SpecError
 from sweeps.spec.axes.values import FieldAxis, laid_over
 from sweeps.spec.mistakes import validated
-from sweeps.study import Cell, Files, Gallery, Lines, Stage, Study, Workload
+from sweeps.study import Cell, DataTable, Files, Gallery, Lines, Stage, Study, Workload
 
 DECLARED = (
     *("stages", "row_axis", "replicate_axis", "columns", "metrics", "beside", "doubts", "pruned", "panel_axis"),
@@ -129,6 +129,17 @@ class VariedStudy(Study):
     def check(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Read what the stages will read, with every value of every field."""
         return self._sentences(cells, lambda study, own: study.check(own))
+
+    def data(self, cells: Sequence[Cell]) -> Sequence[DataTable]:
+        """Return the tables of the data with every value of every field, each once."""
+        found: list[DataTable] = []
+        for study, own in self._few(cells):
+            found += [table for table in study.data(own) if table not in found]
+        return found
+
+    def cpu_pace(self, gpus: int | None) -> float | None:
+        """Return what a CPU sustains: the machine's, whatever the settings are."""
+        return self._study.cpu_pace(gpus)
 
     def remarks(self, cells: Sequence[Cell]) -> Sequence[str]:
         """Return what is said with any value of any field."""

@@ -15,7 +15,9 @@ from sweeps.errors import SpecError
 from sweeps.planning import plan
 from sweeps.planning.sharing import costs
 from sweeps.planning.trials import Row, trials
+from sweeps.spec.axes.varied import VariedStudy
 from sweeps.storage import Store
+from sweeps.study import Study
 from tests.support.layered_study import SPEC
 
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
@@ -157,3 +159,14 @@ def test_trials_are_called_by_the_values_of_their_fields() -> None:
     assert labels == [
         f"{name} 0 tuning.rounds={value}" for name, value in [("none", "–"), ("plain", "–"), ("tuned", 1), ("tuned", 2)]
     ]
+
+
+def test_all_that_a_study_is_asked_is_answered_by_a_cells_own() -> None:
+    """A method that is new to studies must be handed on, else settings of cells would be ignored without a word."""
+    measuring = {"measured_under", "measuring", "measure_kept"}  # refused for such sweeps, see `results.measuring`
+    asked = {
+        name
+        for name, member in vars(Study).items()
+        if not name.startswith("_") and (callable(member) or isinstance(member, property)) and name != "Settings"
+    }
+    assert asked - vars(VariedStudy).keys() == measuring
