@@ -166,6 +166,11 @@ def check_rules(spec: Spec) -> None:
         )
     if halving is not None:
         _check(halving.metric, measured, "sample.halving.metric", "a column of numbers")
+        if len({cell[study.replicate_axis] for cell in spec.cells}) < 2:
+            raise SpecError(
+                f"sample.halving: found one {study.replicate_axis} in the grid, expected several: the best draws have "
+                "more of them than the others"
+            )
 
 
 def _check(name: str, known: Sequence[str], where: str, what: str) -> None:

@@ -12,6 +12,7 @@ from sweeps.errors import SpecError
 from sweeps.planning.keys import Keys, RowKey, StageKey
 from sweeps.spec import Spec
 from sweeps.spec.axes.merging import merged
+from sweeps.spec.axes.values import FieldAxis
 from sweeps.spec.axes.varied import VariedStudy, study_at
 from sweeps.study import Cell, Study
 
@@ -144,12 +145,36 @@ def _check_matters(spec: Spec, rows: Sequence[Row]) -> None:
     if not isinstance(spec.study, VariedStudy):
         return
     for field in spec.study.fields:
-        several = len({cell[field.path] for cell in spec.cells}) > 1
-        if several and all(field.path in row.alike for row in rows):
+        if len({cell[field.path] for cell in spec.cells}) < 2:
+            continue
+        drawn = field.axis.sampled
+        idle = not _moves(spec.study, field, spec.cells) if drawn else all(field.path in row.alike for row in rows)
+        if idle:
             raise SpecError(
-                f"{spec.name}: grid.{field.path}: found several values of a field on which no row of this grid "
-                "depends, expected one that changes results"
+                f"{spec.name}: {'sample.space' if drawn else 'grid'}.{field.path}: found several values of a field on "
+                "which no row of this grid depends, expected one that changes results"
             )
+
+
+def _moves(study: VariedStudy, field: FieldAxis, cells: Sequence[Cell]) -> bool:
+    """Say whether a field that is drawn changes any row where it alone has another value: draws differ in all."""
+    drawn = [each.path for each in study.fields if each.axis.sampled]
+    first = cells[0]
+    other = next(cell[field.path] for cell in cells if cell[field.path] != first[field.path])
+
+    def key(cell: Cell) -> RowKey:
+        one, own = study_at(study, cell)
+        keys = Keys(one)
+        return keys.row(own, keys.stages(own))
+
+    try:
+        return any(
+            key(cell) != key({**cell, field.path: other})
+            for cell in cells
+            if all(cell[path] == first[path] for path in drawn)
+        )
+    except SpecError:
+        return True  # the two values do not go with the same others: nobody can say that they would be alike
 
 
 def label_of(cell: Cell, study: Study) -> str:

@@ -134,6 +134,7 @@ def test_what_is_left_out_is_said_by_all(store: Store) -> None:
         (["skip={when: 'machine < 1', along: dose}"], "skip.when: found 'machine', expected a column of numbers"),
         (["skip={when: 'outcome < 1', along: shape}"], "skip.along: found 'shape', expected an axis of numbers: dose"),
         (["skip={when: 'outcome < 1', along: seed}"], "skip.along: found 'seed', expected an axis of numbers: dose"),
+        ([HALVING[1], "grid.seed=[0]"], "sample.halving: found one seed in the grid, expected several"),
         ([HALVING[1].replace("outcome}", "outcom}")], "sample.halving.metric: found 'outcom', expected a column of"),
         ([HALVING[1].replace("outcome}", "outcome, keep: 1}")], "sample.halving.keep: found 1, expected less than 1"),
     ],

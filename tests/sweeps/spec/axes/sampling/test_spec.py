@@ -79,6 +79,12 @@ def test_mistakes_have_one_sentence(sample: dict[str, Any], said: str) -> None:
     assert len(str(raised.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("beside", [{}, SPACE])
+def test_a_field_on_which_no_row_depends_is_refused(beside: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=r"sample\.space\.seconds: found several values of a field on which no row"):
+        trials(sampled({"seconds": {"uniform": [0, 1]}, **beside}))
+
+
 def test_a_field_is_an_axis_or_drawn() -> None:
     with pytest.raises(SpecError, match="an axis of the grid too, expected one of the two"):
         loaded(TOY | {"grid": TOY["grid"] | {"offset": [0, 1]}, "sample": {"draws": 2, "space": SPACE}})
