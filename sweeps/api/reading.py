@@ -102,6 +102,7 @@ def analyze(
     along: str | None = None,
     floor: str | None = None,
     all_rows: bool = False,
+    where: str | None = None,
 ) -> Analysis:
     """Test every pair of levels of one factor, the others fixed, at each value of the row axis.
 
@@ -118,6 +119,7 @@ def analyze(
         along: the axis of numbers at whose values levels are compared; by default the row axis.
         floor: no star where both means are at most this, such as `0.02` or `5%` of the largest mean.
         all_rows: also rows outside the sweep's present grid.
+        where: only rows for which this holds, in the language of `pandas.DataFrame.query`.
 
     Raises:
         SweepError: there are no such rows, or they cannot be compared so.
@@ -136,5 +138,6 @@ def analyze(
         given=RowsGiven(along=along),
         floor=floor,
         all_rows=all_rows,
+        where=where,
     )
     return Analysis(location=location, frame=found.tests, remarks=found.source.remarks, found=found)

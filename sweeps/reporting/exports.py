@@ -48,7 +48,7 @@ def export_files(
     own = sweep.spec.study
     _check(sweep, forms)
     rows = pd.concat([sweep.baseline, sweep.rows], ignore_index=True)
-    wanted = _wanted(selected(rows, where, own), own)
+    wanted = _wanted(selected(rows, where, along=own.row_axis), own)
     groups = [own.formats[form] for form in forms] or list(own.files.values())
     for path in (output / f"{each.stem}{ending}" for each in wanted for endings in groups for ending in endings):
         if path.exists():

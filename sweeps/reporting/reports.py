@@ -22,7 +22,7 @@ from sweeps.reporting.summary import contrast_views, mean_table, mean_view
 from sweeps.results.doubts import caveats
 from sweeps.results.literature import load_published
 from sweeps.results.origins import origins_of, with_seconds
-from sweeps.results.roles import run_along
+from sweeps.results.roles import in_panels, run_along
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.spec import Spec, answers, studies
 from sweeps.spec.recorded import RecordedStudy, read_declared
@@ -95,6 +95,7 @@ def write_report(
     study: str | None = None,
     output: str | None = None,
     along: str | None = None,
+    by: str | None = None,
     all_rows: bool = False,
 ) -> None:
     """Write figures and page into `<sweep>/report`; print where they are, and what is not in them.
@@ -107,6 +108,7 @@ def write_report(
         study: to import for its pictures, where no installed package registers the one that the stored spec names.
         output: a folder to write into instead.
         along: the axis along which curves run, if not the study's row axis.
+        by: the axis of which every level has a panel in figures, if not the study's.
         all_rows: also use rows outside the present grid.
 
     Raises:
@@ -115,7 +117,7 @@ def write_report(
     target = None if output is None else Files(output)
     sweep = open_sweep(location, study, all_rows=all_rows)
     declared, engine, compared = sweep.spec.study, sweep.spec.engine, sweep.compared
-    roles = run_along(location, compared.rows, sweep.roles, along)
+    roles = in_panels(location, run_along(location, compared.rows, sweep.roles, along), by)
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
         folder = Path(scratch)
         sections, drawn = _published(folder, sweep, against, named or {}, console) if against else ([], [])

@@ -181,7 +181,7 @@ def _with_files(sweep: Sweep, where: str | None) -> tuple[pd.DataFrame, list[str
     rows = pd.concat([sweep.baseline, sweep.rows], ignore_index=True)
     if rows.empty:
         raise StorageError(f"{sweep.location}: found no rows, expected some that have kept what is to be measured")
-    wanted = selected(rows, where, study)
+    wanted = selected(rows, where, along=study.row_axis)
     there = set(wanted["row_key"])
     for folder, endings in study.files.items():
         for ending in endings:

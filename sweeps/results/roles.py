@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -118,6 +119,19 @@ def run_along(source: str, rows: pd.DataFrame, roles: Roles, axis: str | None) -
     if axis not in fit:
         raise SweepError(f"{source}: --along: found {axis!r}, expected an axis of numbers: {', '.join(fit)}")
     return roles.running_along(axis)
+
+
+def in_panels(source: str, roles: Roles, axis: str | None) -> Roles:
+    """Return the roles with the axis of which a user wants a panel for each level; None: as it is.
+
+    Raises:
+        SweepError: it is none of the axes that are compared.
+    """
+    if axis is None:
+        return roles
+    if axis not in roles.factors:
+        raise SweepError(f"{source}: --by: found {axis!r}, expected one of {', '.join(roles.factors)}")
+    return replace(roles, panels=axis)
 
 
 def of_metadata(metadata: Mapping[bytes, bytes] | None) -> Known | None:

@@ -16,6 +16,7 @@ from sweeps.results.doubts import caveats, trusted, trusted_over_draws
 from sweeps.results.reproduced import reproduced
 from sweeps.results.roles import NOTHING, Given, Known, known_of, run_along
 from sweeps.results.rows.compared import levels
+from sweeps.results.rows.selection import selected
 from sweeps.results.sweep import open_rows
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
@@ -61,6 +62,7 @@ def open_source(
     against: str | None = None,
     given: Given = NOTHING,
     all_rows: bool = False,
+    where: str | None = None,
 ) -> Source:
     """Read rows; by default a sweep's main metric is compared in blocks, where its study's replicates are such, and a
     file's only one in independent groups.
@@ -76,6 +78,7 @@ def open_source(
         against: another column that is looked at; values of it that are in doubt are counted too.
         given: what the user says of a file's columns.
         all_rows: of a sweep, also rows outside its present grid; of a file all are used anyway.
+        where: a condition on the rows that are looked at; see `rows.selection`.
 
     Raises:
         SweepError: there are no rows, it is not known which columns are axes or which is the metric, or the classical
@@ -83,6 +86,10 @@ def open_source(
     """
     is_sweep = _is_sweep(location)
     read = _of_sweep(location, given, all_rows=all_rows) if is_sweep else _of_file(location, given)
+    if where is not None:
+        along = read.known.roles.along
+        models = None if read.models is None else selected(read.models, where, along=along)
+        read = read._replace(rows=selected(read.rows, where, along=along), models=models)
     usual: Design = "paired" if read.paired else "independent"
     found = _source(read, metric=metric or _only_metric(read, location), design=design or usual, against=against)
     if found.design == "paired":

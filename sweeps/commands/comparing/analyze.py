@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     help="Instead, of a sweep with a sample: the best draws, and which of the fields drawn matter.",
 )
 @click.option(
+    "--where",
+    metavar="CONDITION",
+    help='Only rows for which it holds, such as "ratio == 0.75"; a column with dots in backticks.',
+)
+@click.option(
     "--floor",
     metavar="X|X%",
     default="5%",
@@ -65,6 +70,7 @@ def analyze(
     against: str | None,
     slope: bool,
     draws: bool,
+    where: str | None,
     floor: str,
 ) -> None:
     """Test every pair of levels of one factor, the others fixed, at each ratio.
@@ -127,6 +133,7 @@ def analyze(
         classical=classical,
         given=given,
         all_rows=all_rows,
+        where=where,
         factors=factors,
         margin=margin,
         against=against,

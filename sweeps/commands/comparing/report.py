@@ -28,6 +28,7 @@ from sweeps.commands.options import all_rows_option
 @click.option(
     "--along", metavar="AXIS", help="Draw curves along this axis of numbers. Default: that along which trials fan out."
 )
+@click.option("--by", metavar="AXIS", help="Draw a panel for each level of this axis.")
 @all_rows_option
 @click.pass_obj
 def report(
@@ -38,6 +39,7 @@ def report(
     study: str | None,
     output: str | None,
     along: str | None,
+    by: str | None,
     all_rows: bool,
 ) -> None:
     """Write figures and one self-contained HTML page into SWEEP/report.
@@ -61,10 +63,18 @@ def report(
     if not others:
         named = _named(columns, against)
         reports.write_report(
-            first, console, against=against, named=named, study=study, output=output, along=along, all_rows=all_rows
+            first,
+            console,
+            against=against,
+            named=named,
+            study=study,
+            output=output,
+            along=along,
+            by=by,
+            all_rows=all_rows,
         )
-    elif against or columns or along:
-        option = "--along" if along else "--against"
+    elif against or columns or along or by:
+        option = "--along" if along else "--by" if by else "--against"
         raise click.UsageError(f"{option} takes one sweep, found {len(sweeps)}")
     else:
         comparing.write_comparison(sweeps, console, study=study, output=output, all_rows=all_rows)

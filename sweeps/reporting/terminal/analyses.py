@@ -71,6 +71,7 @@ def analysed(
     metric: str | None = None,
     given: Given = NOTHING,
     all_rows: bool = False,
+    where: str | None = None,
     design: Design | None = None,
     classical: bool | None = None,
     factors: tuple[str, str] | None = None,
@@ -84,7 +85,7 @@ def analysed(
 
     Args:
         location: of either.
-        metric, design, classical, given, all_rows: see `open_source`.
+        metric, design, classical, given, all_rows, where: see `open_source`.
         factors: to be tested for main effects and interaction, instead of level against level.
         margin: in percent, such as `5%`, within which levels are tested to be equivalent instead.
         against: a column at equal values of which levels are compared, for people besides equal ratios.
@@ -106,6 +107,7 @@ def analysed(
         against=against,
         given=given,
         all_rows=all_rows,
+        where=where,
     )
     roles = source.roles
     asked: dict[str, Any] = {"metric": source.metric, "design": source.design, "roles": roles}

@@ -5,11 +5,15 @@ from __future__ import annotations
 import pandas as pd
 
 from sweeps.errors import SpecError, StorageError
-from sweeps.study import Study
 
 
-def selected(rows: pd.DataFrame, where: str | None, study: Study) -> pd.DataFrame:
+def selected(rows: pd.DataFrame, where: str | None, *, along: str) -> pd.DataFrame:
     """Return the rows for which `--where` holds, a condition in the language of `pandas.DataFrame.query`; None: all.
+
+    Args:
+        rows: of a sweep, or of a file.
+        where: the condition; columns whose names have dots stand in backticks.
+        along: the axis of an example.
 
     Raises:
         SpecError: it is no condition.
@@ -17,7 +21,7 @@ def selected(rows: pd.DataFrame, where: str | None, study: Study) -> pd.DataFram
     """
     if where is None:
         return rows
-    example = f"expected a condition on columns of rows, such as {study.row_axis} == 0.5"
+    example = f"expected a condition on columns of rows, such as {along} == 0.5"
     try:
         found = rows.query(where)
     except Exception as error:  # whatever pandas raises for a text that is no condition

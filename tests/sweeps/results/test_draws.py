@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import sweeps
 from sweeps.errors import SweepError
@@ -102,10 +103,7 @@ def test_plain_rows_know_what_was_drawn(store: Store, drawn: Spec) -> None:
     assert set(found["factor"]) == {"method", "shape"}
 
 
-def test_the_page_has_the_draws(store: Store, drawn: Spec, console: object) -> None:
-    from rich.console import Console
-
-    assert isinstance(console, Console)
+def test_the_page_has_the_draws(store: Store, drawn: Spec, console: Console) -> None:
     reports.write_report(store.describe("toy"), console)
     page = store.files.read("toy/report/report.html")
     assert page is not None
@@ -138,3 +136,27 @@ def test_a_draw_with_fewer_seeds_is_not_worse_for_that() -> None:
     assert (found["ap"] - found["ap"].iloc[0]).tolist() == pytest.approx([0.0, 1.0, 2.0])
     same = draw_means(frame(*lines[:3]), metric="ap", fields=["rate"], replicate="seed")
     assert same["ap"].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_some_of_the_rows_are_asked_for(store: Store) -> None:
+    toy_rows.publish(store, toy_rows.load())
+    location = store.describe("toy")
+    found = sweeps.analyze(location, where="method == 'slow' and dose > 0").frame
+    assert set(found["factor"]) == {"shape"}
+    assert set(found["dose"]) == {0.5, 1.0}
+    for where, said in (
+        ("dose", "expected a condition"),
+        ("dose > 9", "found none of"),
+        ("doze > 1", "--where 'doze > 1'"),
+    ):
+        with pytest.raises(SweepError, match=said):
+            sweeps.analyze(location, where=where)
+
+
+def test_a_figure_has_a_panel_for_each_level(store: Store, console: Console) -> None:
+    toy_rows.publish(store, toy_rows.load())
+    location = store.describe("toy")
+    reports.write_report(location, console, by="shape")
+    assert b"a panel for each shape" in store.files.read("toy/report/report.html")
+    with pytest.raises(SweepError, match="--by: found 'seed', expected one of shape, method"):
+        reports.write_report(location, console, by="seed")
