@@ -160,3 +160,12 @@ def test_a_figure_has_a_panel_for_each_level(store: Store, console: Console) -> 
     assert b"a panel for each shape" in store.files.read("toy/report/report.html")
     with pytest.raises(SweepError, match="--by: found 'seed', expected one of shape, method"):
         reports.write_report(location, console, by="seed")
+
+
+def test_curves_that_run_along_a_field_are_drawn_once(store: Store, console: Console) -> None:
+    loaded = toy_rows.load("grid.offset=[0, 1, 3]")
+    for row in toy_rows.all_rows(plan.make(loaded, store)):
+        toy_rows.publish(store, loaded, [row], outcome=float(row.cell["offset"] or 0) + float(row.cell["seed"]))
+    for along, said in (("dose", True), ("offset", False)):
+        reports.write_report(store.describe("toy"), console, along=along)
+        assert (b"What settings do" in store.files.read("toy/report/report.html")) == said

@@ -26,8 +26,9 @@ from sweeps.statistics.samples import Design
 
 
 def numeric_fields(rows: pd.DataFrame, roles: Roles) -> list[str]:
-    """Return the fields that are axes of numbers with several values, along which there are curves."""
-    return [field for field in roles.fields if are_numbers(rows[field]) and rows[field].nunique() > 1]
+    """Return the fields that are axes of numbers with several values, besides the one along which curves run anyway."""
+    others = [field for field in roles.fields if field != roles.along]
+    return [field for field in others if are_numbers(rows[field]) and rows[field].nunique() > 1]
 
 
 def is_moved(rows: pd.DataFrame, *, metric: str, field: str, roles: Roles) -> bool:
