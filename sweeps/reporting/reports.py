@@ -129,7 +129,8 @@ def write_report(
             title=sweep.spec.name,
             rows=sweep.rows,
             baseline=sweep.baseline,
-            compared=(compared.rows, compared.baseline),
+            # A baseline is a level beside curves along the row axis; along another it has a value at each place.
+            compared=(compared.rows, compared.baseline if roles.along == declared.row_axis else compared.baseline[:0]),
             swept=sweep.spec.cells,
             failures=pd.DataFrame(_flat(sweep)),
             cells=sweep.cells,
