@@ -26,7 +26,13 @@ def start(*arguments: str, output: int | IO[str] = subprocess.PIPE) -> subproces
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_hang_ups,
     )
+
+
+def heed_hang_ups() -> None:
+    """Have a new process end when its terminal goes away, though the tests may run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def run(*arguments: str, status: int = 0) -> str:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, heed_hang_ups
 
 RUN = """
 import sys, time
@@ -33,16 +33,12 @@ except interrupts.Interrupted as interrupted:
 AT_ONCE = "Stopped at once. Finished rows are published; the same command resumes."
 
 
-def heeding_hang_ups() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 def start(*, patience_s: float = 60, ends_in_s: float = 0, nohup: bool = False) -> subprocess.Popen[str]:
     """Start a run that ends in so many seconds once it is interrupted; return it when it has begun."""
     command = [sys.executable, "-c", RUN, str(patience_s), str(ends_in_s)]
     process = subprocess.Popen(
         ["nohup", *command] if nohup else command,
-        preexec_fn=heeding_hang_ups,  # the tests themselves may run under nohup
+        preexec_fn=heed_hang_ups,
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
