@@ -42,7 +42,8 @@ def dependency_groups(
     sound = [group for group in graph.get_all_groups() if _is_sound(group, graph)]
     names = {module: name for name, module in network.named_modules()}
     depth = {name: position for position, name in enumerate(names.values())}
-    groups = [_group(group, names, list((pruners or {}).values())) for group in sound]
+    copying = [pruner.prune_in_channels for pruner in (pruners or {}).values()]
+    groups = [_group(group, names, copying) for group in sound]
     return sorted(groups, key=lambda group: depth[next(iter(group.filters))])
 
 
@@ -79,7 +80,6 @@ def _is_sound(group: Any, graph: Any) -> bool:
 
 
 def _group(group: Any, names: Mapping[nn.Module, str], copying: Sequence[Any]) -> CoupledGroup:
-    """Return a group of torch-pruning's as ours; `copying` are the pruners of modules that copy channels."""
     from torch_pruning.pruner import function
 
     filters = (
@@ -93,8 +93,7 @@ def _group(group: Any, names: Mapping[nn.Module, str], copying: Sequence[Any]) -
         decisions=len(group[0].idxs),
         filters=_members(group, names, filters),
         readers=_members(group, names, readers),
-        copied=any(item.dep.handler in [pruner.prune_in_channels for pruner in copying] for item in group),
-        copies=_members(group, names, [pruner.prune_out_channels for pruner in copying]),
+        copied=_members(group, names, copying),
         norms=_members(group, names, norms),
         dependencies=group,
     )

@@ -28,8 +28,7 @@ class CoupledGroup:
         decisions: how many channels the group has; channels that go together count once.
         filters: of every layer whose output channels are decided on, by name, in the network's order.
         readers: of layers that read those channels: their input channels.
-        copied: whether something else reads them too, such as a shortcut that copies channels.
-        copies: of modules that copy other channels into these, such as that shortcut: their output channels.
+        copied: of what else reads them, such as a shortcut that copies channels: its input channels.
         norms: of batch norms of those channels.
         dependencies: torch-pruning's own group, of all the decisions, which removes them; None where channels of this
             network are not removed but masked.
@@ -38,8 +37,7 @@ class CoupledGroup:
     decisions: int
     filters: Mapping[str, Members]
     readers: Mapping[str, Members] = field(default_factory=dict)
-    copied: bool = False
-    copies: Mapping[str, Members] = field(default_factory=dict)
+    copied: Mapping[str, Members] = field(default_factory=dict)
     norms: Mapping[str, Members] = field(default_factory=dict)
     dependencies: Any = None
 

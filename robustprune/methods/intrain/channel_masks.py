@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +25,9 @@ class ChannelMasks(Companion):
 
         λ‖M‖²  +  b · max(0, ψ(M_b)/ψ_full − ψ*),   the latter in the epochs from E_start to E_end,
 
-    and M takes a step of plain SGD. At the target, neither acts: masks that go on decaying would take every channel.
-    Then M_b is frozen: the last masks that met the target, or those of the moment where none did.
+    and M takes a step of plain SGD. The batches of an epoch share b, so that it weighs as much against the task as in
+    one step an epoch. At the target neither acts: masks that went on decaying would take every channel. At E_end M_b is
+    frozen: the last masks that met the target, or those of the moment where none did.
 
     Attributes:
         stay: which channels stay: those frozen, or those of the moment.
@@ -73,26 +73,28 @@ class ChannelMasks(Companion):
             "epoch": self._epoch,
             "history": self._history,
         }
-        self.learning_rate = settings.mask_learning_rate or self._sufficient(steps_per_epoch)
-        # Where nobody reads a channel by a weight, or a shortcut goes on bringing others, a gate is where it is made.
-        self._gated = [
-            replace(group, copied=group.copied or not group.readers or (bool(group.copies) and not removes))
-            for group in groups
-        ]
+        self._pull = settings.strength / (steps_per_epoch if settings.step == "batch" else 1)
+        self.learning_rate = settings.mask_learning_rate or self._sufficient()
+        # A gate is where a channel is read, be it by weights or by a shortcut: one that is shut still has a gradient.
+        # It is where the channel comes from if no weight reads it, or if a shortcut goes on bringing others.
+        stays = not removes and any(group.copied for group in groups)
+        self._gated = [replace(group, copied=group.filters if stays or not group.readers else {}) for group in groups]
         self._gates = self._straight_through()
 
     # As a companion of a training
 
     def weights(self) -> Mapping[str, Tensor]:
         """Return the parameters of the network without the channels that do not stay."""
-        if self._is_frozen:
+        if self._keeps_all:
+            return {}
+        if self._is_frozen and not self._removes:
             return self._masked()
-        self._gates = self._straight_through()
-        return {} if self._keeps_all else gated(self._network, self._gated, self._gates.split(self._sizes))
+        self._gates = self.stay.to(self.masks) if self._is_frozen else self._straight_through()
+        return gated(self._network, self._gated, self._gates.split(self._sizes))
 
     def penalty(self) -> Tensor | None:
         """Return what masks add to the loss of a step."""
-        if self._is_frozen:
+        if self._is_frozen or self._keeps_all:
             return None
         return self._loss(self._gates, pulled=self._is_pulled and self._settings.step == "batch")
 
@@ -113,7 +115,8 @@ class ChannelMasks(Companion):
             self._descend(gradient)
         if epoch == self._settings.end and not self._met:
             self._frozen.copy_(self._binary())
-        self._history[epoch - 1] = torch.tensor([self.left, self._hardware_loss(), int(self.stay.sum())])
+        after = [self.left, self._hardware_loss(), int(self.stay.sum())]
+        self._history[epoch - 1] = torch.tensor(after, dtype=torch.float64)
 
     # What came of it
 
@@ -144,11 +147,11 @@ class ChannelMasks(Companion):
 
     @contextmanager
     def on_shortcuts(self) -> Iterator[None]:
-        """Let modules that copy channels bring none that has left, as long as the context is open."""
+        """Let modules that copy channels find none that has left, as long as the context is open."""
         handles = [
-            self._network.get_submodule(name).register_forward_hook(self._brings(index, members))
+            self._network.get_submodule(name).register_forward_pre_hook(self._finds(index, members))
             for index, group in enumerate(self._groups if self._removes and not self._keeps_all else [])
-            for name, members in group.copies.items()
+            for name, members in group.copied.items()
         ]
         try:
             yield
@@ -170,17 +173,16 @@ class ChannelMasks(Companion):
     def _keeps_all(self) -> bool:
         return self._target >= 1
 
-    def _sufficient(self, steps_per_epoch: int) -> float:
-        """Return a learning rate with which an average mask, pulled alone, reaches the threshold after half the steps.
+    def _sufficient(self) -> float:
+        """Return a learning rate with which an average mask, pulled alone, reaches the threshold in half the time.
 
-        With η the rate, T the steps and g the mean of b · ∂(ψ/ψ_full)/∂M over masks: η = 2 (M − τ) / (g T). As
+        With η the rate, E the epochs and g the mean of b · ∂(ψ/ψ_full)/∂M over masks: η = 2 (M − τ) / (g E). As
         published, .01, where that is enough.
         """
         settings = self._settings
         whole = torch.ones_like(self.masks, requires_grad=True)
         (gradient,) = torch.autograd.grad(self._share(whole), whole)
-        steps = (settings.end - settings.start) * (steps_per_epoch if settings.step == "batch" else 1)
-        pull = settings.strength * float(gradient.mean()) * steps
+        pull = settings.strength * float(gradient.mean()) * (settings.end - settings.start)
         return max(0.01, 2 * (settings.initial_mask - settings.threshold) / pull) if pull else 0.01
 
     @torch.no_grad()
@@ -203,7 +205,7 @@ class ChannelMasks(Companion):
         beyond = self._share(gates) - self._target
         loss = self._settings.mask_decay / 2 * self.masks.square().sum()
         if pulled:
-            loss = loss + self._settings.strength * beyond
+            loss = loss + self._pull * beyond
         return torch.where(beyond > 0, loss, 0.0).to(self.masks.dtype)
 
     def _hardware_loss(self) -> float:
@@ -222,8 +224,6 @@ class ChannelMasks(Companion):
 
     def _masked(self) -> dict[str, Tensor]:
         """Return parameters as a study masks them: filters, and what departs with them."""
-        if self._keeps_all:
-            return {}
         kept = [stays.cpu() for stays in self.by_group]
         flags = {f"{name}.weight": mask for name, mask in filter_masks(self._groups, kept).items()}
         flags |= departing(self._network, self._groups, kept)
@@ -233,19 +233,15 @@ class ChannelMasks(Companion):
             for name, flag in flags.items()
         }
 
-    def _brings(self, index: int, members: Members) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
-        """Return a hook that multiplies what a module copies into a group's channels by their gates."""
+    def _finds(self, index: int, members: Members) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+        """Return a hook that multiplies what a module copies of a group's channels by their gates."""
 
-        def hook(module: nn.Module, _: Any, output: Tensor) -> Tensor | None:
-            if self._is_frozen:
-                gates = self.by_group[index].to(output)
-            elif self._gated[index].copied:
-                gates = self._gates.split(self._sizes)[index]
-                gates = gates if module.training else gates.detach()
-            else:
-                return None  # weights that read these channels have the gates
-            factors = output.new_ones(output.shape[1])
-            places, decisions = (each.to(output.device) for each in members)
-            return output * factors.index_put((places,), gates[decisions]).view(-1, 1, 1)
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            gates = self._gates.split(self._sizes)[index]
+            places, decisions = (each.to(gates.device) for each in members)
+            # What an attack sees of a network held still is a function of images alone.
+            chosen = gates[decisions] if module.training else gates.detach()[decisions]
+            factors = chosen.new_ones(inputs[0].shape[1]).index_put((places,), chosen)
+            return (inputs[0] * factors.view(-1, 1, 1),)
 
         return hook

@@ -42,18 +42,23 @@ class IntrainSettings(Settings):
     end_epoch: int | None = Field(
         default=None, ge=1, description="epochs after which masks are frozen; null: four fifths of all"
     )
-    strength: float = Field(default=10.0, ge=0, description="b: weight of the operations beyond the target in the loss")
+    strength: float = Field(
+        default=10.0,
+        ge=0,
+        description="b: weight of the operations beyond the target in the loss that pulls masks; of an epoch, whose "
+        "batches share it where each has a step",
+    )
     step: Literal["batch", "epoch"] = Field(
         default="batch",
-        description="how often masks are pulled to the target: with every batch, or, as published, once an epoch",
+        description="when masks are pulled to the target: a little with every batch, or, as published, once an epoch",
     )
     initial_mask: float = Field(default=1.0, gt=0, description="what every mask starts at")
     threshold: float = Field(default=0.1, gt=0, description="a channel stays while its mask is above it")
     mask_learning_rate: float | None = Field(
         default=None,
         gt=0,
-        description="length of a step of the masks; null: 0.01 as published, or more where the pull would take more than "
-        "half of its steps to bring an average mask to the threshold",
+        description="length of a step of the masks; null: 0.01 as published, or more where the pull would take more "
+        "than half of its steps to bring an average mask to the threshold",
     )
     mask_decay: float = Field(
         default=5e-4, ge=0, description="share of each mask in its gradient, an L2 penalty, while above the target"
