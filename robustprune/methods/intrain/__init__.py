@@ -42,13 +42,16 @@ def intrain(network: nn.Module, problem: Problem, settings: IntrainSettings) -> 
     """
     assert problem.structure is not None
     assert problem.ratio is not None
-    refused = _refuses(settings, structure=problem.structure, ratio=problem.ratio)
+    refused = _refuses(settings, ratio=problem.ratio)
     if refused is not None:
         raise InputError(refused)
     network = copy.deepcopy(network)
     groups = problem.groups(network)
     if not groups:
-        raise InputError("intrain: found a network of which no channel can go with all that depends on it")
+        raise InputError(
+            f"intrain: found no channels that can go from this network in the structure {problem.structure!r}, "
+            "expected some that leave it with all that depends on them"
+        )
     network.requires_grad_(True)
     layers, task = problem.layers(network, groups), problem.task
     image = next(iter(task.batches(1, images=1))).inputs
@@ -94,10 +97,7 @@ def intrain(network: nn.Module, problem: Problem, settings: IntrainSettings) -> 
     )
 
 
-def _refuses(settings: IntrainSettings, *, structure: str, ratio: float, **_: object) -> str | None:
-    if not STRUCTURES[structure].coupled:
-        fitting = " or ".join(name for name, entry in STRUCTURES.items() if entry.coupled)
-        return f"grid.structure: found {structure!r} with the initializer 'intrain', expected {fitting}"
+def _refuses(settings: IntrainSettings, *, ratio: float, **_: object) -> str | None:
     if ratio >= 1:
         return (
             f"grid.ratio: found {ratio:g} with the initializer 'intrain', expected less than 1: it is the share of "

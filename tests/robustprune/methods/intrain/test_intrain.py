@@ -248,7 +248,7 @@ def test_a_target_that_is_not_met_is_said() -> None:
     ("options", "message"),
     [
         ({"ratio": 1.0}, r"^grid.ratio: found 1 with the initializer 'intrain', expected less than 1: it is the share"),
-        ({"structure": "unstructured"}, r"^grid.structure: found 'unstructured' with the initializer 'intrain', exp"),
+        ({"structure": "unstructured"}, r"^intrain: found no channels that can go .* in the structure 'unstructured', exp"),
     ],
 )
 def test_what_it_cannot_do_is_refused_before_training(options: dict[str, Any], message: str) -> None:
@@ -260,7 +260,7 @@ def test_a_network_of_which_nothing_can_go_is_refused() -> None:
     task = task_on(bright_or_dark(4, size=SIZE))
     linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 2))
     single = Classifier(linear, CIFAR10, classes=("a", "b"))
-    with pytest.raises(InputError, match="found a network of which no channel can go"):
+    with pytest.raises(InputError, match="^intrain: found no channels that can go from this network"):
         intrain(single, problem(task), settings())
 
 
