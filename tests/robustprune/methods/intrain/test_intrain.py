@@ -248,7 +248,10 @@ def test_a_target_that_is_not_met_is_said() -> None:
     ("options", "message"),
     [
         ({"ratio": 1.0}, r"^grid.ratio: found 1 with the initializer 'intrain', expected less than 1: it is the share"),
-        ({"structure": "unstructured"}, r"^intrain: found no channels that can go .* in the structure 'unstructured', exp"),
+        (
+            {"structure": "unstructured"},
+            r"^intrain: found no channels that can go .* in the structure 'unstructured', exp",
+        ),
     ],
 )
 def test_what_it_cannot_do_is_refused_before_training(options: dict[str, Any], message: str) -> None:
