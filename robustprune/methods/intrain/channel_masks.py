@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robustprune.methods.gates import gated
 from robustprune.methods.intrain.operations import Operations
-from robustprune.methods.intrain.settings import IntrainSettings
+from robustprune.methods.intrain.settings import PUBLISHED_RATE, PUBLISHED_STRENGTH, IntrainSettings
 from robustprune.structures.groups import CoupledGroup, Members, filter_masks
 from robustprune.structures.removal import departing
 from robustprune.training.companion import Companion
@@ -73,7 +73,8 @@ class ChannelMasks(Companion):
             "epoch": self._epoch,
             "history": self._history,
         }
-        self._pull = settings.strength / (steps_per_epoch if settings.step == "batch" else 1)
+        self._strength = settings.strength_to(target)
+        self._pull = self._strength / (steps_per_epoch if settings.step == "batch" else 1)
         self.learning_rate = settings.mask_learning_rate or self._sufficient()
         # A gate is where a channel is read, be it by weights or by a shortcut: one that is shut still has a gradient.
         # It is where the channel comes from if no weight reads it, or if a shortcut goes on bringing others.
@@ -176,14 +177,15 @@ class ChannelMasks(Companion):
     def _sufficient(self) -> float:
         """Return a learning rate with which an average mask, pulled alone, reaches the threshold in half the time.
 
-        With η the rate, E the epochs and g the mean of b · ∂(ψ/ψ_full)/∂M over masks: η = 2 (M − τ) / (g E). As
-        published, .01, where that is enough.
+        With η the rate, E the epochs and g the mean over masks of b · ∂(ψ/ψ_full)/∂M with the published b of 10:
+        η = 2 (M − τ) / (g E). As published, .01, where that is enough, or where nothing pulls.
         """
         settings = self._settings
         whole = torch.ones_like(self.masks, requires_grad=True)
         (gradient,) = torch.autograd.grad(self._share(whole), whole)
-        pull = settings.strength * float(gradient.mean()) * (settings.end - settings.start)
-        return max(0.01, 2 * (settings.initial_mask - settings.threshold) / pull) if pull else 0.01
+        pull = PUBLISHED_STRENGTH * float(gradient.mean()) * (settings.end - settings.start)
+        needed = 2 * (settings.initial_mask - settings.threshold) / pull if pull and self._strength else 0.0
+        return max(PUBLISHED_RATE, needed)
 
     @torch.no_grad()
     def _binary(self) -> Tensor:
@@ -209,7 +211,7 @@ class ChannelMasks(Companion):
         return torch.where(beyond > 0, loss, 0.0).to(self.masks.dtype)
 
     def _hardware_loss(self) -> float:
-        return self._settings.strength * max(0.0, self.left - self._target)
+        return self._strength * max(0.0, self.left - self._target)
 
     @torch.no_grad()
     def _descend(self, gradient: Tensor | None) -> None:

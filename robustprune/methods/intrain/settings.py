@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Literal, Self
 
@@ -11,6 +12,9 @@ from torch import Tensor
 
 from robustprune.core.settings import Settings
 from robustprune.training import Training
+
+PUBLISHED_STRENGTH, PUBLISHED_RATE = 10.0, 0.01
+"""b, and the length of a step of the masks."""
 
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["one-cycle", "steps", "constant"]
@@ -42,11 +46,11 @@ class IntrainSettings(Settings):
     end_epoch: int | None = Field(
         default=None, ge=1, description="epochs after which masks are frozen; null: four fifths of all"
     )
-    strength: float = Field(
-        default=10.0,
+    strength: float | None = Field(
+        default=None,
         ge=0,
         description="b: weight of the operations beyond the target in the loss that pulls masks; of an epoch, whose "
-        "batches share it where each has a step",
+        "batches share it where each has a step; null: 10, as published, over the root of the share that is to stay",
     )
     step: Literal["batch", "epoch"] = Field(
         default="batch",
@@ -76,6 +80,14 @@ class IntrainSettings(Settings):
                 "would be gone from the start"
             )
         return self
+
+    def strength_to(self, target: float) -> float:
+        """Return b for a share of operations that is to stay.
+
+        Where a share ψ is left, about √ψ of each layer's channels are, and with them of the pull on their neighbours'
+        masks: divided by that, the pull near the target is as strong as at the start.
+        """
+        return PUBLISHED_STRENGTH / math.sqrt(target) if self.strength is None else self.strength
 
     @property
     def start(self) -> int:

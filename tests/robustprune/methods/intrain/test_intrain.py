@@ -97,7 +97,7 @@ def test_without_pull_and_decay_it_is_training_as_ever_bit_for_bit(asked: Ask) -
 def test_it_takes_what_was_asked_for_and_says_so(asked: Ask) -> None:
     network, question = asked(ratio=0.6)
     before = copy.deepcopy(network.state_dict())
-    found = intrain(network, question, settings(strength=3.0))
+    found = intrain(network, question, settings())
     assert equal(before, network.state_dict())
     assert found.columns["operations_asked"] == 0.6
     assert found.columns["operations_reached"] >= 0.6
@@ -122,7 +122,7 @@ def test_it_takes_what_was_asked_for_and_says_so(asked: Ask) -> None:
 
 def test_what_was_reached_is_counted_on_what_is_left() -> None:
     dense = network()
-    found = intrain(dense, problem(ratio=0.6), settings(strength=3.0))
+    found = intrain(dense, problem(ratio=0.6), settings())
     smaller = copy.deepcopy(dense)
     smaller.load_state_dict(dict(found.state))
     assert found.masks is not None
@@ -222,7 +222,7 @@ def assert_masked_alike(
 @pytest.mark.filterwarnings("ignore:intrain")
 @pytest.mark.parametrize("how", ["batch", "epoch"])
 def test_killed_anywhere_it_ends_with_the_same_bits(how: str) -> None:
-    own = settings(step=how, epochs=3, strength=3.0)
+    own = settings(step=how, epochs=3)
 
     def work(progress: Any = NOWHERE) -> Outcome:
         return intrain(network(), problem(ratio=0.4, progress=progress), own)

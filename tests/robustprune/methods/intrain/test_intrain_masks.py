@@ -34,7 +34,7 @@ FIRST, SECOND = 10 * (144 * 3 + 144 * 5) / FULL, 10 * (144 * 4 + 36 * 6) / FULL
 
 def masks_of(*, target: float = 0.3, steps_per_epoch: int = 1, **options: Any) -> ChannelMasks:
     network, groups = chain()
-    given: dict[str, Any] = {"epochs": 100, "start_epoch": 0, "end_epoch": 100, "mask_decay": 0.0}
+    given: dict[str, Any] = {"epochs": 100, "start_epoch": 0, "end_epoch": 100, "strength": 10.0, "mask_decay": 0.0}
     return ChannelMasks(
         network,
         groups,
@@ -197,3 +197,15 @@ def test_where_the_published_rate_would_not_do_it_is_as_large_as_it_takes() -> N
     # An average mask is at the threshold after half of the epochs.
     masks = masks_of(mask_learning_rate=None, end_epoch=20)
     assert 1 - masks.learning_rate * mean * 10 == pytest.approx(0.1)
+
+
+def test_the_lower_the_target_the_stronger_the_pull() -> None:
+    assert [IntrainSettings().strength_to(target) for target in (1.0, 0.25, 0.04)] == pytest.approx([10, 20, 50])
+    assert IntrainSettings(strength=7.0).strength_to(0.25) == 7
+    masks = masks_of(strength=None, target=0.25)
+    masks.before_epoch(1)
+    torch.testing.assert_close(gradient(masks), 2 * torch.tensor([FIRST] * 4 + [SECOND] * 5))
+    # How fast masks can be is none of its business.
+    assert masks_of(strength=None, target=0.25, mask_learning_rate=None, end_epoch=20).learning_rate == (
+        masks_of(mask_learning_rate=None, end_epoch=20).learning_rate
+    )
