@@ -132,14 +132,16 @@ class ChannelMasks(Companion):
         return float(self._share(self.stay))
 
     @property
-    def by_group(self) -> tuple[Tensor, ...]:
+    def by_group(self) -> Sequence[Tensor]:
         """Which channels stay, of every group (decisions,)."""
-        return self.stay.split(self._sizes)
+        found: Sequence[Tensor] = self.stay.split(self._sizes)
+        return found
 
     @property
-    def importance(self) -> tuple[Tensor, ...]:
+    def importance(self) -> Sequence[Tensor]:
         """The masks M, of every group (decisions,)."""
-        return self.masks.detach().split(self._sizes)
+        found: Sequence[Tensor] = self.masks.detach().split(self._sizes)
+        return found
 
     @property
     def history(self) -> Tensor:

@@ -65,7 +65,7 @@ def asked(request: pytest.FixtureRequest, nano: Detector, samples: Samples) -> A
     def ask(**options: Any) -> tuple[nn.Module, Problem]:
         if request.param == "classifier":
             return network(), problem(**options)
-        detector = nano.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        detector = nano.to(memory_format=torch.channels_last)
         return detector.eval(), problem(task_of(detector, samples), **{"structure": "structured", **options})
 
     return ask
