@@ -9,6 +9,7 @@ whole detector over those of what is left. `control` is the whole one against a 
 from __future__ import annotations
 
 import argparse
+import functools
 
 import torch
 
@@ -19,8 +20,8 @@ from robustprune.core.memory import reuse_freed_memory
 from robustprune.core.precision import Compute
 from robustprune.core.timing import take_turns
 from robustprune.detection.darknet import Detector
+from robustprune.detection.darknet.compact.narrowing import narrowed
 from robustprune.detection.darknet.couplings import couplings
-from robustprune.detection.darknet.narrowing import narrowed
 from robustprune.inference.cost import size
 from robustprune.structures import draw_masks
 from robustprune.structures.removal import departing, kept_decisions
@@ -43,7 +44,7 @@ def main() -> None:
         left = filter_pruned(whole, ratio)
         narrow = Ours(left, Compute(), arguments.attack_steps)
         times = take_turns(
-            [lambda step=loop.step: step(images, targets) for loop in (dense, narrow, control)],
+            [functools.partial(loop.step, images, targets) for loop in (dense, narrow, control)],
             repeats=arguments.repeats,
             warm_up=1,
             device=device,

@@ -19,9 +19,9 @@ from robustprune.core.progress import NOWHERE, Progress, reporter
 from robustprune.core.randomness import drawing_from, generator_for, resampled, seed_for
 from robustprune.core.settings import Settings
 from robustprune.detection import darknet
+from robustprune.detection.darknet.compact.narrowing import narrowed as darknet_narrowed
 from robustprune.detection.darknet.couplings import couplings
 from robustprune.detection.darknet.folding import fold
-from robustprune.detection.darknet.narrowing import narrowed as darknet_narrowed
 from robustprune.detection.data.samples import Batch as SampleBatch
 from robustprune.detection.data.samples import Samples, flip_horizontally
 from robustprune.detection.detector import AnchorDetector

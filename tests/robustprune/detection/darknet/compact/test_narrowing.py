@@ -15,8 +15,8 @@ from torch.func import functional_call
 
 from robustprune.attacks import frozen, pgd
 from robustprune.detection.darknet import Detector, build, cfg
+from robustprune.detection.darknet.compact.narrowing import narrowed
 from robustprune.detection.darknet.couplings import couplings
-from robustprune.detection.darknet.narrowing import narrowed
 from robustprune.detection.data.samples import Samples
 from robustprune.detection.task import DetectionTask
 from robustprune.structures import masks as masking
