@@ -13,6 +13,7 @@ from robustprune.methods.entry import InitializerEntry
 from robustprune.methods.hydra import HYDRA
 from robustprune.methods.magnitude import MAGNITUDE
 from robustprune.methods.random import RANDOM
+from robustprune.methods.snip import SNIP
 from robustprune.methods.taylor import TAYLOR
 from robustprune.plugins import Registry, check_callable
 from robustprune.structures import Layer
@@ -30,7 +31,14 @@ INITIALIZERS: Registry[InitializerEntry] = Registry(
     "robustprune.initializers",
     kind="initializer",
     entry=InitializerEntry,
-    bundled={"hydra": HYDRA, "deeplift": DEEPLIFT, "magnitude": MAGNITUDE, "taylor": TAYLOR, "random": RANDOM},
+    bundled={
+        "hydra": HYDRA,
+        "deeplift": DEEPLIFT,
+        "magnitude": MAGNITUDE,
+        "taylor": TAYLOR,
+        "snip": SNIP,
+        "random": RANDOM,
+    },
     check=_check,
 )
 

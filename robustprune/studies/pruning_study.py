@@ -16,19 +16,27 @@ from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
 from robustprune.methods import INITIALIZERS, NoSettings, Problem, check_scores
 from robustprune.plugins import Registry, identities
-from robustprune.structures import SCOPES, STRUCTURES, Masks, draw_masks
+from robustprune.structures import SCOPES, STRUCTURES, Masks, Ratios, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
+from robustprune.structures.kinds import n_of_m
 from robustprune.structures.removal import ChannelCounts, channel_counts, departing, kept_decisions, remove, unread
 from robustprune.studies.on_device import held_device, on_device
+from robustprune.studies.ratios import check_fixed
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
 from robustprune.training import Objective, Renewal, Training, calibration, train
 from robustprune.training.renewal import is_due, renew
-from sweeps.study import NONE, Axis, Cell, Stage, Study
+from sweeps.study import NONE, Axis, Cell, Further, Stage, Study
 
 # With the names of plug-ins that cannot be used: `check_methods` tells why, where a grid has one.
-STRUCTURE = Axis("structure", str, choices=(*STRUCTURES, *STRUCTURES.broken), meaning="what is pruned together")
+STRUCTURE = Axis(
+    "structure",
+    str,
+    choices=(*STRUCTURES, *STRUCTURES.broken),
+    meaning="what is pruned together",
+    further=Further('{n_of_m: "N:M"}', n_of_m.read),
+)
 INITIALIZER = Axis(
     "initializer", str, choices=(*INITIALIZERS, *INITIALIZERS.broken), meaning="the method that scores weights"
 )
@@ -107,6 +115,22 @@ class PruningStudy(Study):
         """Return what competes for staying, where that is no axis."""
         return str(cell["scope"])
 
+    @property
+    def ratios(self) -> Ratios:
+        """Return the ratios that layers have of their own, of settings that may have no field for them."""
+        found: Ratios = self.settings.ratios if self._has_ratios else {}
+        return found
+
+    @property
+    def _has_ratios(self) -> bool:
+        return "ratios" in type(self.settings).model_fields
+
+    def ratio_inputs(self, cell: Mapping[str, Any]) -> dict[str, Any]:
+        """Return, as JSON, what masks depend on besides scores, structure, scope and ratio: layers' own ratios, in the
+        order in which they count.
+        """
+        return {"ratios": [*map(list, self.ratios.items())]} if self.ratios and self.has_scores(cell) else {}
+
     def is_baseline(self, cell: Mapping[str, Any]) -> bool:
         """Say whether a cell is one of `baselines`: neither scored nor pruned."""
         return bool(cell["initializer"] == NONE)
@@ -131,6 +155,7 @@ class PruningStudy(Study):
                     f"grid.structure: found {structure!r}, which takes channels out of the network, expected "
                     "'structured' here: it masks the same channels, and rows are timed without them"
                 )
+        check_fixed(cells, self.ratios, scope=self.scope, axis=SCOPE in self.axes)
         registries: list[Registry[Any]] = [INITIALIZERS, STRUCTURES, ATTACKS, *others]
         return list(dict.fromkeys(remark for registry in registries for remark in registry.remarks()))
 
@@ -170,13 +195,16 @@ class PruningStudy(Study):
         axes, used = {"initializer", *checkpoint}, [initializer_entry(name)]
         if method.per_structure or method.per_ratio:
             axes, used = axes | {"structure"}, [*used, structure_entry(structure)]
+        fields = (*fields, *([f"initializers.{name}"] if method.settings.model_fields else []))
+        own: dict[str, Any] = {}
         if method.per_ratio:
-            axes |= {"scope", "ratio"}
+            axes, own = axes | {"scope", "ratio"}, self.ratio_inputs(cell)
+            fields = (*fields, *(["ratios"] if self._has_ratios else []))
         return Stage(
             tuple(axis.name for axis in self.axes if axis.name in axes),
-            {**inputs(name), **identities(*used)},
+            {**inputs(name), **own, **identities(*used)},
             version=version,
-            fields=(*fields, *([f"initializers.{name}"] if method.settings.model_fields else [])),
+            fields=fields,
             reads=("pretrain",),
         )
 
@@ -208,6 +236,7 @@ class PruningStudy(Study):
             structure=str(cell["structure"]) if method.per_structure or method.per_ratio else None,
             scope=self.scope(cell) if method.per_ratio else "layer",
             ratio=float(cell["ratio"]) if method.per_ratio else None,
+            ratios=self.ratios if method.per_ratio else {},
             comparable=method.comparable,
             progress=progress,
         )
@@ -238,6 +267,7 @@ class PruningStudy(Study):
             groups=groups,
             scope=self.scope(cell),
             comparable=INITIALIZERS[str(cell["initializer"])].comparable,
+            ratios=self.ratios,
         )
         kept = kept_decisions(groups, masks)
         if structure.removes:

@@ -18,6 +18,7 @@ from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.studies.classification.training import Retraining, SgdTraining
 from robustprune.studies.measured import keep_models_field
+from robustprune.studies.ratios import LayerRatios, ratios_field
 from robustprune.studies.seed_draws import SeedDraws, drawn_inputs, seed_draws_field
 from robustprune.training import Renewal
 
@@ -128,6 +129,7 @@ class ClassificationSettings(Settings):
     initializers: InitializerSettings = Field(
         default=InitializerSettings(), description="settings of methods that score weights, by name"
     )
+    ratios: LayerRatios = ratios_field()
     evaluation: Evaluation
     keep_models: bool = keep_models_field()
     seed_draws: SeedDraws = seed_draws_field()

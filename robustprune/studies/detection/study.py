@@ -50,7 +50,7 @@ CHANGELOG.md says how."""
 _DATA = ("dataset", "detector", "compute", "loader", "threads")
 _ROBUST = (*_DATA, "attack")
 _PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
-_ROW = ("finetune", "renewal", "evaluation", "detections", "keep_models")
+_ROW = ("ratios", "finetune", "renewal", "evaluation", "detections", "keep_models")
 
 
 class DetectionStudy(KeptDetectors):
@@ -144,7 +144,7 @@ class DetectionStudy(KeptDetectors):
             if self.is_baseline(cell):
                 inputs = self._inputs["baseline"]
                 return Stage((*trial, "ratio"), inputs, version=ROW_VERSION, fields=fields, reads=("base", "score"))
-            inputs = self._inputs["evaluate_row"] | identities(structure_entry(structure))
+            inputs = self._inputs["evaluate_row"] | self.ratio_inputs(cell) | identities(structure_entry(structure))
             version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
             return Stage((*trial, "ratio"), inputs, version=version, fields=fields, reads=("pretrain", "score"))
         if self.is_baseline(cell):

@@ -14,7 +14,7 @@ from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.couplings import couplings
 from robustprune.structures import CoupledGroup, Members
 from robustprune.structures.dependency_graph import dependency_groups
-from robustprune.structures.filters import filters
+from robustprune.structures.kinds.filters import filters
 from robustprune.structures.group_scores import group_scores
 from robustprune.structures.groups import filter_masks
 from robustprune.structures.removal import ChannelCounts, channel_counts, kept_decisions, remove
