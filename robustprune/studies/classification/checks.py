@@ -24,7 +24,7 @@ from robustprune.studies.classification.settings import TRAININGS, Classificatio
 from robustprune.studies.classification.work import stage_work
 from robustprune.studies.cpu_time import too_slow
 from robustprune.studies.in_words import listed
-from robustprune.studies.ratios import check_ratios, layer_names
+from robustprune.studies.pruning.ratios import check_ratios, layer_names
 from robustprune.training.renewal import capped
 from sweeps.study import Cell
 

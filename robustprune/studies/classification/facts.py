@@ -9,7 +9,7 @@ import numpy as np
 from robustprune.classification.data.images import LabelledImages
 from robustprune.studies.classification.settings import ClassificationSettings
 from robustprune.studies.in_words import attack, class_table, classes, data, epochs, images
-from robustprune.studies.ratios import told_ratios
+from robustprune.studies.pruning.ratios import told_ratios
 from sweeps.study import DataTable
 
 

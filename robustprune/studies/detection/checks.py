@@ -16,7 +16,7 @@ from robustprune.studies.detection.data_fit import classes_differ, fit_remarks
 from robustprune.studies.detection.galleries import chosen_images
 from robustprune.studies.detection.inputs import arranged, input_remarks
 from robustprune.studies.detection.settings import DetectionSettings
-from robustprune.studies.ratios import check_ratios, layer_names
+from robustprune.studies.pruning.ratios import check_ratios, layer_names
 from robustprune.training.renewal import capped
 from sweeps.study import Cell
 

@@ -13,7 +13,7 @@ from robustprune.detection.measure.evaluation import is_linf
 from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings, DetectorSettings
 from robustprune.studies.in_words import attack, class_table, classes, data, epochs, images
-from robustprune.studies.ratios import told_ratios
+from robustprune.studies.pruning.ratios import told_ratios
 from sweeps.study import DataTable
 
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import nn
 
 from robustprune.core.errors import InputError
+from robustprune.methods import INITIALIZERS
 from robustprune.structures import SCOPES, STRUCTURES, Ratios
 from robustprune.structures.entry import is_fixed
 from robustprune.structures.ratios import pattern_of
@@ -33,6 +34,20 @@ def ratios_field() -> Any:
     )
 
 
+def layer_ratios(settings: Any) -> Ratios:
+    """Return the ratios that layers have of their own, of settings that may have no field for them."""
+    found: Ratios = settings.ratios if "ratios" in type(settings).model_fields else ROWS
+    return found
+
+
+def ratio_inputs(settings: Any, cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, as JSON, what the masks of a cell depend on besides scores, structure, scope and ratio: ratios of layers,
+    in the order in which patterns are looked at.
+    """
+    own = layer_ratios(settings) if cell["ratio"] != 0 else ROWS
+    return {"ratios": [*map(list, own.items())]} if own else {}
+
+
 def told_ratios(ratios: Ratios) -> dict[str, str]:
     """Return, for `Study.facts`, which layers have ratios of their own; nothing where none have."""
     said = [
@@ -42,10 +57,10 @@ def told_ratios(ratios: Ratios) -> dict[str, str]:
 
 
 def check_fixed(cells: Sequence[Cell], ratios: Ratios, *, scope: Callable[[Cell], str], axis: bool) -> None:
-    """See that structures of one ratio are asked for no other.
+    """See that structures of one ratio are asked for no other, and that ratios of layers are shares of weights.
 
     Args:
-        cells: of the grid.
+        cells: in which a method is at work.
         ratios: of layers.
         scope: returns what competes for staying in a cell.
         axis: that is an axis, not a setting.
@@ -53,6 +68,12 @@ def check_fixed(cells: Sequence[Cell], ratios: Ratios, *, scope: Callable[[Cell]
     Raises:
         InputError: one is.
     """
+    for name in dict.fromkeys(str(cell["initializer"]) for cell in cells) if ratios else ():
+        if INITIALIZERS[name].prunes != "weights":
+            raise InputError(
+                f"ratios: found ratios of layers with the initializer {name!r}, whose ratio is a share of the whole "
+                "network's operations, expected none with it (ratios: {})"
+            )
     points = dict.fromkeys((str(cell["structure"]), float(cell["ratio"]), scope(cell)) for cell in cells)
     for structure in dict.fromkeys(name for name, _, _ in points):
         fixed = STRUCTURES.lookup(structure).fixed

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from robustprune.core.errors import DivergedError
 from robustprune.core.operations import AttackWork, Work, training
 from robustprune.core.settings import Settings
 from robustprune.methods.entry import InitializerEntry
-from robustprune.methods.mean_magnitude import mean_magnitude
+from robustprune.methods.first_order.changes import changes
+from robustprune.methods.first_order.mean_magnitude import mean_magnitude
 from robustprune.methods.problem import Problem
 from robustprune.task import first_images
 
@@ -39,39 +35,6 @@ def taylor(network: nn.Module, problem: Problem, settings: TaylorSettings) -> di
     return mean_magnitude(
         (each for _, each in found), batches=-(-images // settings.batch_size), progress=problem.progress
     )
-
-
-def changes(
-    network: nn.Module, problem: Problem, *, images: int, batch_size: int, method: str
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Yield, for every batch, how many images it has, and w · ∂L/∂w of each layer's weights, in their shape.
-
-    Args:
-        network: left as it is; batch norm is held still.
-        problem: whose objective L is.
-        images: how many of the first ones, once each.
-        batch_size: of all but the last batch.
-        method: that asks, for messages.
-
-    Raises:
-        DivergedError: the loss is NaN or infinite.
-    """
-    network = copy.deepcopy(network).eval().requires_grad_(True)
-    layers = problem.layers(network)
-    weights = [layer.weight for layer in layers.values()]
-    for inputs, targets in problem.task.batches(batch_size, images=images):
-        loss = problem.objective(network, inputs, targets)
-        if not loss.isfinite():
-            raise DivergedError(f"the loss became {loss.item()} while {method} took its gradient")
-        # A layer that no output reads has no gradient, and is worth nothing.
-        gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
-        yield (
-            len(inputs),
-            {
-                name: weight.detach() * gradient
-                for name, weight, gradient in zip(layers, weights, gradients, strict=True)
-            },
-        )
 
 
 def _work(

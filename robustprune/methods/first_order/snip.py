@@ -10,8 +10,8 @@ from robustprune.core.operations import AttackWork, Work, training
 from robustprune.core.progress import reporter
 from robustprune.core.settings import Settings
 from robustprune.methods.entry import InitializerEntry
+from robustprune.methods.first_order.changes import changes
 from robustprune.methods.problem import Problem
-from robustprune.methods.taylor import changes
 from robustprune.task import first_images
 
 
