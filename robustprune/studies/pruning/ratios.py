@@ -136,7 +136,7 @@ def check_ratios(ratios: Ratios, networks: Mapping[str, tuple[Sequence[str], Ite
             by.setdefault(ratios[first[name][layer]] if layer in first[name] else "ratio", []).append(layer)
         rows, own = by.pop("ratio", []), [f"at {ratio:g} {listed(layers)}" for ratio, layers in by.items()]
         count = len(rows) + sum(map(len, by.values()))
-        told.append(f"ratios: of {name}, {len(rows)} of {count} layers have the row's ratio; {'; '.join(own) or 'all'}")
+        told.append("; ".join([f"ratios: of {name}, {len(rows)} of {count} layers have the row's ratio", *own]))
     return told
 
 
