@@ -84,7 +84,7 @@ def test_every_step_is_taken_with_n_of_m_weights(network: Classifier) -> None:
     def watched(classifier: Classifier, images: Tensor, labels: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         nonlocal steps
         steps += 1
-        of_four = [weight for weight in weights.values() if weight.shape[1] % 4 == 0]
+        of_four = [weight for weight in weights.values() if weight.ndim == 4 and weight.shape[1] % 4 == 0]
         assert of_four
         for weight in of_four:
             left = (weight != 0).flatten(2).transpose(1, 2).unflatten(-1, (-1, 4)).sum(dim=-1)
