@@ -134,7 +134,7 @@ def check_ratios(ratios: Ratios, networks: Mapping[str, tuple[Sequence[str], Ite
         by: dict[float | str, list[str]] = {}
         for layer in prunable:
             by.setdefault(ratios[first[name][layer]] if layer in first[name] else "ratio", []).append(layer)
-        rows, own = by.pop("ratio", []), [f"at {ratio:g} {listed(layers)}" for ratio, layers in by.items()]
+        rows, own = by.pop("ratio", []), [f"at {ratio:g}: {listed(layers)}" for ratio, layers in by.items()]
         count = len(rows) + sum(map(len, by.values()))
         told.append("; ".join([f"ratios: of {name}, {len(rows)} of {count} layers have the row's ratio", *own]))
     return told

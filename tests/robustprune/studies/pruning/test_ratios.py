@@ -80,7 +80,7 @@ def test_a_method_whose_ratio_is_of_operations_takes_no_ratios_of_layers(monkeyp
 def test_what_a_table_says_of_each_network() -> None:
     assert check_ratios({}, NETWORKS) == []
     assert check_ratios({"conv1": 0, "fc": 0, "*.conv2": 0.5, "block.conv1": "ratio"}, NETWORKS) == [
-        "ratios: of net, 2 of 4 layers have the row's ratio; at 0 conv1; at 0.5 block.conv2"
+        "ratios: of net, 2 of 4 layers have the row's ratio; at 0: conv1; at 0.5: block.conv2"
     ]
     both = {**NETWORKS, "other": (["conv1", "head"], ["conv1"])}
     assert check_ratios({"block.*": 0}, both)[1] == "ratios: of other, 1 of 1 layers have the row's ratio"
@@ -181,7 +181,7 @@ def test_a_table_for_a_detector_goes_by_the_names_of_its_layers(network: str) ->
         detector = detectors.build(network, classes=2, image_size=64)
     names = layer_names(detector), [*detector.prunable_layers(heads=False)]
     (said,) = check_ratios({"layers.0.conv": 0}, {network: names})
-    assert said.endswith("at 0 layers.0.conv")
+    assert said.endswith("at 0: layers.0.conv")
     head = next(iter(detector.head_layers))
     with pytest.raises(InputError, match="never pruned"):
         check_ratios({head: 0.5}, {network: names})
@@ -192,7 +192,7 @@ def test_a_study_of_classifiers_refuses_a_pattern_of_no_layer_before_it_trains()
     with pytest.raises(InputError, match=r"^ratios.conv1: found a pattern that matches no layer of resnet8, expected"):
         classification.study(ratios={"conv1": 0}).check([classification.cell()])
     told = classification.study(ratios={"network.conv1": 0}).check([classification.cell()])
-    assert "ratios: of resnet8, 6 of 7 layers have the row's ratio; at 0 network.conv1" in told
+    assert "ratios: of resnet8, 6 of 7 layers have the row's ratio; at 0: network.conv1" in told
 
 
 # In a grid

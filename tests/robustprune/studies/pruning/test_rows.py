@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 from robustprune.core.arrays import to_arrays
-from robustprune.structures import STRUCTURES, Masks
+from robustprune.structures import STRUCTURES, Masks, Ratios
 from robustprune.structures.masks import keep_count
 from robustprune.structures.ratios import ratio_of
 from robustprune.studies.pruning.pruned import Pruned
@@ -20,7 +20,7 @@ STUDIES = {"classification": classification, "detection": detection}
 every_study = pytest.mark.parametrize("kind", STUDIES)
 
 
-def pruned(kind: str, *, ratios: dict[str, Any] | None = None, **of: Any) -> tuple[PruningStudy, nn.Module, Pruned]:
+def pruned(kind: str, *, ratios: Ratios | None = None, **of: Any) -> tuple[PruningStudy, nn.Module, Pruned]:
     """Return a network that nobody has trained, scored and pruned as the study does."""
     own = STUDIES[kind].study(ratios=ratios or {})
     at = STUDIES[kind].cell(**of)
@@ -52,7 +52,7 @@ def test_two_of_four_channels_stay_at_every_place(kind: str, initializer: str) -
 @pytest.mark.parametrize("initializer", ["magnitude", "hydra", "snip"])
 def test_single_weights_are_pruned_to_their_layers_ratio(kind: str, initializer: str) -> None:
     first = {"classification": "network.conv1", "detection": "layers.0.conv"}[kind]
-    ratios = {first: 0, "*.1.*": 0.25, "*2*": "ratio", "*": 0.5}
+    ratios: Ratios = {first: 0, "*.1.*": 0.25, "*2*": "ratio", "*": 0.5}
     _, _, left = pruned(kind, structure="unstructured", initializer=initializer, ratio=0.75, ratios=ratios)
     expected = {name: ratio_of([name], ratios, 0.75) for name in left.masks}
     assert {None, 0, 0.25, 0.5} >= set(expected.values()) >= {None, 0, 0.5}
