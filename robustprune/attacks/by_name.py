@@ -107,7 +107,9 @@ def attack_settings(*, finds: Literal["ball", "least"], sees: Literal["loss"] | 
 
 if TYPE_CHECKING:
     AttackSettings = PgdSettings | FgsmSettings | FastAtSettings
-    BallSettings = PgdSettings | FgsmSettings | FastAtSettings | ApgdSettings | FabSettings | SquareSettings | StandardSettings
+    BallSettings = (
+        PgdSettings | FgsmSettings | FastAtSettings | ApgdSettings | FabSettings | SquareSettings | StandardSettings
+    )
     LeastSettings = DdnSettings | FmnSettings
 
 

@@ -53,15 +53,15 @@ class Objective:
         if self.attack is None:
             return task.loss(task.outputs(network, inputs, weights), targets)
         found = self.attacked(network, inputs, targets, weights)
+        # Before the pass that is trained on, which does not let batch norm's statistics be touched after it.
+        term = None if self.alignment is None else self._misaligned(self.alignment, network, inputs, targets, weights)
         if self.clean_too:
             # One forward for both halves: batch norm sees the mixture it will be asked to serve.
             clean, attacked = task.halves(task.outputs(network, torch.cat([inputs, found]), weights))
         else:
             clean, attacked = None, task.outputs(network, found, weights)
         loss = self._form.loss(task, clean, attacked, targets)
-        if self.alignment is None:
-            return loss
-        return loss + self._misaligned(self.alignment, network, inputs, targets, weights)
+        return loss if term is None else loss + term
 
     def attacked(
         self, network: nn.Module, inputs: Tensor, targets: Any, weights: Mapping[str, Tensor] | None = None

@@ -43,9 +43,7 @@ def entry_of(settings: Settings) -> ObjectiveEntry:
 def form_of(settings: Settings) -> Form:
     """Return the objective that settings describe, ready for a task and an attack."""
     entry, options = entry_of(settings), settings.model_dump(exclude={"name"})
-    return Form(
-        partial(entry.loss, **options), None if entry.ascended is None else partial(entry.ascended, **options)
-    )
+    return Form(partial(entry.loss, **options), None if entry.ascended is None else partial(entry.ascended, **options))
 
 
 def check_fit(settings: Settings, task: Task, *, attack: Settings, fields: tuple[str, str]) -> None:

@@ -14,15 +14,16 @@ from pydantic import Field
 from torch import Tensor
 
 from robustprune.attacks.uniform_start import uniform_noise
-from robustprune.core.operations import FORWARD, INPUT_GRADIENT
+from robustprune.core.operations import FORWARD, INPUT_GRADIENT, STATISTICS
 from robustprune.core.settings import Settings
 
-PASSES = 2 * (FORWARD + INPUT_GRADIENT) + 2 * (FORWARD + INPUT_GRADIENT)
-"""Forward passes' worth of work of the term, per image: both gradients, and the second one's own."""
+PASSES = STATISTICS + 4 * (FORWARD + INPUT_GRADIENT)
+"""Forward passes' worth of work of the term, per image: both gradients, and of the second one its own, which goes back
+through a forward and a backward pass."""
 
 
 class GradAlign(Settings):
-    """A term weight (1 − mean cos(∇ℓ(x), ∇ℓ(x + η))), η uniform in the ball (Andriushchenko & Flammarion 2020)."""
+    """A term weight (1 − mean cos(∇L(x), ∇L(x + η))), η uniform in the ball (Andriushchenko & Flammarion 2020)."""
 
     weight: float | None = Field(
         default=None,
@@ -71,15 +72,13 @@ class Alignment:
 
 
 def misalignment(loss: Callable[[Tensor], Tensor], images: Tensor, noise: Tensor) -> Tensor:
-    """Return 1 − mean cos(∇ℓ(x), ∇ℓ(x + η)), a scalar; 0 where no image has both gradients. See `cosines`."""
+    """Return 1 − mean cos(∇L(x), ∇L(x + η)), a scalar; 0 where no image has both gradients. See `cosines`."""
     found = cosines(loss, images, noise, differentiable=True)
     return 1 - found.mean() if len(found) else found.sum()
 
 
-def cosines(
-    loss: Callable[[Tensor], Tensor], images: Tensor, noise: Tensor, *, differentiable: bool = False
-) -> Tensor:
-    """Return cos(∇ℓ(x), ∇ℓ(x + η)) of each image whose gradients are both not zero, (≤ N,).
+def cosines(loss: Callable[[Tensor], Tensor], images: Tensor, noise: Tensor, *, differentiable: bool = False) -> Tensor:
+    """Return cos(∇L(x), ∇L(x + η)) of each image whose gradients are both not zero, (≤ N,).
 
     Args:
         loss: the sum of images' losses, as a function of these.
