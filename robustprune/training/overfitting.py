@@ -9,15 +9,15 @@ training that has fallen ends with the state before.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from robustprune.attacks import FastAtSettings, PgdSettings, configured, takes_one_step
-from robustprune.attacks.by_name import Attack
 from robustprune.attacks.uniform_start import uniform_noise
 from robustprune.core.randomness import generator_for
 from robustprune.core.settings import Settings
@@ -48,12 +48,12 @@ class Seen(NamedTuple):
     """What was seen of a training at the end: at the epoch that it overfitted in, or else at the last one.
 
     Attributes:
-        epoch: it overfitted in, from 1; None where it did not.
+        epoch: it overfitted in, from 1; 0 where it did not.
         gap: accuracy under one step minus accuracy under PGD; see `Look`.
         cosine: mean of cos(∇L(x), ∇L(x + η)); NaN where no image had gradients.
     """
 
-    epoch: int | None
+    epoch: int
     gap: float
     cosine: float
 
@@ -100,7 +100,8 @@ class Watch:
 
     def __post_init__(self) -> None:
         """Begin with nothing seen: the epoch it overfitted in, and the last look."""
-        self._seen = torch.tensor([0.0, torch.nan, torch.nan, torch.nan], dtype=torch.float64)
+        self._overfitted = torch.zeros((), dtype=torch.int64)
+        self._last = torch.full((len(Look._fields),), torch.nan, dtype=torch.float64)
 
     @classmethod
     def of(cls, settings: Overfitting | None, *, task: Task, adversary: Settings, seed: int) -> Watch | None:
@@ -112,18 +113,18 @@ class Watch:
     @property
     def tensors(self) -> dict[str, Tensor]:
         """What belongs to the state of the training."""
-        return {"seen": self._seen}
+        return {"overfitted": self._overfitted, "last": self._last}
 
     @property
     def has_seen(self) -> bool:
         """Whether the training has overfitted."""
-        return bool(self._seen[0])
+        return bool(self._overfitted)
 
     @property
-    def seen(self) -> Seen | None:
-        """What was seen; None before any epoch."""
-        epoch, standing, gap, cosine = self._seen.tolist()
-        return None if standing != standing else Seen(int(epoch) or None, gap, cosine)
+    def seen(self) -> Seen:
+        """What was seen; not a number before any epoch."""
+        _, gap, cosine = self._last.tolist()
+        return Seen(int(self._overfitted), gap, cosine)
 
     def overfitted(self, epoch: int, network: nn.Module, *, began: Tensor, training: Training) -> bool:
         """Look at a network after an epoch, from 1; say whether it overfitted in it.
@@ -134,9 +135,10 @@ class Watch:
             began: the state of the training's generator when the epoch began: it drew the order of the images then.
             training: of which batches are.
         """
-        before, look = float(self._seen[1]), self._look(epoch, network, self._first_batches(began, training))
-        found = fell(before, look.standing, drop=self.settings.drop)
-        self._seen.copy_(torch.tensor([epoch if found else 0, *look], dtype=self._seen.dtype))
+        look = self._look(epoch, network, self._first_batches(began, training))
+        found = fell(float(self._last[0]), look.standing, drop=self.settings.drop)
+        self._last.copy_(torch.tensor(look, dtype=self._last.dtype))
+        self._overfitted.fill_(epoch if found else 0)
         return found
 
     def _first_batches(self, began: Tensor, training: Training) -> list[Batch]:
@@ -146,50 +148,33 @@ class Watch:
         batches = self.task.batches(training.batch_size, generator=generator, augmented=training.augmented)
         return list(itertools.islice(batches, self.settings.batches))
 
-    def _look(self, epoch: int, network: nn.Module, batches: list[Batch]) -> Look:
+    def _look(self, epoch: int, network: nn.Module, batches: Sequence[Batch]) -> Look:
         generator = generator_for(self.seed, f"overfitting/{epoch}")
         epsilon = float(self.adversary.epsilon)  # type: ignore[attr-defined]
-        single = self.adversary if takes_one_step(self.adversary) else FastAtSettings(epsilon=epsilon)
-        several = PgdSettings(
-            epsilon=epsilon, step_size=min(1.0, self.settings.step_size * epsilon), steps=self.settings.steps, random_start=True
-        )
-        one, many = (configured(each, generator) for each in (single, several))
-        parts = [_looked_at(network, self.task, batch, one, many, epsilon, generator) for batch in batches]
-        withstood = [torch.stack(each).sum(dim=0).double() for each in zip(*(part[:2] for part in parts), strict=True)]
-        alike = torch.cat([part[2] for part in parts]).double()
-        cosine = float(alike.mean())
-        under_one, under_many = (float(total) for total in withstood)
+        one = self.adversary if takes_one_step(self.adversary) else FastAtSettings(epsilon=epsilon)
+        length = min(1.0, self.settings.step_size * epsilon)
+        many = PgdSettings(epsilon=epsilon, step_size=length, steps=self.settings.steps, random_start=True)
+        attacks = [configured(each, generator) for each in (one, many)]
+        under = torch.zeros(2, dtype=torch.float64)
+        alike: list[Tensor] = []
+        for inputs, targets in batches:
+            # The network as its attacks in training see it.
+            with statistics_of(inputs, network, self.task), self.task.held_still(network, {}) as answer:
+                loss = TaskLoss(self.task, answer, targets)
+                under += torch.tensor([self._withstood(loss, attack(loss, inputs)) for attack in attacks])
+                noise = uniform_noise(inputs, epsilon=epsilon, generator=generator)
+                alike.append(cosines(loss, inputs, noise).double())
+        cosine = float(torch.cat(alike).mean())
+        under_one, under_many = under.tolist()
         if self.task.has_logits:
-            images = sum(len(batch.inputs) for batch in batches)
+            images = sum(len(inputs) for inputs, _ in batches)
             return Look(under_many / images, (under_one - under_many) / images, cosine)
         share = under_one / under_many if under_many else 1.0
         return Look(share, 1 - share, cosine)
 
-
-def _looked_at(
-    network: nn.Module,
-    task: Task,
-    batch: Batch,
-    one: Attack,
-    many: Attack,
-    epsilon: float,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return of a batch under one step and under many how many answers are right, or the loss; and cosines.
-
-    The network is as its attacks in training see it: with the statistics of the batch.
-    """
-    inputs, targets = batch
-    with statistics_of(inputs, network, task), task.held_still(network, {}) as answer:
-        loss = TaskLoss(task, answer, targets)
-
-        def withstood(attack: Attack) -> Tensor:
-            attacked = attack(loss, inputs)
-            if not task.has_logits:
-                return loss.per_image(attacked).sum()
-            with torch.no_grad():
-                return (answer(attacked).argmax(dim=1) == targets).sum()
-
-        found = withstood(one), withstood(many)
-        noise = uniform_noise(inputs, epsilon=epsilon, generator=generator)
-        return *found, cosines(loss, inputs, noise).detach()
+    @torch.no_grad()
+    def _withstood(self, loss: TaskLoss, attacked: Tensor) -> float:
+        """Return how many attacked images are answered rightly, or their loss where the task has no such notion."""
+        if self.task.has_logits:
+            return float((loss.answer(attacked).argmax(dim=1) == loss.targets).sum())
+        return float(loss.per_image(attacked).double().sum())
