@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from robustprune.training.objectives import by_name
-from robustprune.training.objectives.by_name import OBJECTIVES, check_fit, form_of
+from robustprune.training.objectives.by_name import OBJECTIVES, check_fit, entry_of, form_of
 from robustprune.training.objectives.entry import Form, ObjectiveEntry
 
 if TYPE_CHECKING:
     from robustprune.training.objectives.by_name import ObjectiveSettings
 
-__all__ = ["OBJECTIVES", "Form", "ObjectiveEntry", "ObjectiveSettings", "check_fit", "form_of"]
+__all__ = ["OBJECTIVES", "Form", "ObjectiveEntry", "ObjectiveSettings", "check_fit", "entry_of", "form_of"]
 
 
 def __getattr__(name: str) -> Any:
