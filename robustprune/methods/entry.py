@@ -69,6 +69,11 @@ class InitializerEntry:
     meanings: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
 
+    def outcome(self, network: nn.Module, problem: Problem, settings: Any) -> Outcome:
+        """Return what `score` does, in one form."""
+        found = self.score(network, problem, settings)
+        return found if isinstance(found, Outcome) else Outcome(found)
+
     @property
     def from_scratch(self) -> bool:
         """Whether it needs no checkpoint."""

@@ -19,7 +19,6 @@ from robustprune.core.randomness import generator_for
 from robustprune.methods import (
     INITIALIZERS,
     NoSettings,
-    Outcome,
     Problem,
     check_scores,
     handed,
@@ -213,8 +212,7 @@ class PruningStudy(Study):
             progress=progress,
         )
         network = self.started(task, cell, checkpoint)
-        found = method.score(network, problem, self.method_settings(name))
-        outcome = found if isinstance(found, Outcome) else Outcome(found)
+        outcome = method.outcome(network, problem, self.method_settings(name))
         check_scores(name, outcome.scores, task.prunable_layers(network), some=problem.is_coupled)
         return outcome.to_arrays()
 

@@ -57,14 +57,14 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
         return [measuring]
     attacked = retrained_under_attack(settings, training)
     retraining = _training(f"{model}: retraining", settings, settings.retrain, attacked, left)
-    parts = [retraining, *([_hard_pruned(model, settings, left)] if settings.hard_pruned else []), measuring]
+    measured = [*([_hard_pruned(model, settings, left)] if settings.hard_pruned else []), measuring]
     if settings.renewal is None:
-        return parts
+        return [retraining, *measured]
     images = len(settings.dataset.load("train"))
     images -= held_out_of(images, settings.holdout)
     attack, clean_too = _attack(settings, attacked=attacked)
     renewed = renewal_work(settings.renewal, forward=left, images=images, attack=attack, clean_too=clean_too)
-    return [*parts, renewed]
+    return [retraining, renewed, *measured]
 
 
 def _attack(settings: ClassificationSettings, *, attacked: bool) -> tuple[AttackWork | None, bool]:
