@@ -114,12 +114,12 @@ def test_the_term_is_added_and_moves_nothing_but_gradients(training: bool) -> No
         loss = aligned(weight)(network, pixels, labels)
         loss.backward()
         statistics.append({name: buffer.clone() for name, buffer in network.named_buffers()})
-        losses.append(float(loss))
+        losses.append(loss.item())
         gradients.append(network.get_parameter("network.0.weight").grad)
         assert all(module.training is training for module in network.modules())
     plain = Objective(task=aligned(0).task, attack=aligned(0).attack)
     network = convolutional().train(training)
-    assert float(plain(network, pixels, labels)) == losses[0]
+    assert plain(network, pixels, labels).item() == losses[0]
     assert all(torch.equal(buffer, statistics[0][name]) for name, buffer in network.named_buffers())
     assert all(torch.equal(statistics[2][name], buffer) for name, buffer in statistics[0].items())
     assert losses[0] < losses[1]

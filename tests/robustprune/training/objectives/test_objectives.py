@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -12,9 +13,11 @@ from torch.nn import functional
 
 from robustprune.attacks import FastAtSettings, FgsmSettings, PgdSettings, attack_work, configured
 from robustprune.core.errors import InputError
+from robustprune.core.settings import Settings
 from robustprune.detection.darknet import Detector
+from robustprune.plugins import Registry
 from robustprune.training import Objective
-from robustprune.training.objectives import OBJECTIVES, ObjectiveSettings, check_fit, form_of
+from robustprune.training.objectives import OBJECTIVES, ObjectiveEntry, ObjectiveSettings, by_name, check_fit, form_of
 from robustprune.training.objectives.by_name import training_attack_work
 from robustprune.training.objectives.trades import TradesSettings, divergences
 from tests.robustprune.classification.small import bright_or_dark, convolutional, task_on
@@ -137,6 +140,38 @@ def test_trades_refuses_an_attack_that_would_stand_still() -> None:
     check_fit(SETTINGS.validate_python("attacked"), task, attack=still, fields=FIELDS)
     for attack in (PGD, FgsmSettings(), FastAtSettings()):
         check_fit(TradesSettings(), task, attack=attack, fields=FIELDS)
+
+
+def test_a_package_adds_one_that_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Squared(Settings):
+        """The loss under attack, squared."""
+
+        name: Literal["squared"] = "squared"
+        power: int = 2
+
+    def loss(task: Any, clean: Any, attacked: Any, targets: Any, *, power: int) -> Tensor:
+        found: Tensor = task.loss(attacked, targets) ** power
+        return found
+
+    entry = ObjectiveEntry(loss=loss, settings=Squared, clean_too=False)
+    point = SimpleNamespace(name="squared", load=lambda: entry, dist=None, value="theirs:SQUARED")
+    nameless = SimpleNamespace(name="other", load=lambda: entry, dist=None, value="theirs:OTHER")
+    monkeypatch.setattr("robustprune.plugins.entry_points", lambda *, group: [point, nameless])
+    own = Registry(
+        OBJECTIVES.group, kind="objective", entry=ObjectiveEntry, bundled=dict(OBJECTIVES), check=OBJECTIVES._check
+    )
+    monkeypatch.setattr(by_name, "OBJECTIVES", own)
+    found: TypeAdapter[Any] = TypeAdapter(by_name.ObjectiveSettings)
+    pixels, labels = batch()
+    lowered = Objective(
+        task=task_on(bright_or_dark(8)),
+        attack=configured(PGD, torch.Generator().manual_seed(0)),
+        form=form_of(found.validate_python("squared")),
+    )
+    network = convolutional().eval()
+    torch.testing.assert_close(lowered(network, pixels, labels), under("attacked")(network, pixels, labels) ** 2)
+    with pytest.raises(ValidationError, match="'other', whose plug-in cannot be used, of an unknown package"):
+        found.validate_python("other")
 
 
 def test_the_clean_answer_is_work_too() -> None:
