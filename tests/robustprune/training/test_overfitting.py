@@ -13,6 +13,7 @@ from robustprune.attacks import FastAtSettings, FgsmSettings, PgdSettings, confi
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.settings import Settings
 from robustprune.studies.classification.training import SgdTraining
+from robustprune.task import Batch
 from robustprune.training import Objective, train
 from robustprune.training.overfitting import Look, Overfitting, Watch, fell
 from tests.robustprune.classification.small import ByBrightness, bright_or_dark, convolutional, task_on
@@ -229,7 +230,7 @@ def grey(network: nn.Module, **settings: Any) -> Look:
     """Look at images of one grey, of the class that the trap is right about."""
     images = torch.full((6, 3, 16, 16), 0.5)
     task = task_on(bright_or_dark(8))
-    batch = (images, torch.ones(6, dtype=torch.int64))
+    batch = Batch(images, torch.ones(6, dtype=torch.int64))
     return watch_of(task, **settings)._look(1, network, [batch, batch])
 
 

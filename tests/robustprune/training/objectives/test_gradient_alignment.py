@@ -108,14 +108,18 @@ def aligned(weight: float) -> Objective:
 @pytest.mark.parametrize("training", [True, False])
 def test_the_term_is_added_and_moves_nothing_but_gradients(training: bool) -> None:
     ((pixels, labels),) = aligned(0).task.batches(8)
-    statistics, losses, gradients = [], [], []
+    statistics: list[dict[str, Tensor]] = []
+    losses: list[float] = []
+    gradients: list[Tensor] = []
     for weight in (0.0, 1.0, 3.0):
         network = convolutional().train(training)
         loss = aligned(weight)(network, pixels, labels)
         loss.backward()
         statistics.append({name: buffer.clone() for name, buffer in network.named_buffers()})
         losses.append(loss.item())
-        gradients.append(network.get_parameter("network.0.weight").grad)
+        gradient = network.get_parameter("network.0.weight").grad
+        assert gradient is not None
+        gradients.append(gradient)
         assert all(module.training is training for module in network.modules())
     plain = Objective(task=aligned(0).task, attack=aligned(0).attack)
     network = convolutional().train(training)
