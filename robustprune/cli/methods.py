@@ -18,11 +18,13 @@ from robustprune.detection.networks import NETWORKS as DETECTORS
 from robustprune.methods import INITIALIZERS
 from robustprune.plugins import OWN, Registry
 from robustprune.structures import STRUCTURES
+from robustprune.training.objectives import OBJECTIVES
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "initializer": INITIALIZERS,
     "structure": STRUCTURES,
     "attack": ATTACKS,
+    "objective": OBJECTIVES,
     "loss (detection)": DETECTION_LOSSES,
     "loss (classification)": CLASSIFICATION_LOSSES,
     "network (detection)": DETECTORS,
@@ -35,9 +37,9 @@ REGISTRIES: dict[str, Registry[Any]] = {
 @click.command("methods")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def methods(form: str) -> None:
-    """List what a spec can name: methods, structures, attacks, losses, networks and data sets, plug-ins among them.
+    """List what a spec can name: methods, structures, attacks, objectives, losses, networks and data sets.
 
-    A plug-in that cannot be used is told on stderr, with its package and what is wrong.
+    Plug-ins are among them. One that cannot be used is told on stderr, with its package and what is wrong.
     """
     found = [
         {
@@ -63,7 +65,7 @@ def methods(form: str) -> None:
 
 def _summary(entry: Any) -> str:
     """Return the first line of what says how an entry works: its module's, or what it provides says of itself."""
-    function = next((getattr(entry, name) for name in ("score", "masks", "run") if hasattr(entry, name)), None)
+    function = next((getattr(entry, name) for name in ("score", "masks", "run", "loss") if hasattr(entry, name)), None)
     if function is not None:
         module = inspect.getmodule(function)
         said = inspect.getdoc(module) if module is not None else None

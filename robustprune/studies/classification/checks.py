@@ -25,6 +25,7 @@ from robustprune.studies.classification.work import stage_work
 from robustprune.studies.cpu_time import too_slow
 from robustprune.studies.in_words import listed
 from robustprune.studies.pruning.ratios import check_ratios, layer_names
+from robustprune.training.objectives import check_fit
 from robustprune.training.renewal import capped
 from sweeps.study import Cell
 
@@ -62,6 +63,16 @@ def check_images(settings: ClassificationSettings) -> list[str]:
         *_rare(train),
         *_resized(train, settings.dataset.image_size),
     ]
+
+
+def check_objective(settings: ClassificationSettings, cells: Sequence[Cell], task: ClassificationTask) -> None:
+    """See that models can be trained under attack in the way that is asked for, where any are.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if any(cell["training"] == "adversarial" for cell in cells) or settings.retrain.under_attack:
+        check_fit(settings.objective, task, attack=settings.adversary, fields=("objective", "adversary"))
 
 
 def check_time(settings: ClassificationSettings, cells: Sequence[Cell], *, on_cpu: bool) -> list[str]:

@@ -50,9 +50,11 @@ from robustprune.studies.cpu_time import has_gpu
 from robustprune.studies.drafts.classification import FOLDERS
 from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning.ratios import ratio_inputs
+from robustprune.studies.pruning.seen import SEEN_COLUMNS, seen_columns, trained
+from robustprune.studies.pruning.under_attack import objective_under
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
-from robustprune.training import Objective, train
+from robustprune.training import Objective
 from sweeps.study import NONE, Axis, Cell, DataTable, Stage, TradeOff, Workload
 
 MODEL = Axis("model", str, meaning="the network, by name; `python -m robustprune methods` lists them")
@@ -63,7 +65,8 @@ PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 4
 
 META = torch.device("meta")
 
-_DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary", "seed_draws")
+_ATTACKED = ("adversary", "objective", "grad_align", "overfitting")
+_DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", *_ATTACKED, "seed_draws")
 
 
 class ClassificationStudy(KeptClassifiers):
@@ -80,6 +83,7 @@ class ClassificationStudy(KeptClassifiers):
         **HARD_PRUNED,
         **method_columns(),
         "best_epoch": int,
+        **SEEN_COLUMNS,
         "channels_total": int,
         "channels_kept": int,
         "fewest_channels": int,
@@ -142,6 +146,8 @@ class ClassificationStudy(KeptClassifiers):
         measuring, classes = self.settings.evaluation, len(self.settings.dataset.classes)
         for attack in (measuring.attack, *measuring.distances):
             attacks.check(attack, classes=classes)
+        first = cells[0]
+        checks.check_objective(self.settings, cells, self._task(str(first["model"]), str(first["training"]), CPU))
         for model in dict.fromkeys(str(cell["model"]) for cell in cells):
             networks.check_image_size(model, self.settings.dataset.image_size)
         remarks += checks.check_images(self.settings)
@@ -255,15 +261,15 @@ class ClassificationStudy(KeptClassifiers):
         classifier = task.fresh(self.seed_of(cell, "training"))
         settings, generator = self.settings.pretrain, generator_for(self.seed_of(cell, "training"), "pretrain")
         objective = self.objective(task, generator, attacked=self.is_attacked(cell))
-        train(
+        return trained(
             classifier,
             objective=objective,
             settings=settings,
             generator=generator,
             chosen_by=task.chosen_by(objective.attack, settings.batch_size),
+            watch=self.watch(cell, objective),
             progress=progress,
         )
-        return to_arrays(classifier.state_dict())
 
     @on_device
     def evaluate_row(
@@ -274,7 +280,7 @@ class ClassificationStudy(KeptClassifiers):
         task = replace(self.task(cell), evaluation=settings.evaluation)
         classifier = self.started(task, cell, checkpoint)
         start = time.perf_counter()
-        pruned, best_epoch, renew_s = self.prune(classifier, cell, found, task=task), 0, None
+        pruned, best_epoch, renew_s, seen = self.prune(classifier, cell, found, task=task), 0, None, None
         channels = pruned.channels or channel_counts(
             [torch.ones(group.decisions, dtype=torch.bool) for group in task.coupled_groups(classifier)]
         )
@@ -295,7 +301,7 @@ class ClassificationStudy(KeptClassifiers):
                 columns=HARD,
             )
             measuring_s = time.perf_counter() - began
-            best_epoch, renew_s = self.retrain(
+            best_epoch, renew_s, seen = self.retrain(
                 classifier,
                 cell,
                 pruned,
@@ -323,6 +329,7 @@ class ClassificationStudy(KeptClassifiers):
                 timing=settings.evaluation,
             ),
             "best_epoch": best_epoch,
+            **seen_columns(checkpoint, seen),
             "retrain_s": retrained - start - measuring_s,
             "renew_s": renew_s,
             "evaluate_s": time.perf_counter() - retrained - measured.attack_s + measuring_s,
@@ -339,15 +346,20 @@ class ClassificationStudy(KeptClassifiers):
         task = self._task(str(cell["model"]), str(cell["training"]), self.device())
         return replace(task, data_seed=self.data_seed(cell))
 
+    @property
+    def training_attack(self) -> Any:
+        """Settings of the attack in training."""
+        return self.settings.adversary
+
     def is_attacked(self, cell: Mapping[str, Any]) -> bool:
         """Say whether the cell's model is trained under attack."""
         return bool(cell["training"] == "adversarial")
 
     def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
-        """Return the loss of clean images, or of attacked ones in their place."""
+        """Return the loss of clean images, or the objective under attack."""
         if not attacked:
             return Objective(task=task)
-        return self.robust(task, self.settings.adversary, generator, clean_too=False)
+        return objective_under(self.training_attack, settings=self.settings, task=task, generator=generator)
 
     def _task(self, model: str, training: str, device: torch.device) -> ClassificationTask:
         settings, dataset = self.settings, self.settings.dataset
