@@ -29,8 +29,10 @@ class CoupledGroup:
         filters: of every layer whose output channels are decided on, by name, in the network's order.
         readers: of layers that read those channels: their input channels.
         copied: whether something else reads them too, such as a shortcut that copies channels.
-        norms: of batch norms of those channels.
-        dependencies: torch-pruning's own group, of all the decisions, which removes them; None where channels of this
+        norms: of norms of those channels.
+        gates: of layers and norms at whose outputs a gate on the channels multiplies, where one on what readers read
+            would not do: through a layer norm, which averages over channels, or into a product with other channels.
+        dependencies: what removes them by its `prune`, such as torch-pruning's own group of all the decisions; None where channels of this
             network are not removed but masked.
     """
 
@@ -39,6 +41,7 @@ class CoupledGroup:
     readers: Mapping[str, Members] = field(default_factory=dict)
     copied: bool = False
     norms: Mapping[str, Members] = field(default_factory=dict)
+    gates: Mapping[str, Members] = field(default_factory=dict)
     dependencies: Any = None
 
     def remove(self, decisions: Sequence[int]) -> None:
