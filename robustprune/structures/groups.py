@@ -32,8 +32,8 @@ class CoupledGroup:
         norms: of norms of those channels.
         gates: of layers and norms at whose outputs a gate on the channels multiplies, where one on what readers read
             would not do: through a layer norm, which averages over channels, or into a product with other channels.
-        dependencies: what removes them by its `prune`, such as torch-pruning's own group of all the decisions; None where channels of this
-            network are not removed but masked.
+        dependencies: what removes decisions by its `prune`, such as torch-pruning's own group of all of them; None
+            where channels of this network are not removed but masked.
     """
 
     decisions: int

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from robustprune.classification.networks.declared import Coupling, single
-from robustprune.classification.networks.layer_norm import PrunableLayerNorm
+from robustprune.classification.networks.norms import PrunableLayerNorm
 
 
 class MixerSize(NamedTuple):

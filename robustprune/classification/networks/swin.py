@@ -21,7 +21,7 @@ from torchvision.models.swin_transformer import (
 )
 
 from robustprune.classification.networks.declared import Coupling, single, strided
-from robustprune.classification.networks.layer_norm import PrunableLayerNorm
+from robustprune.classification.networks.norms import PrunableLayerNorm
 
 FAR = -100.0
 """What is added to the attention between tokens that only a cyclic shift has made neighbours."""

@@ -1,4 +1,6 @@
-"""Layer norm over the channels that are there, so that masking a channel is as good as removing it."""
+"""Norms that tell which channels are there: one that is masked has a scale and a shift of zero, and nothing of it may
+reach what follows, for masking to be as good as removing.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,16 @@ import torch
 from torch import Tensor, nn
 
 
+def present_channels(norm: nn.LayerNorm | nn.BatchNorm2d) -> Tensor:
+    """Return which of a norm's channels are there, (C,), boolean: those whose scale or shift is not zero."""
+    return (norm.weight != 0) | (norm.bias != 0)
+
+
 class PrunableLayerNorm(nn.LayerNorm):
-    """Layer norm that leaves channels whose scale and shift are both zero out of the mean and the variance.
+    """Layer norm whose mean and variance are those of the channels that are there.
 
     A channel that is masked carries zeros, and plain layer norm would go on counting them among those that it averages
-    over. With no such channel it computes what plain layer norm does, and its parameters have the same names.
+    over. With all channels there it computes what plain layer norm does, and its parameters have the same names.
 
     Shape: (…, C) to (…, C).
     """
@@ -21,7 +28,7 @@ class PrunableLayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised input, zero where a channel has left."""
-        present = (self.weight != 0) | (self.bias != 0)
+        present = present_channels(self)
         # Shapes without numbers have none to look at; a program that is compiled or exported cannot look.
         if self.weight.is_meta or (not torch.compiler.is_compiling() and bool(present.all())):
             return super().forward(x)
