@@ -172,7 +172,7 @@ def test_layers_whose_channels_stay_are_named() -> None:
     mixer = cell(model="mlp-mixer-tiny")
     (told,) = study().check([mixer])
     tokens = ", ".join(f"blocks.{index}.mlp_tokens.fc2" for index in range(3))
-    assert told.startswith(f"mlp-mixer-tiny: channels of {tokens} and 1 others cannot be pruned")
+    assert told.startswith(f"mlp-mixer-tiny: channels of {tokens} and 1 other cannot be pruned")
     assert study().check([{**mixer, "structure": "unstructured"}]) == []
 
 
