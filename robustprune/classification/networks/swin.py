@@ -46,7 +46,8 @@ class WindowAttention(ShiftedWindowAttention):  # type: ignore[misc]
     @property
     def key_width(self) -> int:
         """Of a head's queries, and of its keys."""
-        return (self.qkv.out_features - self.proj.in_features) // (2 * self.num_heads)
+        width: int = (self.qkv.out_features - self.proj.in_features) // (2 * self.num_heads)
+        return width
 
     @property
     def value_width(self) -> int:

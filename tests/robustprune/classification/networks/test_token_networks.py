@@ -94,7 +94,7 @@ def test_a_swin_computes_what_torchvisions_does_bit_for_bit(side: int) -> None:
 def test_a_mixer_computes_what_the_paper_says() -> None:
     network = drawn("mixer").network
     x = images()
-    state = network.state_dict()
+    state: dict[str, Tensor] = network.state_dict()
 
     def normed(x: Tensor, name: str) -> Tensor:
         centred = x - x.mean(dim=-1, keepdim=True)
