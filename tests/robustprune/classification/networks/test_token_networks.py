@@ -17,7 +17,7 @@ from robustprune.classification.networks.pruning import channel_groups, kept_who
 from robustprune.classification.networks.swin import Swin
 from robustprune.inference.cost import cost, size
 from robustprune.methods.gates import gated
-from robustprune.structures.groups import CoupledGroup, filter_masks
+from robustprune.structures.groups import CoupledGroup
 from robustprune.structures.masks import Masks, apply, keep_count, largest
 from robustprune.structures.removal import departing, kept_decisions, remove, unread
 
@@ -64,12 +64,12 @@ def chosen(groups: list[CoupledGroup], ratio: float) -> list[Tensor]:
 
 
 def masks_of(network: nn.Module, groups: list[CoupledGroup], kept: list[Tensor]) -> Masks:
-    weights = {name: network.get_parameter(f"{name}.weight") for group in groups for name in group.filters}
-    rows = filter_masks(groups, kept)
-    return {
-        name: rows[name].view(-1, *[1] * (weight.ndim - 1)).expand(weight.shape).clone()
-        for name, weight in weights.items()
-    }
+    names = dict.fromkeys(name for group in groups for name in group.filters)
+    masks = {name: torch.ones_like(network.get_parameter(f"{name}.weight"), dtype=torch.bool) for name in names}
+    for group, stays in zip(groups, kept, strict=True):
+        for name, members in group.filters.items():
+            masks[name][members.indices[~stays[members.decisions]]] = False
+    return masks
 
 
 @pytest.mark.parametrize("side", [8, 12, SIDE, 33])
