@@ -17,6 +17,7 @@ from robustprune.classification.task import ClassificationTask, held_out_of
 from robustprune.classification.weights.fitting import Loaded, load_weights
 from robustprune.core.errors import InputError
 from robustprune.core.images.sharing import shared_pictures
+from robustprune.core.operations import counted
 from robustprune.methods import INITIALIZERS
 from robustprune.structures import STRUCTURES
 from robustprune.studies.caveats import few_images
@@ -110,7 +111,7 @@ def check_channels(settings: ClassificationSettings, cells: Sequence[Cell]) -> l
         with torch.random.fork_rng(devices=[]):
             network = networks.build(model, classes=len(settings.dataset.classes), image_size=size)
         if whole := kept_whole(network.eval(), torch.zeros(1, 3, size, size)):
-            names = ", ".join(whole[:3]) + (f" and {len(whole) - 3} others" if len(whole) > 3 else "")
+            names = ", ".join(whole[:3]) + (f" and {counted(len(whole) - 3, 'other')}" if len(whole) > 3 else "")
             told.append(f"{model}: channels of {names} cannot be pruned with all that depends on them, and stay")
     return told
 

@@ -29,6 +29,7 @@ from robustprune.core.randomness import generator_for
 from robustprune.core.timing import TIME_COLUMNS
 from robustprune.methods import method_columns, method_tables
 from robustprune.plugins import identities
+from robustprune.structures import STRUCTURES
 from robustprune.structures.removal import channel_counts
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification import checks
@@ -60,8 +61,10 @@ from sweeps.study import NONE, Axis, Cell, DataTable, Stage, TradeOff, Workload
 MODEL = Axis("model", str, meaning="the network, by name; `python -m robustprune methods` lists them")
 TRAINING = Axis("training", str, choices=TRAININGS, meaning="whether it was trained on clean or on attacked images")
 
-PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 4
-"""Raised when the same settings give other checkpoints, rows, or rows of masked filters; CHANGELOG.md says how."""
+PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 2, 4
+"""Raised when the same settings give other checkpoints, scores of whole channels by hydra, rows, or rows of masked
+filters; CHANGELOG.md says how.
+"""
 
 META = torch.device("meta")
 
@@ -215,6 +218,7 @@ class ClassificationStudy(KeptClassifiers):
             version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
             return Stage(axes, inputs, version=version, fields=fields, reads=("pretrain", "score"))
         assert name == "score"
+        gated = cell["initializer"] == "hydra" and self.has_scores(cell) and STRUCTURES[str(cell["structure"])].coupled
         return self.scored(
             cell,
             lambda initializer: (
@@ -223,6 +227,7 @@ class ClassificationStudy(KeptClassifiers):
             ),
             checkpoint=("model", "training", "seed"),
             fields=_DATA,
+            version=COUPLED_SCORES_VERSION if gated else 1,
         )
 
     def code(self, name: str, cell: Cell) -> Mapping[str, Sequence[str]]:
