@@ -53,8 +53,7 @@ class ChannelMasks(Companion):
             target: ψ*, the share of operations to keep, in (0, 1]; at 1 every channel stays, whatever its mask.
             settings: of masks.
             steps_per_epoch: of the training.
-            removes: channels will leave the network; otherwise they will be masked, and what a shortcut copies into
-                them stays.
+            removes: channels will leave the network; otherwise they will be masked in it.
         """
         self._network, self._groups, self._operations = network, groups, operations
         self._target, self._settings, self._removes = target, settings, removes
@@ -77,7 +76,7 @@ class ChannelMasks(Companion):
         self._pull = self._strength / (steps_per_epoch if settings.step == "batch" else 1)
         self.learning_rate = settings.mask_learning_rate or self._sufficient()
         # A gate is where a channel is read, be it by weights or by a shortcut: one that is shut still has a gradient.
-        # It is where the channel comes from if no weight reads it, or if a shortcut goes on bringing others.
+        # It is where the channel comes from if no weight reads it, or if a norm has to tell a shortcut what is masked.
         stays = not removes and any(group.copied for group in groups)
         self._gated = [replace(group, copied=group.filters if stays or not group.readers else {}) for group in groups]
         self._gates = self._straight_through()
