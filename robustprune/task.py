@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -130,6 +130,14 @@ class Task(Protocol):
 
     def measure(self, network: nn.Module, *, seed: int) -> Mapping[str, Any]:
         """Return columns of a row, and tables, on the images to test on; random numbers come from `seed`."""
+
+
+@runtime_checkable
+class Answering(Protocol):
+    """A task whose answers are right or wrong, example by example; many are not."""
+
+    def right(self, outputs: Any, targets: Any) -> Tensor:
+        """Return which examples of a batch are answered rightly, (N,), boolean."""
 
 
 def first_images(task: Task, asked: int | None) -> int:

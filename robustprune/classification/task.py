@@ -162,6 +162,10 @@ class ClassificationTask:
         losses: Tensor = LOSSES[self.loss_name].provides(outputs, targets)
         return losses
 
+    def right(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return which images have the largest logit at their label, (N,), boolean."""
+        return outputs.argmax(dim=1) == targets
+
     # What DeepLIFT explains
 
     def explained(self, network: nn.Module, targets: Tensor) -> Explained:

@@ -11,6 +11,7 @@ from robustprune.core.settings import Settings
 from robustprune.methods.deeplift import DEEPLIFT
 from robustprune.methods.entry import InitializerEntry
 from robustprune.methods.hydra import HYDRA
+from robustprune.methods.lagrangian import ADMM, SLR
 from robustprune.methods.magnitude import MAGNITUDE
 from robustprune.methods.random import RANDOM
 from robustprune.methods.taylor import TAYLOR
@@ -30,7 +31,15 @@ INITIALIZERS: Registry[InitializerEntry] = Registry(
     "robustprune.initializers",
     kind="initializer",
     entry=InitializerEntry,
-    bundled={"hydra": HYDRA, "deeplift": DEEPLIFT, "magnitude": MAGNITUDE, "taylor": TAYLOR, "random": RANDOM},
+    bundled={
+        "hydra": HYDRA,
+        "deeplift": DEEPLIFT,
+        "magnitude": MAGNITUDE,
+        "taylor": TAYLOR,
+        "random": RANDOM,
+        "admm": ADMM,
+        "slr": SLR,
+    },
     check=_check,
 )
 

@@ -187,7 +187,8 @@ class PruningStudy(Study):
         name, task = str(cell["initializer"]), self.task(cell)
         method = INITIALIZERS[name]
         generator = generator_for(self.seed_of(cell, "scores"), "score")
-        attacked = method.attacks and self.is_attacked(cell)
+        settings = self.method_settings(name)
+        attacked = method.attacked(settings, trained=self.is_attacked(cell))
         problem = Problem(
             task=task,
             objective=self.objective(task, generator, attacked=attacked),
@@ -199,7 +200,7 @@ class PruningStudy(Study):
             progress=progress,
         )
         network = self.started(task, cell, checkpoint)
-        found = method.score(network, problem, self.method_settings(name))
+        found = method.score(network, problem, settings)
         outcome = found if isinstance(found, Outcome) else Outcome(found)
         check_scores(name, outcome.scores, task.prunable_layers(network), some=problem.is_coupled)
         return outcome.to_arrays()

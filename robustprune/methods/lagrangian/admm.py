@@ -9,10 +9,17 @@ which with U = Λ/ρ is the usual scaled form. Λ keeps its values where ρ grow
 
 from __future__ import annotations
 
-from pydantic import Field
+from functools import partial
 
+from pydantic import Field
+from torch import nn
+
+from robustprune.methods.entry import InitializerEntry
 from robustprune.methods.lagrangian.settings import LagrangianSettings
+from robustprune.methods.lagrangian.training import MEANINGS, TABLES, driven, driven_work
 from robustprune.methods.lagrangian.updates import Rule, Step
+from robustprune.methods.outcome import Outcome
+from robustprune.methods.problem import Problem
 
 
 class AdmmSettings(LagrangianSettings):
@@ -28,3 +35,25 @@ def admm_rule(*, rho: float, growth: float = 1.0) -> Rule:
         return rho * growth**k
 
     return Rule(step=lambda k, gap, length: Step(grown(k - 1)), rho=grown, first_length=rho)
+
+
+def admm(network: nn.Module, problem: Problem, settings: AdmmSettings) -> Outcome:
+    """Return a network that was trained by ADMM, and scores whose largest are what pruning keeps of it.
+
+    Raises:
+        DivergedError: the loss became NaN or infinite.
+    """
+    return driven(network, problem, settings, admm_rule(rho=settings.rho, growth=settings.rho_growth))
+
+
+ADMM = InitializerEntry(
+    score=admm,
+    settings=AdmmSettings,
+    per_structure=True,
+    per_ratio=True,
+    comparable=True,
+    work=partial(driven_work, "admm's training"),
+    trains="onward",
+    tables=TABLES,
+    meanings=MEANINGS,
+)

@@ -8,7 +8,8 @@ f is what training lowers, and S what pruning could leave. Both ADMM and SLR tak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -29,16 +30,26 @@ class Splitting:
             rho: ρ, more than 0.
         """
         self.weights = {name: weight.detach() for name, weight in weights.items()}
-        self.rho = rho
+        self._rho = torch.tensor(rho, dtype=torch.float64)
         self._project = project
         self.copies = {name: value.clone() for name, value in project(self.weights).items()}
         self.multipliers = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """Z and Λ, which training carries on."""
+        """Z, Λ and ρ, which are carried from turn to turn; changed in place."""
         named = {"copy": self.copies, "multiplier": self.multipliers}
-        return {f"{kind}.{name}": value for kind, values in named.items() for name, value in values.items()}
+        values = {f"{kind}.{name}": value for kind, values in named.items() for name, value in values.items()}
+        return {**values, "rho": self._rho}
+
+    @property
+    def rho(self) -> float:
+        """ρ."""
+        return float(self._rho)
+
+    @rho.setter
+    def rho(self, rho: float) -> None:
+        self._rho.fill_(rho)
 
     @torch.no_grad()
     def add_pull(self, gradients: Sequence[Tensor]) -> None:
@@ -50,7 +61,7 @@ class Splitting:
 
     def gap(self) -> float:
         """Return ‖W − Z‖."""
-        return float(sum(difference.square().sum() for difference in self._differences(self.copies)).sqrt())
+        return math.sqrt(sum(difference.square().sum() for difference in self._differences(self.copies)))
 
     def price(self, copies: Mapping[str, Tensor] | None = None) -> float:
         """Return ⟨Λ, W − Z⟩ + ρ/2 ‖W − Z‖²: L_ρ without f.
@@ -81,6 +92,5 @@ class Splitting:
         torch._foreach_add_(multipliers, list(self.weights.values()), alpha=step)
         torch._foreach_add_(multipliers, list(self.copies.values()), alpha=-step)
 
-    @torch.no_grad()
-    def _differences(self, copies: Mapping[str, Tensor]) -> list[Tensor]:
-        return [weight.double() - copies[name].double() for name, weight in self.weights.items()]
+    def _differences(self, copies: Mapping[str, Tensor]) -> Iterator[Tensor]:
+        return (weight.double() - copies[name].double() for name, weight in self.weights.items())

@@ -92,10 +92,6 @@ class Turns:
         """What is carried on, besides the splitting's own."""
         return {"k": self._k, "numbers": self._numbers}
 
-    def resume(self) -> None:
-        """Go on after `tensors` were set to what they were."""
-        self._splitting.rho = self._rule.rho(int(self._k))
-
     def turn(self, loss: float) -> Update:
         """Let Z and Λ follow the weights.
 

@@ -41,12 +41,15 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
         return [_training(f"{model}: {training} training", settings, settings.pretrain, attacked, forward)]
     if name == "score":
         initializer = str(cell["initializer"])
-        work = INITIALIZERS[initializer].work
+        method = INITIALIZERS[initializer]
         own = getattr(settings.initializers, initializer, NoSettings())
         images = len(dataset.load("train"))
         images -= held_out_of(images, settings.holdout)
-        attack = attack_work(settings.adversary) if training == "adversarial" else None
-        return [] if work is None else [work(own, forward=forward, images=images, attack=attack, clean_too=False)]
+        attacked = method.attacked(own, trained=training == "adversarial")
+        attack = attack_work(settings.adversary) if attacked else None
+        if method.work is None:
+            return []
+        return [method.work(own, forward=forward, images=images, attack=attack, clean_too=False)]
     assert name == "evaluate_row"
     is_baseline = cell["initializer"] == NONE
     removes = not is_baseline and STRUCTURES[str(cell["structure"])].removes

@@ -58,7 +58,8 @@ def scoring_work(settings: DetectionSettings, of: Scale, initializer: str) -> li
     if method.work is None:
         return []
     own = getattr(settings.initializers, initializer, NoSettings())
-    return [method.work(own, forward=of.forward, images=of.images, attack=of.attack, clean_too=True)]
+    attack = of.attack if method.attacked(own, trained=True) else None
+    return [method.work(own, forward=of.forward, images=of.images, attack=attack, clean_too=True)]
 
 
 def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:

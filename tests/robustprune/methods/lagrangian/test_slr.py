@@ -24,36 +24,36 @@ SUPPORT = torch.tensor([True, False, True, False, False, True])
 
 
 @pytest.mark.parametrize(
-    ("M", "r", "expected"),
+    ("m", "r", "expected"),
     [
         (300, 0.1, {1: 0.996667, 2: 0.996818, 100: 0.999391}),
         (300, 0.9, {1: 0.996667}),
         (5, 0.5, {1: 0.8}),
     ],
 )
-def test_alpha_is_as_tabulated(M: float, r: float, expected: dict[int, float]) -> None:
+def test_alpha_is_as_tabulated(m: float, r: float, expected: dict[int, float]) -> None:
     for k, value in expected.items():
-        assert alpha(k, M=M, r=r) == pytest.approx(value, abs=5e-7)
+        assert alpha(k, m=m, r=r) == pytest.approx(value, abs=5e-7)
 
 
 @pytest.mark.parametrize(
-    ("M", "r", "products"),
+    ("m", "r", "products"),
     [
         (300, 0.1, {100: 0.8905, 200: 0.8495, 10_000: 0.555}),
         (150, 0.1, {100: 0.793, 200: 0.722, 10_000: 0.3078}),
         (150, 0.05, {100: 0.695, 200: 0.557, 10_000: 0.0067}),
     ],
 )
-def test_products_of_alpha_are_as_tabulated(M: float, r: float, products: dict[int, float]) -> None:
+def test_products_of_alpha_are_as_tabulated(m: float, r: float, products: dict[int, float]) -> None:
     for moves, expected in products.items():
-        product = math.prod(alpha(k, M=M, r=r) for k in range(1, moves + 1))
+        product = math.prod(alpha(k, m=m, r=r) for k in range(1, moves + 1))
         assert product == pytest.approx(expected, rel=0.01 if expected < 0.01 else 0.002)
 
 
 @pytest.mark.parametrize("loss", ["convex", "not convex"])
 def test_every_move_is_as_long_as_the_first_times_all_the_alphas(loss: str) -> None:
-    M, r, s0 = 20.0, 0.3, 0.4
-    rule = slr_rule(rho=0.1, M=M, r=r, s0=s0)
+    m, r, s0 = 20.0, 0.3, 0.4
+    rule = slr_rule(rho=0.1, m=m, r=r, s0=s0)
     convex = loss == "convex"
     found = Quadratic(*positive_definite(6), onto(SUPPORT), rule) if convex else towards(A, top(KEPT), rule)
     moves = 0
@@ -63,22 +63,22 @@ def test_every_move_is_as_long_as_the_first_times_all_the_alphas(loss: str) -> N
         update = found.turn()
         assert update.k - moves == update.c1 + update.c2
         lengths = [
-            s0 * found.first_gap * math.prod(alpha(i, M=M, r=r) for i in range(1, k + 1))
+            s0 * found.first_gap * math.prod(alpha(i, m=m, r=r) for i in range(1, k + 1))
             for k in range(moves + 1, update.k + 1)
         ]
         ways = [found.weights - old, found.weights - found.copy]
         along = [length * way / way.norm() for length, way in zip(lengths, ways, strict=False)]
         torch.testing.assert_close(found.multiplier, sum(along, before), rtol=1e-12, atol=1e-12)
-        assert update.alpha == alpha(update.k, M=M, r=r)
+        assert update.alpha == alpha(update.k, m=m, r=r)
         assert update.s == pytest.approx(lengths[-1] / float(ways[len(lengths) - 1].norm()), rel=1e-12)
         moves = update.k
     assert 150 < moves <= 200
 
 
-@pytest.mark.parametrize(("M", "r", "s0", "turns"), [(300, 0.1, 0.01, 1_000), (150, 0.05, 0.05, 2_000)])
-def test_it_finds_known_multipliers_and_both_conditions_always_hold(M: float, r: float, s0: float, turns: int) -> None:
+@pytest.mark.parametrize(("m", "r", "s0", "turns"), [(300, 0.1, 0.01, 1_000), (150, 0.05, 0.05, 2_000)])
+def test_it_finds_known_multipliers_and_both_conditions_always_hold(m: float, r: float, s0: float, turns: int) -> None:
     hessian, slope = positive_definite(6)
-    found = Quadratic(hessian, slope, onto(SUPPORT), slr_rule(rho=0.1, M=M, r=r, s0=s0))
+    found = Quadratic(hessian, slope, onto(SUPPORT), slr_rule(rho=0.1, m=m, r=r, s0=s0))
     updates = found.run(turns)
     _, multipliers = restricted(hessian, slope, SUPPORT)
     # Nearer than the steps that are still taken.
@@ -89,7 +89,7 @@ def test_it_finds_known_multipliers_and_both_conditions_always_hold(M: float, r:
 def test_as_printed_multipliers_would_run_away() -> None:
     # The numerator ‖W^(k−1) − Z^(k−1)‖ in the second move, in place of the last norm.
     hessian, slope = positive_definite(6)
-    found = Quadratic(hessian, slope, onto(SUPPORT), slr_rule(rho=0.1, M=300, r=0.1, s0=0.01))
+    found = Quadratic(hessian, slope, onto(SUPPORT), slr_rule(rho=0.1, m=300, r=0.1, s0=0.01))
     s, gap, k = 0.01, found.splitting.gap(), 0
     for _ in range(1_000):
         found.solve()
@@ -97,7 +97,7 @@ def test_as_printed_multipliers_would_run_away() -> None:
             if renew:
                 found.splitting.take(found.splitting.nearest())
             k += 1
-            s *= alpha(k, M=300, r=0.1) * gap / found.splitting.gap()
+            s *= alpha(k, m=300, r=0.1) * gap / found.splitting.gap()
             found.splitting.move(s)
         gap = found.splitting.gap()
     assert found.multiplier.norm() > 1e6
@@ -109,7 +109,7 @@ def state(found: Quadratic) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
 
 def test_weights_that_are_no_better_move_nothing_until_they_are() -> None:
     hessian, slope = positive_definite(6)
-    found = Quadratic(hessian, slope, onto(SUPPORT), slr_rule(rho=0.1, M=300, r=0.1, s0=0.01))
+    found = Quadratic(hessian, slope, onto(SUPPORT), slr_rule(rho=0.1, m=300, r=0.1, s0=0.01))
     found.run(3)
     before = state(found)
     update = found.turn()  # the very weights of before
@@ -123,7 +123,7 @@ def test_weights_that_are_no_better_move_nothing_until_they_are() -> None:
 
 
 def test_a_copy_that_is_no_better_moves_nothing() -> None:
-    rule = slr_rule(rho=0.1, M=300, r=0.1, s0=0.01)._replace(moves_twice=False)
+    rule = slr_rule(rho=0.1, m=300, r=0.1, s0=0.01)._replace(moves_twice=False)
     hessian, slope = positive_definite(6)
     found = Quadratic(hessian, slope, onto(SUPPORT), rule)
     found.run(3)
@@ -138,14 +138,14 @@ def test_a_copy_that_is_no_better_moves_nothing() -> None:
 
 
 def test_where_nothing_has_to_be_pruned_nothing_moves() -> None:
-    found = towards(A, top(len(A)), slr_rule(rho=0.1, M=300, r=0.1, s0=0.01))
+    found = towards(A, top(len(A)), slr_rule(rho=0.1, m=300, r=0.1, s0=0.01))
     updates = found.run(3)
     assert [update.gap for update in updates] == pytest.approx([0, 0, 0], abs=1e-12)
     assert float(found.multiplier.norm()) < 1e-12
 
 
 def test_with_small_rho_it_never_becomes_feasible() -> None:
-    found = towards(A, top(KEPT), slr_rule(rho=0.1, M=300, r=0.1, s0=0.01))
+    found = towards(A, top(KEPT), slr_rule(rho=0.1, m=300, r=0.1, s0=0.01))
     found.run(1_000)
     supports, gaps = set(), []
     for _ in range(1_000):
@@ -158,7 +158,7 @@ def test_with_small_rho_it_never_becomes_feasible() -> None:
 @pytest.mark.parametrize("rho", [0.7, 2.0])
 def test_with_large_rho_it_ends_where_admm_ends(rho: float) -> None:
     # Steps that vanish soon: how near it comes is how short they have become.
-    found = towards(A, top(KEPT), slr_rule(rho=rho, M=20, r=0.05, s0=0.05))
+    found = towards(A, top(KEPT), slr_rule(rho=rho, m=20, r=0.05, s0=0.05))
     found.run(500)
     expected = torch.tensor([4, -3, 0, 0, 0, 0], dtype=torch.float64)
     torch.testing.assert_close(found.copy, expected, rtol=0, atol=1e-4)
@@ -167,7 +167,7 @@ def test_with_large_rho_it_ends_where_admm_ends(rho: float) -> None:
 
 
 def test_with_steps_of_rho_one_move_and_no_conditions_it_is_admm_bit_for_bit() -> None:
-    forced = slr_rule(rho=0.1, M=300, r=0.1, s0=0.01)._replace(
+    forced = slr_rule(rho=0.1, m=300, r=0.1, s0=0.01)._replace(
         step=lambda k, gap, length: Step(0.1), moves_twice=False, conditional=False
     )
     hessian, slope = positive_definite(6)
