@@ -75,6 +75,11 @@ class InitializerEntry:
         asked = getattr(settings, "attacked", None)
         return self.attacks and (trained if asked is None else bool(asked))
 
+    def outcome(self, network: nn.Module, problem: Problem, settings: Any) -> Outcome:
+        """Return what `score` does, in one form."""
+        found = self.score(network, problem, settings)
+        return found if isinstance(found, Outcome) else Outcome(found)
+
     @property
     def from_scratch(self) -> bool:
         """Whether it needs no checkpoint."""

@@ -19,7 +19,6 @@ from robustprune.core.randomness import generator_for
 from robustprune.methods import (
     INITIALIZERS,
     NoSettings,
-    Outcome,
     Problem,
     check_scores,
     handed,
@@ -200,8 +199,7 @@ class PruningStudy(Study):
             progress=progress,
         )
         network = self.started(task, cell, checkpoint)
-        found = method.score(network, problem, settings)
-        outcome = found if isinstance(found, Outcome) else Outcome(found)
+        outcome = method.outcome(network, problem, settings)
         check_scores(name, outcome.scores, task.prunable_layers(network), some=problem.is_coupled)
         return outcome.to_arrays()
 

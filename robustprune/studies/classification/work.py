@@ -59,14 +59,14 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
         return [measuring]
     attacked = retrained_under_attack(settings, training)
     retraining = _training(f"{model}: retraining", settings, settings.retrain, attacked, left)
-    parts = [retraining, *([_hard_pruned(model, settings, left)] if settings.hard_pruned else []), measuring]
+    measured = [*([_hard_pruned(model, settings, left)] if settings.hard_pruned else []), measuring]
     if settings.renewal is None:
-        return parts
+        return [retraining, *measured]
     images = len(settings.dataset.load("train"))
     images -= held_out_of(images, settings.holdout)
     attack = attack_work(settings.adversary) if attacked else None
     renewed = renewal_work(settings.renewal, forward=left, images=images, attack=attack, clean_too=False)
-    return [*parts, renewed]
+    return [retraining, renewed, *measured]
 
 
 def _training(kind: str, settings: ClassificationSettings, training: Training, attacked: bool, forward: float) -> Work:
