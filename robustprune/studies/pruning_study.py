@@ -31,6 +31,7 @@ from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
 from robustprune.structures.removal import channel_counts, departing, kept_decisions, remove, unread
 from robustprune.studies.on_device import held_device, on_device
+from robustprune.studies.pruning.courses import multiplier_courses
 from robustprune.studies.pruning.fit import check_fit
 from robustprune.studies.pruning.hard_pruned import hard
 from robustprune.studies.pruning.pruned import Pruned, Retrained
@@ -38,7 +39,7 @@ from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
 from robustprune.training import Objective, Renewal, Training, calibration, train
 from robustprune.training.renewal import is_due, renew
-from sweeps.study import NONE, Axis, Cell, Stage, Study
+from sweeps.study import NONE, Axis, Cell, Course, Lines, Stage, Study
 
 # With the names of plug-ins that cannot be used: `check_methods` tells why, where a grid has one.
 STRUCTURE = Axis("structure", str, choices=(*STRUCTURES, *STRUCTURES.broken), meaning="what is pruned together")
@@ -349,6 +350,11 @@ class PruningStudy(Study):
             },
             **{name: None if own is None else own.tables.get(name) for name in method_tables()},
         }
+
+    def courses(self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]) -> list[Course]:
+        """Return what went on while methods trained with multipliers."""
+        axes = [axis.name for axis in self.axes]
+        return multiplier_courses(rows, lines, axes=axes, replicate=self.replicate_axis)
 
     def seed_of(self, cell: Mapping[str, Any], drawn: SeedDraw) -> int:
         """Return the seed of what is drawn for a cell: its own, or one for all where seeds do not draw that."""

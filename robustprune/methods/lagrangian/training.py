@@ -36,7 +36,7 @@ TABLES: dict[str, dict[str, type]] = {
         "loss": float,
         "loss_hard": float,
     },
-    "hard_pruned": {"epoch": np.int32, "accuracy": float},
+    "hard_accuracies": {"epoch": np.int32, "accuracy": float},
 }
 
 MEANINGS = {
@@ -50,9 +50,9 @@ MEANINGS = {
     "multipliers.c2": "whether the new copy was better than the last: condition (11)",
     "multipliers.loss": "of the weights, on the images of the conditions",
     "multipliers.loss_hard": "of the weights cut down to what is kept, on the same images",
-    "hard_pruned": "one line per update of admm or slr, where answers are right or wrong",
-    "hard_pruned.epoch": "after which the update was",
-    "hard_pruned.accuracy": "share of the images of the conditions that the weights get right that are kept",
+    "hard_accuracies": "one line per update of admm or slr, where answers are right or wrong",
+    "hard_accuracies.epoch": "after which the update was",
+    "hard_accuracies.accuracy": "share of the images of the conditions that the weights get right that are kept",
 }
 
 
@@ -129,7 +129,7 @@ class _Multipliers(Companion):
             table: {name: next(columns).astype(kind) for name, kind in kinds.items()} for table, kinds in TABLES.items()
         }
         if not self._measured.tells_accuracy:
-            del found["hard_pruned"]
+            del found["hard_accuracies"]
         return found
 
 

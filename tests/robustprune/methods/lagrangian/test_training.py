@@ -192,7 +192,7 @@ def test_the_last_line_tells_what_the_network_reaches_in_eval_mode(name: str, ki
         assert lines[column][-1] == pytest.approx(objective(reached, inputs, targets).item(), rel=1e-5)
     seen = inputs if kind == "clean" else objective.attacked(cut, inputs, targets)
     right = float((cut(seen).argmax(dim=1) == targets).float().mean())
-    assert found.tables["hard_pruned"]["accuracy"][-1] == pytest.approx(right)
+    assert found.tables["hard_accuracies"]["accuracy"][-1] == pytest.approx(right)
 
 
 @pytest.mark.parametrize(("every", "epochs"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4]), (7, [])])
@@ -201,7 +201,7 @@ def test_there_is_a_line_per_update(every: int, epochs: list[int], network: Clas
         found = run(name, network, problem(), epochs=5, every_epochs=every)
         assert {table: columns["epoch"].tolist() for table, columns in found.tables.items()} == {
             "multipliers": epochs,
-            "hard_pruned": epochs,
+            "hard_accuracies": epochs,
         }
         declared = INITIALIZERS[name].tables
         assert {table: list(columns) for table, columns in found.tables.items()} == {
