@@ -1,4 +1,4 @@
-"""What went on while methods trained with multipliers, for the report, as the tables tell that they keep beside rows."""
+"""What went on while methods trained with multipliers, for the report, as the tables tell that they keep of a row."""
 
 from __future__ import annotations
 
