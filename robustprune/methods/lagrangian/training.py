@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from robustprune.methods.outcome import Outcome
 from robustprune.methods.problem import Problem
 from robustprune.task import Answering, first_images
 from robustprune.training import train
+from robustprune.training.batch_norm import statistics_of
 from robustprune.training.companion import Companion
 
 TABLES: dict[str, dict[str, type]] = {
@@ -49,7 +50,7 @@ MEANINGS = {
     "multipliers.c1": "whether the weights were better than those of the last update: condition (6)",
     "multipliers.c2": "whether the new copy was better than the last: condition (11)",
     "multipliers.loss": "of the weights, on the images of the conditions",
-    "multipliers.loss_hard": "of the weights cut down to what is kept, on the same images",
+    "multipliers.loss_hard": "of the weights cut down to what is kept, on the same images, with statistics of theirs",
     "hard_accuracies": "one line per update of admm or slr, where answers are right or wrong",
     "hard_accuracies.epoch": "after which the update was",
     "hard_accuracies.accuracy": "share of the images of the conditions that the weights get right that are kept",
@@ -152,7 +153,8 @@ class _FixedImages:
         self.tells_accuracy = isinstance(problem.task, Answering)
 
     def __call__(self, weights: Mapping[str, Tensor]) -> _Reached:
-        """Return what the network reaches with these weights in place of its own.
+        """Return what the network reaches with these weights in place of its own, batch norm then taking its statistics
+        from the images.
 
         Raises:
             DivergedError: the loss is NaN or infinite.
@@ -163,7 +165,10 @@ class _FixedImages:
         loss, right = 0.0, 0
         with self._drawing_alike():
             for inputs, targets in task.batches(self._batch_size, images=self._images):
-                answers = self._answers(inputs, targets, weights)
+                # Cut down, a network has other statistics; of one image there are none.
+                is_cut = bool(weights) and len(inputs) > 1
+                with statistics_of(inputs, network, task, weights) if is_cut else nullcontext():
+                    answers = self._answers(inputs, targets, weights)
                 loss += sum(float(task.loss(each, targets)) for each in answers) * len(inputs)
                 if isinstance(task, Answering):
                     right += int(task.right(answers[0], targets).sum())

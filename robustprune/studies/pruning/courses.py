@@ -43,7 +43,7 @@ def multiplier_courses(
         right = lines(ACCURACIES, str(row["row_key"]))
         if right is not None:
             accuracies.append(curve(row, right["epoch"], right["accuracy"]))
-    on = "on the training images of the conditions, under attack where training is, and with no statistics renewed"
+    on = "on the images of the conditions, under attack where training is, with batch norm's statistics of theirs"
     reached = (
         Course("Hard-pruned accuracy", f"Share of right answers {on}.", "epoch", "accuracy, hard-pruned", accuracies)
         if accuracies

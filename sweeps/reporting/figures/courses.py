@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sweeps.reporting.figures import style
 from sweeps.study import Course
@@ -50,8 +51,8 @@ def over_course(course: Course) -> Figure:
         for place, (plot, panel) in enumerate(zip(plots, panels, strict=False)):
             for curve in course.curves:
                 if curve.panel == panel:
-                    colour = style.colour_and_marker(names.index(curve.name))["color"]
-                    plot.plot(curve.at, curve.values, color=colour, alpha=0.35, linewidth=0.7)
+                    shade = style.colour_and_marker(names.index(curve.name))["color"]
+                    plot.plot(curve.at, curve.values, color=shade, alpha=0.35, linewidth=0.7)
             for index, name in enumerate(names):
                 mean = means[(means["panel"] == panel) & (means["name"] == name)]
                 if len(mean):
@@ -62,6 +63,7 @@ def over_course(course: Course) -> Figure:
                     )
             plot.set_title(panel, fontsize=9)
             plot.set_xlabel(course.along)
+            plot.xaxis.set_major_locator(MaxNLocator("auto", integer=bool((means["at"] % 1 == 0).all())))
             plot.spines.top.set_visible(False)
             style.metric_axis(plot, course.label if place % ACROSS == 0 else "", low=low, high=high)
         figure.legend([*handles.values()], [*handles], loc="outside lower center", ncols=columns, handlelength=3.6)

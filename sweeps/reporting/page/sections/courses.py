@@ -19,11 +19,12 @@ def course_html(folder: Path, course: Course) -> tuple[str, list[Path]]:
         folder: where figures are written.
         course: with one curve at least.
     """
-    files = save(over_course(course), folder, file_stem(course.title))
+    files = save(over_course(course), folder, file_stem("_".join(course.title.lower().split())))
     means = means_of(course)
     ends = means.groupby(["panel", "name"], sort=False).last().reset_index()
     said = [
-        f"{panel}: " + ", ".join(f"{end.name} {end.mean:.3g}" for end in ends[ends["panel"] == panel].itertuples())
+        (f"{panel}: " if panel else "")
+        + ", ".join(f"{end.name} {end.mean:.3g}" for end in ends[ends["panel"] == panel].itertuples())
         for panel in dict.fromkeys(ends["panel"])
     ]
     gist = f"{course.label} against {course.along}, one curve per name; at the end, {'; '.join(said)}."

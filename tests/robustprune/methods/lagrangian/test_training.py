@@ -20,6 +20,7 @@ from robustprune.structures import SCOPES
 from robustprune.structures import masks as masking
 from robustprune.structures.removal import departing, kept_decisions
 from robustprune.training import Objective, train
+from robustprune.training.batch_norm import statistics_of
 from tests.robustprune.classification.small import bright_or_dark, task_on
 from tests.robustprune.structures.networks import SIZE, classifier
 from tests.robustprune.training.keeper import Keeper, KilledError, killed_after
@@ -188,10 +189,13 @@ def test_the_last_line_tells_what_the_network_reaches_in_eval_mode(name: str, ki
     found = run(name, network, asked, batch_size=12, condition_images=8)
     ((inputs, targets),) = TASK.batches(12, images=8)
     lines, cut = found.tables["multipliers"], pruned(found, network, asked)
-    for column, reached in (("loss", filled(found, network)), ("loss_hard", cut)):
-        assert lines[column][-1] == pytest.approx(objective(reached, inputs, targets).item(), rel=1e-5)
-    seen = inputs if kind == "clean" else objective.attacked(cut, inputs, targets)
-    right = float((cut(seen).argmax(dim=1) == targets).float().mean())
+    loss = objective(filled(found, network), inputs, targets)
+    assert lines["loss"][-1] == pytest.approx(loss.item(), rel=1e-5)
+    with statistics_of(inputs, cut, TASK):
+        loss = objective(cut, inputs, targets)
+        seen = inputs if kind == "clean" else objective.attacked(cut, inputs, targets)
+        right = float((cut(seen).argmax(dim=1) == targets).float().mean())
+    assert lines["loss_hard"][-1] == pytest.approx(loss.item(), rel=1e-5)
     assert found.tables["hard_accuracies"]["accuracy"][-1] == pytest.approx(right)
 
 
