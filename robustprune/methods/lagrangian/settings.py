@@ -19,19 +19,19 @@ Schedule = Literal["constant", "one-cycle"]
 class LagrangianSettings(Settings):
     """A training in the course of which weights are drawn to what pruning would leave of them."""
 
-    epochs: int = Field(default=20, ge=0, description="passes over the training images; 0: weights stay as they are")
+    epochs: int = Field(default=10, ge=0, description="passes over the training images; 0: weights stay as they are")
     batch_size: int = Field(default=64, ge=2, description="images per step")
     optimizer: Optimizer = Field(default="sgd", description="what changes the weights")
-    learning_rate: float = Field(default=0.01, gt=0, description="length of a step; the largest, if one-cycle")
+    learning_rate: float = Field(default=0.02, gt=0, description="length of a step; the largest, if one-cycle")
     schedule: Schedule = Field(
-        default="constant", description="the learning rate over time: always the same, or up and down once"
+        default="one-cycle", description="the learning rate over time: always the same, or up and down once"
     )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="share of the last step in the next, if sgd")
     weight_decay: float = Field(default=5e-4, ge=0, description="share of each weight in its gradient, an L2 penalty")
     attacked: bool | None = Field(
         default=None, description="whether images are attacked; null: as in the training of the checkpoint"
     )
-    rho: float = Field(default=0.1, gt=0, description="strength of the pull to what pruning would leave")
+    rho: float = Field(default=1.0, gt=0, description="strength of the pull to what pruning would leave")
     every_epochs: int = Field(default=1, ge=1, description="epochs from one update of the multipliers to the next")
     condition_images: int = Field(
         default=256, ge=1, description="training images, the first ones, on which the conditions of updates are taken"
