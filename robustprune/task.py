@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from robustprune.core.arrays import Arrays
 from robustprune.structures.groups import CoupledGroup, Layer
+from robustprune.structures.narrowing import Narrowed
 
 
 class Batch(NamedTuple):
@@ -61,6 +62,15 @@ class Task(Protocol):
         """Return which of the prunable layers' filters come and go together; each occurs once.
 
         The network's parameters may come out requiring gradients.
+        """
+
+    def narrowed(self, network: nn.Module, held: Mapping[str, Tensor]) -> Narrowed | None:
+        """Return the network without the channels that masks leave idle, to be trained in its place; None where there
+        is no such network that training takes the same course with.
+
+        Args:
+            network: whose masked weights are zero; stays as it is.
+            held: masks of whole filters, and of what departs with them, by name.
         """
 
     # Data
@@ -117,6 +127,10 @@ class Task(Protocol):
     def losses(self, outputs: Any, targets: Any) -> Tensor:
         """Return the loss of each example by itself, (N,)."""
 
+    @property
+    def has_logits(self) -> bool:
+        """Whether outputs are logits, (N, classes), and targets labels, (N,)."""
+
     # What DeepLIFT explains
 
     def explained(self, network: nn.Module, targets: Any) -> Explained:
@@ -130,14 +144,6 @@ class Task(Protocol):
 
     def measure(self, network: nn.Module, *, seed: int) -> Mapping[str, Any]:
         """Return columns of a row, and tables, on the images to test on; random numbers come from `seed`."""
-
-
-@runtime_checkable
-class Answering(Protocol):
-    """A task whose answers are right or wrong, example by example; many are not."""
-
-    def right(self, outputs: Any, targets: Any) -> Tensor:
-        """Return which examples of a batch are answered rightly, (N,), boolean."""
 
 
 def first_images(task: Task, asked: int | None) -> int:

@@ -10,11 +10,12 @@ from torch import Tensor
 from robustprune.core.settings import Settings
 from robustprune.methods.deeplift import DEEPLIFT
 from robustprune.methods.entry import InitializerEntry
+from robustprune.methods.first_order.snip import SNIP
+from robustprune.methods.first_order.taylor import TAYLOR
 from robustprune.methods.hydra import HYDRA
 from robustprune.methods.lagrangian import ADMM, SLR
 from robustprune.methods.magnitude import MAGNITUDE
 from robustprune.methods.random import RANDOM
-from robustprune.methods.taylor import TAYLOR
 from robustprune.plugins import Registry, check_callable
 from robustprune.structures import Layer
 
@@ -36,6 +37,7 @@ INITIALIZERS: Registry[InitializerEntry] = Registry(
         "deeplift": DEEPLIFT,
         "magnitude": MAGNITUDE,
         "taylor": TAYLOR,
+        "snip": SNIP,
         "random": RANDOM,
         "admm": ADMM,
         "slr": SLR,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from robustprune.attacks import ATTACKS, configured
+from robustprune.attacks import ATTACKS
 from robustprune.core.arrays import Arrays
 from robustprune.core.devices import in_full_precision
 from robustprune.core.errors import InputError
@@ -29,20 +29,32 @@ from robustprune.plugins import Registry, identities
 from robustprune.structures import SCOPES, STRUCTURES, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
+from robustprune.structures.kinds import n_of_m
 from robustprune.structures.removal import channel_counts, departing, kept_decisions, remove, unread
 from robustprune.studies.on_device import held_device, on_device
 from robustprune.studies.pruning.courses import multiplier_courses
 from robustprune.studies.pruning.fit import check_fit
 from robustprune.studies.pruning.hard_pruned import hard
 from robustprune.studies.pruning.pruned import Pruned, Retrained
+from robustprune.studies.pruning.ratios import check_fixed, layer_ratios, ratio_inputs
+from robustprune.studies.pruning.seen import network_state
+from robustprune.studies.pruning.under_attack import watch_of
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
 from robustprune.training import Objective, Renewal, Training, calibration, train
+from robustprune.training.objectives import OBJECTIVES, entry_of
+from robustprune.training.overfitting import Watch
 from robustprune.training.renewal import is_due, renew
-from sweeps.study import NONE, Axis, Cell, Course, Lines, Stage, Study
+from sweeps.study import NONE, Axis, Cell, Course, Further, Lines, Stage, Study
 
 # With the names of plug-ins that cannot be used: `check_methods` tells why, where a grid has one.
-STRUCTURE = Axis("structure", str, choices=(*STRUCTURES, *STRUCTURES.broken), meaning="what is pruned together")
+STRUCTURE = Axis(
+    "structure",
+    str,
+    choices=(*STRUCTURES, *STRUCTURES.broken),
+    meaning="what is pruned together",
+    further=Further('{n_of_m: "N:M"}', n_of_m.read),
+)
 INITIALIZER = Axis(
     "initializer", str, choices=(*INITIALIZERS, *INITIALIZERS.broken), meaning="the method that scores weights"
 )
@@ -84,6 +96,15 @@ class PruningStudy(Study):
         """Return what training lowers; random starts of its attack are drawn from `generator`."""
         raise NotImplementedError
 
+    @property
+    def training_attack(self) -> Any:
+        """Settings of the attack in training; None where nothing watches that."""
+        return None
+
+    def watch(self, cell: Mapping[str, Any], objective: Objective) -> Watch | None:
+        """Return what watches a training of a cell's network for catastrophic overfitting, if anything."""
+        return watch_of(self.training_attack, self.settings, objective, seed=self.seed_of(cell, "training"))
+
     def scope(self, cell: Mapping[str, Any]) -> str:
         """Return what competes for staying, where that is no axis."""
         return str(cell["scope"])
@@ -112,8 +133,10 @@ class PruningStudy(Study):
                     f"grid.structure: found {structure!r}, which takes channels out of the network, expected "
                     "'structured' here: it masks the same channels, and rows are timed without them"
                 )
-        check_fit([cell for cell in cells if self.has_scores(cell)], scope=self.scope, settings=self.method_settings)
-        registries: list[Registry[Any]] = [INITIALIZERS, STRUCTURES, ATTACKS, *others]
+        at_work = [cell for cell in cells if self.has_scores(cell)]
+        check_fit(at_work, scope=self.scope, settings=self.method_settings)
+        check_fixed(at_work, layer_ratios(self.settings), scope=self.scope, axis=SCOPE in self.axes)
+        registries: list[Registry[Any]] = [INITIALIZERS, STRUCTURES, ATTACKS, OBJECTIVES, *others]
         return list(dict.fromkeys(remark for registry in registries for remark in registry.remarks()))
 
     def has_scores(self, cell: Mapping[str, Any]) -> bool:
@@ -157,13 +180,14 @@ class PruningStudy(Study):
         axes, used = {"initializer", *checkpoint}, [initializer_entry(name)]
         if method.per_structure or method.per_ratio:
             axes, used = axes | {"structure"}, [*used, structure_entry(structure)]
+        own, ratios = [f"initializers.{name}"] if method.settings.model_fields else [], dict[str, Any]()
         if method.per_ratio:
-            axes |= {"scope", "ratio"}
+            axes, own, ratios = axes | {"scope", "ratio"}, [*own, "ratios"], ratio_inputs(self.settings, cell)
         return Stage(
             tuple(axis.name for axis in self.axes if axis.name in axes),
-            {**inputs(name), **identities(*used)},
+            {**inputs(name), **ratios, **identities(*used)},
             version=version,
-            fields=(*fields, *([f"initializers.{name}"] if method.settings.model_fields else [])),
+            fields=(*fields, *own),
             reads=() if method.from_scratch else ("pretrain",),
         )
 
@@ -177,6 +201,7 @@ class PruningStudy(Study):
                 found[str(cell["structure"])] = [STRUCTURES[str(cell["structure"])].masks.__module__]
         if attack is not None:
             found[attack] = [ATTACKS[attack].run.__module__]
+            found[self.settings.objective.name] = [entry_of(self.settings.objective).loss.__module__]
         return found
 
     # Stages
@@ -196,6 +221,7 @@ class PruningStudy(Study):
             structure=str(cell["structure"]) if method.per_structure or method.per_ratio else None,
             scope=self.scope(cell) if method.per_ratio else "layer",
             ratio=float(cell["ratio"]) if method.per_ratio else None,
+            ratios=layer_ratios(self.settings) if method.per_ratio else {},
             comparable=method.comparable,
             progress=progress,
         )
@@ -207,7 +233,7 @@ class PruningStudy(Study):
     def started(self, task: Task, cell: Mapping[str, Any], checkpoint: Arrays | None) -> Any:
         """Return the network that a cell's method starts from, in eval mode: a fresh one without a checkpoint."""
         if checkpoint is not None:
-            return task.restored(checkpoint)
+            return task.restored(network_state(checkpoint))
         return task.fresh(self.seed_of(cell, "training")).eval()
 
     def method_settings(self, name: str) -> Any:
@@ -236,6 +262,7 @@ class PruningStudy(Study):
                 groups=groups,
                 scope=self.scope(cell),
                 comparable=INITIALIZERS[str(cell["initializer"])].comparable,
+                ratios=layer_ratios(self.settings),
             )
         kept = kept_decisions(groups, masks)
         if structure.removes:
@@ -281,23 +308,34 @@ class PruningStudy(Study):
             chosen_by: see `training.train`.
             progress: see `training.train`.
         """
+        narrow = objective.task.narrowed(network, pruned.held) if pruned.masks and pruned.channels else None
+        if narrow is None:
+            subject, held = network, pruned.held
+        else:
+            # As the masked network would be trained, but for rounding, in a fraction of the time.
+            subject, held = narrow.network, narrow.masks(pruned.held)
         seconds = 0.0
         if renewal is not None and chosen_by is not None:
-            seconds += self._renew(network, cell, objective, renewal)
+            seconds += self._renew(subject, cell, objective, renewal)
+        watch = self.watch(cell, objective)
         epoch = train(
-            network,
+            subject,
             objective=objective,
             settings=settings,
             generator=generator,
-            masks=pruned.held,
+            masks=held,
             chosen_by=chosen_by,
+            watch=watch,
             progress=progress,
         )
         steps = epoch * objective.task.steps(objective.task.images, settings.batch_size)
         done_already = chosen_by is not None and epoch == 0
-        if renewal is not None and is_due(network, steps=steps) and not done_already:
-            seconds += self._renew(network, cell, objective, renewal)
-        return Retrained(epoch, seconds)
+        if renewal is not None and is_due(subject, steps=steps) and not done_already:
+            seconds += self._renew(subject, cell, objective, renewal)
+        if narrow is not None:
+            narrow.write_back(network)
+        network.eval()
+        return Retrained(epoch, seconds, None if watch is None else watch.seen)
 
     def hard_pruned(
         self,
@@ -380,7 +418,3 @@ class PruningStudy(Study):
         if gpus or (gpus is None and torch.cuda.device_count()):
             return None
         return calibration.cpu_pace(threads=self.settings.threads)
-
-    def robust(self, task: Task, attack: Any, generator: torch.Generator, *, clean_too: bool) -> Objective:
-        """Return the objective under an attack."""
-        return Objective(task=task, attack=configured(attack, generator), clean_too=clean_too)

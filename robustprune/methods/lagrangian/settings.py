@@ -34,7 +34,7 @@ class LagrangianSettings(Settings):
     rho: float = Field(default=1.0, gt=0, description="strength of the pull to what pruning would leave")
     every_epochs: int = Field(default=1, ge=1, description="epochs from one update of the multipliers to the next")
     condition_images: int = Field(
-        default=256, ge=1, description="training images, the first ones, on which the conditions of updates are taken"
+        default=128, ge=1, description="training images, the first ones, on which the conditions of updates are taken"
     )
 
     def training(self) -> Training:
@@ -56,10 +56,10 @@ class _Training(Training):
     momentum: float
 
     def optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        rates = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        rate, decay = self.learning_rate, self.weight_decay
         if self.by == "adam":
-            return torch.optim.Adam(parameters, **rates)
-        return torch.optim.SGD(parameters, momentum=self.momentum, **rates)
+            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+        return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay)
 
     def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:
         return self.learning_rate if self.schedule == "constant" else super().learning_rate_at(step, steps_per_epoch)

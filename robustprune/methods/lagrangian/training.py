@@ -20,7 +20,7 @@ from robustprune.methods.lagrangian.splitting import Splitting
 from robustprune.methods.lagrangian.updates import Rule, Turns
 from robustprune.methods.outcome import Outcome
 from robustprune.methods.problem import Problem
-from robustprune.task import Answering, first_images
+from robustprune.task import first_images
 from robustprune.training import train
 from robustprune.training.batch_norm import statistics_of
 from robustprune.training.companion import Companion
@@ -99,6 +99,7 @@ class _Multipliers(Companion):
     ) -> None:
         self._parameters = projection.parameters
         self._every = settings.every_epochs
+        self._tells_accuracy = problem.task.has_logits
         self._projection = projection
         self._measured = _FixedImages(network, problem, settings)
         loss = self._measured({}).loss
@@ -110,10 +111,12 @@ class _Multipliers(Companion):
         self.tensors = {**self._splitting.tensors, **self._turns.tensors, "lines": self._lines}
 
     def after_backward(self) -> None:
+        gradients = []
         for parameter in self._parameters.values():
             if parameter.grad is None:  # of a layer that no output reads
                 parameter.grad = torch.zeros_like(parameter)
-        self._splitting.add_pull([parameter.grad for parameter in self._parameters.values()])
+            gradients.append(parameter.grad)
+        self._splitting.add_pull(gradients)
 
     def after_epoch(self, epoch: int) -> None:
         if epoch % self._every:
@@ -129,7 +132,7 @@ class _Multipliers(Companion):
         found = {
             table: {name: next(columns).astype(kind) for name, kind in kinds.items()} for table, kinds in TABLES.items()
         }
-        if not self._measured.tells_accuracy:
+        if not self._tells_accuracy:
             del found["hard_accuracies"]
         return found
 
@@ -150,7 +153,6 @@ class _FixedImages:
         self._network, self._problem = network, problem
         self._images = first_images(problem.task, settings.condition_images)
         self._batch_size = settings.batch_size
-        self.tells_accuracy = isinstance(problem.task, Answering)
 
     def __call__(self, weights: Mapping[str, Tensor]) -> _Reached:
         """Return what the network reaches with these weights in place of its own, batch norm then taking its statistics
@@ -168,24 +170,23 @@ class _FixedImages:
                 # Cut down, a network has other statistics; of one image there are none.
                 is_cut = bool(weights) and len(inputs) > 1
                 with statistics_of(inputs, network, task, weights) if is_cut else nullcontext():
-                    answers = self._answers(inputs, targets, weights)
-                loss += sum(float(task.loss(each, targets)) for each in answers) * len(inputs)
-                if isinstance(task, Answering):
-                    right += int(task.right(answers[0], targets).sum())
+                    mean, answers = self._loss_and_outputs(inputs, targets, weights)
+                loss += mean * len(inputs)
+                right += int((answers.argmax(dim=1) == targets).sum()) if task.has_logits else 0
         network.train(was_training)
         if not np.isfinite(loss):
             raise DivergedError(f"the loss became {loss} on the images that conditions are taken on")
-        return _Reached(loss / self._images, right / self._images if self.tells_accuracy else np.nan)
+        return _Reached(loss / self._images, right / self._images if task.has_logits else np.nan)
 
-    def _answers(self, inputs: Tensor, targets: Any, weights: Mapping[str, Tensor]) -> list[Any]:
-        """Return the outputs whose losses the objective adds up, those under attack first."""
-        objective = self._problem.objective
-        seen = [inputs]
-        if objective.attack is not None:
-            attacked = objective.attacked(self._network, inputs, targets, weights)
-            seen = [attacked, *([inputs] if objective.clean_too else [])]
+    def _loss_and_outputs(self, inputs: Tensor, targets: Any, weights: Mapping[str, Tensor]) -> tuple[float, Any]:
+        """Return the objective of a batch, and what the network answers to it, attacked where it is."""
+        network, objective = self._network, self._problem.objective
+        seen = inputs if objective.attack is None else objective.attacked(network, inputs, targets, weights)
         with torch.no_grad():
-            return [objective.task.outputs(self._network, each, weights) for each in seen]
+            answers = objective.task.outputs(network, seen, weights)
+        if objective.attack is None:
+            return float(objective.task.loss(answers, targets)), answers
+        return objective.of_attacked(network, inputs, seen, targets, weights).item(), answers
 
     @contextmanager
     def _drawing_alike(self) -> Iterator[None]:

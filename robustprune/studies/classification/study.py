@@ -16,7 +16,7 @@ from robustprune.classification.classifier import NORMALISATIONS, Classifier
 from robustprune.classification.data import DATASETS
 from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure import evaluation
-from robustprune.classification.measure.cost import measure_cost
+from robustprune.classification.measure.cost import COUNTED, measure_cost
 from robustprune.classification.measure.evaluation import PERTURBATIONS, ROBUSTNESS
 from robustprune.classification.networks.by_name import NETWORKS
 from robustprune.classification.task import CPU, ClassificationTask
@@ -29,6 +29,7 @@ from robustprune.core.randomness import generator_for
 from robustprune.core.timing import TIME_COLUMNS
 from robustprune.methods import method_columns, method_tables
 from robustprune.plugins import identities
+from robustprune.structures import STRUCTURES
 from robustprune.structures.removal import channel_counts
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification import checks
@@ -49,18 +50,26 @@ from robustprune.studies.classification.work import stage_work
 from robustprune.studies.cpu_time import has_gpu
 from robustprune.studies.drafts.classification import FOLDERS
 from robustprune.studies.on_device import on_device
+from robustprune.studies.pruning.ratios import ratio_inputs
+from robustprune.studies.pruning.seen import SEEN_COLUMNS, seen_columns, trained
+from robustprune.studies.pruning.under_attack import objective_under
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
-from robustprune.training import Objective, train
+from robustprune.training import Objective
 from sweeps.study import NONE, Axis, Cell, DataTable, Stage, TradeOff, Workload
 
 MODEL = Axis("model", str, meaning="the network, by name; `python -m robustprune methods` lists them")
 TRAINING = Axis("training", str, choices=TRAININGS, meaning="whether it was trained on clean or on attacked images")
 
-PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 3
-"""Raised when the same settings give other checkpoints, rows, or rows of masked filters; CHANGELOG.md says how."""
+PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 2, 4
+"""Raised when the same settings give other checkpoints, scores of whole channels by hydra, rows, or rows of masked
+filters; CHANGELOG.md says how.
+"""
 
-_DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary", "seed_draws")
+META = torch.device("meta")
+
+_ATTACKED = ("adversary", "objective", "grad_align", "overfitting")
+_DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", *_ATTACKED, "seed_draws")
 
 
 class ClassificationStudy(KeptClassifiers):
@@ -77,14 +86,12 @@ class ClassificationStudy(KeptClassifiers):
         **HARD_PRUNED,
         **method_columns(),
         "best_epoch": int,
+        **SEEN_COLUMNS,
         "channels_total": int,
         "channels_kept": int,
         "fewest_channels": int,
         "layers_at_floor": int,
-        "params_total": int,
-        "params_kept": int,
-        "macs_dense": int,
-        "macs": int,
+        **COUNTED,
         **TIME_COLUMNS,
         "retrain_s": float,
         "renew_s": float,
@@ -142,10 +149,13 @@ class ClassificationStudy(KeptClassifiers):
         measuring, classes = self.settings.evaluation, len(self.settings.dataset.classes)
         for attack in (measuring.attack, *measuring.distances):
             attacks.check(attack, classes=classes)
+        first = cells[0]
+        checks.check_objective(self.settings, cells, self._task(str(first["model"]), str(first["training"]), CPU))
         for model in dict.fromkeys(str(cell["model"]) for cell in cells):
             networks.check_image_size(model, self.settings.dataset.image_size)
         remarks += checks.check_images(self.settings)
         remarks += checks.check_channels(self.settings, cells)
+        remarks += checks.check_layers(self.settings, cells, functools.partial(self._task, device=META))
         remarks += checks.check_time(self.settings, cells, on_cpu=not has_gpu())
         return remarks + checks.check_weights(self.settings, cells, functools.partial(self._task, device=CPU))
 
@@ -201,12 +211,14 @@ class ClassificationStudy(KeptClassifiers):
         if name == "evaluate_row":
             pruned = not self.is_baseline(cell)
             inputs = self._once(row_inputs, training=training, pruned=pruned)
+            inputs = inputs | ratio_inputs(self.settings, cell)
             inputs = inputs | (identities(structure_entry(str(cell["structure"]))) if pruned else {})
-            fields = (*_DATA, "retrain", "renewal", "evaluation", "hard_pruned", "keep_models")
+            fields = (*_DATA, "ratios", "retrain", "renewal", "evaluation", "hard_pruned", "keep_models")
             axes = tuple(axis.name for axis in self.axes)
             version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
             return Stage(axes, inputs, version=version, fields=fields, reads=("pretrain", "score"))
         assert name == "score"
+        gated = cell["initializer"] == "hydra" and self.has_scores(cell) and STRUCTURES[str(cell["structure"])].coupled
         return self.scored(
             cell,
             lambda initializer: (
@@ -215,6 +227,7 @@ class ClassificationStudy(KeptClassifiers):
             ),
             checkpoint=("model", "training", "seed"),
             fields=_DATA,
+            version=COUPLED_SCORES_VERSION if gated else 1,
         )
 
     def code(self, name: str, cell: Cell) -> Mapping[str, Sequence[str]]:
@@ -253,15 +266,15 @@ class ClassificationStudy(KeptClassifiers):
         classifier = task.fresh(self.seed_of(cell, "training"))
         settings, generator = self.settings.pretrain, generator_for(self.seed_of(cell, "training"), "pretrain")
         objective = self.objective(task, generator, attacked=self.is_attacked(cell))
-        train(
+        return trained(
             classifier,
             objective=objective,
             settings=settings,
             generator=generator,
             chosen_by=task.chosen_by(objective.attack, settings.batch_size),
+            watch=self.watch(cell, objective),
             progress=progress,
         )
-        return to_arrays(classifier.state_dict())
 
     @on_device
     def evaluate_row(
@@ -272,7 +285,7 @@ class ClassificationStudy(KeptClassifiers):
         task = replace(self.task(cell), evaluation=settings.evaluation)
         classifier = self.started(task, cell, checkpoint)
         start = time.perf_counter()
-        pruned, best_epoch, renew_s = self.prune(classifier, cell, found, task=task), 0, None
+        pruned, best_epoch, renew_s, seen = self.prune(classifier, cell, found, task=task), 0, None, None
         channels = pruned.channels or channel_counts(
             [torch.ones(group.decisions, dtype=torch.bool) for group in task.coupled_groups(classifier)]
         )
@@ -293,7 +306,7 @@ class ClassificationStudy(KeptClassifiers):
                 columns=HARD,
             )
             measuring_s = time.perf_counter() - began
-            best_epoch, renew_s = self.retrain(
+            best_epoch, renew_s, seen = self.retrain(
                 classifier,
                 cell,
                 pruned,
@@ -321,6 +334,7 @@ class ClassificationStudy(KeptClassifiers):
                 timing=settings.evaluation,
             ),
             "best_epoch": best_epoch,
+            **seen_columns(checkpoint, seen),
             "retrain_s": retrained - start - measuring_s,
             "renew_s": renew_s,
             "evaluate_s": time.perf_counter() - retrained - measured.attack_s + measuring_s,
@@ -337,15 +351,20 @@ class ClassificationStudy(KeptClassifiers):
         task = self._task(str(cell["model"]), str(cell["training"]), self.device())
         return replace(task, data_seed=self.data_seed(cell))
 
+    @property
+    def training_attack(self) -> Any:
+        """Settings of the attack in training."""
+        return self.settings.adversary
+
     def is_attacked(self, cell: Mapping[str, Any]) -> bool:
         """Say whether the cell's model is trained under attack."""
         return bool(cell["training"] == "adversarial")
 
     def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
-        """Return the loss of clean images, or of attacked ones in their place."""
+        """Return the loss of clean images, or the objective under attack."""
         if not attacked:
             return Objective(task=task)
-        return self.robust(task, self.settings.adversary, generator, clean_too=False)
+        return objective_under(self.training_attack, settings=self.settings, task=task, generator=generator)
 
     def _task(self, model: str, training: str, device: torch.device) -> ClassificationTask:
         settings, dataset = self.settings, self.settings.dataset

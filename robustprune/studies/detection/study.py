@@ -36,6 +36,9 @@ from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
 from robustprune.studies.detection.work import Scale, scale, scoring_work, stage_work
 from robustprune.studies.drafts.detection import COCO
 from robustprune.studies.on_device import on_device
+from robustprune.studies.pruning.ratios import ratio_inputs
+from robustprune.studies.pruning.seen import seen_columns, trained
+from robustprune.studies.pruning.under_attack import objective_under
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
@@ -43,14 +46,14 @@ from sweeps.study import NONE, Axis, Cell, DataTable, Gallery, Lines, Stage, Wor
 
 COLOUR = Axis("colour", str, choices=("rgb", "greyscale"), meaning="of the images, for training and measuring")
 
-PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 3, 3, 4
+PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 3, 3, 5
 """Raised when the same settings give other checkpoints, scores under coupled masks, rows, or rows of masked filters;
 CHANGELOG.md says how."""
 
 _DATA = ("dataset", "detector", "compute", "loader", "threads")
-_ROBUST = (*_DATA, "attack")
+_ROBUST = (*_DATA, "attack", "adversary", "objective", "grad_align", "overfitting")
 _PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
-_ROW = ("finetune", "renewal", "evaluation", "detections", "hard_pruned", "keep_models")
+_ROW = ("ratios", "finetune", "renewal", "evaluation", "detections", "hard_pruned", "keep_models")
 
 
 class DetectionStudy(KeptDetectors):
@@ -151,7 +154,8 @@ class DetectionStudy(KeptDetectors):
             if self.is_baseline(cell):
                 inputs = self._inputs["baseline"]
                 return Stage((*trial, "ratio"), inputs, version=ROW_VERSION, fields=fields, reads=("base", "score"))
-            inputs = self._inputs["evaluate_row"] | identities(structure_entry(structure))
+            inputs = self._inputs["evaluate_row"] | ratio_inputs(self.settings, cell)
+            inputs = inputs | identities(structure_entry(structure))
             version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
             return Stage((*trial, "ratio"), inputs, version=version, fields=fields, reads=("pretrain", "score"))
         if self.is_baseline(cell):
@@ -171,10 +175,11 @@ class DetectionStudy(KeptDetectors):
         """Return the modules that make a stage's result."""
         own = {"detection": [type(self).__module__, DetectionTask.__module__]}
         if name == "base" or (name == "pretrain"):
-            attack = None if name == "base" else self.settings.attack.name
+            attack = None if name == "base" else self.settings.training_attack.name
             return own | self.method_code(cell | {"ratio": 0.0}, structure=False, attack=attack)
         method = INITIALIZERS.get(str(cell["initializer"]))
         structure = name == "evaluate_row" or (method is not None and (method.per_structure or method.per_ratio))
+        own |= self.method_code(cell, structure=structure, attack=self.settings.training_attack.name)
         return own | self.method_code(cell, structure=structure, attack=self.settings.attack.name)
 
     def workloads(self, name: str, cell: Cell) -> list[Workload]:
@@ -183,7 +188,9 @@ class DetectionStudy(KeptDetectors):
             parts = scoring_work(self.settings, self._scale, str(cell["initializer"]))
         else:
             row = "baseline" if self.is_baseline(cell) else "evaluate_row"
-            parts = self._work[{"evaluate_row": row}.get(name, name)]
+            # Filters that are gone are computed with no more while the others are trained.
+            left = (1 - float(cell["ratio"])) ** 2 if name == "evaluate_row" and self.masks_filters(cell) else 1.0
+            parts = self._work(left)[{"evaluate_row": row}.get(name, name)]
         return [Workload(*part) for part in parts]
 
     @functools.cached_property
@@ -198,9 +205,14 @@ class DetectionStudy(KeptDetectors):
     def _scale(self) -> Scale:
         return scale(self.settings)
 
+    def _work(self, left: float) -> dict[str, list[Work]]:
+        if left not in self._counted:
+            self._counted[left] = stage_work(self.settings, self._scale, left=left)
+        return self._counted[left]
+
     @functools.cached_property
-    def _work(self) -> dict[str, list[Work]]:
-        return stage_work(self.settings, self._scale)
+    def _counted(self) -> dict[float, dict[str, list[Work]]]:
+        return {}
 
     # The stages. Each goes on from what its `progress` has, if anything
 
@@ -226,14 +238,15 @@ class DetectionStudy(KeptDetectors):
         task = replace(self._task(str(cell["colour"])), data_seed=self.data_seed(cell))
         detector = task.restored(base)
         generator = self._generator(cell, "pretrain")
-        train(
+        objective = self.objective(task, generator, attacked=True)
+        return trained(
             detector,
-            objective=self.objective(task, generator, attacked=True),
+            objective=objective,
             settings=self.settings.pretrain,
             generator=generator,
+            watch=self.watch(cell, objective),
             progress=progress,
         )
-        return to_arrays(detector.state_dict())
 
     @on_device
     def evaluate_row(
@@ -244,7 +257,7 @@ class DetectionStudy(KeptDetectors):
         task = replace(self.task(cell), attack_settings=settings.attack, evaluation=settings.evaluation)
         detector = self.started(task, cell, checkpoint)
         start = time.perf_counter()
-        pruned, renew_s = self.prune(detector, cell, found, task=task), None
+        pruned, renew_s, seen = self.prune(detector, cell, found, task=task), None, None
         hard: dict[str, Any] = dict.fromkeys(HARD_PRUNED)
         measuring_s = 0.0
         if not self.is_baseline(cell):
@@ -261,7 +274,7 @@ class DetectionStudy(KeptDetectors):
                 columns=HARD,
             )
             measuring_s = time.perf_counter() - began
-            renew_s = self.retrain(
+            _, renew_s, seen = self.retrain(
                 detector,
                 cell,
                 pruned,
@@ -270,7 +283,7 @@ class DetectionStudy(KeptDetectors):
                 renewal=settings.renewal,
                 generator=generator,
                 progress=progress,
-            ).renew_s
+            )
         finetuned = time.perf_counter()
         with in_full_precision():
             measured = task.detections(detector, seed=int(cell["seed"]), progress=progress)
@@ -281,6 +294,7 @@ class DetectionStudy(KeptDetectors):
             **task.precisions(measured),
             **hard,
             **self.said(found),
+            **seen_columns(checkpoint, seen),
             **measure_pruned(
                 detector,
                 pruned.masks,
@@ -326,16 +340,21 @@ class DetectionStudy(KeptDetectors):
 
     # Parts
 
+    @property
+    def training_attack(self) -> Any:
+        """Settings of the attack in training."""
+        return self.settings.training_attack
+
     def task(self, cell: Mapping[str, Any]) -> DetectionTask:
         """Return detection in the cell's colour, for what prunes."""
         task = self._task(str(cell["colour"]))
         return replace(task, prune_heads=self.settings.prune_heads, data_seed=self.data_seed(cell))
 
     def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
-        """Return loss(clean) + loss(attacked), or loss(clean) alone."""
+        """Return the objective under attack, by default loss(clean) + loss(attacked); or loss(clean) alone."""
         if not attacked:
             return Objective(task=task)
-        return self.robust(task, self.settings.attack, generator, clean_too=True)
+        return objective_under(self.training_attack, settings=self.settings, task=task, generator=generator)
 
     def _generator(self, cell: Cell, purpose: str) -> torch.Generator:
         """Return where a training's random numbers come from: of a trial that shares no checkpoint, from it alone."""

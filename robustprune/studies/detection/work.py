@@ -16,16 +16,20 @@ from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings
 from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings
+from robustprune.studies.pruning.under_attack import TrainingWork, training_work
 from robustprune.training.renewal import renewal_work
 
 
 class Scale(NamedTuple):
-    """How much one pass over the data is: floating-point operations of an image forward, images of each split."""
+    """How much one pass over the data is: floating-point operations of an image forward, images of each split, and
+    attacking one, to measure and in training.
+    """
 
     forward: float
     images: int
     validation_images: int
     attack: AttackWork
+    training: TrainingWork
 
 
 def scale(settings: DetectionSettings) -> Scale:
@@ -37,7 +41,9 @@ def scale(settings: DetectionSettings) -> Scale:
     train, val = arranged(settings).splits
     read = network_input(settings)
     forward = _forward(settings.detector.config, len(train.categories), read.size)
-    return Scale(forward, len(train), len(val), attack_work(settings.attack))
+    return Scale(
+        forward, len(train), len(val), attack_work(settings.attack), training_work(settings, settings.training_attack)
+    )
 
 
 @functools.lru_cache(maxsize=16)
@@ -58,15 +64,19 @@ def scoring_work(settings: DetectionSettings, of: Scale, initializer: str) -> li
     if method.work is None:
         return []
     own = getattr(settings.initializers, initializer, NoSettings())
-    attack = of.attack if method.attacked(own, trained=True) else None
-    return [method.work(own, forward=of.forward, images=of.images, attack=attack, clean_too=True)]
+    attacking = of.training if method.attacked(own, trained=True) else TrainingWork(None, False)
+    return [method.work(own, forward=of.forward, images=of.images, **attacking._asdict())]
 
 
-def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
-    """Return the parts of the other stages' work, under the keys of `settings.stage_inputs`."""
+def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> dict[str, list[Work]]:
+    """Return the parts of the other stages' work, under the keys of `settings.stage_inputs`.
 
-    def adversarial(kind: str, epochs: int) -> Work:
-        return training(kind, forward=of.forward, images=of.images, epochs=epochs, attack=of.attack)
+    `left` is the share of the operations with which a pruned detector is fine-tuned: of one with a share s of its
+    filters gone, (1 − s)², as each convolution has that many fewer, and each filter reads that many fewer channels.
+    """
+
+    def adversarial(kind: str, epochs: int, *, left: float = 1.0) -> Work:
+        return training(kind, forward=left * of.forward, images=of.images, epochs=epochs, **of.training._asdict())
 
     if settings.detector.is_whole:
         base = Work("weights as they are given", 0.0)
@@ -78,7 +88,7 @@ def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
     renewed = (
         []
         if settings.renewal is None
-        else [renewal_work(settings.renewal, forward=of.forward, images=of.images, attack=of.attack)]
+        else [renewal_work(settings.renewal, forward=left * of.forward, images=of.images, **of.training._asdict())]
     )
     attacks = [of.attack]
     if settings.evaluation.margin is not None:
@@ -89,7 +99,7 @@ def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
         "base": [base],
         "pretrain": [adversarial("adversarial training", settings.pretrain.epochs)],
         "evaluate_row": [
-            adversarial("fine-tuning", settings.finetune.epochs),
+            adversarial("fine-tuning", settings.finetune.epochs, left=left),
             *renewed,
             *(before if settings.hard_pruned else []),
             measured,
