@@ -29,23 +29,32 @@ from robustprune.plugins import Registry, identities
 from robustprune.structures import SCOPES, STRUCTURES, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
+from robustprune.structures.kinds import n_of_m
 from robustprune.structures.removal import channel_counts, departing, kept_decisions, remove, unread
 from robustprune.studies.on_device import held_device, on_device
 from robustprune.studies.pruning.fit import check_fit
 from robustprune.studies.pruning.hard_pruned import hard
 from robustprune.studies.pruning.pruned import Pruned, Retrained
+from robustprune.studies.pruning.ratios import check_fixed, layer_ratios, ratio_inputs
+from robustprune.studies.pruning.retraining import retrained
 from robustprune.studies.pruning.seen import network_state
 from robustprune.studies.pruning.under_attack import watch_of
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
-from robustprune.training import Objective, Renewal, Training, calibration, train
+from robustprune.training import Objective, Renewal, calibration
 from robustprune.training.objectives import OBJECTIVES, entry_of
 from robustprune.training.overfitting import Watch
-from robustprune.training.renewal import is_due, renew
-from sweeps.study import NONE, Axis, Cell, Stage, Study
+from robustprune.training.renewal import renew
+from sweeps.study import NONE, Axis, Cell, Further, Stage, Study
 
 # With the names of plug-ins that cannot be used: `check_methods` tells why, where a grid has one.
-STRUCTURE = Axis("structure", str, choices=(*STRUCTURES, *STRUCTURES.broken), meaning="what is pruned together")
+STRUCTURE = Axis(
+    "structure",
+    str,
+    choices=(*STRUCTURES, *STRUCTURES.broken),
+    meaning="what is pruned together",
+    further=Further('{n_of_m: "N:M"}', n_of_m.read),
+)
 INITIALIZER = Axis(
     "initializer", str, choices=(*INITIALIZERS, *INITIALIZERS.broken), meaning="the method that scores weights"
 )
@@ -124,7 +133,9 @@ class PruningStudy(Study):
                     f"grid.structure: found {structure!r}, which takes channels out of the network, expected "
                     "'structured' here: it masks the same channels, and rows are timed without them"
                 )
-        check_fit([cell for cell in cells if self.has_scores(cell)], scope=self.scope, settings=self.method_settings)
+        at_work = [cell for cell in cells if self.has_scores(cell)]
+        check_fit(at_work, scope=self.scope, settings=self.method_settings)
+        check_fixed(at_work, layer_ratios(self.settings), scope=self.scope, axis=SCOPE in self.axes)
         registries: list[Registry[Any]] = [INITIALIZERS, STRUCTURES, ATTACKS, OBJECTIVES, *others]
         return list(dict.fromkeys(remark for registry in registries for remark in registry.remarks()))
 
@@ -169,13 +180,14 @@ class PruningStudy(Study):
         axes, used = {"initializer", *checkpoint}, [initializer_entry(name)]
         if method.per_structure or method.per_ratio:
             axes, used = axes | {"structure"}, [*used, structure_entry(structure)]
+        own, ratios = [f"initializers.{name}"] if method.settings.model_fields else [], dict[str, Any]()
         if method.per_ratio:
-            axes |= {"scope", "ratio"}
+            axes, own, ratios = axes | {"scope", "ratio"}, [*own, "ratios"], ratio_inputs(self.settings, cell)
         return Stage(
             tuple(axis.name for axis in self.axes if axis.name in axes),
-            {**inputs(name), **identities(*used)},
+            {**inputs(name), **ratios, **identities(*used)},
             version=version,
-            fields=(*fields, *([f"initializers.{name}"] if method.settings.model_fields else [])),
+            fields=(*fields, *own),
             reads=() if method.from_scratch else ("pretrain",),
         )
 
@@ -208,6 +220,7 @@ class PruningStudy(Study):
             structure=str(cell["structure"]) if method.per_structure or method.per_ratio else None,
             scope=self.scope(cell) if method.per_ratio else "layer",
             ratio=float(cell["ratio"]) if method.per_ratio else None,
+            ratios=layer_ratios(self.settings) if method.per_ratio else {},
             comparable=method.comparable,
             progress=progress,
         )
@@ -248,6 +261,7 @@ class PruningStudy(Study):
                 groups=groups,
                 scope=self.scope(cell),
                 comparable=INITIALIZERS[str(cell["initializer"])].comparable,
+                ratios=layer_ratios(self.settings),
             )
         kept = kept_decisions(groups, masks)
         if structure.removes:
@@ -270,48 +284,32 @@ class PruningStudy(Study):
         pruned: Pruned,
         *,
         objective: Objective,
-        settings: Training,
         renewal: Renewal | None,
-        generator: torch.Generator,
-        chosen_by: Callable[[nn.Module], float] | None = None,
-        progress: Progress = NOWHERE,
+        **training: Any,
     ) -> Retrained:
-        """Train what pruning left of a network, in place, with statistics of batch norm that are its own.
-
-        They are renewed wherever they are read and would be stale: before training, where its epochs are chosen among;
-        and in the end, unless it took so many steps that they have forgotten the network before it. Training itself
-        normalises by the batch, and its attack too.
+        """Train what pruning left of a cell's network, in place; see `studies.pruning.retraining`, also for the rest.
 
         Args:
             network: pruned; left in eval mode.
             cell: the point of the grid.
             pruned: what pruning left.
-            objective: see `training.train`, as for the rest.
-            settings: of the training.
-            renewal: how statistics are renewed; None: never.
-            generator: of the training.
-            chosen_by: see `training.train`.
-            progress: see `training.train`.
+            objective: of the training.
+            renewal: how statistics of batch norm are renewed; None: never.
+            training: see `training.train`.
         """
-        seconds = 0.0
-        if renewal is not None and chosen_by is not None:
-            seconds += self._renew(network, cell, objective, renewal)
-        watch = self.watch(cell, objective)
-        epoch = train(
+
+        def renewed(network: nn.Module) -> float:
+            assert renewal is not None
+            return self._renew(network, cell, objective, renewal)
+
+        return retrained(
             network,
+            pruned,
             objective=objective,
-            settings=settings,
-            generator=generator,
-            masks=pruned.held,
-            chosen_by=chosen_by,
-            watch=watch,
-            progress=progress,
+            renewed=None if renewal is None else renewed,
+            watch=self.watch(cell, objective),
+            **training,
         )
-        steps = epoch * objective.task.steps(objective.task.images, settings.batch_size)
-        done_already = chosen_by is not None and epoch == 0
-        if renewal is not None and is_due(network, steps=steps) and not done_already:
-            seconds += self._renew(network, cell, objective, renewal)
-        return Retrained(epoch, seconds, None if watch is None else watch.seen)
 
     def hard_pruned(
         self,

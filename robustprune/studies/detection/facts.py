@@ -13,6 +13,7 @@ from robustprune.detection.measure.evaluation import is_linf
 from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings, DetectorSettings
 from robustprune.studies.in_words import attack, class_table, classes, data, epochs, images
+from robustprune.studies.pruning.ratios import told_ratios
 from robustprune.studies.pruning.under_attack import training_in_words
 from sweeps.study import DataTable
 
@@ -40,6 +41,7 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
             adversarial_training=settings.pretrain.epochs,
             after_pruning=settings.finetune.epochs,
         ),
+        **told_ratios(settings.ratios),
     }
 
 

@@ -27,6 +27,7 @@ from robustprune.structures import SCOPES
 from robustprune.studies.detection.training import AdamTraining
 from robustprune.studies.measured import keep_models_field
 from robustprune.studies.pruning.hard_pruned import hard_pruned_field
+from robustprune.studies.pruning.ratios import LayerRatios, ratios_field
 from robustprune.studies.pruning.under_attack import (
     grad_align_field,
     objective_field,
@@ -184,6 +185,7 @@ class DetectionSettings(Settings):
     scope: Literal["layer", "global"] = Field(
         default="layer", description="the same ratio in every layer, or one ranking of all weights"
     )
+    ratios: LayerRatios = ratios_field()
     evaluation: Evaluation = Evaluation()
     compute: Compute = Compute()
     loader: LoaderSettings = LoaderSettings()

@@ -29,6 +29,7 @@ def test_every_method_is_listed_with_its_package_and_what_it_is() -> None:
     }
     for kind, registry in methods.items():
         assert {(kind, name) for name in registry} <= found
+    assert ("structure", "N:M") in found
     assert {line["package"] for line in listed} == {"robust-pruning-sweeps"}
     assert all(line["summary"] for line in listed if line["kind"] in methods)
 
