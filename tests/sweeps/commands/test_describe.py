@@ -46,6 +46,8 @@ def test_a_field_is_looked_up_with_all_that_is_known_of_it(sweeps: Sweeps) -> No
         "      radius of the ball\n"
         "  attack.epsilon (name: fgsm): number; pixel values, of [0, 1]; more than 0, at most 1; default 0.05\n"
         "      radius of the ball\n"
+        "  attack.epsilon (name: fast-at): number; pixel values, of [0, 1]; more than 0, at most 1; default 0.05\n"
+        "      radius of the ball\n"
     )
     found = json.loads(sweeps("describe", "detection", "map_adv", "--format", "json").output)
     assert found == [

@@ -17,8 +17,8 @@ from robustprune.core.timing import FEWEST
 from robustprune.detection.darknet import Detector, save_weights
 from robustprune.detection.task import DetectionTask
 from robustprune.structures.masks import keep_count
-from robustprune.studies import pruning_study
 from robustprune.studies.detection.study import DetectionStudy
+from robustprune.studies.pruning import retraining
 from tests.robustprune.studies.detection.small_study import (
     SPEC,
     TRAINING,
@@ -147,7 +147,7 @@ def before_finetuning(
     def train(detector: Detector, *_: object, masks: Mapping[str, Tensor], **__: object) -> None:
         raise CaughtError(detector, masks)
 
-    monkeypatch.setattr(pruning_study, "train", train)
+    monkeypatch.setattr(retraining, "train", train)
     # The whole detector, masks and all, in place of what is trained for it.
     monkeypatch.setattr(DetectionTask, "narrowed", lambda *_: None)
     with pytest.raises(CaughtError) as caught:
@@ -218,7 +218,7 @@ def test_a_baseline_is_measured_as_it_is(monkeypatch: pytest.MonkeyPatch, checkp
     def train(*_: object, **__: object) -> None:
         raise AssertionError("a baseline is not trained")
 
-    monkeypatch.setattr(pruning_study, "train", train)
+    monkeypatch.setattr(retraining, "train", train)
     (baseline,) = study().baselines([cell()])
     row = study().evaluate_row(baseline, checkpoint, None)
     assert row.keys() == {*DetectionStudy.columns, *DetectionStudy.tables}
