@@ -85,6 +85,12 @@ def test_a_field_on_which_no_row_depends_is_refused(beside: dict[str, Any]) -> N
         trials(sampled({"seconds": {"uniform": [0, 1]}, **beside}))
 
 
+def test_a_field_that_is_drawn_is_in_no_entry_of_the_grid() -> None:
+    grid = TOY["grid"] | {"exclude": [{"offset": 1}]}
+    with pytest.raises(SpecError, match=r"grid\.exclude\[0\]\.offset: found a field that is drawn, expected axes of the"):
+        loaded(TOY | {"grid": grid, "sample": {"draws": 2, "space": SPACE}})
+
+
 def test_a_field_is_an_axis_or_drawn() -> None:
     with pytest.raises(SpecError, match="an axis of the grid too, expected one of the two"):
         loaded(TOY | {"grid": TOY["grid"] | {"offset": [0, 1]}, "sample": {"draws": 2, "space": SPACE}})
