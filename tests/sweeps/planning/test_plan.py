@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from sweeps.errors import StorageError
+from sweeps.errors import SpecError, StorageError
 from sweeps.planning import plan
 from sweeps.planning.keys import StageKey
 from sweeps.planning.plan import Row
 from sweeps.storage import Store
 from sweeps.study import Cell, Stage
 from tests.support import toy_rows, toy_study
+from tests.support.command_line import Sweeps, assert_refused
 from tests.support.toy_study import ToyStudy
 
 

@@ -120,7 +120,9 @@ def test_a_sweep_without_a_sample_has_none(store: Store) -> None:
 
 def test_along_what_was_drawn_there_is_no_slope_but_draws(store: Store, drawn: Spec) -> None:
     location = store.describe("toy")
-    with pytest.raises(SweepError, match="--along: found 'offset', expected an axis of numbers: dose; what a field does"):
+    with pytest.raises(
+        SweepError, match="--along: found 'offset', expected an axis of numbers: dose; what a field does"
+    ):
         sweeps.analyze(location, slope=True, along="offset")
 
 
