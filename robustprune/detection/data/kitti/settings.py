@@ -152,7 +152,8 @@ def _parted(
     every = [*folder.pictures]
     if train is None and val is None:
         order = shuffled_ids([int(stem) for stem in every], settings.seed)
-        count = round(settings.train_part * len(every))
+        # Where there are few, one is left for each.
+        count = min(max(1, round(settings.train_part * len(every))), len(every) - 1)
         train = sorted((every[place] for place in order[:count]), key=int)
     if train is not None and val is not None:
         if shared := sorted({*train} & {*val}, key=int):
