@@ -43,6 +43,21 @@ def initializer_settings() -> type[BaseModel]:
     return create_model("InitializerSettings", __base__=Settings, **fields)  # type: ignore[call-overload, no-any-return]
 
 
+def method_columns() -> dict[str, type]:
+    """Return the columns of rows that methods fill themselves, plug-ins' among them; null in rows of others."""
+    return {name: kind for entry in INITIALIZERS.values() for name, kind in entry.columns.items()}
+
+
+def method_tables() -> dict[str, dict[str, type]]:
+    """Return the tables that methods keep beside rows, plug-ins' among them; a method's row has its own alone."""
+    return {name: dict(columns) for entry in INITIALIZERS.values() for name, columns in entry.tables.items()}
+
+
+def method_meanings() -> dict[str, str]:
+    """Return what these columns and tables are."""
+    return {name: meaning for entry in INITIALIZERS.values() for name, meaning in entry.meanings.items()}
+
+
 def check_scores(name: str, scores: Mapping[str, Tensor], layers: Mapping[str, Layer], *, some: bool) -> None:
     """See that an initializer returned what it has to, before masks are drawn from it.
 

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from robustprune.attacks import ATTACKS, configured
-from robustprune.core.arrays import Arrays, to_arrays
+from robustprune.core.arrays import Arrays
+from robustprune.core.devices import in_full_precision
 from robustprune.core.errors import InputError
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
-from robustprune.methods import INITIALIZERS, NoSettings, Problem, check_scores
+from robustprune.methods import (
+    INITIALIZERS,
+    NoSettings,
+    Problem,
+    check_scores,
+    handed,
+    method_columns,
+    method_tables,
+)
 from robustprune.plugins import Registry, identities
-from robustprune.structures import SCOPES, STRUCTURES, Masks, draw_masks
+from robustprune.structures import SCOPES, STRUCTURES, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
-from robustprune.structures.removal import ChannelCounts, channel_counts, departing, kept_decisions, remove, unread
+from robustprune.structures.removal import channel_counts, departing, kept_decisions, remove, unread
 from robustprune.studies.on_device import held_device, on_device
+from robustprune.studies.pruning.fit import check_fit
+from robustprune.studies.pruning.hard_pruned import hard
+from robustprune.studies.pruning.pruned import Pruned, Retrained
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
 from robustprune.training import Objective, Renewal, Training, calibration, train
@@ -45,39 +58,6 @@ def initializer_entry(name: str) -> tuple[Registry[Any], str]:
 def structure_entry(name: str) -> tuple[Registry[Any], str]:
     """Return where a structure is found, for `plugins.identities`."""
     return STRUCTURES, name
-
-
-class Pruned(NamedTuple):
-    """What pruning left of a network.
-
-    Attributes:
-        masks: of each pruned layer's weights, by the layer's name; none where channels left the network.
-        channels: how many there are left, where whole ones were pruned.
-        departed: masks of what left with filters that are masked as such, by the parameter's name.
-        unread: masks of the weights that read such filters alone, likewise.
-    """
-
-    masks: Masks
-    channels: ChannelCounts | None
-    departed: Masks = {}  # noqa: RUF012 (never changed)
-    unread: Masks = {}  # noqa: RUF012 (never changed)
-
-    @property
-    def held(self) -> Masks:
-        """All that training holds at zero."""
-        return self.masks | self.departed
-
-    @property
-    def gone(self) -> Masks:
-        """What a network without the masked filters would lack besides their weights, by the parameter's name."""
-        return self.departed | self.unread
-
-
-class Retrained(NamedTuple):
-    """What became of a pruned network: the epoch that was kept, from 1; and what renewing its statistics took."""
-
-    epoch: int
-    renew_s: float
 
 
 class PruningStudy(Study):
@@ -131,12 +111,18 @@ class PruningStudy(Study):
                     f"grid.structure: found {structure!r}, which takes channels out of the network, expected "
                     "'structured' here: it masks the same channels, and rows are timed without them"
                 )
+        check_fit([cell for cell in cells if self.has_scores(cell)], scope=self.scope, settings=self.method_settings)
         registries: list[Registry[Any]] = [INITIALIZERS, STRUCTURES, ATTACKS, *others]
         return list(dict.fromkeys(remark for registry in registries for remark in registry.remarks()))
 
     def has_scores(self, cell: Mapping[str, Any]) -> bool:
-        """Say whether a cell's weights are scored: an unpruned network does without."""
-        return not self.is_baseline(cell) and cell["ratio"] != 0
+        """Say whether a cell's weights are scored: an unpruned network does without, unless its method trains it."""
+        return not self.is_baseline(cell) and (cell["ratio"] != 0 or self.is_from_scratch(cell))
+
+    def is_from_scratch(self, cell: Mapping[str, Any]) -> bool:
+        """Say whether a cell's method trains its network by itself, so that there is no checkpoint before it."""
+        method = INITIALIZERS.get(str(cell["initializer"]))
+        return method is not None and method.from_scratch
 
     def masks_filters(self, cell: Mapping[str, Any]) -> bool:
         """Say whether whole filters of a cell's network are pruned and keep their place in it, as zeros."""
@@ -177,7 +163,7 @@ class PruningStudy(Study):
             {**inputs(name), **identities(*used)},
             version=version,
             fields=(*fields, *([f"initializers.{name}"] if method.settings.model_fields else [])),
-            reads=("pretrain",),
+            reads=() if method.from_scratch else ("pretrain",),
         )
 
     def method_code(self, cell: Mapping[str, Any], *, structure: bool, attack: str | None) -> dict[str, list[str]]:
@@ -195,8 +181,8 @@ class PruningStudy(Study):
     # Stages
 
     @on_device
-    def score(self, cell: Cell, checkpoint: Arrays, progress: Progress = NOWHERE) -> Arrays:
-        """Score the weights of the checkpoint."""
+    def score(self, cell: Cell, checkpoint: Arrays | None = None, progress: Progress = NOWHERE) -> Arrays:
+        """Score the weights of the checkpoint, or of a network that the method trains, from it or from scratch."""
         name, task = str(cell["initializer"]), self.task(cell)
         method = INITIALIZERS[name]
         generator = generator_for(self.seed_of(cell, "scores"), "score")
@@ -211,34 +197,44 @@ class PruningStudy(Study):
             comparable=method.comparable,
             progress=progress,
         )
-        network = task.restored(checkpoint)
-        scores = method.score(network, problem, self.method_settings(name))
-        check_scores(name, scores, task.prunable_layers(network), some=problem.is_coupled)
-        return to_arrays(scores)
+        network = self.started(task, cell, checkpoint)
+        outcome = method.outcome(network, problem, self.method_settings(name))
+        check_scores(name, outcome.scores, task.prunable_layers(network), some=problem.is_coupled)
+        return outcome.to_arrays()
+
+    def started(self, task: Task, cell: Mapping[str, Any], checkpoint: Arrays | None) -> Any:
+        """Return the network that a cell's method starts from, in eval mode: a fresh one without a checkpoint."""
+        if checkpoint is not None:
+            return task.restored(checkpoint)
+        return task.fresh(self.seed_of(cell, "training")).eval()
 
     def method_settings(self, name: str) -> Any:
         """Return the settings of an initializer."""
         has_any = bool(INITIALIZERS[name].settings.model_fields)
         return getattr(self.settings.initializers, name) if has_any else NoSettings()
 
-    def prune(self, network: nn.Module, cell: Cell, scores: Arrays | None, *, task: Task) -> Pruned:
-        """Prune a network in place, by its scores; it stays as it is where there are none.
+    def prune(self, network: nn.Module, cell: Cell, found: Arrays | None, *, task: Task) -> Pruned:
+        """Prune a network in place, by what its method found; it stays as it is where there is nothing.
 
         The network's parameters may come out requiring gradients.
         """
-        if scores is None:
+        if found is None:
             return Pruned({}, None)
+        outcome = handed(found)
+        outcome.fill(network)
         structure = STRUCTURES[str(cell["structure"])]
         groups = task.coupled_groups(network) if structure.coupled else []
         layers = decided_layers(network, groups) if structure.coupled else task.prunable_layers(network)
-        masks = draw_masks(
-            str(cell["structure"]),
-            {name: torch.tensor(scores[name]) for name in layers},
-            float(cell["ratio"]),
-            groups=groups,
-            scope=self.scope(cell),
-            comparable=INITIALIZERS[str(cell["initializer"])].comparable,
-        )
+        masks = {name: torch.tensor(mask) for name, mask in outcome.masks.items()}
+        if not masks:
+            masks = draw_masks(
+                str(cell["structure"]),
+                {name: torch.tensor(outcome.scores[name]) for name in layers},
+                float(cell["ratio"]),
+                groups=groups,
+                scope=self.scope(cell),
+                comparable=INITIALIZERS[str(cell["initializer"])].comparable,
+            )
         kept = kept_decisions(groups, masks)
         if structure.removes:
             remove(groups, kept)
@@ -284,18 +280,8 @@ class PruningStudy(Study):
             progress: see `training.train`.
         """
         seconds = 0.0
-
-        def renewed() -> float:
-            """Renew statistics, and return the seconds that took."""
-            assert renewal is not None
-            start = time.perf_counter()
-            own = generator_for(self.seed_of(cell, "training"), "renew")
-            under_attack = self.objective(objective.task, own, attacked=objective.attack is not None)
-            renew(network.eval(), objective=under_attack, settings=renewal, generator=own)
-            return time.perf_counter() - start
-
         if renewal is not None and chosen_by is not None:
-            seconds += renewed()
+            seconds += self._renew(network, cell, objective, renewal)
         epoch = train(
             network,
             objective=objective,
@@ -308,10 +294,60 @@ class PruningStudy(Study):
         steps = epoch * objective.task.steps(objective.task.images, settings.batch_size)
         done_already = chosen_by is not None and epoch == 0
         if renewal is not None and is_due(network, steps=steps) and not done_already:
-            seconds += renewed()
+            seconds += self._renew(network, cell, objective, renewal)
         return Retrained(epoch, seconds)
 
+    def hard_pruned(
+        self,
+        network: nn.Module,
+        cell: Cell,
+        *,
+        objective: Objective,
+        renewal: Renewal | None,
+        measure: Callable[[nn.Module], Mapping[str, Any]],
+        columns: Sequence[str],
+    ) -> dict[str, Any]:
+        """Return what a pruned network reaches before it is trained again, so that methods can be judged that claim to
+        do without; None of each where that is not to be measured.
+
+        Its statistics of batch norm are renewed, where they are after training, and no weight is changed.
+
+        Args:
+            network: pruned; left as it is.
+            cell: the point of the grid.
+            objective: of the training to come, under whose attack statistics are taken.
+            renewal: how statistics are renewed; None: never.
+            measure: returns columns of a row.
+            columns: those to keep, under names with `_hard`.
+        """
+        if not self.settings.hard_pruned:
+            return hard(dict.fromkeys(columns), columns)
+        network = copy.deepcopy(network)
+        if renewal is not None:
+            self._renew(network, cell, objective, renewal)
+        with in_full_precision():
+            return hard(measure(network.eval()), columns)
+
+    def _renew(self, network: nn.Module, cell: Cell, objective: Objective, renewal: Renewal) -> float:
+        """Renew statistics in place, and return the seconds that took."""
+        start = time.perf_counter()
+        own = generator_for(self.seed_of(cell, "training"), "renew")
+        under_attack = self.objective(objective.task, own, attacked=objective.attack is not None)
+        renew(network.eval(), objective=under_attack, settings=renewal, generator=own)
+        return time.perf_counter() - start
+
     # Parts
+
+    def said(self, found: Arrays | None) -> dict[str, Any]:
+        """Return what a cell's method says of itself in its row, and keeps beside it; None of what others say."""
+        own = None if found is None else handed(found)
+        return {
+            **{
+                name: kind(own.columns[name]) if own is not None and name in own.columns else None
+                for name, kind in method_columns().items()
+            },
+            **{name: None if own is None else own.tables.get(name) for name in method_tables()},
+        }
 
     def seed_of(self, cell: Mapping[str, Any], drawn: SeedDraw) -> int:
         """Return the seed of what is drawn for a cell: its own, or one for all where seeds do not draw that."""

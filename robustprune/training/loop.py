@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robustprune.core.errors import DivergedError
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.structures import masks as masking
+from robustprune.training.companion import Companion
 from robustprune.training.epochs import Epochs
 from robustprune.training.objective import Objective
 from robustprune.training.settings import Training
@@ -24,6 +25,7 @@ def train(
     generator: torch.Generator,
     masks: Mapping[str, Tensor] | None = None,
     chosen_by: Callable[[nn.Module], float] | None = None,
+    companion: Companion | None = None,
     progress: Progress = NOWHERE,
 ) -> int:
     """Train `network` in place; return the epoch that was kept, from 1, or 0 where there was none.
@@ -36,6 +38,7 @@ def train(
         masks: weights to hold at exactly zero, by layer.
         chosen_by: how well a network does; the epoch after which it does best is kept, the earliest among equals.
             Without it, the last.
+        companion: what goes along with it, if anything.
         progress: is offered the state after every epoch, and within one where that is due; training goes on from the
             one it has, to the same bits. It is told of every step.
 
@@ -44,8 +47,12 @@ def train(
     """
     optimizer = settings.optimizer(network.parameters())
     best = _Best(network) if chosen_by is not None else None
+    beside = Companion() if companion is None else companion
     state = TrainingState(
-        tensors=network.state_dict() if best is None else best.tensors,
+        tensors={
+            **(network.state_dict() if best is None else best.tensors),
+            **{f"companion.{name}": tensor for name, tensor in beside.tensors.items()},
+        },
         optimizer=optimizer,
         generator=generator,
         progress=progress,
@@ -53,38 +60,49 @@ def train(
     steps_per_epoch = objective.task.steps(objective.task.images, settings.batch_size)
     finished, inside = state.resume()
     epochs = Epochs(progress, epochs=settings.epochs, steps_per_epoch=steps_per_epoch, done=finished)
-    for epoch in range(finished + 1, settings.epochs + 1):
+    last = finished if finished and beside.stops(finished) else settings.epochs
+    for epoch in range(finished + 1, last + 1):
         network.train()
         batches = objective.task.batches(settings.batch_size, generator=generator, augmented=settings.augmented)
         began, taken = generator.get_state(), 0
         if inside is not None:
             inside.go_on(batches, generator)
             began, taken, inside = inside.began, inside.steps, None
+        else:
+            beside.before_epoch(epoch)
         for inputs, targets in batches:
             step = (epoch - 1) * steps_per_epoch + taken
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate_at(step, steps_per_epoch)
             optimizer.zero_grad(set_to_none=True)
-            loss = objective(network, inputs, targets)
+            loss = objective(network, inputs, targets, beside.weights())
+            penalty = beside.penalty()
+            loss = loss if penalty is None else loss + penalty
             if not loss.isfinite():
                 raise DivergedError(f"the loss became {loss.item()} in epoch {epoch} of {settings.epochs}")
             loss.backward()
             masking.apply_to_gradients(masks or {}, network)
+            beside.after_backward()
             if settings.largest_gradient is not None:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), settings.largest_gradient)
             optimizer.step()
             masking.apply(masks or {}, network)
+            beside.after_step()
             taken += 1
             epochs.step(epoch, taken, loss)
             if progress.is_due:
                 state.save(epoch - 1, Inside.after(taken, began))
         if best is not None and chosen_by is not None:
             best.offer(epoch, chosen_by(network.eval()))
+        beside.after_epoch(epoch)
         state.save(epoch)
+        if beside.stops(epoch):
+            last = epoch
+            break
     if best is not None:
         best.restore()
     network.eval()
-    return settings.epochs if best is None else best.epoch
+    return last if best is None else best.epoch
 
 
 class _Best:

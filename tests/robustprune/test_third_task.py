@@ -50,7 +50,7 @@ def problem(task: Task, **options: Any) -> Problem:
 
 def score(name: str, network: nn.Module, asked: Problem, **settings: Any) -> dict[str, Tensor]:
     method = INITIALIZERS[name]
-    return method.score(network, asked, method.settings(**settings))
+    return dict(method.outcome(network, asked, method.settings(**settings)).scores)
 
 
 def masks_of(name: str, network: nn.Module, task: Task, structure: str, *, ratio: float, scope: str) -> Masks:

@@ -18,6 +18,7 @@ from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.studies.classification.training import Retraining, SgdTraining
 from robustprune.studies.measured import keep_models_field
+from robustprune.studies.pruning.hard_pruned import hard_pruned_field
 from robustprune.studies.seed_draws import SeedDraws, drawn_inputs, seed_draws_field
 from robustprune.training import Renewal
 
@@ -129,6 +130,7 @@ class ClassificationSettings(Settings):
         default=InitializerSettings(), description="settings of methods that score weights, by name"
     )
     evaluation: Evaluation
+    hard_pruned: bool = hard_pruned_field()
     keep_models: bool = keep_models_field()
     seed_draws: SeedDraws = seed_draws_field()
     threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")
@@ -149,17 +151,29 @@ def pretrain_inputs(settings: ClassificationSettings, *, model: str, training: s
     Raises:
         InputError: a file that is part of it cannot be read.
     """
+    network = network_inputs(settings, model=model, training=training)
+    if settings.given(model, training) is not None:
+        return network
+    own = settings.pretrain.model_dump(mode="json")
+    return network | _trained(settings, own, attacked=training == "adversarial")
+
+
+def network_inputs(settings: ClassificationSettings, *, model: str, training: str) -> dict[str, Any]:
+    """Return, as JSON, what determines a model before any training of ours, besides its name.
+
+    Raises:
+        InputError: a file that is part of it cannot be read.
+    """
     network = {"classes": list(settings.dataset.classes), "image_size": settings.dataset.image_size}
     chosen = settings.normalisation
     network |= {"normalisation": FROM_SCRATCH if chosen is None else chosen.identity}
     network |= identities((DATASETS, settings.dataset.name))
     given, initial = settings.given(model, training), settings.initial(model)
     if given is not None:
-        return network | {"weights": identified(given, f"weights.{model}.{training}")}
-    if initial is not None:
+        network |= {"weights": identified(given, f"weights.{model}.{training}")}
+    elif initial is not None:
         network |= {"initial": identified(initial, f"weights.{model}.initial")}
-    own = settings.pretrain.model_dump(mode="json")
-    return network | _trained(settings, own, attacked=training == "adversarial")
+    return network
 
 
 def score_inputs(settings: ClassificationSettings, *, initializer: str, training: str) -> dict[str, Any]:

@@ -27,17 +27,19 @@ from robustprune.core.devices import PLACE_COLUMNS, in_full_precision
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
 from robustprune.core.timing import TIME_COLUMNS
+from robustprune.methods import method_columns, method_tables
 from robustprune.plugins import identities
 from robustprune.structures.removal import channel_counts
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification import checks
-from robustprune.studies.classification.columns import MEANINGS
+from robustprune.studies.classification.columns import HARD, HARD_PRUNED, MEANINGS
 from robustprune.studies.classification.facts import classification_facts, data_tables
 from robustprune.studies.classification.kept import KeptClassifiers
 from robustprune.studies.classification.settings import (
     FROM_SCRATCH,
     TRAININGS,
     ClassificationSettings,
+    network_inputs,
     pretrain_inputs,
     retrained_under_attack,
     row_inputs,
@@ -72,6 +74,8 @@ class ClassificationStudy(KeptClassifiers):
     panel_axis: ClassVar = "training"
     columns: ClassVar = {
         **ROBUSTNESS,
+        **HARD_PRUNED,
+        **method_columns(),
         "best_epoch": int,
         "channels_total": int,
         "channels_kept": int,
@@ -89,7 +93,7 @@ class ClassificationStudy(KeptClassifiers):
         "threads": int,
         "torch_version": str,
     }
-    tables: ClassVar = {"perturbations": PERTURBATIONS}
+    tables: ClassVar = {"perturbations": PERTURBATIONS, **method_tables()}
     metrics: ClassVar = {
         "median_l2": "median L2 distance",
         "median_linf": "median L∞ distance",
@@ -97,11 +101,13 @@ class ClassificationStudy(KeptClassifiers):
         "median_l0": "median L0 distance (values changed)",
         "accuracy_clean": "accuracy, best epoch",
         "accuracy_adv": "accuracy under attack",
+        "accuracy_clean_hard": "accuracy, hard-pruned",
+        "accuracy_adv_hard": "accuracy under attack, hard-pruned",
         "params_kept": "parameters",
         "macs": "multiply–accumulates per image",
         "speedup": "speed-up over the unpruned classifier (×)",
     }
-    beside: ClassVar = {"accuracy_adv": "accuracy_clean"}
+    beside: ClassVar = {"accuracy_adv": "accuracy_clean", "accuracy_adv_hard": "accuracy_clean_hard"}
     baseline_name: ClassVar = "before pruning and retraining"
     meanings: ClassVar = MEANINGS
     doubts: ClassVar = {**timing.DOUBTS, **evaluation.DOUBTS}
@@ -183,6 +189,8 @@ class ClassificationStudy(KeptClassifiers):
         """Declare what a stage of a cell depends on; None where the cell does without."""
         model, training = str(cell["model"]), str(cell["training"])
         if name == "pretrain":
+            if self.is_from_scratch(cell):
+                return None
             given = self.settings.given(model, training) is not None
             # Weights that are given are the same for every seed.
             axes = ("model", "training", *(() if given else ("seed",)))
@@ -193,14 +201,17 @@ class ClassificationStudy(KeptClassifiers):
             pruned = not self.is_baseline(cell)
             inputs = self._once(row_inputs, training=training, pruned=pruned)
             inputs = inputs | (identities(structure_entry(str(cell["structure"]))) if pruned else {})
-            fields = (*_DATA, "retrain", "renewal", "evaluation", "keep_models")
+            fields = (*_DATA, "retrain", "renewal", "evaluation", "hard_pruned", "keep_models")
             axes = tuple(axis.name for axis in self.axes)
             version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
             return Stage(axes, inputs, version=version, fields=fields, reads=("pretrain", "score"))
         assert name == "score"
         return self.scored(
             cell,
-            lambda initializer: self._once(score_inputs, initializer=initializer, training=training),
+            lambda initializer: (
+                self._once(score_inputs, initializer=initializer, training=training)
+                | (self._network(model, training) if self.is_from_scratch(cell) else {})
+            ),
             checkpoint=("model", "training", "seed"),
             fields=_DATA,
         )
@@ -217,6 +228,10 @@ class ClassificationStudy(KeptClassifiers):
     def workloads(self, name: str, cell: Cell) -> list[Workload]:
         """Return the parts of a stage's work."""
         return [Workload(*part) for part in stage_work(self.settings, name, cell)]
+
+    def _network(self, model: str, training: str) -> dict[str, Any]:
+        """Return what determines a model before any training of ours."""
+        return self._once(network_inputs, model=model, training=training) | _network_identity(model)
 
     def _once(self, inputs: Callable[..., dict[str, Any]], **of: Any) -> dict[str, Any]:
         """Return what `inputs` says of the settings, which may mean to read large files."""
@@ -249,22 +264,34 @@ class ClassificationStudy(KeptClassifiers):
 
     @on_device
     def evaluate_row(
-        self, cell: Cell, checkpoint: Arrays, scores: Arrays | None, progress: Progress = NOWHERE
+        self, cell: Cell, checkpoint: Arrays | None, found: Arrays | None, progress: Progress = NOWHERE
     ) -> dict[str, Any]:
-        """Prune, retrain, and measure on the test images."""
+        """Prune, retrain, and measure on the test images, before retraining too."""
         settings = self.settings
         task = replace(self.task(cell), evaluation=settings.evaluation)
-        classifier = task.restored(checkpoint)
+        classifier = self.started(task, cell, checkpoint)
         start = time.perf_counter()
-        pruned, best_epoch, renew_s = self.prune(classifier, cell, scores, task=task), 0, None
+        pruned, best_epoch, renew_s = self.prune(classifier, cell, found, task=task), 0, None
         channels = pruned.channels or channel_counts(
             [torch.ones(group.decisions, dtype=torch.bool) for group in task.coupled_groups(classifier)]
         )
         task.placed(classifier)  # what is left of a weight has a memory format of its own
+        hard: dict[str, Any] = dict.fromkeys(HARD_PRUNED)
+        measuring_s = 0.0
         if not self.is_baseline(cell):
             generator = generator_for(self.seed_of(cell, "training"), "retrain")
             attacked = retrained_under_attack(settings, str(cell["training"]))
             objective = self.objective(task, generator, attacked=attacked)
+            began = time.perf_counter()
+            hard = self.hard_pruned(
+                classifier,
+                cell,
+                objective=objective,
+                renewal=settings.renewal,
+                measure=functools.partial(task.accuracies, seed=int(cell["seed"])),
+                columns=HARD,
+            )
+            measuring_s = time.perf_counter() - began
             best_epoch, renew_s = self.retrain(
                 classifier,
                 cell,
@@ -281,19 +308,21 @@ class ClassificationStudy(KeptClassifiers):
             measured = task.perturbations(classifier, seed=int(cell["seed"]), progress=progress)
         return {
             **measured.columns,
+            **hard,
+            **self.said(found),
             **channels._asdict(),
             **measure_cost(
                 classifier,
                 pruned.masks,
                 gone=pruned.gone,
-                dense=task.restored(checkpoint),
+                dense=self.started(task, cell, checkpoint),
                 image_size=settings.dataset.image_size,
                 timing=settings.evaluation,
             ),
             "best_epoch": best_epoch,
-            "retrain_s": retrained - start,
+            "retrain_s": retrained - start - measuring_s,
             "renew_s": renew_s,
-            "evaluate_s": time.perf_counter() - retrained - measured.attack_s,
+            "evaluate_s": time.perf_counter() - retrained - measured.attack_s + measuring_s,
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
             "perturbations": measured.perturbations,

@@ -56,13 +56,14 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
         return [measuring]
     attacked = retrained_under_attack(settings, training)
     retraining = _training(f"{model}: retraining", settings, settings.retrain, attacked, left)
+    measured = [*([_hard_pruned(model, settings, left)] if settings.hard_pruned else []), measuring]
     if settings.renewal is None:
-        return [retraining, measuring]
+        return [retraining, *measured]
     images = len(settings.dataset.load("train"))
     images -= held_out_of(images, settings.holdout)
     attack = attack_work(settings.adversary) if attacked else None
     renewed = renewal_work(settings.renewal, forward=left, images=images, attack=attack, clean_too=False)
-    return [retraining, renewed, measuring]
+    return [retraining, renewed, *measured]
 
 
 def _training(kind: str, settings: ClassificationSettings, training: Training, attacked: bool, forward: float) -> Work:
@@ -83,15 +84,26 @@ def _measuring(model: str, settings: ClassificationSettings, forward: float, den
     distant = min(evaluation.images or images, images)
     works = [attack_work(attack) for attack in evaluation.distances]
     steps = sum(int(_steps(attack)) for attack in evaluation.distances)
-    # Every attack of the ball ends in a forward pass; which images are blind, and go to Square, nobody knows before.
-    balls = members(evaluation.attack, len(settings.dataset.classes)).values()
-    passes = images * ((1 + len(balls)) * FORWARD + sum(attack_work(each).passes for each in balls))
-    passes += distant * sum(work.passes for work in works)
+    passes = images * _passes_of_accuracies(settings) + distant * sum(work.passes for work in works)
     timed = (evaluation.timing_repeats + evaluation.timing_warm_up) * (forward + 2 * dense)
     return Work(
         f"{model}: measuring {images:,} images, and of {distant:,} the distances in {steps:,} attack steps",
         passes * forward + timed,
     )
+
+
+def _hard_pruned(model: str, settings: ClassificationSettings, forward: float) -> Work:
+    images = len(settings.dataset.load("test"))
+    return Work(
+        f"{model}: measuring {images:,} images before retraining", images * _passes_of_accuracies(settings) * forward
+    )
+
+
+def _passes_of_accuracies(settings: ClassificationSettings) -> float:
+    """Return the passes per image that accuracies take, clean and under the attacks of the ball."""
+    # Every attack of the ball ends in a forward pass; which images are blind, and go to Square, nobody knows before.
+    balls = members(settings.evaluation.attack, len(settings.dataset.classes)).values()
+    return float((1 + len(balls)) * FORWARD + sum(attack_work(each).passes for each in balls))
 
 
 def _steps(attack: Any) -> int:

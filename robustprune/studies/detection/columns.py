@@ -4,7 +4,9 @@ from robustprune.core.devices import PLACE_COLUMNS
 from robustprune.core.timing import TIME_COLUMNS
 from robustprune.detection.data.kitti.levels import LEVELS
 from robustprune.detection.measure.kitti_ap import LEVEL_COLUMNS
+from robustprune.methods import method_columns
 from robustprune.studies.columns import SHARED_MEANINGS
+from robustprune.studies.pruning.hard_pruned import hard_columns, hard_meanings
 
 PRECISIONS: dict[str, type] = {
     "map_adv": float,
@@ -21,8 +23,15 @@ PRECISIONS: dict[str, type] = {
 }
 """Columns of how well a detector does."""
 
+HARD = ("map_adv", "map50_adv", "map_clean", "map50_clean")
+"""What is measured of hard-pruned detectors."""
+
+HARD_PRUNED = hard_columns(HARD)
+
 COLUMNS: dict[str, type] = {
     **PRECISIONS,
+    **HARD_PRUNED,
+    **method_columns(),
     **TIME_COLUMNS,
     "params_total": int,
     "params_kept": int,
@@ -57,7 +66,7 @@ _OF_LEVELS = {
     "ceiling": "the most that so few {} objects let KITTI's AP be; null where there are no levels",
 }
 
-MEANINGS = SHARED_MEANINGS | {
+_AFTER = SHARED_MEANINGS | {
     **{f"ap_{level.name}_{what}": said.format(level.name) for what, said in _OF_LEVELS.items() for level in LEVELS},
     "map_adv": "COCO AP (IoU 0.50:0.95) under attack, of [0, 1]",
     "map_adv_low": "lower end of its 95% interval over images",
@@ -105,3 +114,5 @@ MEANINGS = SHARED_MEANINGS | {
     "detections.category_id": "of the class, as in the annotations",
     "detections.category": "name of the class",
 }
+
+MEANINGS = _AFTER | hard_meanings(HARD, _AFTER)

@@ -27,6 +27,7 @@ from robustprune.plugins import any_name, identities
 from robustprune.structures import SCOPES
 from robustprune.studies.detection.training import AdamTraining
 from robustprune.studies.measured import keep_models_field
+from robustprune.studies.pruning.hard_pruned import hard_pruned_field
 from robustprune.studies.seed_draws import SeedDraws, drawn_inputs, seed_draws_field
 from robustprune.training import Renewal
 
@@ -171,6 +172,7 @@ class DetectionSettings(Settings):
     compute: Compute = Compute()
     loader: LoaderSettings = LoaderSettings()
     detections: DetectionsSettings = DetectionsSettings()
+    hard_pruned: bool = hard_pruned_field()
     keep_models: bool = keep_models_field()
     prune_heads: bool = Field(default=False, description="prune the layers that give the raw outputs, too")
     share_pretraining: bool = Field(

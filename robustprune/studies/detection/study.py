@@ -22,11 +22,18 @@ from robustprune.detection.losses import LOSSES
 from robustprune.detection.measure import breakdown, detection_table, kitti_ap
 from robustprune.detection.measure.pruned import measure_pruned
 from robustprune.detection.task import DetectionTask
-from robustprune.methods import INITIALIZERS
+from robustprune.methods import INITIALIZERS, method_tables
 from robustprune.plugins import identities
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.detection.checks import check_inputs
-from robustprune.studies.detection.columns import COLUMNS, LEVEL_METRICS, LEVELS_BESIDE, MEANINGS
+from robustprune.studies.detection.columns import (
+    COLUMNS,
+    HARD,
+    HARD_PRUNED,
+    LEVEL_METRICS,
+    LEVELS_BESIDE,
+    MEANINGS,
+)
 from robustprune.studies.detection.facts import data_tables, detection_facts
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.inputs import arranged, load_weights, network_input, samples
@@ -50,7 +57,7 @@ CHANGELOG.md says how."""
 _DATA = ("dataset", "detector", "compute", "loader", "threads")
 _ROBUST = (*_DATA, "attack")
 _PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
-_ROW = ("finetune", "renewal", "evaluation", "detections", "keep_models")
+_ROW = ("finetune", "renewal", "evaluation", "detections", "hard_pruned", "keep_models")
 
 
 class DetectionStudy(KeptDetectors):
@@ -67,14 +74,17 @@ class DetectionStudy(KeptDetectors):
         "detections": detection_table.COLUMNS,
         "average_precision": breakdown.COLUMNS,
         "levels": kitti_ap.COLUMNS,
+        **method_tables(),
     }
     metrics: ClassVar = {
         "map_adv": "COCO AP under attack",
         "map_clean": "COCO AP on clean images",
+        "map_adv_hard": "COCO AP under attack, hard-pruned",
+        "map_clean_hard": "COCO AP on clean images, hard-pruned",
         # Not milliseconds: those drift with the machine, the ratio to the same process's dense detector does not.
         "speedup": "speed-up over the unpruned detector (×)",
     }
-    beside: ClassVar = {"map_adv": "map_clean"}
+    beside: ClassVar = {"map_adv": "map_clean", "map_adv_hard": "map_clean_hard"}
     meanings: ClassVar = MEANINGS
     doubts: ClassVar = DOUBTS
     baseline_name: ClassVar = "unpruned, unprotected"
@@ -161,6 +171,8 @@ class DetectionStudy(KeptDetectors):
         if self.is_baseline(cell):
             return None
         if name == "pretrain":
+            if self.is_from_scratch(cell):
+                return None
             seen = (*_ROBUST, "pretrain", "share_pretraining", "seed_draws")
             return Stage(checkpoint, self._inputs["pretrain"], version=PRETRAIN_VERSION, fields=seen)
         assert name == "score"
@@ -239,21 +251,35 @@ class DetectionStudy(KeptDetectors):
 
     @on_device
     def evaluate_row(
-        self, cell: Cell, checkpoint: Arrays, scores: Arrays | None, progress: Progress = NOWHERE
+        self, cell: Cell, checkpoint: Arrays | None, found: Arrays | None, progress: Progress = NOWHERE
     ) -> dict[str, Any]:
-        """Prune, fine-tune under attack, and measure on the validation images."""
+        """Prune, fine-tune under attack, and measure on the validation images, before fine-tuning too."""
         settings = self.settings
         task = replace(self.task(cell), attack_settings=settings.attack, evaluation=settings.evaluation)
-        detector = task.restored(checkpoint)
+        detector = self.started(task, cell, checkpoint)
         start = time.perf_counter()
-        pruned, renew_s = self.prune(detector, cell, scores, task=task), None
+        pruned, renew_s = self.prune(detector, cell, found, task=task), None
+        hard: dict[str, Any] = dict.fromkeys(HARD_PRUNED)
+        measuring_s = 0.0
         if not self.is_baseline(cell):
             generator = self._generator(cell, "finetune")
+            objective = self.objective(task, generator, attacked=True)
+            began = time.perf_counter()
+            by_one_attack = replace(task, evaluation=settings.evaluation.model_copy(update={"margin": None}))
+            hard = self.hard_pruned(
+                detector,
+                cell,
+                objective=objective,
+                renewal=settings.renewal,
+                measure=functools.partial(by_one_attack.measure, seed=int(cell["seed"])),
+                columns=HARD,
+            )
+            measuring_s = time.perf_counter() - began
             renew_s = self.retrain(
                 detector,
                 cell,
                 pruned,
-                objective=self.objective(task, generator, attacked=True),
+                objective=objective,
                 settings=settings.finetune,
                 renewal=settings.renewal,
                 generator=generator,
@@ -263,24 +289,26 @@ class DetectionStudy(KeptDetectors):
         with in_full_precision():
             measured = task.detections(detector, seed=int(cell["seed"]), progress=progress)
         assert task.val is not None
-        found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
+        detections = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
         lines = {"clean": measured.clean_lines, "attacked": measured.attacked_lines}
         return {
             **task.precisions(measured),
+            **hard,
+            **self.said(found),
             **measure_pruned(
                 detector,
                 pruned.masks,
                 gone=pruned.gone,
-                dense=task.restored(checkpoint),
+                dense=self.started(task, cell, checkpoint),
                 image_size=network_input(settings).size,
                 timing=settings.evaluation,
             ),
-            "finetune_s": None if self.is_baseline(cell) else finetuned - start,
+            "finetune_s": None if self.is_baseline(cell) else finetuned - start - measuring_s,
             "renew_s": renew_s,
-            "evaluate_s": time.perf_counter() - finetuned,
+            "evaluate_s": time.perf_counter() - finetuned + measuring_s,
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
-            "detections": detection_table.detection_table(task.val.split, **found)
+            "detections": detection_table.detection_table(task.val.split, **detections)
             if settings.detections.kept_of(len(task.val))
             else None,
             "average_precision": breakdown.breakdown_table(task.val.split, **lines),

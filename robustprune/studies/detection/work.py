@@ -49,6 +49,9 @@ def _forward(config: str, classes: int, image_size: ImageSize) -> float:
         return 2.0 * size(detector, torch.zeros(1, detector.channels, *sides(image_size))).macs
 
 
+HARD = "measuring before fine-tuning"
+
+
 def scoring_work(settings: DetectionSettings, of: Scale, initializer: str) -> list[Work]:
     """Return the parts of a scoring's work; none for an initializer that does not tell its own."""
     method = INITIALIZERS[initializer]
@@ -80,9 +83,15 @@ def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
     if settings.evaluation.margin is not None:
         attacks.append(attack_work(margin_attack(settings.attack, steps=settings.evaluation.margin.steps)))
     measured = measuring(forward=of.forward, images=of.validation_images, timed=timed, attacks=attacks)
+    before = [measuring(forward=of.forward, images=of.validation_images, timed=0, attacks=[of.attack], what=HARD)]
     return {
         "base": [base],
         "pretrain": [adversarial("adversarial training", settings.pretrain.epochs)],
-        "evaluate_row": [adversarial("fine-tuning", settings.finetune.epochs), *renewed, measured],
+        "evaluate_row": [
+            adversarial("fine-tuning", settings.finetune.epochs),
+            *renewed,
+            *(before if settings.hard_pruned else []),
+            measured,
+        ],
         "baseline": [measured],
     }
