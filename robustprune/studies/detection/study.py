@@ -42,6 +42,7 @@ from robustprune.studies.detection.settings import DetectionSettings, stage_inpu
 from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
 from robustprune.studies.detection.work import Scale, scale, scoring_work, stage_work
 from robustprune.studies.drafts.detection import COCO
+from robustprune.studies.drafts.kitti import KITTI
 from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
@@ -89,7 +90,7 @@ class DetectionStudy(KeptDetectors):
     doubts: ClassVar = DOUBTS
     baseline_name: ClassVar = "unpruned, unprotected"
     trade_off: ClassVar = ACCURACY_AGAINST_TIME
-    drafts: ClassVar = {"coco": COCO}
+    drafts: ClassVar = {"coco": COCO, "kitti": KITTI}
 
     def __init__(self, settings: DetectionSettings) -> None:
         """Take validated settings; where the data has levels, rows are drawn and tested by these too."""
