@@ -193,12 +193,12 @@ def _judged(
     labels: Labels, found: Detections | None, name: str, class_: int, level: Level, overlap: float, pixel: float
 ) -> _Image:
     stands = standing(labels, name, level, pixel=pixel)
-    objects = np.count_nonzero(stands == COUNTS)
+    objects = int((stands == COUNTS).sum())
     if found is None or not len(found.scores):
         return _Image(objects, [], np.zeros(0))
     boxes, scores = found.boxes.double().numpy(), found.scores.double().numpy()
     # Too low to count, whatever its class; so it is in KITTI's own code.
-    ignored = np.abs(boxes[:, 3] - boxes[:, 1]) * pixel < level.height
+    ignored: NDArray[np.bool_] = np.abs(boxes[:, 3] - boxes[:, 1]) * pixel < level.height
     own = (found.classes.numpy() == class_) & ~ignored
     shared, areas = _intersections(boxes, labels.boxes), _areas(boxes)
     iou = shared / np.maximum(areas[:, None] + _areas(labels.boxes) - shared, np.finfo(float).tiny)

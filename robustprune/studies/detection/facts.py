@@ -67,7 +67,7 @@ def data_tables(settings: DetectionSettings) -> list[DataTable]:
         [_line(name, split, settings) for name, split in found.items()],
     )
     counted = {name: counts(split).of_class.tolist() for name, split in found.items()}
-    of_levels = [
+    of_levels: list[Sequence[str | int]] = [
         [f"{name}, {of_class.name}", *of_class.of_level.values()]
         for name, split in found.items()
         for of_class in level_counts(split)

@@ -293,11 +293,11 @@ def _surroundings(rng: np.random.Generator, camera: Camera) -> Array:
             z -= depth
     rows = np.arange(camera.height) + 0.5 - HORIZON * camera.height
     below = rows > 0
-    z = FOCAL * camera.width * CAMERA_HEIGHT / np.where(below, rows, 1)
-    x = (np.arange(camera.width) + 0.5 - camera.width / 2)[None] * z[:, None] / (FOCAL * camera.width)
-    on_road = (x > ROAD[0]) & (x < ROAD[1])
+    far = (FOCAL * camera.width * CAMERA_HEIGHT / np.where(below, rows, 1))[:, None]
+    aside = (np.arange(camera.width) + 0.5 - camera.width / 2) * far / (FOCAL * camera.width)
+    on_road = (aside > ROAD[0]) & (aside < ROAD[1])
     asphalt, verge = colour(rng.uniform(0.3, 0.5), 0, 0), colour(rng.uniform(0.3, 0.5), rng.uniform(180, 240), 0.06)
     ground = np.where(on_road[..., None], asphalt, verge)
-    marked = (np.abs(x - LANES["oncoming"] / 2) < 0.12) & ((z[:, None] + rng.uniform(0, 6)) % 6 < 3)
+    marked = (np.abs(aside - LANES["oncoming"] / 2) < 0.12) & ((far + rng.uniform(0, 6)) % 6 < 3)
     ground = np.where(marked[..., None], 0.8, ground)
     return np.where(below[:, None, None], ground, picture)

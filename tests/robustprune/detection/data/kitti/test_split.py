@@ -177,12 +177,13 @@ def test_classes_are_kittis_and_named_once(root: Path) -> None:
 
 def test_the_fingerprint_is_of_what_is_trained_on_or_measured(root: Path) -> None:
     prints = {}
-    for name, settings in {
+    every: dict[str, dict[str, Any]] = {
         "plain": {},
         "seen": {"hide_unclear": False},
         "both": {"classes": ["Car", "Pedestrian"]},
         "seed": {"seed": 5},
-    }.items():
+    }
+    for name, settings in every.items():
         prints[name] = kitti(root, **listed(root, train="000000\n000012", val="000001"), **settings)
     train = {name: settings.fingerprint("train") for name, settings in prints.items()}
     val = {name: settings.fingerprint("val") for name, settings in prints.items()}
