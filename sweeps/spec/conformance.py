@@ -168,9 +168,10 @@ def _of_columns(study: type[Study]) -> Iterator[tuple[str, str]]:
             yield "metrics", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"
         elif not isinstance(label, str):
             yield "metrics", f"{name}: found the label {label!r}, expected text"
-    for name in (*study.beside, *study.beside.values()):
-        if name not in study.metrics:
-            yield "beside", f"found {name!r}, expected metrics: {_listed([*study.metrics])}"
+    for field, pairs in (("beside", study.beside), ("earlier", study.earlier)):
+        for name in (*pairs, *pairs.values()):
+            if name not in study.metrics:
+                yield field, f"found {name!r}, expected metrics: {_listed([*study.metrics])}"
     for name, marks in study.doubts.items():
         if study.columns.get(name) not in (int, float):
             yield "doubts", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"

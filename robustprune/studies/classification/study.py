@@ -107,7 +107,8 @@ class ClassificationStudy(KeptClassifiers):
         "macs": "multiply–accumulates per image",
         "speedup": "speed-up over the unpruned classifier (×)",
     }
-    beside: ClassVar = {"accuracy_adv": "accuracy_clean", "accuracy_adv_hard": "accuracy_clean_hard"}
+    earlier: ClassVar = {"accuracy_adv": "accuracy_adv_hard", "accuracy_clean": "accuracy_clean_hard"}
+    beside: ClassVar = {"accuracy_adv": "accuracy_clean"}
     baseline_name: ClassVar = "before pruning and retraining"
     meanings: ClassVar = MEANINGS
     doubts: ClassVar = {**timing.DOUBTS, **evaluation.DOUBTS}

@@ -100,6 +100,7 @@ def test_a_study_as_it_should_be_is_none_the_worse_for_being_looked_at(monkeypat
         ("doubts", {"gain": "loss"}, "gain: found 'loss', expected a column of bool, true where gain is not to"),
         ("doubts", {"gain": ("machine", "mood")}, "gain: found 'mood', expected a column of bool"),
         ("beside", {"gain": "loss"}, "found 'loss', expected metrics: gain"),
+        ("earlier", {"gain": "loss"}, "found 'loss', expected metrics: gain"),
         ("trade_off", "gain", "found a str, expected a TradeOff"),
         ("trade_off", TradeOff("", "", "loss", "gain"), "found 'loss', expected metrics: gain"),
         ("tables", {"results": {"a": int}}, "found 'results', expected a word that is neither one of its columns"),
