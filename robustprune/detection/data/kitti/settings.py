@@ -36,7 +36,9 @@ class _InKittisFormat(Settings):
     @field_validator("classes", mode="before")
     @classmethod
     def _as_given(cls, given: Any) -> Any:
-        return tuple(given) if isinstance(given, list) else given
+        if not isinstance(given, str | list | tuple):
+            raise ValueError(f"found {given!r}, expected a list of classes")
+        return (given,) if isinstance(given, str) else tuple(given)
 
     @field_validator("classes")
     @classmethod
@@ -158,8 +160,8 @@ def _parted(
     if train is not None and val is not None:
         if shared := sorted({*train} & {*val}, key=int):
             raise InputError(
-                f"{settings.val}: {len(shared)} pictures are in {settings.train} too, one is {shared[0]}, expected "
-                "disjoint splits"
+                f"dataset.val: {len(shared)} pictures of {settings.val} are in {settings.train} too, one is "
+                f"{shared[0]}, expected disjoint splits"
             )
         return train, val
     named = {*(train or val or ())}

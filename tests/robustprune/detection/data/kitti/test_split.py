@@ -135,7 +135,7 @@ def test_torchvisions_folders_are_found(tmp_path: Path) -> None:
         ({"train": "\n"}, r"train.txt: found no line, expected the names of pictures, such as 000012, one a line$"),
         (
             {"train": "000000", "val": "000000\n000001"},
-            r"^val.txt: 1 pictures are in train.txt too, one is 000000, expected disjoint splits$",
+            r"^dataset.val: 1 pictures of val.txt are in train.txt too, one is 000000, expected disjoint splits$",
         ),
         (
             {"val": "000000\n000001\n000012\n000100"},
@@ -170,8 +170,14 @@ def test_what_is_wrong_with_a_folder_is_told(root: Path, tmp_path: Path) -> None
 
 
 def test_classes_are_kittis_and_named_once(root: Path) -> None:
-    for classes in (["Truck"], ["Car", "Car"], []):
-        with pytest.raises(ValidationError):
+    assert kitti(root, classes="Cyclist").classes == ("Cyclist",)
+    for classes, message in (
+        (["Truck"], "Input should be 'Car', 'Pedestrian' or 'Cyclist'"),
+        (["Car", "Car"], "found Car, Car, expected each class once"),
+        ([], "at least 1"),
+        (7, "found 7, expected a list of classes"),
+    ):
+        with pytest.raises(ValidationError, match=message):
             kitti(root, classes=classes)
 
 
