@@ -191,7 +191,7 @@ def _first(count: int | None, stems: list[str], seed: int, split: str) -> list[s
 def _both(
     settings: _InKittisFormat, root: Path, folder: Folder, train: list[str], val: list[str], *, pixel: float = 1.0
 ) -> tuple[KittiSplit, KittiSplit]:
-    place = staging.shown(root)
+    place = staging.shown(root).rstrip("/")
     return (
         load_pictures(
             folder, train, source=f"{place} (train)", classes=settings.classes, hides=settings.hide_unclear, pixel=pixel
