@@ -198,7 +198,8 @@ def _judged(
         return _Image(objects, [], np.zeros(0))
     boxes, scores = found.boxes.double().numpy(), found.scores.double().numpy()
     # Too low to count, whatever its class; so it is in KITTI's own code.
-    ignored: NDArray[np.bool_] = np.abs(boxes[:, 3] - boxes[:, 1]) * pixel < level.height
+    heights = np.abs(boxes[:, 3] - boxes[:, 1]) * pixel
+    ignored = np.asarray(heights < level.height)
     own = (found.classes.numpy() == class_) & ~ignored
     shared, areas = _intersections(boxes, labels.boxes), _areas(boxes)
     iou = shared / np.maximum(areas[:, None] + _areas(labels.boxes) - shared, np.finfo(float).tiny)
