@@ -66,10 +66,11 @@ def fix_data(patch: pytest.MonkeyPatch) -> None:
     """Let everything on disk have the same fingerprint on every machine."""
     from robustprune.classification.data import datasets as classification_datasets
     from robustprune.detection.data import datasets
+    from robustprune.detection.data.kitti.settings import Kitti
     from robustprune.studies.classification import settings as classification_settings
     from robustprune.studies.detection import settings as study_settings
 
-    for detection in (datasets.Coco, datasets.Kitti):
+    for detection in (datasets.Coco, Kitti):
         patch.setattr(detection, "fingerprint", lambda self, split: {"split": split, "sha256": "fixed"})
     for settings in (study_settings, classification_settings):
         patch.setattr(settings, "file_sha256", lambda path, field: "fixed")

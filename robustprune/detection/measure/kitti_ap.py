@@ -204,7 +204,7 @@ def _judged(
     shared, areas = _intersections(boxes, labels.boxes), _areas(boxes)
     iou = shared / np.maximum(areas[:, None] + _areas(labels.boxes) - shared, np.finfo(float).tiny)
     of_no_care = shared[:, labels.of_type(DONT_CARE)] / np.maximum(areas, np.finfo(float).tiny)[:, None]
-    cared_for = ~(of_no_care > overlap).any(axis=1)
+    cared_for = np.asarray(~(of_no_care > overlap).any(axis=1))
     pairs = []
     for place in np.flatnonzero(stands != OTHER):
         near = np.flatnonzero((iou[:, place] > overlap) & (own | ignored))
