@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from robustprune.core.errors import InputError
 from robustprune.detection.data.classes import by_name
+from robustprune.detection.data.description import level_counts
 from robustprune.detection.data.kitti.settings import Kitti
 from robustprune.detection.data.kitti.split import GREY, KittiSplit
 from robustprune.detection.data.samples import Samples
@@ -167,6 +168,15 @@ def test_what_is_wrong_with_a_folder_is_told(root: Path, tmp_path: Path) -> None
     (pictures / "12.jpg").rename(pictures / "frame 1.png")
     with pytest.raises(InputError, match=r"found the name 'frame 1', expected a number, such as 000012$"):
         kitti(root, seed=13).splits()
+
+
+def test_the_first_pictures_of_kitti(kitti_data: Path) -> None:
+    splits = kitti(kitti_data, train_part=0.5).splits()
+    assert sorted(image_id for split in splits for image_id in split.image_ids) == list(range(16))
+    counted = [level_counts(split)[0].of_level for split in splits]
+    assert {level: sum(of[level] for of in counted) for level in counted[0]} == {"easy": 11, "moderate": 19, "hard": 21}
+    assert sum(int((~split.objects.crowds).sum()) for split in splits) == 35
+    assert not any(split.mended[:, 1:].any() for split in splits)
 
 
 def test_classes_are_kittis_and_named_once(root: Path) -> None:
