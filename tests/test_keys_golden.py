@@ -27,7 +27,7 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "liu2024": ("dataset.root=/data", "detector.weights=/w"),
     "coco-small": ("dataset.root=/data", "detector.config=yolov3-tiny", "detector.weights=/w"),
     "kitti-demo": (),
-    "kitti-small": ("dataset.root=/data",),
+    "kitti-small": ("dataset.root=/data", "detector.config=yolov3-tiny", "detector.weights=/w"),
     "classifiers-demo": (),
     "tajwar2023": ("dataset.root=/data", "weights.resnet18.adversarial=/w"),
     "cifar-small": ("dataset.root=/data", "weights.resnet20.initial=/w", "weights.resnet20.standard=/w"),
