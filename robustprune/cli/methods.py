@@ -44,11 +44,11 @@ def methods(form: str) -> None:
             "kind": kind,
             "name": name,
             "package": registry.origin(name) or OWN,
-            "version": registry[name].version,
-            "summary": _summary(registry[name]),
+            "version": entry.version,
+            "summary": _summary(entry),
         }
         for kind, registry in REGISTRIES.items()
-        for name in registry
+        for name, entry in registry.listed.items()
     ]
     for remark in dict.fromkeys(remark for registry in REGISTRIES.values() for remark in registry.remarks()):
         click.echo(remark, err=True)

@@ -10,10 +10,11 @@ from torch import Tensor
 from robustprune.core.settings import Settings
 from robustprune.methods.deeplift import DEEPLIFT
 from robustprune.methods.entry import InitializerEntry
+from robustprune.methods.first_order.snip import SNIP
+from robustprune.methods.first_order.taylor import TAYLOR
 from robustprune.methods.hydra import HYDRA
 from robustprune.methods.magnitude import MAGNITUDE
 from robustprune.methods.random import RANDOM
-from robustprune.methods.taylor import TAYLOR
 from robustprune.plugins import Registry, check_callable
 from robustprune.structures import Layer
 
@@ -30,7 +31,14 @@ INITIALIZERS: Registry[InitializerEntry] = Registry(
     "robustprune.initializers",
     kind="initializer",
     entry=InitializerEntry,
-    bundled={"hydra": HYDRA, "deeplift": DEEPLIFT, "magnitude": MAGNITUDE, "taylor": TAYLOR, "random": RANDOM},
+    bundled={
+        "hydra": HYDRA,
+        "deeplift": DEEPLIFT,
+        "magnitude": MAGNITUDE,
+        "taylor": TAYLOR,
+        "snip": SNIP,
+        "random": RANDOM,
+    },
     check=_check,
 )
 

@@ -58,19 +58,28 @@ def decided_layers(network: nn.Module, groups: Sequence[CoupledGroup]) -> dict[s
     }
 
 
-def filter_masks(groups: Sequence[CoupledGroup], kept: Sequence[Tensor]) -> dict[str, Tensor]:
+def decided_filters(groups: Sequence[CoupledGroup]) -> dict[str, Tensor]:
+    """Return the filters of each layer that `groups` decide on, by the layer's name: (count,) int64, on the CPU."""
+    parts: dict[str, list[Tensor]] = {}
+    for group in groups:
+        for name, members in group.filters.items():
+            parts.setdefault(name, []).append(members.indices)
+    return {name: torch.cat(indices) for name, indices in parts.items()}
+
+
+def filter_masks(
+    groups: Sequence[CoupledGroup], kept: Sequence[Tensor], importance: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Return, for every layer that `groups` decide on, which of its filters stay: (filters,), boolean, on the CPU.
 
     Args:
-        groups: in which each filter occurs once.
+        groups: in which each filter occurs at most once; one that is in none stays.
         kept: of every group (decisions,), as the scopes return it.
+        importance: of every layer, (filters, …).
     """
-    parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    masks: dict[str, Tensor] = {}
     for group, stays in zip(groups, kept, strict=True):
         for name, members in group.filters.items():
-            parts.setdefault(name, []).append((members.indices, stays.cpu()[members.decisions]))
-    masks = {}
-    for name, found in parts.items():
-        indices, stays = (torch.cat(columns) for columns in zip(*found, strict=True))
-        masks[name] = torch.zeros_like(indices, dtype=torch.bool).scatter(0, indices, stays)
+            mask = masks.setdefault(name, torch.ones(len(importance[name]), dtype=torch.bool))
+            mask[members.indices] = stays.cpu()[members.decisions]
     return masks

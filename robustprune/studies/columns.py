@@ -21,6 +21,8 @@ SHARED_MEANINGS = {
     "params_kept": "parameters without those that were pruned and what went with them",
     "macs_dense": "multiply–accumulates of the unpruned network, per image",
     "macs": "multiply–accumulates without the weights that were pruned and what went with them, per image",
+    "compression": "parameters that are no biases, of the unpruned network over those that are kept; 1: nothing pruned",
+    "operations_removed": "fraction of macs_dense that macs leaves out, of [0, 1]",
     "renew_s": "renewing batch norm's statistics after pruning; seconds, part of the training after it",
     "evaluate_s": "measuring; seconds",
     "device": "model of the GPU, or cpu",

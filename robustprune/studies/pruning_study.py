@@ -29,19 +29,27 @@ from robustprune.plugins import Registry, identities
 from robustprune.structures import SCOPES, STRUCTURES, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
+from robustprune.structures.kinds import n_of_m
 from robustprune.structures.removal import channel_counts, departing, kept_decisions, remove, unread
 from robustprune.studies.on_device import held_device, on_device
 from robustprune.studies.pruning.fit import check_fit
 from robustprune.studies.pruning.hard_pruned import hard
 from robustprune.studies.pruning.pruned import Pruned, Retrained
+from robustprune.studies.pruning.ratios import check_fixed, layer_ratios, ratio_inputs
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
 from robustprune.training import Objective, Renewal, Training, calibration, train
 from robustprune.training.renewal import is_due, renew
-from sweeps.study import NONE, Axis, Cell, Stage, Study
+from sweeps.study import NONE, Axis, Cell, Further, Stage, Study
 
 # With the names of plug-ins that cannot be used: `check_methods` tells why, where a grid has one.
-STRUCTURE = Axis("structure", str, choices=(*STRUCTURES, *STRUCTURES.broken), meaning="what is pruned together")
+STRUCTURE = Axis(
+    "structure",
+    str,
+    choices=(*STRUCTURES, *STRUCTURES.broken),
+    meaning="what is pruned together",
+    further=Further('{n_of_m: "N:M"}', n_of_m.read),
+)
 INITIALIZER = Axis(
     "initializer", str, choices=(*INITIALIZERS, *INITIALIZERS.broken), meaning="the method that scores weights"
 )
@@ -111,7 +119,9 @@ class PruningStudy(Study):
                     f"grid.structure: found {structure!r}, which takes channels out of the network, expected "
                     "'structured' here: it masks the same channels, and rows are timed without them"
                 )
-        check_fit([cell for cell in cells if self.has_scores(cell)], scope=self.scope, settings=self.method_settings)
+        at_work = [cell for cell in cells if self.has_scores(cell)]
+        check_fit(at_work, scope=self.scope, settings=self.method_settings)
+        check_fixed(at_work, layer_ratios(self.settings), scope=self.scope, axis=SCOPE in self.axes)
         registries: list[Registry[Any]] = [INITIALIZERS, STRUCTURES, ATTACKS, *others]
         return list(dict.fromkeys(remark for registry in registries for remark in registry.remarks()))
 
@@ -156,13 +166,14 @@ class PruningStudy(Study):
         axes, used = {"initializer", *checkpoint}, [initializer_entry(name)]
         if method.per_structure or method.per_ratio:
             axes, used = axes | {"structure"}, [*used, structure_entry(structure)]
+        own, ratios = [f"initializers.{name}"] if method.settings.model_fields else [], dict[str, Any]()
         if method.per_ratio:
-            axes |= {"scope", "ratio"}
+            axes, own, ratios = axes | {"scope", "ratio"}, [*own, "ratios"], ratio_inputs(self.settings, cell)
         return Stage(
             tuple(axis.name for axis in self.axes if axis.name in axes),
-            {**inputs(name), **identities(*used)},
+            {**inputs(name), **ratios, **identities(*used)},
             version=version,
-            fields=(*fields, *([f"initializers.{name}"] if method.settings.model_fields else [])),
+            fields=(*fields, *own),
             reads=() if method.from_scratch else ("pretrain",),
         )
 
@@ -194,6 +205,7 @@ class PruningStudy(Study):
             structure=str(cell["structure"]) if method.per_structure or method.per_ratio else None,
             scope=self.scope(cell) if method.per_ratio else "layer",
             ratio=float(cell["ratio"]) if method.per_ratio else None,
+            ratios=layer_ratios(self.settings) if method.per_ratio else {},
             comparable=method.comparable,
             progress=progress,
         )
@@ -234,6 +246,7 @@ class PruningStudy(Study):
                 groups=groups,
                 scope=self.scope(cell),
                 comparable=INITIALIZERS[str(cell["initializer"])].comparable,
+                ratios=layer_ratios(self.settings),
             )
         kept = kept_decisions(groups, masks)
         if structure.removes:
@@ -279,22 +292,31 @@ class PruningStudy(Study):
             chosen_by: see `training.train`.
             progress: see `training.train`.
         """
+        narrow = objective.task.narrowed(network, pruned.held) if pruned.masks and pruned.channels else None
+        if narrow is None:
+            subject, held = network, pruned.held
+        else:
+            # As the masked network would be trained, but for rounding, in a fraction of the time.
+            subject, held = narrow.network, narrow.masks(pruned.held)
         seconds = 0.0
         if renewal is not None and chosen_by is not None:
-            seconds += self._renew(network, cell, objective, renewal)
+            seconds += self._renew(subject, cell, objective, renewal)
         epoch = train(
-            network,
+            subject,
             objective=objective,
             settings=settings,
             generator=generator,
-            masks=pruned.held,
+            masks=held,
             chosen_by=chosen_by,
             progress=progress,
         )
         steps = epoch * objective.task.steps(objective.task.images, settings.batch_size)
         done_already = chosen_by is not None and epoch == 0
-        if renewal is not None and is_due(network, steps=steps) and not done_already:
-            seconds += self._renew(network, cell, objective, renewal)
+        if renewal is not None and is_due(subject, steps=steps) and not done_already:
+            seconds += self._renew(subject, cell, objective, renewal)
+        if narrow is not None:
+            narrow.write_back(network)
+        network.eval()
         return Retrained(epoch, seconds)
 
     def hard_pruned(

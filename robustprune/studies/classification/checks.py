@@ -24,6 +24,7 @@ from robustprune.studies.classification.settings import TRAININGS, Classificatio
 from robustprune.studies.classification.work import stage_work
 from robustprune.studies.cpu_time import too_slow
 from robustprune.studies.in_words import listed
+from robustprune.studies.pruning.ratios import check_ratios, layer_names
 from robustprune.training.renewal import capped
 from sweeps.study import Cell
 
@@ -101,6 +102,28 @@ def check_channels(settings: ClassificationSettings, cells: Sequence[Cell]) -> l
             names = ", ".join(whole[:3]) + (f" and {len(whole) - 3} others" if len(whole) > 3 else "")
             told.append(f"{model}: channels of {names} cannot be pruned with all that depends on them, and stay")
     return told
+
+
+def check_layers(
+    settings: ClassificationSettings, cells: Sequence[Cell], task_of: Callable[[str, str], ClassificationTask]
+) -> list[str]:
+    """See that ratios of layers fit the models; return a sentence on each.
+
+    Args:
+        settings: of the study.
+        cells: of the grid.
+        task_of: from a model and a training to its task, on the meta device: names alone matter.
+
+    Raises:
+        InputError: they do not.
+    """
+    found = {}
+    for model in dict.fromkeys(str(cell["model"]) for cell in cells) if settings.ratios else ():
+        task = task_of(model, TRAININGS[0])
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            classifier = task.build().eval()
+        found[model] = layer_names(classifier), list(task.prunable_layers(classifier))
+    return check_ratios(settings.ratios, found)
 
 
 def check_weights(

@@ -9,6 +9,7 @@ import numpy as np
 from robustprune.classification.data.images import LabelledImages
 from robustprune.studies.classification.settings import ClassificationSettings
 from robustprune.studies.in_words import attack, class_table, classes, data, epochs, images
+from robustprune.studies.pruning.ratios import told_ratios
 from sweeps.study import DataTable
 
 
@@ -38,6 +39,7 @@ def classification_facts(
         "epochs": epochs(
             before_pruning=settings.pretrain.epochs if trained else None, after_pruning=settings.retrain.epochs
         ),
+        **told_ratios(settings.ratios),
     }
 
 

@@ -19,6 +19,7 @@ from robustprune.plugins import any_name, identities
 from robustprune.studies.classification.training import Retraining, SgdTraining
 from robustprune.studies.measured import keep_models_field
 from robustprune.studies.pruning.hard_pruned import hard_pruned_field
+from robustprune.studies.pruning.ratios import LayerRatios, ratios_field
 from robustprune.studies.seed_draws import SeedDraws, drawn_inputs, seed_draws_field
 from robustprune.training import Renewal
 
@@ -129,6 +130,7 @@ class ClassificationSettings(Settings):
     initializers: InitializerSettings = Field(
         default=InitializerSettings(), description="settings of methods that score weights, by name"
     )
+    ratios: LayerRatios = ratios_field()
     evaluation: Evaluation
     hard_pruned: bool = hard_pruned_field()
     keep_models: bool = keep_models_field()

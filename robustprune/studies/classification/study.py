@@ -16,7 +16,7 @@ from robustprune.classification.classifier import NORMALISATIONS, Classifier
 from robustprune.classification.data import DATASETS
 from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure import evaluation
-from robustprune.classification.measure.cost import measure_cost
+from robustprune.classification.measure.cost import COUNTED, measure_cost
 from robustprune.classification.measure.evaluation import PERTURBATIONS, ROBUSTNESS
 from robustprune.classification.networks.by_name import NETWORKS
 from robustprune.classification.task import CPU, ClassificationTask
@@ -49,6 +49,7 @@ from robustprune.studies.classification.work import stage_work
 from robustprune.studies.cpu_time import has_gpu
 from robustprune.studies.drafts.classification import FOLDERS
 from robustprune.studies.on_device import on_device
+from robustprune.studies.pruning.ratios import ratio_inputs
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
@@ -57,8 +58,10 @@ from sweeps.study import NONE, Axis, Cell, DataTable, Stage, TradeOff, Workload
 MODEL = Axis("model", str, meaning="the network, by name; `python -m robustprune methods` lists them")
 TRAINING = Axis("training", str, choices=TRAININGS, meaning="whether it was trained on clean or on attacked images")
 
-PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 3
+PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 4
 """Raised when the same settings give other checkpoints, rows, or rows of masked filters; CHANGELOG.md says how."""
+
+META = torch.device("meta")
 
 _DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary", "seed_draws")
 
@@ -81,10 +84,7 @@ class ClassificationStudy(KeptClassifiers):
         "channels_kept": int,
         "fewest_channels": int,
         "layers_at_floor": int,
-        "params_total": int,
-        "params_kept": int,
-        "macs_dense": int,
-        "macs": int,
+        **COUNTED,
         **TIME_COLUMNS,
         "retrain_s": float,
         "renew_s": float,
@@ -146,6 +146,7 @@ class ClassificationStudy(KeptClassifiers):
             networks.check_image_size(model, self.settings.dataset.image_size)
         remarks += checks.check_images(self.settings)
         remarks += checks.check_channels(self.settings, cells)
+        remarks += checks.check_layers(self.settings, cells, functools.partial(self._task, device=META))
         remarks += checks.check_time(self.settings, cells, on_cpu=not has_gpu())
         return remarks + checks.check_weights(self.settings, cells, functools.partial(self._task, device=CPU))
 
@@ -201,8 +202,9 @@ class ClassificationStudy(KeptClassifiers):
         if name == "evaluate_row":
             pruned = not self.is_baseline(cell)
             inputs = self._once(row_inputs, training=training, pruned=pruned)
+            inputs = inputs | ratio_inputs(self.settings, cell)
             inputs = inputs | (identities(structure_entry(str(cell["structure"]))) if pruned else {})
-            fields = (*_DATA, "retrain", "renewal", "evaluation", "hard_pruned", "keep_models")
+            fields = (*_DATA, "ratios", "retrain", "renewal", "evaluation", "hard_pruned", "keep_models")
             axes = tuple(axis.name for axis in self.axes)
             version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
             return Stage(axes, inputs, version=version, fields=fields, reads=("pretrain", "score"))

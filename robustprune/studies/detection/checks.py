@@ -17,6 +17,7 @@ from robustprune.studies.detection.facts import few_objects
 from robustprune.studies.detection.galleries import chosen_images
 from robustprune.studies.detection.inputs import arranged, input_remarks
 from robustprune.studies.detection.settings import DetectionSettings
+from robustprune.studies.pruning.ratios import check_ratios, layer_names
 from robustprune.training.renewal import capped
 from sweeps.study import Cell
 
@@ -57,8 +58,10 @@ def check_inputs(settings: DetectionSettings, cells: Sequence[Cell], task: Detec
         check = INITIALIZERS.lookup(initializer).check
         if check is not None:
             check(task, detector)
+    prunable = [*detector.prunable_layers(heads=settings.prune_heads)]
+    of_layers = check_ratios(settings.ratios, {given.config: (layer_names(detector), prunable)})
     chosen_images(splits[1], settings.detections.images or ())
-    remarks = capped(settings.renewal, images=len(splits[0]))
+    remarks = of_layers + capped(settings.renewal, images=len(splits[0]))
     remarks += input_remarks(settings, {"colour": {str(cell["colour"]) for cell in cells}})
     remarks += fit_remarks(settings, detector, on_cpu=not has_gpu())
     # Last, as it takes long: every other mistake is told at once.

@@ -39,6 +39,8 @@ COLUMNS: dict[str, type] = {
     "macs_dense": int,
     "macs": int,
     "macs_compact": int,
+    "compression": float,
+    "operations_removed": float,
     "weights_pruned": float,
     "filters_pruned": float,
     "engine": str,

@@ -15,6 +15,7 @@ from robustprune.detection.measure.kitti_ap import ceiling
 from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings, DetectorSettings
 from robustprune.studies.in_words import attack, class_table, classes, data, epochs, images
+from robustprune.studies.pruning.ratios import told_ratios
 from sweeps.study import DataTable
 
 
@@ -41,6 +42,7 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
             adversarial_training=settings.pretrain.epochs,
             after_pruning=settings.finetune.epochs,
         ),
+        **told_ratios(settings.ratios),
     }
 
 

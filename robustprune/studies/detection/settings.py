@@ -28,6 +28,7 @@ from robustprune.structures import SCOPES
 from robustprune.studies.detection.training import AdamTraining
 from robustprune.studies.measured import keep_models_field
 from robustprune.studies.pruning.hard_pruned import hard_pruned_field
+from robustprune.studies.pruning.ratios import LayerRatios, ratios_field
 from robustprune.studies.seed_draws import SeedDraws, drawn_inputs, seed_draws_field
 from robustprune.training import Renewal
 
@@ -168,6 +169,7 @@ class DetectionSettings(Settings):
     scope: Literal["layer", "global"] = Field(
         default="layer", description="the same ratio in every layer, or one ranking of all weights"
     )
+    ratios: LayerRatios = ratios_field()
     evaluation: Evaluation = Evaluation()
     compute: Compute = Compute()
     loader: LoaderSettings = LoaderSettings()

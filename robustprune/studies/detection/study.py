@@ -44,6 +44,7 @@ from robustprune.studies.detection.work import Scale, scale, scoring_work, stage
 from robustprune.studies.drafts.detection import COCO
 from robustprune.studies.drafts.kitti import KITTI
 from robustprune.studies.on_device import on_device
+from robustprune.studies.pruning.ratios import ratio_inputs
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
@@ -51,14 +52,14 @@ from sweeps.study import NONE, Axis, Cell, DataTable, Gallery, Lines, Stage, Wor
 
 COLOUR = Axis("colour", str, choices=("rgb", "greyscale"), meaning="of the images, for training and measuring")
 
-PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 3, 3, 4
+PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 3, 3, 5
 """Raised when the same settings give other checkpoints, scores under coupled masks, rows, or rows of masked filters;
 CHANGELOG.md says how."""
 
 _DATA = ("dataset", "detector", "compute", "loader", "threads")
 _ROBUST = (*_DATA, "attack")
 _PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
-_ROW = ("finetune", "renewal", "evaluation", "detections", "hard_pruned", "keep_models")
+_ROW = ("ratios", "finetune", "renewal", "evaluation", "detections", "hard_pruned", "keep_models")
 
 
 class DetectionStudy(KeptDetectors):
@@ -167,7 +168,8 @@ class DetectionStudy(KeptDetectors):
             if self.is_baseline(cell):
                 inputs = self._inputs["baseline"]
                 return Stage((*trial, "ratio"), inputs, version=ROW_VERSION, fields=fields, reads=("base", "score"))
-            inputs = self._inputs["evaluate_row"] | identities(structure_entry(structure))
+            inputs = self._inputs["evaluate_row"] | ratio_inputs(self.settings, cell)
+            inputs = inputs | identities(structure_entry(structure))
             version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
             return Stage((*trial, "ratio"), inputs, version=version, fields=fields, reads=("pretrain", "score"))
         if self.is_baseline(cell):
@@ -199,7 +201,9 @@ class DetectionStudy(KeptDetectors):
             parts = scoring_work(self.settings, self._scale, str(cell["initializer"]))
         else:
             row = "baseline" if self.is_baseline(cell) else "evaluate_row"
-            parts = self._work[{"evaluate_row": row}.get(name, name)]
+            # Filters that are gone are computed with no more while the others are trained.
+            left = (1 - float(cell["ratio"])) ** 2 if name == "evaluate_row" and self.masks_filters(cell) else 1.0
+            parts = self._work(left)[{"evaluate_row": row}.get(name, name)]
         return [Workload(*part) for part in parts]
 
     @functools.cached_property
@@ -214,9 +218,14 @@ class DetectionStudy(KeptDetectors):
     def _scale(self) -> Scale:
         return scale(self.settings)
 
+    def _work(self, left: float) -> dict[str, list[Work]]:
+        if left not in self._counted:
+            self._counted[left] = stage_work(self.settings, self._scale, left=left)
+        return self._counted[left]
+
     @functools.cached_property
-    def _work(self) -> dict[str, list[Work]]:
-        return stage_work(self.settings, self._scale)
+    def _counted(self) -> dict[float, dict[str, list[Work]]]:
+        return {}
 
     # The stages. Each goes on from what its `progress` has, if anything
 

@@ -20,6 +20,7 @@ def test_every_method_is_listed_with_its_package_and_what_it_is() -> None:
     found = {(line["kind"], line["name"]) for line in listed}
     for kind, registry in (("initializer", INITIALIZERS), ("structure", STRUCTURES), ("attack", ATTACKS)):
         assert {(kind, name) for name in registry} <= found
+    assert ("structure", "N:M") in found
     assert {line["package"] for line in listed} == {"robust-pruning-sweeps"}
     assert all(line["summary"] for line in listed if line["kind"] in ("initializer", "structure", "attack"))
 

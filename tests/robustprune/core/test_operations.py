@@ -16,8 +16,8 @@ from robustprune.detection.measure.evaluation import Evaluation, evaluate
 from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings, Problem
 from robustprune.methods.deeplift import DeepLiftSettings, deeplift
+from robustprune.methods.first_order.taylor import TaylorSettings, taylor
 from robustprune.methods.hydra import HydraSettings, hydra
-from robustprune.methods.taylor import TaylorSettings, taylor
 from robustprune.studies.detection.training import AdamTraining
 from robustprune.training import Objective, train
 from tests.robustprune.detection.tasks import task_of
