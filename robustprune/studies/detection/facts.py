@@ -16,6 +16,7 @@ from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings, DetectorSettings
 from robustprune.studies.in_words import attack, class_table, classes, data, epochs, images
 from robustprune.studies.pruning.ratios import told_ratios
+from robustprune.studies.pruning.under_attack import training_in_words
 from sweeps.study import DataTable
 
 
@@ -30,6 +31,7 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
     if margin is not None and is_linf(settings.attack):
         attacks += f"; measured under the margin attack too, steps {margin.steps}"
     levels = _levels_in_words(val_split, settings)
+    trained, measured_under = training_in_words(settings, settings.training_attack), attack(settings.attack)
     return {
         "data set": data(settings.dataset),
         "images": images(len(train_split), len(val_split), size=sides(network_input(settings).size)),
@@ -37,6 +39,7 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
         **({"levels": levels} if levels else {}),
         "detector": f"{settings.detector.config}, {_start(settings.detector)}, loss {settings.detector.loss}",
         "attack": attacks,
+        **({} if trained == measured_under else {"adversarial training": trained}),
         "epochs": epochs(
             clean_training=None if settings.base is None else settings.base.epochs,
             adversarial_training=settings.pretrain.epochs,
