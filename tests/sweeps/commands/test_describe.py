@@ -33,7 +33,9 @@ def test_without_a_study_the_studies_are_listed(sweeps: Sweeps) -> None:
     assert (ran.status, ran.errors) == (0, "")
     classification, detection = ran.output.splitlines()
     assert classification.startswith("classification  robust-pruning-sweeps ")
-    assert detection.endswith("robustprune.studies.detection.study:DetectionStudy; specs: coco-small, demo, liu2024")
+    assert detection.endswith(
+        "robustprune.studies.detection.study:DetectionStudy; specs: coco-small, demo, kitti-demo, kitti-small, liu2024"
+    )
     found = json.loads(sweeps("describe", "--format", "json").output)
     assert [each["name"] for each in found] == ["classification", "detection"]
 
