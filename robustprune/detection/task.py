@@ -19,6 +19,7 @@ from robustprune.core.progress import NOWHERE, Progress, reporter
 from robustprune.core.randomness import drawing_from, generator_for, resampled, seed_for
 from robustprune.core.settings import Settings
 from robustprune.detection import darknet
+from robustprune.detection.darknet.compact.narrowing import narrowed as darknet_narrowed
 from robustprune.detection.darknet.couplings import couplings
 from robustprune.detection.darknet.folding import fold
 from robustprune.detection.data.samples import Batch as SampleBatch
@@ -32,6 +33,7 @@ from robustprune.detection.losses.assignment import Assignment, assign
 from robustprune.detection.measure.evaluation import Evaluation, Measured, evaluate, is_linf, margin_attack
 from robustprune.structures import CoupledGroup, Layer
 from robustprune.structures.dependency_graph import dependency_groups
+from robustprune.structures.narrowing import Narrowed, narrowed
 from robustprune.task import Batch, Explained
 from robustprune.training import Objective
 
@@ -108,6 +110,14 @@ class DetectionTask:
         groups = dependency_groups(network, example)
         prunable = self.prunable_layers(network)
         return [group for group in groups if group.filters.keys() <= prunable.keys()]
+
+    def narrowed(self, network: nn.Module, held: Mapping[str, Tensor]) -> Narrowed | None:
+        """Return the detector without idle filters: along Darknet's graph; by DepGraph for others; see `task.Task`."""
+        if isinstance(network, darknet.Detector):
+            found = darknet_narrowed(network, held)
+        else:
+            found = narrowed(network, held, find=self.coupled_groups)
+        return None if found is None else Narrowed(self._placed(found.network), found.places)
 
     # Data
 
@@ -285,7 +295,7 @@ class DetectionTask:
         with torch.random.fork_rng(devices=[]):
             return self.build().to(self.device).heads
 
-    def _placed(self, detector: AnchorDetector) -> AnchorDetector:
+    def _placed(self, detector: nn.Module) -> AnchorDetector:
         placed: AnchorDetector = detector.to(self.device, memory_format=self.compute.memory_format)  # type: ignore[call-overload]
         # All detectors of an architecture have the same heads: none has to be built for them alone.
         self.__dict__.setdefault("heads", placed.heads)

@@ -71,6 +71,9 @@ class LinearRegression:
     def coupled_groups(self, network: nn.Module) -> list[CoupledGroup]:
         return dependency_groups(network, torch.zeros(1, self.inputs.shape[1]))
 
+    def narrowed(self, network: nn.Module, held: Mapping[str, Tensor]) -> None:
+        """Nothing is trained in its place."""
+
     # Data
 
     @property

@@ -58,7 +58,7 @@ from sweeps.study import NONE, Axis, Cell, DataTable, Stage, TradeOff, Workload
 MODEL = Axis("model", str, meaning="the network, by name; `python -m robustprune methods` lists them")
 TRAINING = Axis("training", str, choices=TRAININGS, meaning="whether it was trained on clean or on attacked images")
 
-PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 3
+PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 4
 """Raised when the same settings give other checkpoints, rows, or rows of masked filters; CHANGELOG.md says how."""
 
 META = torch.device("meta")

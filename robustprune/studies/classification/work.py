@@ -16,6 +16,7 @@ from robustprune.core.operations import FORWARD, Work, counted, training_passes
 from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings
 from robustprune.structures import STRUCTURES
+from robustprune.structures.narrowing import can_be_narrowed
 from robustprune.studies.classification.settings import ClassificationSettings, retrained_under_attack
 from robustprune.training import Training
 from robustprune.training.renewal import renewal_work
@@ -49,20 +50,24 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
         return [] if work is None else [work(own, forward=forward, images=images, attack=attack, clean_too=False)]
     assert name == "evaluate_row"
     is_baseline = cell["initializer"] == NONE
-    removes = not is_baseline and STRUCTURES[str(cell["structure"])].removes
-    left = forward * ((1 - float(cell["ratio"])) ** 2 if removes else 1)
+    pruned = None if is_baseline else STRUCTURES[str(cell["structure"])]
+    share = (1 - float(cell["ratio"])) ** 2
+    left = forward * (share if pruned is not None and pruned.removes else 1)
     measuring = _measuring(model, settings, left, forward)
-    if is_baseline:
+    if pruned is None:
         return [measuring]
     attacked = retrained_under_attack(settings, training)
-    retraining = _training(f"{model}: retraining", settings, settings.retrain, attacked, left)
+    # Masked channels are computed with no more while the others are trained.
+    narrow = pruned.coupled and can_be_narrowed(_on_paper(model, len(dataset.classes), dataset.image_size))
+    trained = forward * share if narrow else left
+    retraining = _training(f"{model}: retraining", settings, settings.retrain, attacked, trained)
     measured = [*([_hard_pruned(model, settings, left)] if settings.hard_pruned else []), measuring]
     if settings.renewal is None:
         return [retraining, *measured]
     images = len(settings.dataset.load("train"))
     images -= held_out_of(images, settings.holdout)
     attack = attack_work(settings.adversary) if attacked else None
-    renewed = renewal_work(settings.renewal, forward=left, images=images, attack=attack, clean_too=False)
+    renewed = renewal_work(settings.renewal, forward=trained, images=images, attack=attack, clean_too=False)
     return [retraining, renewed, *measured]
 
 
@@ -112,8 +117,14 @@ def _steps(attack: Any) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _macs(model: str, classes: int, image_size: int) -> int:
+    classifier = _on_paper(model, classes, image_size)
+    with torch.device("meta"):
+        return size(classifier, torch.zeros(1, 3, image_size, image_size)).macs
+
+
+@functools.lru_cache(maxsize=64)
+def _on_paper(model: str, classes: int, image_size: int) -> Classifier:
     # On the meta device: shapes without numbers.
     with torch.device("meta"):
         network = networks.build(model, classes=classes, image_size=image_size)
-        classifier = Classifier(network, NORMALISATIONS["none"], classes=["?"] * classes)
-        return size(classifier, torch.zeros(1, 3, image_size, image_size)).macs
+        return Classifier(network, NORMALISATIONS["none"], classes=["?"] * classes)

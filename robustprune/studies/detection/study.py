@@ -44,7 +44,7 @@ from sweeps.study import NONE, Axis, Cell, DataTable, Gallery, Lines, Stage, Wor
 
 COLOUR = Axis("colour", str, choices=("rgb", "greyscale"), meaning="of the images, for training and measuring")
 
-PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 3, 3, 4
+PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 3, 3, 5
 """Raised when the same settings give other checkpoints, scores under coupled masks, rows, or rows of masked filters;
 CHANGELOG.md says how."""
 
@@ -185,7 +185,9 @@ class DetectionStudy(KeptDetectors):
             parts = scoring_work(self.settings, self._scale, str(cell["initializer"]))
         else:
             row = "baseline" if self.is_baseline(cell) else "evaluate_row"
-            parts = self._work[{"evaluate_row": row}.get(name, name)]
+            # Filters that are gone are computed with no more while the others are trained.
+            left = (1 - float(cell["ratio"])) ** 2 if name == "evaluate_row" and self.masks_filters(cell) else 1.0
+            parts = self._work(left)[{"evaluate_row": row}.get(name, name)]
         return [Workload(*part) for part in parts]
 
     @functools.cached_property
@@ -200,9 +202,14 @@ class DetectionStudy(KeptDetectors):
     def _scale(self) -> Scale:
         return scale(self.settings)
 
+    def _work(self, left: float) -> dict[str, list[Work]]:
+        if left not in self._counted:
+            self._counted[left] = stage_work(self.settings, self._scale, left=left)
+        return self._counted[left]
+
     @functools.cached_property
-    def _work(self) -> dict[str, list[Work]]:
-        return stage_work(self.settings, self._scale)
+    def _counted(self) -> dict[float, dict[str, list[Work]]]:
+        return {}
 
     # The stages. Each goes on from what its `progress` has, if anything
 

@@ -61,11 +61,15 @@ def scoring_work(settings: DetectionSettings, of: Scale, initializer: str) -> li
     return [method.work(own, forward=of.forward, images=of.images, attack=of.attack, clean_too=True)]
 
 
-def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
-    """Return the parts of the other stages' work, under the keys of `settings.stage_inputs`."""
+def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> dict[str, list[Work]]:
+    """Return the parts of the other stages' work, under the keys of `settings.stage_inputs`.
 
-    def adversarial(kind: str, epochs: int) -> Work:
-        return training(kind, forward=of.forward, images=of.images, epochs=epochs, attack=of.attack)
+    `left` is the share of the operations with which a pruned detector is fine-tuned: of one with a share s of its
+    filters gone, (1 − s)², as each convolution has that many fewer, and each filter reads that many fewer channels.
+    """
+
+    def adversarial(kind: str, epochs: int, *, left: float = 1.0) -> Work:
+        return training(kind, forward=left * of.forward, images=of.images, epochs=epochs, attack=of.attack)
 
     if settings.detector.is_whole:
         base = Work("weights as they are given", 0.0)
@@ -77,7 +81,7 @@ def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
     renewed = (
         []
         if settings.renewal is None
-        else [renewal_work(settings.renewal, forward=of.forward, images=of.images, attack=of.attack)]
+        else [renewal_work(settings.renewal, forward=left * of.forward, images=of.images, attack=of.attack)]
     )
     attacks = [of.attack]
     if settings.evaluation.margin is not None:
@@ -88,7 +92,7 @@ def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
         "base": [base],
         "pretrain": [adversarial("adversarial training", settings.pretrain.epochs)],
         "evaluate_row": [
-            adversarial("fine-tuning", settings.finetune.epochs),
+            adversarial("fine-tuning", settings.finetune.epochs, left=left),
             *renewed,
             *(before if settings.hard_pruned else []),
             measured,
