@@ -206,7 +206,7 @@ def task_registry(
     bundled: Mapping[str, Any],
     check: Callable[[str, TaskEntry], None] | None = None,
 ) -> Registry[TaskEntry]:
-    """Return the registry of what one task knows by name; `bundled` is what the entries provide.
+    """Return the registry of what one task knows by name; `bundled` is what the entries provide, or entries.
 
     Without a `check`, that is to be a function.
     """
@@ -214,7 +214,10 @@ def task_registry(
         group,
         kind=kind,
         entry=TaskEntry,
-        bundled={name: TaskEntry(task=task, provides=provided) for name, provided in bundled.items()},
+        bundled={
+            name: each if isinstance(each, TaskEntry) else TaskEntry(task=task, provides=each)
+            for name, each in bundled.items()
+        },
         check=check if check is not None else lambda name, entry: check_callable(entry.provides),
         admits=lambda entry: entry.task == task,
     )

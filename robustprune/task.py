@@ -127,6 +127,10 @@ class Task(Protocol):
     def losses(self, outputs: Any, targets: Any) -> Tensor:
         """Return the loss of each example by itself, (N,)."""
 
+    @property
+    def has_logits(self) -> bool:
+        """Whether outputs are logits, (N, classes), and targets labels, (N,)."""
+
     # What DeepLIFT explains
 
     def explained(self, network: nn.Module, targets: Any) -> Explained:

@@ -168,6 +168,11 @@ class ClassificationTask:
         losses: Tensor = LOSSES[self.loss_name].provides(outputs, targets)
         return losses
 
+    @property
+    def has_logits(self) -> bool:
+        """Outputs are logits, and targets labels."""
+        return True
+
     # What DeepLIFT explains
 
     def explained(self, network: nn.Module, targets: Tensor) -> Explained:

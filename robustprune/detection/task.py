@@ -203,6 +203,11 @@ class DetectionTask:
             ]
         )
 
+    @property
+    def has_logits(self) -> bool:
+        """Outputs are of heads, and targets assignments to anchors."""
+        return False
+
     # What DeepLIFT explains
 
     def explained(self, network: nn.Module, targets: Sequence[Assignment]) -> Explained:

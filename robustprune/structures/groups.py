@@ -29,9 +29,11 @@ class CoupledGroup:
         filters: of every layer whose output channels are decided on, by name, in the network's order.
         readers: of layers that read those channels: their input channels.
         copied: whether something else reads them too, such as a shortcut that copies channels.
-        norms: of batch norms of those channels.
-        dependencies: torch-pruning's own group, of all the decisions, which removes them; None where channels of this
-            network are not removed but masked.
+        norms: of norms of those channels.
+        gates: of layers and norms at whose outputs a gate on the channels multiplies, where one on what readers read
+            would not do: through a layer norm, which averages over channels, or into a product with other channels.
+        dependencies: what removes decisions by its `prune`, such as torch-pruning's own group of all of them; None
+            where channels of this network are not removed but masked.
     """
 
     decisions: int
@@ -39,6 +41,7 @@ class CoupledGroup:
     readers: Mapping[str, Members] = field(default_factory=dict)
     copied: bool = False
     norms: Mapping[str, Members] = field(default_factory=dict)
+    gates: Mapping[str, Members] = field(default_factory=dict)
     dependencies: Any = None
 
     def remove(self, decisions: Sequence[int]) -> None:

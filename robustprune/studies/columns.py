@@ -1,8 +1,9 @@
 """What the columns are that rows of every study of pruning have, with units; see `sweeps.study.Study.meanings`."""
 
 from robustprune.methods import method_meanings
+from robustprune.studies.pruning.seen import SEEN_MEANINGS
 
-SHARED_MEANINGS = {
+SHARED_MEANINGS = SEEN_MEANINGS | {
     **method_meanings(),
     "inference_ms": "mean time of one image, a batch by itself, by the fastest engine found; milliseconds",
     "inference_ms_p50": "the median of these times; milliseconds",

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from robustprune.attacks import ATTACKS, configured
+from robustprune.attacks import ATTACKS
 from robustprune.core.arrays import Arrays
 from robustprune.core.devices import in_full_precision
 from robustprune.core.errors import InputError
@@ -36,9 +36,13 @@ from robustprune.studies.pruning.fit import check_fit
 from robustprune.studies.pruning.hard_pruned import hard
 from robustprune.studies.pruning.pruned import Pruned, Retrained
 from robustprune.studies.pruning.ratios import check_fixed, layer_ratios, ratio_inputs
+from robustprune.studies.pruning.seen import network_state
+from robustprune.studies.pruning.under_attack import watch_of
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
 from robustprune.training import Objective, Renewal, Training, calibration, train
+from robustprune.training.objectives import OBJECTIVES, entry_of
+from robustprune.training.overfitting import Watch
 from robustprune.training.renewal import is_due, renew
 from sweeps.study import NONE, Axis, Cell, Further, Stage, Study
 
@@ -91,6 +95,15 @@ class PruningStudy(Study):
         """Return what training lowers; random starts of its attack are drawn from `generator`."""
         raise NotImplementedError
 
+    @property
+    def training_attack(self) -> Any:
+        """Settings of the attack in training; None where nothing watches that."""
+        return None
+
+    def watch(self, cell: Mapping[str, Any], objective: Objective) -> Watch | None:
+        """Return what watches a training of a cell's network for catastrophic overfitting, if anything."""
+        return watch_of(self.training_attack, self.settings, objective, seed=self.seed_of(cell, "training"))
+
     def scope(self, cell: Mapping[str, Any]) -> str:
         """Return what competes for staying, where that is no axis."""
         return str(cell["scope"])
@@ -122,7 +135,7 @@ class PruningStudy(Study):
         at_work = [cell for cell in cells if self.has_scores(cell)]
         check_fit(at_work, scope=self.scope, settings=self.method_settings)
         check_fixed(at_work, layer_ratios(self.settings), scope=self.scope, axis=SCOPE in self.axes)
-        registries: list[Registry[Any]] = [INITIALIZERS, STRUCTURES, ATTACKS, *others]
+        registries: list[Registry[Any]] = [INITIALIZERS, STRUCTURES, ATTACKS, OBJECTIVES, *others]
         return list(dict.fromkeys(remark for registry in registries for remark in registry.remarks()))
 
     def has_scores(self, cell: Mapping[str, Any]) -> bool:
@@ -187,6 +200,7 @@ class PruningStudy(Study):
                 found[str(cell["structure"])] = [STRUCTURES[str(cell["structure"])].masks.__module__]
         if attack is not None:
             found[attack] = [ATTACKS[attack].run.__module__]
+            found[self.settings.objective.name] = [entry_of(self.settings.objective).loss.__module__]
         return found
 
     # Stages
@@ -217,7 +231,7 @@ class PruningStudy(Study):
     def started(self, task: Task, cell: Mapping[str, Any], checkpoint: Arrays | None) -> Any:
         """Return the network that a cell's method starts from, in eval mode: a fresh one without a checkpoint."""
         if checkpoint is not None:
-            return task.restored(checkpoint)
+            return task.restored(network_state(checkpoint))
         return task.fresh(self.seed_of(cell, "training")).eval()
 
     def method_settings(self, name: str) -> Any:
@@ -301,6 +315,7 @@ class PruningStudy(Study):
         seconds = 0.0
         if renewal is not None and chosen_by is not None:
             seconds += self._renew(subject, cell, objective, renewal)
+        watch = self.watch(cell, objective)
         epoch = train(
             subject,
             objective=objective,
@@ -308,6 +323,7 @@ class PruningStudy(Study):
             generator=generator,
             masks=held,
             chosen_by=chosen_by,
+            watch=watch,
             progress=progress,
         )
         steps = epoch * objective.task.steps(objective.task.images, settings.batch_size)
@@ -317,7 +333,7 @@ class PruningStudy(Study):
         if narrow is not None:
             narrow.write_back(network)
         network.eval()
-        return Retrained(epoch, seconds)
+        return Retrained(epoch, seconds, None if watch is None else watch.seen)
 
     def hard_pruned(
         self,
@@ -395,7 +411,3 @@ class PruningStudy(Study):
         if gpus or (gpus is None and torch.cuda.device_count()):
             return None
         return calibration.cpu_pace(threads=self.settings.threads)
-
-    def robust(self, task: Task, attack: Any, generator: torch.Generator, *, clean_too: bool) -> Objective:
-        """Return the objective under an attack."""
-        return Objective(task=task, attack=configured(attack, generator), clean_too=clean_too)

@@ -27,6 +27,7 @@ from robustprune.plugins import (
     task_registry,
 )
 from robustprune.structures import STRUCTURES, StructureEntry
+from robustprune.training.objectives import OBJECTIVES
 
 
 class Distribution(NamedTuple):
@@ -204,7 +205,7 @@ def test_keys_tell_a_raised_version_and_a_foreign_package_and_nothing_else(added
 
 
 def test_what_is_bundled_adds_nothing_to_keys_as_long_as_it_is_of_version_1() -> None:
-    for registry in (INITIALIZERS, STRUCTURES, ATTACKS):
+    for registry in (INITIALIZERS, STRUCTURES, ATTACKS, OBJECTIVES):
         bundled = [name for name in registry if registry.origin(name) is None]
         assert len(bundled) >= 3
         for name in bundled:

@@ -373,8 +373,8 @@ class RegressionStudy(PruningStudy):
         return regression(hidden=HIDDEN)
 
     def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
-        attack = PgdSettings(epsilon=EPSILON, step_size=EPSILON, steps=1)
-        return self.robust(task, attack, generator, clean_too=True) if attacked else Objective(task=task)
+        attack = configured(PgdSettings(epsilon=EPSILON, step_size=EPSILON, steps=1), generator)
+        return Objective(task=task, attack=attack, clean_too=True) if attacked else Objective(task=task)
 
 
 @pytest.mark.parametrize("scope", SCOPES)

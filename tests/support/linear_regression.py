@@ -122,6 +122,10 @@ class LinearRegression:
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs - targets).square().sum(dim=1)
 
+    @property
+    def has_logits(self) -> bool:
+        return False
+
     # What DeepLIFT explains
 
     def explained(self, network: nn.Module, targets: Tensor) -> Explained:

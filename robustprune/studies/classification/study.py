@@ -29,6 +29,7 @@ from robustprune.core.randomness import generator_for
 from robustprune.core.timing import TIME_COLUMNS
 from robustprune.methods import method_columns, method_tables
 from robustprune.plugins import identities
+from robustprune.structures import STRUCTURES
 from robustprune.structures.removal import channel_counts
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification import checks
@@ -50,20 +51,25 @@ from robustprune.studies.cpu_time import has_gpu
 from robustprune.studies.drafts.classification import FOLDERS
 from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning.ratios import ratio_inputs
+from robustprune.studies.pruning.seen import SEEN_COLUMNS, seen_columns, trained
+from robustprune.studies.pruning.under_attack import objective_under
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
-from robustprune.training import Objective, train
+from robustprune.training import Objective
 from sweeps.study import NONE, Axis, Cell, DataTable, Stage, TradeOff, Workload
 
 MODEL = Axis("model", str, meaning="the network, by name; `python -m robustprune methods` lists them")
 TRAINING = Axis("training", str, choices=TRAININGS, meaning="whether it was trained on clean or on attacked images")
 
-PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 4
-"""Raised when the same settings give other checkpoints, rows, or rows of masked filters; CHANGELOG.md says how."""
+PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 2, 4
+"""Raised when the same settings give other checkpoints, scores of whole channels by hydra, rows, or rows of masked
+filters; CHANGELOG.md says how.
+"""
 
 META = torch.device("meta")
 
-_DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary", "seed_draws")
+_ATTACKED = ("adversary", "objective", "grad_align", "overfitting")
+_DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", *_ATTACKED, "seed_draws")
 
 
 class ClassificationStudy(KeptClassifiers):
@@ -80,6 +86,7 @@ class ClassificationStudy(KeptClassifiers):
         **HARD_PRUNED,
         **method_columns(),
         "best_epoch": int,
+        **SEEN_COLUMNS,
         "channels_total": int,
         "channels_kept": int,
         "fewest_channels": int,
@@ -142,6 +149,8 @@ class ClassificationStudy(KeptClassifiers):
         measuring, classes = self.settings.evaluation, len(self.settings.dataset.classes)
         for attack in (measuring.attack, *measuring.distances):
             attacks.check(attack, classes=classes)
+        first = cells[0]
+        checks.check_objective(self.settings, cells, self._task(str(first["model"]), str(first["training"]), CPU))
         for model in dict.fromkeys(str(cell["model"]) for cell in cells):
             networks.check_image_size(model, self.settings.dataset.image_size)
         remarks += checks.check_images(self.settings)
@@ -209,6 +218,7 @@ class ClassificationStudy(KeptClassifiers):
             version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
             return Stage(axes, inputs, version=version, fields=fields, reads=("pretrain", "score"))
         assert name == "score"
+        gated = cell["initializer"] == "hydra" and self.has_scores(cell) and STRUCTURES[str(cell["structure"])].coupled
         return self.scored(
             cell,
             lambda initializer: (
@@ -217,6 +227,7 @@ class ClassificationStudy(KeptClassifiers):
             ),
             checkpoint=("model", "training", "seed"),
             fields=_DATA,
+            version=COUPLED_SCORES_VERSION if gated else 1,
         )
 
     def code(self, name: str, cell: Cell) -> Mapping[str, Sequence[str]]:
@@ -255,15 +266,15 @@ class ClassificationStudy(KeptClassifiers):
         classifier = task.fresh(self.seed_of(cell, "training"))
         settings, generator = self.settings.pretrain, generator_for(self.seed_of(cell, "training"), "pretrain")
         objective = self.objective(task, generator, attacked=self.is_attacked(cell))
-        train(
+        return trained(
             classifier,
             objective=objective,
             settings=settings,
             generator=generator,
             chosen_by=task.chosen_by(objective.attack, settings.batch_size),
+            watch=self.watch(cell, objective),
             progress=progress,
         )
-        return to_arrays(classifier.state_dict())
 
     @on_device
     def evaluate_row(
@@ -274,7 +285,7 @@ class ClassificationStudy(KeptClassifiers):
         task = replace(self.task(cell), evaluation=settings.evaluation)
         classifier = self.started(task, cell, checkpoint)
         start = time.perf_counter()
-        pruned, best_epoch, renew_s = self.prune(classifier, cell, found, task=task), 0, None
+        pruned, best_epoch, renew_s, seen = self.prune(classifier, cell, found, task=task), 0, None, None
         channels = pruned.channels or channel_counts(
             [torch.ones(group.decisions, dtype=torch.bool) for group in task.coupled_groups(classifier)]
         )
@@ -295,7 +306,7 @@ class ClassificationStudy(KeptClassifiers):
                 columns=HARD,
             )
             measuring_s = time.perf_counter() - began
-            best_epoch, renew_s = self.retrain(
+            best_epoch, renew_s, seen = self.retrain(
                 classifier,
                 cell,
                 pruned,
@@ -323,6 +334,7 @@ class ClassificationStudy(KeptClassifiers):
                 timing=settings.evaluation,
             ),
             "best_epoch": best_epoch,
+            **seen_columns(checkpoint, seen),
             "retrain_s": retrained - start - measuring_s,
             "renew_s": renew_s,
             "evaluate_s": time.perf_counter() - retrained - measured.attack_s + measuring_s,
@@ -339,15 +351,20 @@ class ClassificationStudy(KeptClassifiers):
         task = self._task(str(cell["model"]), str(cell["training"]), self.device())
         return replace(task, data_seed=self.data_seed(cell))
 
+    @property
+    def training_attack(self) -> Any:
+        """Settings of the attack in training."""
+        return self.settings.adversary
+
     def is_attacked(self, cell: Mapping[str, Any]) -> bool:
         """Say whether the cell's model is trained under attack."""
         return bool(cell["training"] == "adversarial")
 
     def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
-        """Return the loss of clean images, or of attacked ones in their place."""
+        """Return the loss of clean images, or the objective under attack."""
         if not attacked:
             return Objective(task=task)
-        return self.robust(task, self.settings.adversary, generator, clean_too=False)
+        return objective_under(self.training_attack, settings=self.settings, task=task, generator=generator)
 
     def _task(self, model: str, training: str, device: torch.device) -> ClassificationTask:
         settings, dataset = self.settings, self.settings.dataset

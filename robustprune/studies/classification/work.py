@@ -12,12 +12,13 @@ from robustprune.classification import networks
 from robustprune.classification.classifier import NORMALISATIONS, Classifier
 from robustprune.classification.measure.attacks import members
 from robustprune.classification.task import held_out_of
-from robustprune.core.operations import FORWARD, Work, counted, training_passes
+from robustprune.core.operations import FORWARD, AttackWork, Work, counted, training_passes
 from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings
 from robustprune.structures import STRUCTURES
 from robustprune.structures.narrowing import can_be_narrowed
 from robustprune.studies.classification.settings import ClassificationSettings, retrained_under_attack
+from robustprune.studies.pruning.under_attack import training_work
 from robustprune.training import Training
 from robustprune.training.renewal import renewal_work
 from sweeps.study import NONE, Cell
@@ -46,8 +47,8 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
         own = getattr(settings.initializers, initializer, NoSettings())
         images = len(dataset.load("train"))
         images -= held_out_of(images, settings.holdout)
-        attack = attack_work(settings.adversary) if training == "adversarial" else None
-        return [] if work is None else [work(own, forward=forward, images=images, attack=attack, clean_too=False)]
+        attack, clean_too = _attack(settings, attacked=training == "adversarial")
+        return [] if work is None else [work(own, forward=forward, images=images, attack=attack, clean_too=clean_too)]
     assert name == "evaluate_row"
     is_baseline = cell["initializer"] == NONE
     pruned = None if is_baseline else STRUCTURES[str(cell["structure"])]
@@ -66,17 +67,22 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
         return [retraining, *measured]
     images = len(settings.dataset.load("train"))
     images -= held_out_of(images, settings.holdout)
-    attack = attack_work(settings.adversary) if attacked else None
-    renewed = renewal_work(settings.renewal, forward=trained, images=images, attack=attack, clean_too=False)
+    attack, clean_too = _attack(settings, attacked=attacked)
+    renewed = renewal_work(settings.renewal, forward=trained, images=images, attack=attack, clean_too=clean_too)
     return [retraining, renewed, *measured]
+
+
+def _attack(settings: ClassificationSettings, *, attacked: bool) -> tuple[AttackWork | None, bool]:
+    """Return what attacking an image in training takes, and whether it is trained on unattacked too."""
+    return training_work(settings, settings.adversary) if attacked else (None, False)
 
 
 def _training(kind: str, settings: ClassificationSettings, training: Training, attacked: bool, forward: float) -> Work:
     images = len(settings.dataset.load("train"))
     held_out = held_out_of(images, settings.holdout)
-    attack = attack_work(settings.adversary) if attacked else None
-    chosen_by = FORWARD + (0 if attack is None else attack.passes)
-    passes = (images - held_out) * training_passes(attack, clean_too=False) + held_out * chosen_by
+    attack, clean_too = _attack(settings, attacked=attacked)
+    chosen_by = FORWARD + (attack_work(settings.adversary).passes if attacked else 0)
+    passes = (images - held_out) * training_passes(attack, clean_too=clean_too) + held_out * chosen_by
     under = ", under attack" if attacked else ""
     return Work(
         f"{kind}: {counted(training.epochs, 'epoch')} of {images - held_out:,} images{under}",

@@ -17,6 +17,7 @@ from robustprune.studies.detection.galleries import chosen_images
 from robustprune.studies.detection.inputs import arranged, input_remarks
 from robustprune.studies.detection.settings import DetectionSettings
 from robustprune.studies.pruning.ratios import check_ratios, layer_names
+from robustprune.training.objectives import check_fit as check_objective
 from robustprune.training.renewal import capped
 from sweeps.study import Cell
 
@@ -41,6 +42,13 @@ def check_inputs(settings: DetectionSettings, cells: Sequence[Cell], task: Detec
         )
     if given.weights_cutoff is not None and given.weights is None:
         raise InputError(f"detector.weights_cutoff: found {given.weights_cutoff}, but no detector.weights to cut off")
+    attack_field = "attack" if settings.adversary is None else "adversary"
+    check_objective(settings.objective, task, attack=settings.training_attack, fields=("objective", attack_field))
+    if settings.grad_align is not None and settings.compute.compile:
+        raise InputError(
+            "compute.compile: found true with grad_align, expected false: passes that are compiled have no second "
+            "derivative"
+        )
     splits, size = arranged(settings).splits, task.image_size
     try:
         detector = task.fresh(settings.base_seed)

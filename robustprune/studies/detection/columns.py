@@ -5,6 +5,7 @@ from robustprune.core.timing import TIME_COLUMNS
 from robustprune.methods import method_columns
 from robustprune.studies.columns import SHARED_MEANINGS
 from robustprune.studies.pruning.hard_pruned import hard_columns, hard_meanings
+from robustprune.studies.pruning.seen import SEEN_COLUMNS
 
 PRECISIONS: dict[str, type] = {
     "map_adv": float,
@@ -41,6 +42,7 @@ COLUMNS: dict[str, type] = {
     "weights_pruned": float,
     "filters_pruned": float,
     "engine": str,
+    **SEEN_COLUMNS,
     "finetune_s": float,
     "renew_s": float,
     "evaluate_s": float,

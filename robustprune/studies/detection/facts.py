@@ -14,6 +14,7 @@ from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings, DetectorSettings
 from robustprune.studies.in_words import attack, class_table, classes, data, epochs, images
 from robustprune.studies.pruning.ratios import told_ratios
+from robustprune.studies.pruning.under_attack import training_in_words
 from sweeps.study import DataTable
 
 
@@ -27,12 +28,14 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
     attacks = attack(settings.attack)
     if margin is not None and is_linf(settings.attack):
         attacks += f"; measured under the margin attack too, steps {margin.steps}"
+    trained, measured_under = training_in_words(settings, settings.training_attack), attack(settings.attack)
     return {
         "data set": data(settings.dataset),
         "images": images(len(train_split), len(val_split), size=sides(network_input(settings).size)),
         "classes": classes(val_split.category_names),
         "detector": f"{settings.detector.config}, {_start(settings.detector)}, loss {settings.detector.loss}",
         "attack": attacks,
+        **({} if trained == measured_under else {"adversarial training": trained}),
         "epochs": epochs(
             clean_training=None if settings.base is None else settings.base.epochs,
             adversarial_training=settings.pretrain.epochs,

@@ -37,6 +37,8 @@ from robustprune.studies.detection.work import Scale, scale, scoring_work, stage
 from robustprune.studies.drafts.detection import COCO
 from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning.ratios import ratio_inputs
+from robustprune.studies.pruning.seen import seen_columns, trained
+from robustprune.studies.pruning.under_attack import objective_under
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
@@ -49,7 +51,7 @@ PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 
 CHANGELOG.md says how."""
 
 _DATA = ("dataset", "detector", "compute", "loader", "threads")
-_ROBUST = (*_DATA, "attack")
+_ROBUST = (*_DATA, "attack", "adversary", "objective", "grad_align", "overfitting")
 _PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
 _ROW = ("ratios", "finetune", "renewal", "evaluation", "detections", "hard_pruned", "keep_models")
 
@@ -173,10 +175,11 @@ class DetectionStudy(KeptDetectors):
         """Return the modules that make a stage's result."""
         own = {"detection": [type(self).__module__, DetectionTask.__module__]}
         if name == "base" or (name == "pretrain"):
-            attack = None if name == "base" else self.settings.attack.name
+            attack = None if name == "base" else self.settings.training_attack.name
             return own | self.method_code(cell | {"ratio": 0.0}, structure=False, attack=attack)
         method = INITIALIZERS.get(str(cell["initializer"]))
         structure = name == "evaluate_row" or (method is not None and (method.per_structure or method.per_ratio))
+        own |= self.method_code(cell, structure=structure, attack=self.settings.training_attack.name)
         return own | self.method_code(cell, structure=structure, attack=self.settings.attack.name)
 
     def workloads(self, name: str, cell: Cell) -> list[Workload]:
@@ -235,14 +238,15 @@ class DetectionStudy(KeptDetectors):
         task = replace(self._task(str(cell["colour"])), data_seed=self.data_seed(cell))
         detector = task.restored(base)
         generator = self._generator(cell, "pretrain")
-        train(
+        objective = self.objective(task, generator, attacked=True)
+        return trained(
             detector,
-            objective=self.objective(task, generator, attacked=True),
+            objective=objective,
             settings=self.settings.pretrain,
             generator=generator,
+            watch=self.watch(cell, objective),
             progress=progress,
         )
-        return to_arrays(detector.state_dict())
 
     @on_device
     def evaluate_row(
@@ -253,7 +257,7 @@ class DetectionStudy(KeptDetectors):
         task = replace(self.task(cell), attack_settings=settings.attack, evaluation=settings.evaluation)
         detector = self.started(task, cell, checkpoint)
         start = time.perf_counter()
-        pruned, renew_s = self.prune(detector, cell, found, task=task), None
+        pruned, renew_s, seen = self.prune(detector, cell, found, task=task), None, None
         hard: dict[str, Any] = dict.fromkeys(HARD_PRUNED)
         measuring_s = 0.0
         if not self.is_baseline(cell):
@@ -270,7 +274,7 @@ class DetectionStudy(KeptDetectors):
                 columns=HARD,
             )
             measuring_s = time.perf_counter() - began
-            renew_s = self.retrain(
+            _, renew_s, seen = self.retrain(
                 detector,
                 cell,
                 pruned,
@@ -279,7 +283,7 @@ class DetectionStudy(KeptDetectors):
                 renewal=settings.renewal,
                 generator=generator,
                 progress=progress,
-            ).renew_s
+            )
         finetuned = time.perf_counter()
         with in_full_precision():
             measured = task.detections(detector, seed=int(cell["seed"]), progress=progress)
@@ -290,6 +294,7 @@ class DetectionStudy(KeptDetectors):
             **task.precisions(measured),
             **hard,
             **self.said(found),
+            **seen_columns(checkpoint, seen),
             **measure_pruned(
                 detector,
                 pruned.masks,
@@ -335,16 +340,21 @@ class DetectionStudy(KeptDetectors):
 
     # Parts
 
+    @property
+    def training_attack(self) -> Any:
+        """Settings of the attack in training."""
+        return self.settings.training_attack
+
     def task(self, cell: Mapping[str, Any]) -> DetectionTask:
         """Return detection in the cell's colour, for what prunes."""
         task = self._task(str(cell["colour"]))
         return replace(task, prune_heads=self.settings.prune_heads, data_seed=self.data_seed(cell))
 
     def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
-        """Return loss(clean) + loss(attacked), or loss(clean) alone."""
+        """Return the objective under attack, by default loss(clean) + loss(attacked); or loss(clean) alone."""
         if not attacked:
             return Objective(task=task)
-        return self.robust(task, self.settings.attack, generator, clean_too=True)
+        return objective_under(self.training_attack, settings=self.settings, task=task, generator=generator)
 
     def _generator(self, cell: Cell, purpose: str) -> torch.Generator:
         """Return where a training's random numbers come from: of a trial that shares no checkpoint, from it alone."""

@@ -16,16 +16,20 @@ from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings
 from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings
+from robustprune.studies.pruning.under_attack import TrainingWork, training_work
 from robustprune.training.renewal import renewal_work
 
 
 class Scale(NamedTuple):
-    """How much one pass over the data is: floating-point operations of an image forward, images of each split."""
+    """How much one pass over the data is: floating-point operations of an image forward, images of each split, and
+    attacking one, to measure and in training.
+    """
 
     forward: float
     images: int
     validation_images: int
     attack: AttackWork
+    training: TrainingWork
 
 
 def scale(settings: DetectionSettings) -> Scale:
@@ -37,7 +41,9 @@ def scale(settings: DetectionSettings) -> Scale:
     train, val = arranged(settings).splits
     read = network_input(settings)
     forward = _forward(settings.detector.config, len(train.categories), read.size)
-    return Scale(forward, len(train), len(val), attack_work(settings.attack))
+    return Scale(
+        forward, len(train), len(val), attack_work(settings.attack), training_work(settings, settings.training_attack)
+    )
 
 
 @functools.lru_cache(maxsize=16)
@@ -58,7 +64,7 @@ def scoring_work(settings: DetectionSettings, of: Scale, initializer: str) -> li
     if method.work is None:
         return []
     own = getattr(settings.initializers, initializer, NoSettings())
-    return [method.work(own, forward=of.forward, images=of.images, attack=of.attack, clean_too=True)]
+    return [method.work(own, forward=of.forward, images=of.images, **of.training._asdict())]
 
 
 def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> dict[str, list[Work]]:
@@ -69,7 +75,7 @@ def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> 
     """
 
     def adversarial(kind: str, epochs: int, *, left: float = 1.0) -> Work:
-        return training(kind, forward=left * of.forward, images=of.images, epochs=epochs, attack=of.attack)
+        return training(kind, forward=left * of.forward, images=of.images, epochs=epochs, **of.training._asdict())
 
     if settings.detector.is_whole:
         base = Work("weights as they are given", 0.0)
@@ -81,7 +87,7 @@ def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> 
     renewed = (
         []
         if settings.renewal is None
-        else [renewal_work(settings.renewal, forward=left * of.forward, images=of.images, attack=of.attack)]
+        else [renewal_work(settings.renewal, forward=left * of.forward, images=of.images, **of.training._asdict())]
     )
     attacks = [of.attack]
     if settings.evaluation.margin is not None:

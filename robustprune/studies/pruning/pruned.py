@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from robustprune.structures import Masks
 from robustprune.structures.removal import ChannelCounts
+from robustprune.training.overfitting import Seen
 
 
 class Pruned(NamedTuple):
@@ -35,7 +36,14 @@ class Pruned(NamedTuple):
 
 
 class Retrained(NamedTuple):
-    """What became of a pruned network: the epoch that was kept, from 1; and what renewing its statistics took."""
+    """What became of a pruned network.
+
+    Attributes:
+        epoch: that was kept, from 1.
+        renew_s: what renewing its statistics took; seconds.
+        seen: of catastrophic overfitting; None where that was not watched for.
+    """
 
     epoch: int
     renew_s: float
+    seen: Seen | None

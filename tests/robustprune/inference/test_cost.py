@@ -128,11 +128,13 @@ def test_counts_are_those_of_the_masks(nano: Detector, structure: str) -> None:
     assert found.weights_pruned == pytest.approx(0.75, abs=0.001)
 
 
-@pytest.mark.parametrize(("name", "billions"), [("yolov3-tiny", 5.56), ("yolov3", 65.86)])
-def test_bundled_detectors_multiply_as_often_as_published(name: str, billions: float) -> None:
-    # Operations at 416 pixels (pjreddie.com/darknet/yolo), two for each of ours.
+@pytest.mark.parametrize(
+    ("name", "side", "billions"), [("yolov3-tiny", 416, 5.56), ("yolov3", 416, 65.86), ("yolov3-spp", 608, 141.45)]
+)
+def test_bundled_detectors_multiply_as_often_as_published(name: str, side: int, billions: float) -> None:
+    # Operations (pjreddie.com/darknet/yolo), two for each of ours.
     with torch.device("meta"):
-        macs = size(Detector.from_cfg(name).eval(), image(416)).macs
+        macs = size(Detector.from_cfg(name).eval(), image(side)).macs
     assert 2 * macs / 1e9 == pytest.approx(billions, abs=0.006)
 
 
