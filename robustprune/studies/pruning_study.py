@@ -32,6 +32,7 @@ from robustprune.structures.groups import decided_layers
 from robustprune.structures.removal import channel_counts, departing, kept_decisions, remove, unread
 from robustprune.studies.on_device import held_device, on_device
 from robustprune.studies.pruning.axes import SCOPE, initializer_entry, structure_entry
+from robustprune.studies.pruning.courses import multiplier_courses
 from robustprune.studies.pruning.fit import check_fit
 from robustprune.studies.pruning.hard_pruned import hard
 from robustprune.studies.pruning.pruned import Pruned, Retrained
@@ -44,7 +45,7 @@ from robustprune.training import Objective, Renewal, Training, calibration, trai
 from robustprune.training.objectives import OBJECTIVES, entry_of
 from robustprune.training.overfitting import Watch
 from robustprune.training.renewal import is_due, renew
-from sweeps.study import NONE, Cell, Stage, Study
+from sweeps.study import NONE, Cell, Course, Lines, Stage, Study
 
 
 class PruningStudy(Study):
@@ -186,7 +187,8 @@ class PruningStudy(Study):
         name, task = str(cell["initializer"]), self.task(cell)
         method = INITIALIZERS[name]
         generator = generator_for(self.seed_of(cell, "scores"), "score")
-        attacked = method.attacks and self.is_attacked(cell)
+        settings = self.method_settings(name)
+        attacked = method.attacked(settings, trained=self.is_attacked(cell))
         problem = Problem(
             task=task,
             objective=self.objective(task, generator, attacked=attacked),
@@ -199,7 +201,7 @@ class PruningStudy(Study):
             progress=progress,
         )
         network = self.started(task, cell, checkpoint)
-        outcome = method.outcome(network, problem, self.method_settings(name))
+        outcome = method.outcome(network, problem, settings)
         check_scores(name, outcome.scores, task.prunable_layers(network), some=problem.is_coupled)
         return outcome.to_arrays()
 
@@ -361,6 +363,11 @@ class PruningStudy(Study):
             },
             **{name: None if own is None else own.tables.get(name) for name in method_tables()},
         }
+
+    def courses(self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]) -> list[Course]:
+        """Return what went on while methods trained with multipliers."""
+        axes = [axis.name for axis in self.axes]
+        return multiplier_courses(rows, lines, axes=axes, replicate=self.replicate_axis)
 
     def seed_of(self, cell: Mapping[str, Any], drawn: SeedDraw) -> int:
         """Return the seed of what is drawn for a cell: its own, or one for all where seeds do not draw that."""

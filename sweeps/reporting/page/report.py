@@ -20,6 +20,7 @@ import pandas as pd
 from sweeps.reporting.page.html_tables import filters, sortable_table
 from sweeps.reporting.page.section import Section, folded, links_html, section_html
 from sweeps.reporting.page.sections.cost import cost, cost_html
+from sweeps.reporting.page.sections.courses import course_html
 from sweeps.reporting.page.sections.curves import curves_html
 from sweeps.reporting.page.sections.findings import findings_html, setting_html
 from sweeps.reporting.page.sections.gallery import gallery_html
@@ -33,7 +34,7 @@ from sweeps.results.origins import Origins
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
-from sweeps.study import Doubts, Gallery, TradeOff
+from sweeps.study import Course, Doubts, Gallery, TradeOff
 
 _NOTHING = "<p>No model has finished.</p>"
 
@@ -57,6 +58,7 @@ def write_report(
     design: Design = "paired",
     facts: Mapping[str, str] = MappingProxyType({}),
     notes: Sequence[str] = (),
+    courses: Sequence[Course] = (),
     galleries: Sequence[Gallery] = (),
     no_galleries: str = "",
     costs: pd.DataFrame | None = None,
@@ -88,6 +90,7 @@ def write_report(
         design: of the tests.
         facts: what was done, as `Study.facts`.
         notes: sentences on what a reader should know of it.
+        courses: curves of what rows tell of themselves.
         galleries: pictures beside the figures.
         no_galleries: a sentence on why there are none, if there should be.
         remarks: sentences on where the rows come from.
@@ -173,6 +176,10 @@ def write_report(
         explained = f"<p>{escape(trade_off.explanation)}</p>"
         add("trade-off", trade_off.title, explained + html + said[against] + said[metric])
         written += files
+    if courses:
+        ways = [course_html(folder, course) for course in courses]
+        add("courses", "Along the way", "".join(html for html, _ in ways))
+        written += [file for _, files in ways for file in files]
     if galleries or no_galleries:
         drawn = (gallery_html(gallery, key=f"gallery-{place}") for place, gallery in enumerate(galleries))
         add("pictures", "Pictures", "".join(drawn) or f"<p>None: {escape(no_galleries)}.</p>")

@@ -13,7 +13,7 @@ from typing import Any
 from sweeps.errors import SpecError
 from sweeps.spec.axes.values import FieldAxis, laid_over
 from sweeps.spec.mistakes import validated
-from sweeps.study import Cell, DataTable, Files, Gallery, Lines, Stage, Study, Workload
+from sweeps.study import Cell, Course, DataTable, Files, Gallery, Lines, Stage, Study, Workload
 
 DECLARED = (
     *("stages", "row_axis", "replicate_axis", "columns", "metrics", "beside", "doubts", "pruned", "panel_axis"),
@@ -191,14 +191,25 @@ class VariedStudy(Study):
         self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]
     ) -> Sequence[Gallery]:
         """Return pictures of the rows of each of the first few settings; a value that does not matter is any."""
+        found: list[Gallery] = []
+        for said, study, fit in self._first_few(rows):
+            found += [each._replace(title=f"{each.title}: {said}") for each in study.galleries(fit, lines)]
+        return found
+
+    def courses(self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]) -> Sequence[Course]:
+        """Return curves of the rows of each of the first few settings, as of pictures."""
+        found: list[Course] = []
+        for said, study, fit in self._first_few(rows):
+            found += [each._replace(title=f"{each.title}: {said}") for each in study.courses(fit, lines)]
+        return found
+
+    def _first_few(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Study, Sequence[Mapping[str, Any]]]]:
+        """Yield each of the first few settings in words, its study, and the rows that are of it."""
         every = {self._values(row): row for row in rows if not self.is_baseline(row)}
         whole = [values for values in every if None not in values] or [*every]
-        found: list[Gallery] = []
         for values in whole[:MOST_GALLERIES]:
             fit = [row for row in rows if self._fits(self._values(row), values)]
-            shown = self._any_at(every[values]).galleries(fit, lines)
-            found += [each._replace(title=f"{each.title}: {self.said(values)}") for each in shown]
-        return found
+            yield self.said(values), self._any_at(every[values]), fit
 
     def _fits(self, found: Sequence[Any], wanted: Sequence[Any]) -> bool:
         return all(each is None or each == other for each, other in zip(found, wanted, strict=True))
