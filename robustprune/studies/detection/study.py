@@ -274,8 +274,7 @@ class DetectionStudy(KeptDetectors):
         detector = self.started(task, cell, checkpoint)
         start = time.perf_counter()
         pruned, renew_s, seen = self.prune(detector, cell, found, task=task), None, None
-        hard: dict[str, Any] = dict.fromkeys(HARD_PRUNED)
-        measuring_s = 0.0
+        hard, measuring_s = dict[str, Any].fromkeys(HARD_PRUNED), 0.0
         if not self.is_baseline(cell):
             generator = self._generator(cell, "finetune")
             objective = self.objective(task, generator, attacked=True)
