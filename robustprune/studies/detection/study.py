@@ -327,9 +327,7 @@ class DetectionStudy(KeptDetectors):
             if settings.detections.kept_of(len(task.val))
             else None,
             "average_precision": breakdown.breakdown_table(task.val.split, **lines),
-            "levels": kitti_ap.level_table(
-                task.val.split, clean=measured.clean_levels, attacked=measured.attacked_levels
-            ),
+            "levels": kitti_ap.level_table(task.val.split, measured.clean_levels, measured.attacked_levels),
             **self.kept(detector, cell, classes=task.val.split.category_names),
         }
 
