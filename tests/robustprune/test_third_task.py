@@ -22,8 +22,7 @@ from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
 from robustprune.structures.masks import keep_count
 from robustprune.structures.removal import channel_counts, kept_decisions, remove
-from robustprune.studies.pruning.axes import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE
-from robustprune.studies.pruning_study import PruningStudy
+from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, PruningStudy
 from robustprune.task import Task, first_images
 from robustprune.training import Objective, train
 from tests.robustprune.training.keeper import killed_after
