@@ -17,14 +17,7 @@ from robustprune.attacks import ATTACKS, AttackEntry
 from robustprune.core.errors import InputError
 from robustprune.core.settings import Settings
 from robustprune.methods import INITIALIZERS, InitializerEntry, initializer_settings
-from robustprune.plugins import (
-    Registry,
-    TaskEntry,
-    any_settings,
-    check_named_settings,
-    identities,
-    task_registry,
-)
+from robustprune.plugins import Registry, TaskEntry, any_settings, check_named_settings, identities, task_registry
 from robustprune.structures import STRUCTURES, StructureEntry
 from robustprune.training.objectives import OBJECTIVES
 
