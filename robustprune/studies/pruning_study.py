@@ -1,4 +1,4 @@
-"""What every study of pruning shares: its axes, and the stages that score, prune and train again, for any task."""
+"""What every study of pruning shares: the stages that score, prune and train again, for any task."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from robustprune.methods import (
     method_tables,
 )
 from robustprune.plugins import Registry, identities
-from robustprune.structures import SCOPES, STRUCTURES, draw_masks
+from robustprune.structures import STRUCTURES, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
-from robustprune.structures.kinds import n_of_m
 from robustprune.structures.removal import channel_counts, departing, kept_decisions, remove, unread
 from robustprune.studies.on_device import held_device, on_device
+from robustprune.studies.pruning.axes import SCOPE, initializer_entry, structure_entry
 from robustprune.studies.pruning.courses import multiplier_courses
 from robustprune.studies.pruning.fit import check_fit
 from robustprune.studies.pruning.hard_pruned import hard
@@ -46,32 +46,7 @@ from robustprune.training import Objective, Renewal, calibration
 from robustprune.training.objectives import OBJECTIVES, entry_of
 from robustprune.training.overfitting import Watch
 from robustprune.training.renewal import renew
-from sweeps.study import NONE, Axis, Cell, Course, Further, Lines, Stage, Study
-
-# With the names of plug-ins that cannot be used: `check_methods` tells why, where a grid has one.
-STRUCTURE = Axis(
-    "structure",
-    str,
-    choices=(*STRUCTURES, *STRUCTURES.broken),
-    meaning="what is pruned together",
-    further=Further('{n_of_m: "N:M"}', n_of_m.read),
-)
-INITIALIZER = Axis(
-    "initializer", str, choices=(*INITIALIZERS, *INITIALIZERS.broken), meaning="the method that scores weights"
-)
-SCOPE = Axis("scope", str, choices=SCOPES, meaning="the same ratio in every layer, or one ranking of all")
-SEED = Axis("seed", int, bounds=(0, 2**31 - 1), meaning="of random numbers; its values repeat the experiment")
-RATIO = Axis("ratio", float, bounds=(0.0, 1.0), meaning="fraction that is pruned; 0: nothing")
-
-
-def initializer_entry(name: str) -> tuple[Registry[Any], str]:
-    """Return where an initializer is found, for `plugins.identities`."""
-    return INITIALIZERS, name
-
-
-def structure_entry(name: str) -> tuple[Registry[Any], str]:
-    """Return where a structure is found, for `plugins.identities`."""
-    return STRUCTURES, name
+from sweeps.study import NONE, Cell, Course, Lines, Stage, Study
 
 
 class PruningStudy(Study):

@@ -22,7 +22,8 @@ from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
 from robustprune.structures.masks import keep_count
 from robustprune.structures.removal import channel_counts, kept_decisions, remove
-from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, PruningStudy
+from robustprune.studies.pruning.axes import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE
+from robustprune.studies.pruning_study import PruningStudy
 from robustprune.task import Task, first_images
 from robustprune.training import Objective, train
 from tests.robustprune.training.keeper import killed_after
@@ -56,8 +57,10 @@ def score(name: str, network: nn.Module, asked: Problem, **settings: Any) -> dic
 def masks_of(name: str, network: nn.Module, task: Task, structure: str, *, ratio: float, scope: str) -> Masks:
     """Score, and return what stays, with a network that may come out requiring gradients."""
     method = INITIALIZERS[name]
-    seen = structure if method.per_structure or method.per_ratio else None
-    asked = problem(task, structure=seen, scope=scope, ratio=ratio, comparable=method.comparable)
+    looks = method.per_structure or method.per_ratio
+    asked = problem(
+        task, structure=structure if looks else None, scope=scope, ratio=ratio, comparable=method.comparable
+    )
     settings = {"hydra": {"epochs": 30, "learning_rate": 0.05}}.get(name, {})
     scores = score(name, network, asked, **settings)
     groups = task.coupled_groups(network) if STRUCTURES[structure].coupled else []

@@ -49,10 +49,10 @@ from robustprune.studies.classification.work import stage_work
 from robustprune.studies.cpu_time import has_gpu
 from robustprune.studies.drafts.classification import FOLDERS
 from robustprune.studies.on_device import on_device
+from robustprune.studies.pruning.axes import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, structure_entry
 from robustprune.studies.pruning.ratios import ratio_inputs
 from robustprune.studies.pruning.seen import seen_columns, trained
 from robustprune.studies.pruning.under_attack import objective_under
-from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective
 from sweeps.study import NONE, Axis, Cell, DataTable, Stage, TradeOff, Workload

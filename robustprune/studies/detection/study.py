@@ -44,10 +44,10 @@ from robustprune.studies.detection.work import Scale, scale, scoring_work, stage
 from robustprune.studies.drafts.detection import COCO
 from robustprune.studies.drafts.kitti import KITTI
 from robustprune.studies.on_device import on_device
+from robustprune.studies.pruning.axes import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.studies.pruning.ratios import ratio_inputs
 from robustprune.studies.pruning.seen import seen_columns, trained
 from robustprune.studies.pruning.under_attack import objective_under
-from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
 from sweeps.study import NONE, Axis, Cell, DataTable, Gallery, Lines, Stage, Workload
@@ -162,8 +162,7 @@ class DetectionStudy(KeptDetectors):
         checkpoint = ("colour", "seed") if self.settings.share_pretraining else trial
         initializer, structure = str(cell["initializer"]), str(cell["structure"])
         if name == "base":
-            # Weights that are given are the same in every colour.
-            base = () if self.settings.detector.is_whole else ("colour",)
+            base = () if self.settings.detector.is_whole else ("colour",)  # weights that are given serve every colour
             return Stage(base, self._inputs["base"], fields=(*_DATA, "base"))
         if name == "evaluate_row":
             fields = (*_PRUNED, "share_pretraining", "base", *_ROW)
