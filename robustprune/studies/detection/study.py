@@ -162,8 +162,7 @@ class DetectionStudy(KeptDetectors):
         checkpoint = ("colour", "seed") if self.settings.share_pretraining else trial
         initializer, structure = str(cell["initializer"]), str(cell["structure"])
         if name == "base":
-            # Weights that are given are the same in every colour.
-            base = () if self.settings.detector.is_whole else ("colour",)
+            base = () if self.settings.detector.is_whole else ("colour",)  # weights that are given serve every colour
             return Stage(base, self._inputs["base"], fields=(*_DATA, "base"))
         if name == "evaluate_row":
             fields = (*_PRUNED, "share_pretraining", "base", *_ROW)
