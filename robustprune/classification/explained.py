@@ -16,8 +16,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from robustprune.core.errors import InputError
-from robustprune.methods.contributions import EXPLAINED
-from robustprune.methods.max_as_relu import MaxAsReLU, replace
+from robustprune.methods.explaining.contributions import EXPLAINED
+from robustprune.methods.explaining.max_as_relu import MaxAsReLU, replace
 
 RELU = (torch.relu, functional.relu, "relu", "relu_")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 
 from robustprune.core.operations import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Work
 from robustprune.core.settings import Settings
-from robustprune.methods.contributions import contributions_to
 from robustprune.methods.entry import InitializerEntry
+from robustprune.methods.explaining.contributions import contributions_to
 from robustprune.methods.first_order.mean_magnitude import mean_magnitude
 from robustprune.methods.problem import Problem
 from robustprune.task import Task, first_images
@@ -96,6 +97,10 @@ def contributions(
 
 
 def _check(task: Task, network: nn.Module) -> None:
+    # What is looked at are its layers: one without values is copied in no time.
+    values: dict[int, Any] = {id(each): nn.Parameter(each.to("meta")) for each in network.parameters()}
+    values |= {id(each): each.to("meta") for each in network.buffers()}
+    network = copy.deepcopy(network, values)
     for _, targets in task.batches(1, images=1):
         task.explained(network, targets)
 

@@ -37,14 +37,15 @@ from robustprune.studies.pruning.fit import check_fit
 from robustprune.studies.pruning.hard_pruned import hard
 from robustprune.studies.pruning.pruned import Pruned, Retrained
 from robustprune.studies.pruning.ratios import check_fixed, layer_ratios, ratio_inputs
+from robustprune.studies.pruning.retraining import retrained
 from robustprune.studies.pruning.seen import network_state
 from robustprune.studies.pruning.under_attack import watch_of
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
-from robustprune.training import Objective, Renewal, Training, calibration, train
+from robustprune.training import Objective, Renewal, calibration
 from robustprune.training.objectives import OBJECTIVES, entry_of
 from robustprune.training.overfitting import Watch
-from robustprune.training.renewal import is_due, renew
+from robustprune.training.renewal import renew
 from sweeps.study import NONE, Axis, Cell, Course, Further, Lines, Stage, Study
 
 # With the names of plug-ins that cannot be used: `check_methods` tells why, where a grid has one.
@@ -285,57 +286,32 @@ class PruningStudy(Study):
         pruned: Pruned,
         *,
         objective: Objective,
-        settings: Training,
         renewal: Renewal | None,
-        generator: torch.Generator,
-        chosen_by: Callable[[nn.Module], float] | None = None,
-        progress: Progress = NOWHERE,
+        **training: Any,
     ) -> Retrained:
-        """Train what pruning left of a network, in place, with statistics of batch norm that are its own.
-
-        They are renewed wherever they are read and would be stale: before training, where its epochs are chosen among;
-        and in the end, unless it took so many steps that they have forgotten the network before it. Training itself
-        normalises by the batch, and its attack too.
+        """Train what pruning left of a cell's network, in place; see `studies.pruning.retraining`, also for the rest.
 
         Args:
             network: pruned; left in eval mode.
             cell: the point of the grid.
             pruned: what pruning left.
-            objective: see `training.train`, as for the rest.
-            settings: of the training.
-            renewal: how statistics are renewed; None: never.
-            generator: of the training.
-            chosen_by: see `training.train`.
-            progress: see `training.train`.
+            objective: of the training.
+            renewal: how statistics of batch norm are renewed; None: never.
+            training: see `training.train`.
         """
-        narrow = objective.task.narrowed(network, pruned.held) if pruned.masks and pruned.channels else None
-        if narrow is None:
-            subject, held = network, pruned.held
-        else:
-            # As the masked network would be trained, but for rounding, in a fraction of the time.
-            subject, held = narrow.network, narrow.masks(pruned.held)
-        seconds = 0.0
-        if renewal is not None and chosen_by is not None:
-            seconds += self._renew(subject, cell, objective, renewal)
-        watch = self.watch(cell, objective)
-        epoch = train(
-            subject,
+
+        def renewed(network: nn.Module) -> float:
+            assert renewal is not None
+            return self._renew(network, cell, objective, renewal)
+
+        return retrained(
+            network,
+            pruned,
             objective=objective,
-            settings=settings,
-            generator=generator,
-            masks=held,
-            chosen_by=chosen_by,
-            watch=watch,
-            progress=progress,
+            renewed=None if renewal is None else renewed,
+            watch=self.watch(cell, objective),
+            **training,
         )
-        steps = epoch * objective.task.steps(objective.task.images, settings.batch_size)
-        done_already = chosen_by is not None and epoch == 0
-        if renewal is not None and is_due(subject, steps=steps) and not done_already:
-            seconds += self._renew(subject, cell, objective, renewal)
-        if narrow is not None:
-            narrow.write_back(network)
-        network.eval()
-        return Retrained(epoch, seconds, None if watch is None else watch.seen)
 
     def hard_pruned(
         self,

@@ -24,6 +24,7 @@ from sweeps.results.doubts import caveats
 from sweeps.results.literature import load_published
 from sweeps.results.origins import origins_of, with_seconds
 from sweeps.results.roles import in_panels, run_along
+from sweeps.results.rows.compared import stood_for
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.spec import Spec, answers, studies
 from sweeps.spec.recorded import RecordedStudy, read_declared
@@ -134,6 +135,7 @@ def write_report(
             # A baseline is a level beside curves along the row axis; along another it has a value at each place.
             compared=(compared.rows, compared.baseline if roles.along == declared.row_axis else compared.baseline[:0]),
             swept=sweep.spec.cells,
+            apart=stood_for(sweep.rows, sweep.spec),
             failures=pd.DataFrame(_flat(sweep)),
             cells=sweep.cells,
             baselines=sweep.spec.baselines,

@@ -25,6 +25,9 @@ MOST_GALLERIES = 8
 """Settings of which a report shows pictures, at most."""
 
 
+MOST_DRAWN = 16
+"""Different numbers that were drawn of a field, at most, of which each is asked about."""
+
 _WHOLE = re.compile(r"; replace the whole mapping \(--set '([^=]+)=(.+)'\)$")
 """What is said to whoever gives one value of a field that decides which others there are."""
 
@@ -101,14 +104,17 @@ class VariedStudy(Study):
         return tuple([cell[path] for path in self._paths])
 
     def _few(self, cells: Sequence[Cell]) -> Iterator[tuple[Study, list[Cell]]]:
-        """Yield enough of the variants that every value of every field is there: what is read before a run, and said of
-        it, takes too long for each combination.
+        """Yield enough of the variants that every value of every field is there, and of many numbers that were drawn
+        the ends: what is read before a run, and said of it, takes too long for each combination.
         """
-        seen: set[tuple[int, Any]] = set()
-        for values, group in self._groups(cells).items():
-            here = set(enumerate(values))
-            if not here <= seen:
-                seen |= here
+        groups = self._groups(cells)
+        wanted = set(enumerate(next(iter(groups), ())))
+        for place, field in enumerate(self.fields):
+            wanted |= {(place, value) for value in _telling(field, {values[place] for values in groups})}
+        for values, group in groups.items():
+            here = wanted.intersection(enumerate(values))
+            if here:
+                wanted -= here
                 yield self.at(group[0]), [self.own_of(cell) for cell in group]
 
     def _sentences(self, cells: Sequence[Cell], say: Callable[[Study, list[Cell]], Sequence[str]]) -> list[str]:
@@ -223,6 +229,14 @@ class VariedStudy(Study):
             return self._study if None in values else self.at(cell)
         except SpecError:
             return self._study
+
+
+def _telling(field: FieldAxis, values: set[Any]) -> set[Any]:
+    """Return the values of a field of which more is asked than whether they are valid, which every one is."""
+    if len(values) <= MOST_DRAWN or not field.axis.sampled or field.axis.kind not in (int, float):
+        return values
+    known = values - {None}
+    return {min(known), max(known), *(values - known)}
 
 
 def study_at(study: Study, cell: Cell) -> tuple[Study, Cell]:

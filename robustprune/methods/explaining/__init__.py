@@ -1,0 +1,1 @@
+"""What an explanation by DeepLIFT is made of: contributions of weights, and pools that it can follow."""
