@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robustprune.methods.gates import gated
 from robustprune.methods.intrain.operations import Operations
 from robustprune.methods.intrain.settings import PUBLISHED_RATE, PUBLISHED_STRENGTH, IntrainSettings
-from robustprune.structures.groups import CoupledGroup, Members, filter_masks
+from robustprune.structures.groups import CoupledGroup, Members, decided_layers, filter_masks
 from robustprune.structures.removal import departing
 from robustprune.training.companion import Companion
 
@@ -228,7 +228,8 @@ class ChannelMasks(Companion):
     def _masked(self) -> dict[str, Tensor]:
         """Return parameters as a study masks them: filters, and what departs with them."""
         kept = [stays.cpu() for stays in self.by_group]
-        flags = {f"{name}.weight": mask for name, mask in filter_masks(self._groups, kept).items()}
+        weights = {name: layer.weight for name, layer in decided_layers(self._network, self._groups).items()}
+        flags = {f"{name}.weight": mask for name, mask in filter_masks(self._groups, kept, weights).items()}
         flags |= departing(self._network, self._groups, kept)
         parameters = dict(self._network.named_parameters())
         return {
