@@ -49,7 +49,7 @@ class IntrainSettings(Settings):
         default=None,
         ge=0,
         description="b: weight of the operations beyond the target in the loss that pulls masks; of an epoch, whose "
-        "batches share it where each has a step; null: 10 over the share that is to stay, 50 for .2 as published",
+        "batches share it where each has a step; null: 10, as published, over the share that is to stay to the power of 2/3",
     )
     step: Literal["batch", "epoch"] = Field(
         default="batch",
@@ -84,9 +84,10 @@ class IntrainSettings(Settings):
         """Return b for a share of operations that is to stay.
 
         Where a share ψ is left, about √ψ of each layer's channels are: so much less are masks pulled, for the channels
-        that they go with, and so much more does the task hold on to each.
+        that they go with, and so much more does the task hold on to each. Divided by √ψ, the pull stops short of a
+        twentieth in a training of minutes; divided by ψ, it takes at once more than that can recover from.
         """
-        return PUBLISHED_STRENGTH / target if self.strength is None else self.strength
+        return PUBLISHED_STRENGTH / target ** (2 / 3) if self.strength is None else self.strength
 
     @property
     def start(self) -> int:
