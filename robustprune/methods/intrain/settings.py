@@ -49,7 +49,8 @@ class IntrainSettings(Settings):
         default=None,
         ge=0,
         description="b: weight of the operations beyond the target in the loss that pulls masks; of an epoch, whose "
-        "batches share it where each has a step; null: 10, as published, over the share that is to stay to the power of 2/3",
+        "batches share it where each has a step; null: 10, as published, over the share that is to stay to the "
+        "power of 2/3",
     )
     step: Literal["batch", "epoch"] = Field(
         default="batch",
