@@ -32,15 +32,17 @@ def main() -> None:
 def means(rows: pd.DataFrame, metric: str) -> list[dict[str, object]]:
     """Return a row per structure, ratio and method: means and standard deviations over seeds."""
     swept = rows[rows.initializer != "none"]
-    gains = {key: gain(swept, metric, *key) for key in swept.groupby(["structure", "initializer"]).groups}
-    told = []
-    for (structure, ratio, initializer), part in swept.groupby(["structure", "ratio", "initializer"]):
-        low, high = gains[structure, initializer]
+    gains = {
+        (structure, initializer): gain(swept, metric, structure, initializer)
+        for structure, initializer in swept[["structure", "initializer"]].drop_duplicates().itertuples(index=False)
+    }
+    told: list[dict[str, object]] = []
+    for where in swept[["structure", "ratio", "initializer"]].drop_duplicates().to_dict("records"):
+        part = swept.merge(pd.DataFrame([where]))
+        low, high = gains[where["structure"], where["initializer"]]
         told.append(
             {
-                "structure": structure,
-                "ratio": ratio,
-                "initializer": initializer,
+                **{str(axis): level for axis, level in where.items()},
                 "n": len(part),
                 "hard": part[f"{metric}_hard"].mean(),
                 "hard_sd": part[f"{metric}_hard"].std(),
