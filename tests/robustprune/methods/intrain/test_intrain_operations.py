@@ -136,7 +136,7 @@ def test_networks_whose_layers_run_less_often_with_fewer_channels_are_refused(mo
         check(task, network)
     else:
         with pytest.raises(
-            InputError, match=r"^initializer 'intrain': found a network of which [0-9,]+ operations are"
+            InputError, match=r"^initializer 'intrain': found a network of which "
         ):
             check(task, network)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
