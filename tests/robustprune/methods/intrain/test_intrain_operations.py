@@ -135,8 +135,6 @@ def test_networks_whose_layers_run_less_often_with_fewer_channels_are_refused(mo
     if model == "resnet8":
         check(task, network)
     else:
-        with pytest.raises(
-            InputError, match=r"^initializer 'intrain': found a network of which "
-        ):
+        with pytest.raises(InputError, match=r"^initializer 'intrain': found a network of which "):
             check(task, network)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
