@@ -31,7 +31,7 @@ class Explained(NamedTuple):
 
     Attributes:
         functional: from a batch of inputs and their references in turn, (2N, …), to one value of each, (2N,), in
-            float64; see `methods.contributions`.
+            float64; see `methods.explaining.contributions`.
         network: the part of it that has the layers under the names that they have in the network explained.
     """
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from robustprune.core.operations import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Work
 from robustprune.core.settings import Settings
-from robustprune.methods.contributions import contributions_to
 from robustprune.methods.entry import InitializerEntry
+from robustprune.methods.explaining.contributions import contributions_to
 from robustprune.methods.mean_magnitude import mean_magnitude
 from robustprune.methods.problem import Problem
 from robustprune.task import Task, first_images

@@ -23,14 +23,14 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
         InputError: the data cannot be read here.
     """
     (train_split, val_split), margin = arranged(settings).splits, settings.evaluation.margin
-    attacks = attack(settings.attack)
+    attacks, detector = attack(settings.attack), settings.detector
     if margin is not None and is_linf(settings.attack):
         attacks += f"; measured under the margin attack too, steps {margin.steps}"
     return {
         "data set": data(settings.dataset),
         "images": images(len(train_split), len(val_split), size=sides(network_input(settings).size)),
         "classes": classes(val_split.category_names),
-        "detector": f"{settings.detector.config}, {_start(settings.detector)}, loss {settings.detector.loss}",
+        "detector": f"{detector.config}, {_start(detector)}, loss {detector.loss or 'its own'}",
         "attack": attacks,
         "epochs": epochs(
             clean_training=None if settings.base is None else settings.base.epochs,

@@ -327,12 +327,13 @@ class DetectionStudy(KeptDetectors):
         classes, size = len(train_split.split.categories), train_split.image_size
         in_colour: Any = "rgb" if colour == "rgb" else "greyscale"
         return DetectionTask(
-            build=functools.partial(networks.build, detector.config, classes=classes, image_size=size),
+            build=functools.partial(
+                networks.build, detector.config, classes=classes, image_size=size, loss=detector.loss
+            ),
             image_size=size,
             device=self.device() if device is None else device,
             train=train_split.in_colour(in_colour),
             val=val_split.in_colour(in_colour),
             weights=None if detector.weights is None else functools.partial(load_weights, settings=detector),
-            loss_name=detector.loss,
             compute=settings.compute,
         )

@@ -12,12 +12,13 @@ import numpy as np
 
 from robustprune.core.errors import InputError
 from robustprune.detection import networks
+from robustprune.detection.anchors.detector import AnchorDetector
 from robustprune.detection.darknet import cfg
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.datasets import Coco
 from robustprune.detection.data.description import box_sides
 from robustprune.detection.data.layouts import split_names
-from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.detector import Detector
 from robustprune.studies.cpu_time import has_gpu
 from robustprune.studies.detection.data_fit import MOST_UNREACHED, anchors_of, as_in_a_cfg, unreached, whole_anchors
 from robustprune.studies.drafts.sizing import (
@@ -154,6 +155,12 @@ def _detector(own: dict[str, Any], train: CocoSplit, machine: Machine, notes: di
     if "image_size" in own or own.get("weights") is not None:
         return detector
     network = networks.build(str(detector["config"]), classes=len(train.categories), image_size=SMALLEST)
+    if not isinstance(network, AnchorDetector):
+        detector["image_size"] = _sizes(train, network, machine.side)[-1]
+        notes["detector.image_size"] = (
+            f"A multiple of {network.stride}, at most {machine.side} {machine.name} and no larger than the pictures."
+        )
+        return detector
     size, left_out = _size(train, network, machine.side)
     detector["image_size"] = size
     notes["detector.image_size"] = (
@@ -169,7 +176,9 @@ def _with_own_anchors(detector: dict[str, Any], train: CocoSplit, path: str, not
     size = detector.get("image_size")
     if not isinstance(size, int) or detector.get("weights") is not None:
         return {}
-    own = anchors_of(networks.build(SMALLEST_DETECTOR, classes=len(train.categories), image_size=size))
+    smallest = networks.build(SMALLEST_DETECTOR, classes=len(train.categories), image_size=size)
+    assert isinstance(smallest, AnchorDetector)
+    own = anchors_of(smallest)
     boxes = box_sides(train, size, "letterbox")
     left_out = float(unreached(boxes, own).mean())
     if left_out <= MOST_UNREACHED:
@@ -188,16 +197,21 @@ def _with_own_anchors(detector: dict[str, Any], train: CocoSplit, path: str, not
 
 def _size(train: CocoSplit, network: AnchorDetector, largest: int) -> tuple[int, float]:
     """Return a side for images, and the part of the boxes that no anchor reaches at it."""
-    step = network.stride * math.ceil(32 / network.stride)
-    pictures = np.median([max(image.width, image.height) for image in train.images])
-    most = max(step, min(largest, math.ceil(pictures / step) * step) // step * step)
-    sizes: Sequence[int] = range(min(max(step, SMALLEST // step * step), most), most + 1, step)
+    sizes = _sizes(train, network, largest)
     anchors = anchors_of(network)
     left_out = {size: float(unreached(box_sides(train, size, "letterbox"), anchors).mean()) for size in sizes}
     least = min(left_out.values())
     # Where most fit none, larger images are all that can help.
-    size = next(size for size in sizes if left_out[size] <= least + 0.02) if least < 0.5 else most
+    size = next(size for size in sizes if left_out[size] <= least + 0.02) if least < 0.5 else sizes[-1]
     return size, left_out[size]
+
+
+def _sizes(train: CocoSplit, network: Detector, largest: int) -> Sequence[int]:
+    """Return the sides that images may have, up to that of the pictures."""
+    step = network.stride * math.ceil(32 / network.stride)
+    pictures = np.median([max(image.width, image.height) for image in train.images])
+    most = max(step, min(largest, math.ceil(pictures / step) * step) // step * step)
+    return range(min(max(step, SMALLEST // step * step), most), most + 1, step)
 
 
 def _trainings(images: int, detector: Mapping[str, Any], notes: dict[str, str]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from robustprune.attacks import Attack
+from robustprune.detection.anchors.detector import AnchorDetector
 from robustprune.detection.data.samples import Samples
-from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.losses.assignment import Assignment, assign
 from robustprune.detection.task import DetectionTask
 from robustprune.training import Objective

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustprune.methods.contributions import contributions_to
+from robustprune.methods.explaining.contributions import contributions_to
 
 
 class First(nn.Module):

@@ -6,7 +6,7 @@ from torch import nn
 
 from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.layers import MaxPool
-from robustprune.methods.max_as_relu import MaxAsReLU, replace
+from robustprune.methods.explaining.max_as_relu import MaxAsReLU, replace
 
 # (size, stride, padding): yolov3-tiny's two kinds, SPP's three, no padding, and windows that leave gaps.
 POOLS = [(2, 2, 1), (2, 1, 1), (5, 1, 4), (9, 1, 8), (13, 1, 12), (2, 2, 0), (3, 2, 2), (3, 1, 4), (1, 2, 0), (2, 3, 1)]

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from robustprune.core.errors import InputError
+from robustprune.detection.anchors.detector import AnchorDetector
 from robustprune.detection.darknet.layers import MaxPool, Product
-from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.losses.assignment import Assignment
-from robustprune.methods.contributions import EXPLAINED
-from robustprune.methods.max_as_relu import MaxAsReLU, replace
+from robustprune.methods.explaining.contributions import EXPLAINED
+from robustprune.methods.explaining.max_as_relu import MaxAsReLU, replace
 
 
 def explainable(detector: AnchorDetector) -> AnchorDetector:

@@ -1,0 +1,1 @@
+"""How an answer of a network is explained: contributions of weights, and networks rewritten for Captum to follow."""
