@@ -104,6 +104,13 @@ class Detector(nn.Module):
         """
         raise NotImplementedError
 
+    def near_ties(self, outputs: Sequence[Tensor]) -> Tensor | None:
+        """Return which numbers of `decode` jump when outputs are off by rounding, boolean, in its shape; None: no one.
+
+        Engines that round otherwise are told from wrong ones by all the others.
+        """
+        return None
+
     def candidates(self, outputs: Sequence[Tensor], image_size: ImageSize) -> Sequence[Candidates]:
         """Return what the margin attack sees; by default all that is decoded, logits being those of probabilities."""
         found = self.decode(outputs, image_size)

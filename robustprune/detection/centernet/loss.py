@@ -41,12 +41,12 @@ class PointLoss:
             per_image: divide by the objects of each image.
         """
         heat, offset, size = outputs
-        centres = (targets.heat == 1).flatten(1).sum(dim=1)
+        centres, blank = (targets.heat == 1).flatten(1).sum(dim=1), heat.new_zeros(len(heat))
         place = targets.image, slice(None), targets.row, targets.column
-        values = centres.new_zeros(len(heat)).index_add(0, targets.image, torch.full_like(targets.image, 2))
+        values = blank.index_add(0, targets.image, blank.new_full(targets.image.shape, 2.0))
         found = focal(heat.sigmoid().clamp(LEAST, 1 - LEAST), targets.heat)
         away = [
-            heat.new_zeros(len(heat)).index_add(0, targets.image, (output[place] - wanted).abs().sum(dim=1))
+            blank.index_add(0, targets.image, (output[place] - wanted).abs().sum(dim=1))
             for output, wanted in ((offset, targets.offset), (size, targets.size))
         ]
         if not per_image:

@@ -19,6 +19,10 @@ INITIAL_HEAT = -2.19
 """The logit of .1: nearly every cell is empty, so an untrained detector should say so."""
 
 
+ROUNDING = 1e-4
+"""Part of a probability by which engines may differ."""
+
+
 class Backbone(Protocol):
     """From images to maps of features, whose cells are 4, 8, 16 … pixels wide.
 
@@ -109,6 +113,22 @@ class CenterNet(Detector):
         scores = (probabilities * peaks).flatten(2).movedim(1, 2)
         there = (scores.amax(dim=2, keepdim=True) > 0).to(scores)
         return torch.cat([self._boxes(outputs, image_size), there, scores], dim=2)
+
+    def near_ties(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Return where a cell is a peak by next to nothing, or is none by that."""
+        probabilities = outputs[0].sigmoid()
+        rows, columns = probabilities.shape[2:]
+        around = nn.functional.pad(probabilities, (1, 1, 1, 1))
+        neighbours = [
+            around[:, :, row : row + rows, column : column + columns]
+            for row in range(3)
+            for column in range(3)
+            if (row, column) != (1, 1)
+        ]
+        gap = (probabilities - torch.stack(neighbours).amax(dim=0)).abs()
+        of_classes = (gap <= ROUNDING * probabilities).flatten(2).movedim(1, 2)
+        of_boxes = torch.zeros_like(of_classes[..., :1]).expand(-1, -1, 4)
+        return torch.cat([of_boxes, of_classes.any(dim=2, keepdim=True), of_classes], dim=2)
 
     def candidates(self, outputs: Sequence[Tensor], image_size: ImageSize) -> list[Candidates]:
         """Return a box per cell, be it a peak or not: where one is lost, a neighbour takes its place."""

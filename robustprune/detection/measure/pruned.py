@@ -45,9 +45,8 @@ def measure_pruned(
     image = torch.rand(1, detector.channels, *sides(image_size), generator=torch.Generator().manual_seed(0))
     image = image.to(device)
     unpruned = dense_engine(dense, image)
-    left = smaller(detector, image)
-    own = fastest_engine(detector, image, dense=unpruned, left=left)
-    after = size(left, image)
+    own = fastest_engine(detector, image, dense=unpruned)
+    left = size(smaller(detector, image), image)
     with torch.inference_mode():
         # Copied in this mode, as engines are made: ordinary tensors take 3% longer in it, and twins would differ.
         twin = unpruned._replace(network=copy.deepcopy(unpruned.network))
@@ -58,8 +57,8 @@ def measure_pruned(
         "engine": own.name,
         **where,
         **cost(detector, masks, image, gone=gone)._asdict(),
-        "params_compact": after.params,
-        "macs_compact": after.macs,
+        "params_compact": left.params,
+        "macs_compact": left.macs,
     }
 
 
@@ -83,16 +82,8 @@ def dense_engine(detector: Detector, image: Tensor) -> Engine:
     return engine.dense_engine(detector, image)
 
 
-def fastest_engine(detector: Detector, image: Tensor, *, dense: Engine, left: nn.Module | None = None) -> Engine:
-    """Return the engine that runs a pruned detector fastest.
-
-    Args:
-        detector: pruned.
-        image: (1, channels, H, W), on its device.
-        dense: what is to be beaten, the engine of the unpruned detector.
-        left: what `smaller` returns for the detector, where it is at hand.
-    """
+def fastest_engine(detector: Detector, image: Tensor, *, dense: Engine) -> Engine:
+    """Return the engine that runs a pruned detector fastest, `dense` being that of the unpruned one, to be beaten."""
     if isinstance(detector, darknet.Detector):
         return darknet_engines.fastest_engine(detector, image, dense=dense)
-    left = smaller(detector, image) if left is None else left
-    return engine.faster_engine(detector, left, image, dense=dense)
+    return engine.faster_engine(detector, smaller(detector, image), image, dense=dense)
