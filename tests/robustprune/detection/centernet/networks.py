@@ -9,6 +9,7 @@ import torch
 from robustprune.core.arrays import to_arrays
 from robustprune.detection import networks
 from robustprune.detection.centernet.network import CenterNet
+from robustprune.detection.detector import Detector
 from robustprune.structures import draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.removal import departing, kept_decisions, unread
@@ -28,7 +29,7 @@ def experienced(name: str = "centernet-small", *, image_size: int = 64) -> Cente
     return detector.eval()
 
 
-def filters_masked(detector: CenterNet, ratio: float) -> Pruned:
+def filters_masked(detector: Detector, ratio: float) -> Pruned:
     """Mask filters of a detector, as rows do, and return what that left."""
     task = task_of(detector)
     groups = task.coupled_groups(copy.deepcopy(detector))
