@@ -152,10 +152,10 @@ class Detector(nn.Module):
         """
         fitting = [each for each in LOSSES if self.family is not None and family_of(each) == self.family]
         if name not in fitting:
-            expected = f"one of {', '.join(fitting)}" if fitting else "null: it has a loss of its own"
+            own = f"null: a {type(self).__name__} has a loss of its own"
             raise InputError(
-                f"detector.loss: found {name!r}, which is of other detectors than a {type(self).__name__}, "
-                f"expected {expected}"
+                f"detector.loss: found {name!r}, which is for detectors with {family_of(name)}, "
+                f"expected {' or '.join(fitting) or own}"
             )
         self.loss_name = name
 

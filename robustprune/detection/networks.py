@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -95,7 +97,7 @@ def input_of(config: str, *, classes: int, image_size: ImageSize | None, fit: Fi
         return Input(
             image_size, channels, fit or "letterbox", given if fit else f"{config} has no .cfg that says otherwise"
         )
-    net = (sections := cfg.read(config))[0]
+    net = (sections := _sections(config))[0]
     height, width, channels = (net.integer(key, minimum=1) for key in ("height", "width", "channels"))
     own = fit_of(sections)
     return Input(
@@ -111,6 +113,17 @@ def is_named(config: str) -> bool:
     return config in NETWORKS or config in NETWORKS.broken
 
 
+def _sections(config: str) -> tuple[cfg.Section, ...]:
+    """Return those of a .cfg; a mistyped name of another network is told from that of a file."""
+    try:
+        return cfg.read(config)
+    except InputError as error:
+        near = difflib.get_close_matches(config, NETWORKS, n=1)
+        if not near or config in cfg.bundled() or Path(config).exists():
+            raise
+        raise InputError(f"{config!r} is no readable .cfg file and no network; the nearest is {near[0]!r}") from error
+
+
 def answers_otherwise(config: str, fit: Fit | None) -> dict[str, Any]:
     """Return, as JSON, what keys have to say of a network's ends where these are not what they used to be for all.
 
@@ -118,7 +131,7 @@ def answers_otherwise(config: str, fit: Fit | None) -> dict[str, Any]:
     """
     if is_named(config):
         return {"fit": fit} if fit == "stretch" else {}
-    sections = cfg.read(config)
+    sections = _sections(config)
     own = fit_of(sections).fit if fit is None else fit
     suppression = suppression_of(sections)
     return {
@@ -131,5 +144,5 @@ def network_identity(config: str) -> Any:
     """Return, as JSON, what identifies a network: what a .cfg says, not its comments or where it lies; or a name."""
     if config in NETWORKS:
         return {"network": config, **identities((NETWORKS, config))}
-    said = [(section.name, sorted(section.options.items())) for section in cfg.read(config)]
+    said = [(section.name, sorted(section.options.items())) for section in _sections(config)]
     return hashlib.sha256(repr(said).encode()).hexdigest()

@@ -80,7 +80,9 @@ def test_it_has_a_loss_of_its_own_and_no_other() -> None:
     assert own_loss("ssdlite") is None
     assert DetectorSettings(config="ssdlite", image_size=64).loss is None
     assert network_identity("ssdlite")["network"] == "ssdlite"
-    with pytest.raises(InputError, match="found 'ciou', which is of other detectors than a SsdLite, expected null"):
+    with pytest.raises(
+        InputError, match="found 'ciou', which is for detectors with anchors, expected null: a SsdLite has"
+    ):
         networks.build("ssdlite", classes=6, image_size=64, loss="ciou")
 
 

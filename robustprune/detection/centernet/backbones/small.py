@@ -1,4 +1,4 @@
-"""A backbone for images of 64 pixels and processors without a GPU: 12 convolutions, maps of 4, 8 and 16 pixels."""
+"""A backbone for images of 64 pixels and processors without a GPU: ten convolutions, maps of 4, 8 and 16 pixels."""
 
 from __future__ import annotations
 

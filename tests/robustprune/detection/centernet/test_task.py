@@ -108,8 +108,7 @@ def test_it_is_trained_with_the_losses_of_its_family_alone() -> None:
     with pytest.raises(InputError) as refused:
         networks.build("centernet-small", classes=2, image_size=64, loss="ciou")
     assert str(refused.value) == (
-        "detector.loss: found 'ciou', which is of other detectors than a CenterNet, expected one of focal, "
-        "focal-exact-radius"
+        "detector.loss: found 'ciou', which is for detectors with anchors, expected focal or focal-exact-radius"
     )
     with pytest.raises(
         InputError, match="found 'focal', which is of other detectors than a Detector, expected one of ci"
@@ -126,6 +125,13 @@ def test_images_may_be_oblong_and_have_a_size_by_default() -> None:
     ]
     assert networks.input_of("centernet-small", classes=2, image_size=None, fit=None).size == 64
     assert networks.input_of("centernet-resnet18", classes=2, image_size=(384, 1280), fit=None).size == (384, 1280)
+
+
+def test_a_mistyped_name_is_told() -> None:
+    with pytest.raises(
+        InputError, match="'centernet-smal' is no readable .cfg file and no network; the nearest"
+    ):
+        networks.network_identity("centernet-smal")
 
 
 @pytest.mark.slow
