@@ -55,7 +55,7 @@ def test_one_filter_stays_of_a_layer_that_is_zero() -> None:
 def test_a_filter_whose_shift_is_read_stays() -> None:
     pruned = silenced(network(nn.ReLU()), [1])
     with torch.no_grad():
-        pruned[1].bias[1] = 0.5  # type: ignore[index]
+        pruned.get_parameter("1.bias")[1] = 0.5
     assert widths(without_idle_channels(pruned, IMAGE)) == [6, 4, 2]
 
 

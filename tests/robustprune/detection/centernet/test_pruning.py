@@ -11,7 +11,6 @@ import torch
 from robustprune.core.errors import InputError
 from robustprune.core.timing import TimingSettings
 from robustprune.detection import networks
-from robustprune.detection.centernet.backbones import published
 from robustprune.detection.exported import Exporter
 from robustprune.detection.kept_models import load_model, model_files
 from robustprune.detection.measure.pruned import measure_pruned, smaller
@@ -79,6 +78,12 @@ def test_a_row_is_timed_without_the_filters_that_left() -> None:
     assert row["macs_compact"] == row["macs"] < 0.05 * row["macs_dense"]
 
 
+def test_where_nothing_left_the_row_is_timed_as_it_is() -> None:
+    detector, timing = experienced(), TimingSettings(timing_repeats=1, timing_warm_up=0)
+    row = measure_pruned(detector, {}, dense=copy.deepcopy(detector), image_size=64, timing=timing)
+    assert (row["engine"], row["params_compact"]) == ("dense", row["params_total"])
+
+
 def test_a_kept_model_is_rebuilt_by_its_name_and_exported(tmp_path: Path) -> None:
     detector = experienced()
     filters_masked(detector, 0.5)
@@ -100,6 +105,6 @@ def test_a_kept_model_is_rebuilt_by_its_name_and_exported(tmp_path: Path) -> Non
 
 
 def test_dla_without_timm_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="centernet-dla34 needs timm, found no such package; pip install"):
         networks.build("centernet-dla34", classes=2, image_size=512)
