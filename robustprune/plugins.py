@@ -19,7 +19,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 from pydantic import BeforeValidator, Field
 
@@ -29,6 +29,20 @@ Entry = TypeVar("Entry")
 
 OWN = "robust-pruning-sweeps"
 """The distribution of this package, whose entries have no part in keys."""
+
+
+class Family(NamedTuple, Generic[Entry]):
+    """Entries that are too many to list: their names say what they are.
+
+    Attributes:
+        told: such a name in words, such as `N:M`.
+        example: one of them.
+        entry: from a name to its entry; None for a name that is none of them.
+    """
+
+    told: str
+    example: str
+    entry: Callable[[str], Entry | None]
 
 
 class Registry(Mapping[str, Entry], Generic[Entry]):
@@ -43,6 +57,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         bundled: Mapping[str, Entry],
         check: Callable[[str, Entry], None] = lambda name, entry: None,
         admits: Callable[[Entry], bool] = lambda entry: True,
+        family: Family[Entry] | None = None,
     ) -> None:
         """Take what is bundled.
 
@@ -53,9 +68,11 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
             bundled: by name.
             check: raises ValueError for an entry of a plug-in that cannot be what its name says.
             admits: passes over entries that are for others, such as for another task.
+            family: entries beside those, which iterating leaves out.
         """
         self.group, self.kind = group, kind
         self._entry, self._bundled, self._check, self._admits = entry, dict(bundled), check, admits
+        self._family = family
         self._origins: dict[str, str] = {}
         self._broken: dict[str, str] = {}
 
@@ -99,6 +116,10 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         Raises:
             KeyError: there is none; `lookup` says it to a user.
         """
+        if name not in self._entries and self._family is not None:
+            found = self._family.entry(name)
+            if found is not None:
+                return found
         return self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -109,19 +130,25 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         """Return how many entries there are."""
         return len(self._entries)
 
+    @property
+    def listed(self) -> dict[str, Entry]:
+        """The entries to show, and one that stands for the family, under its name in words."""
+        family = {} if self._family is None else {self._family.told: self[self._family.example]}
+        return {**self._entries, **family}
+
     def lookup(self, name: str) -> Entry:
         """Return the entry called `name`.
 
         Raises:
             InputError: no such entry; the message names the nearest one and all of them, or why a plug-in is left out.
         """
-        if name in self._entries:
-            return self._entries[name]
+        if name in self:
+            return self[name]
         if name in self.broken:
             raise InputError(f"{self.kind} {name!r}: its plug-in cannot be used, of {self.broken[name]}")
         near = difflib.get_close_matches(name, self._entries, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"unknown {self.kind} {name!r}: expected one of {', '.join(self._entries)}{hint}")
+        raise InputError(f"unknown {self.kind} {name!r}: expected one of {', '.join(self.listed)}{hint}")
 
     def refuse_broken(self, given: Any) -> Any:
         """Return what a spec gives, a name or settings with a `name`; a pydantic validator.
@@ -140,7 +167,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
 
     def origin(self, name: str) -> str | None:
         """Return the package, and its version, that an entry comes from; None for what is bundled."""
-        assert name in self._entries
+        assert name in self.listed or name in self
         return self._origins.get(name)
 
     def identity(self, name: str) -> dict[str, Any]:
@@ -179,7 +206,7 @@ def task_registry(
     bundled: Mapping[str, Any],
     check: Callable[[str, TaskEntry], None] | None = None,
 ) -> Registry[TaskEntry]:
-    """Return the registry of what one task knows by name; `bundled` is what the entries provide.
+    """Return the registry of what one task knows by name; `bundled` is what the entries provide, or entries.
 
     Without a `check`, that is to be a function.
     """
@@ -187,7 +214,10 @@ def task_registry(
         group,
         kind=kind,
         entry=TaskEntry,
-        bundled={name: TaskEntry(task=task, provides=provided) for name, provided in bundled.items()},
+        bundled={
+            name: each if isinstance(each, TaskEntry) else TaskEntry(task=task, provides=each)
+            for name, each in bundled.items()
+        },
         check=check if check is not None else lambda name, entry: check_callable(entry.provides),
         admits=lambda entry: entry.task == task,
     )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from robustprune.core.arrays import Arrays
 from robustprune.structures.groups import CoupledGroup, Layer
+from robustprune.structures.narrowing import Narrowed
 
 
 class Batch(NamedTuple):
@@ -61,6 +62,15 @@ class Task(Protocol):
         """Return which of the prunable layers' filters come and go together; each occurs once.
 
         The network's parameters may come out requiring gradients.
+        """
+
+    def narrowed(self, network: nn.Module, held: Mapping[str, Tensor]) -> Narrowed | None:
+        """Return the network without the channels that masks leave idle, to be trained in its place; None where there
+        is no such network that training takes the same course with.
+
+        Args:
+            network: whose masked weights are zero; stays as it is.
+            held: masks of whole filters, and of what departs with them, by name.
         """
 
     # Data
@@ -116,6 +126,10 @@ class Task(Protocol):
 
     def losses(self, outputs: Any, targets: Any) -> Tensor:
         """Return the loss of each example by itself, (N,)."""
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether outputs are logits, (N, classes), and targets labels, (N,)."""
 
     # What DeepLIFT explains
 

@@ -92,7 +92,8 @@ def _scores(problem: Problem, name: str) -> Mapping[str, Tensor]:
         comparable=method.comparable,
     )
     settings: Any = problem.study.method_settings(name)
-    return {layer: score.cpu() for layer, score in method.score(problem.network(), scoring, settings).items()}
+    outcome = method.outcome(problem.network(), scoring, settings)
+    return {layer: score.cpu() for layer, score in outcome.scores.items()}
 
 
 def relative(found: Tensor, expected: Tensor) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from robustprune.attacks import by_name
-from robustprune.attacks.by_name import ATTACKS, Attack, attack_work, check, configured
+from robustprune.attacks.by_name import ATTACKS, Attack, attack_work, check, configured, takes_one_step
 from robustprune.attacks.entry import AttackEntry
+from robustprune.attacks.fast_at import FastAtSettings, fast_at
 from robustprune.attacks.fgsm import FgsmSettings, fgsm
 from robustprune.attacks.frozen import frozen
 from robustprune.attacks.loss import AttackLoss
@@ -23,6 +24,7 @@ __all__ = [
     "AttackLoss",
     "AttackSettings",
     "BallSettings",
+    "FastAtSettings",
     "FgsmSettings",
     "LeastSettings",
     "PgdSettings",
@@ -30,9 +32,11 @@ __all__ = [
     "attack_work",
     "check",
     "configured",
+    "fast_at",
     "fgsm",
     "frozen",
     "pgd",
+    "takes_one_step",
 ]
 
 

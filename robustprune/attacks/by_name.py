@@ -19,6 +19,7 @@ from robustprune.attacks.adversarial_library.fab import FAB, FabSettings
 from robustprune.attacks.adversarial_library.fmn import FMN, FmnSettings
 from robustprune.attacks.adversarial_library.standard import STANDARD, StandardSettings
 from robustprune.attacks.entry import AttackEntry
+from robustprune.attacks.fast_at import FAST_AT, FastAtSettings
 from robustprune.attacks.fgsm import FGSM, FgsmSettings
 from robustprune.attacks.loss import AttackLoss
 from robustprune.attacks.pgd import PGD, PgdSettings
@@ -45,6 +46,7 @@ ATTACKS: Registry[AttackEntry] = Registry(
     bundled={
         "pgd": PGD,
         "fgsm": FGSM,
+        "fast-at": FAST_AT,
         "apgd": APGD,
         "fab": FAB,
         "square": SQUARE,
@@ -68,6 +70,11 @@ def configured(settings: Settings, generator: torch.Generator) -> Callable[..., 
 def attack_work(settings: Settings) -> AttackWork:
     """Return what attacking one image takes."""
     return ATTACKS[_name(settings)].work(settings)
+
+
+def takes_one_step(settings: Settings) -> bool:
+    """Say whether training under an attack can end in catastrophic overfitting; see `AttackEntry.single_step`."""
+    return ATTACKS[_name(settings)].single_step
 
 
 def check(settings: Settings, *, classes: int) -> None:
@@ -99,8 +106,10 @@ def attack_settings(*, finds: Literal["ball", "least"], sees: Literal["loss"] | 
 
 
 if TYPE_CHECKING:
-    AttackSettings = PgdSettings | FgsmSettings
-    BallSettings = PgdSettings | FgsmSettings | ApgdSettings | FabSettings | SquareSettings | StandardSettings
+    AttackSettings = PgdSettings | FgsmSettings | FastAtSettings
+    BallSettings = (
+        PgdSettings | FgsmSettings | FastAtSettings | ApgdSettings | FabSettings | SquareSettings | StandardSettings
+    )
     LeastSettings = DdnSettings | FmnSettings
 
 

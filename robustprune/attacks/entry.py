@@ -31,6 +31,8 @@ class AttackEntry:
         settings: their field `name` admits the attack's name alone.
         sees: what it is given of a network. Every task has a loss; only classifiers have logits.
         finds: an image that is wrong within a `ball` of radius `epsilon`, or the `least` perturbation that fools.
+        single_step: it takes one step, which a network in training can learn to foil without withstanding others:
+            catastrophic overfitting, see `training.overfitting`.
         work: what attacking one image takes, told from the settings.
         check: raises InputError where the settings are not for so many classes, or a package is missing.
         members: of an attack on logits that is several, which it is, from the settings and the number of classes:
@@ -42,6 +44,7 @@ class AttackEntry:
     settings: type[Settings]
     sees: Literal["loss", "logits"]
     finds: Literal["ball", "least"] = "ball"
+    single_step: bool = False
     work: Callable[[Any], AttackWork] = steps_and_restarts
     check: Callable[[Any, int], None] | None = None
     members: Callable[[Any, int], Mapping[str, Settings]] | None = None

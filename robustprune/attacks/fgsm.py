@@ -37,4 +37,4 @@ def fgsm(
     return pgd(loss, images, epsilon=epsilon, step_size=step_size, steps=1, generator=generator)
 
 
-FGSM = AttackEntry(run=fgsm, settings=FgsmSettings, sees="loss")
+FGSM = AttackEntry(run=fgsm, settings=FgsmSettings, sees="loss", single_step=True)

@@ -21,6 +21,18 @@ def check_range(images: Tensor) -> None:
             raise ValueError(f"found images from {float(least):g} to {float(most):g}, expected pixel values in [0, 1]")
 
 
+def uniform_noise(images: Tensor, *, epsilon: float, generator: torch.Generator) -> Tensor:
+    """Return noise in the shape of some images, uniform in the L∞ ball; arguments as in `uniform_start`."""
+    seed = int(torch.randint(2**63 - 1, (), generator=generator))
+    noise = torch.rand(
+        images.shape,
+        generator=torch.Generator(images.device).manual_seed(seed),
+        device=images.device,
+        dtype=images.dtype,
+    )
+    return epsilon * (2 * noise - 1)
+
+
 def uniform_start(images: Tensor, *, epsilon: float, generator: torch.Generator) -> Tensor:
     """Return images plus noise, uniform in the L∞ ball, cut at 0 and 1.
 
@@ -29,11 +41,4 @@ def uniform_start(images: Tensor, *, epsilon: float, generator: torch.Generator)
         epsilon: radius of the ball, in pixel values.
         generator: on the CPU; a single number is drawn from it, the noise is made where the images are.
     """
-    seed = int(torch.randint(2**63 - 1, (), generator=generator))
-    noise = torch.rand(
-        images.shape,
-        generator=torch.Generator(images.device).manual_seed(seed),
-        device=images.device,
-        dtype=images.dtype,
-    )
-    return (images.detach() + epsilon * (2 * noise - 1)).clamp_(0, 1)
+    return (images.detach() + uniform_noise(images, epsilon=epsilon, generator=generator)).clamp_(0, 1)

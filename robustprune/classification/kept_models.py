@@ -178,6 +178,8 @@ def _resize(module: nn.Module) -> None:
         module.out_features, module.in_features = module.weight.shape
     elif isinstance(module, _NormBase) and module.running_mean is not None:
         module.num_features = len(module.running_mean)
+    elif isinstance(module, nn.LayerNorm):
+        module.normalized_shape = tuple(module.weight.shape)
     elif isinstance(module, nn.PReLU):
         module.num_parameters = len(module.weight)
 

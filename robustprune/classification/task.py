@@ -29,6 +29,7 @@ from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import drawing_from, generator_for, resampled, seed_for
 from robustprune.methods.explaining.rewriting import explainable
 from robustprune.structures import CoupledGroup, Layer
+from robustprune.structures.narrowing import Narrowed, narrowed
 from robustprune.task import Batch, Explained
 from robustprune.training import Objective
 
@@ -80,7 +81,7 @@ class ClassificationTask:
         classifier.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
         return self.placed(classifier).eval()
 
-    def placed(self, classifier: Classifier) -> Classifier:
+    def placed(self, classifier: nn.Module) -> Classifier:
         """Return a classifier where this task's are: what is left of a weight has a memory format of its own."""
         return classifier.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
@@ -96,6 +97,11 @@ class ClassificationTask:
     def coupled_groups(self, network: nn.Module) -> list[CoupledGroup]:
         """Return which channels go together, by DepGraph; the network's parameters come out requiring gradients."""
         return channel_groups(network, self._blank)
+
+    def narrowed(self, network: nn.Module, held: Mapping[str, Tensor]) -> Narrowed | None:
+        """Return the classifier without idle channels, by DepGraph; see `task.Task`."""
+        found = narrowed(network, held, find=self.coupled_groups)
+        return None if found is None else Narrowed(self.placed(found.network), found.places)
 
     # Data
 
@@ -162,6 +168,11 @@ class ClassificationTask:
         """Return the loss of each image, (N,)."""
         losses: Tensor = LOSSES[self.loss_name].provides(outputs, targets)
         return losses
+
+    @property
+    def has_logits(self) -> bool:
+        """Outputs are logits, and targets labels."""
+        return True
 
     # What DeepLIFT explains
 

@@ -18,6 +18,7 @@ from robustprune.core.progress import NOWHERE, Progress, reporter
 from robustprune.core.randomness import drawing_from, generator_for, resampled, seed_for
 from robustprune.core.settings import Settings
 from robustprune.detection import darknet
+from robustprune.detection.darknet.compact.narrowing import narrowed as darknet_narrowed
 from robustprune.detection.darknet.couplings import couplings
 from robustprune.detection.darknet.folding import fold
 from robustprune.detection.data.samples import Batch as SampleBatch
@@ -27,6 +28,7 @@ from robustprune.detection.image_size import ImageSize, sides
 from robustprune.detection.measure.evaluation import Evaluation, Measured, evaluate, is_linf, margin_attack
 from robustprune.structures import CoupledGroup, Layer
 from robustprune.structures.dependency_graph import dependency_groups
+from robustprune.structures.narrowing import Narrowed, narrowed
 from robustprune.task import Batch, Explained
 from robustprune.training import Objective
 
@@ -102,6 +104,14 @@ class DetectionTask:
         prunable = self.prunable_layers(network)
         return [group for group in groups if group.filters.keys() <= prunable.keys()]
 
+    def narrowed(self, network: nn.Module, held: Mapping[str, Tensor]) -> Narrowed | None:
+        """Return the detector without idle filters: along Darknet's graph; by DepGraph for others; see `task.Task`."""
+        if isinstance(network, darknet.Detector):
+            found = darknet_narrowed(network, held)
+        else:
+            found = narrowed(network, held, find=self.coupled_groups)
+        return None if found is None else Narrowed(self._placed(found.network), found.places)
+
     # Data
 
     @property
@@ -173,6 +183,11 @@ class DetectionTask:
     def losses(self, outputs: Sequence[Tensor], targets: Any) -> Tensor:
         """Return the loss of each image, (N,), as if it were the whole batch."""
         return self.reader.loss(outputs, targets, per_image=True)
+
+    @property
+    def has_logits(self) -> bool:
+        """Outputs and targets are those of a family of detectors."""
+        return False
 
     # What DeepLIFT explains
 
@@ -265,7 +280,7 @@ class DetectionTask:
         with torch.random.fork_rng(devices=[]):
             return self.build().to(self.device)
 
-    def _placed(self, detector: Detector) -> Detector:
+    def _placed(self, detector: nn.Module) -> Detector:
         placed: Detector = detector.to(self.device, memory_format=self.compute.memory_format)  # type: ignore[call-overload]
         self.__dict__.setdefault("reader", placed)  # none has to be built for that alone
         return placed

@@ -14,9 +14,17 @@ from robustprune.attacks.frozen import frozen
 
 
 class Size(NamedTuple):
-    """Parameters of a network, and the multiply–accumulates of each of its layers for one input, by name."""
+    """What a network holds and does.
+
+    Attributes:
+        params: all its parameters.
+        weights: those that are no biases, which compression is told of, as is usual (Zhou et al. 2023): weights of
+            layers, and scales of batch norm.
+        layer_macs: multiply–accumulates of each of its layers for one input, by name.
+    """
 
     params: int
+    weights: int
     layer_macs: dict[str, int]
 
     @property
@@ -33,6 +41,8 @@ class Cost(NamedTuple):
         params_kept: without the weights that a mask prunes, and what goes with them.
         macs_dense: as if it were not pruned.
         macs: without the weights that a mask prunes, and what goes with them.
+        compression: parameters but biases, as if it were not pruned, over those that are kept; at least 1.
+        operations_removed: fraction of `macs_dense` that `macs` leaves out, in [0, 1).
         weights_pruned: fraction of the weights of the layers with a mask, in [0, 1]; 0 without masks.
         filters_pruned: fraction of their filters of which every weight is pruned.
     """
@@ -41,12 +51,19 @@ class Cost(NamedTuple):
     params_kept: int
     macs_dense: int
     macs: int
+    compression: float
+    operations_removed: float
     weights_pruned: float
     filters_pruned: float
 
 
 def cost(
-    network: nn.Module, masks: Mapping[str, Tensor], example: Tensor, *, gone: Mapping[str, Tensor] | None = None
+    network: nn.Module,
+    masks: Mapping[str, Tensor],
+    example: Tensor,
+    *,
+    gone: Mapping[str, Tensor] | None = None,
+    before: Size | None = None,
 ) -> Cost:
     """Count what masks leave of a network.
 
@@ -56,23 +73,35 @@ def cost(
         example: one input of the network.
         gone: masks of what a network without the pruned filters would lack too, by the parameter's name, `True` where
             it stays; see `structures.removal`.
+        before: of the network before channels left it; None: none did.
     """
-    dense = size(network, example)
+    found = size(network, example)
+    dense = before or found
     pruned = {name: ~mask for name, mask in masks.items()}
     left = {f"{name}.weight": mask for name, mask in masks.items()}
     for name, mask in (gone or {}).items():
         left[name] = left[name] & mask if name in left else mask
     saved = {name: int((~mask).sum()) for name, mask in left.items()}
-    of_weights = {name: count for name in dense.layer_macs if (count := saved.get(f"{name}.weight"))}
+    of_weights = {name: count for name in found.layer_macs if (count := saved.get(f"{name}.weight"))}
+    macs = found.macs - sum(
+        found.layer_macs[name] // left[f"{name}.weight"].numel() * count for name, count in of_weights.items()
+    )
+    weights = found.weights - sum(count for name, count in saved.items() if not is_bias(name))
     return Cost(
         params_total=dense.params,
-        params_kept=dense.params - sum(saved.values()),
+        params_kept=found.params - sum(saved.values()),
         macs_dense=dense.macs,
-        macs=dense.macs
-        - sum(dense.layer_macs[name] // left[f"{name}.weight"].numel() * count for name, count in of_weights.items()),
+        macs=macs,
+        compression=dense.weights / weights,
+        operations_removed=1 - macs / dense.macs,
         weights_pruned=_share(pruned.values()),
         filters_pruned=_share(weights.flatten(1).all(dim=1) for weights in pruned.values()),
     )
+
+
+def is_bias(name: str) -> bool:
+    """Say whether a parameter is a bias, by its name: of a layer, or the shift of a batch norm."""
+    return "bias" in name
 
 
 @torch.no_grad()
@@ -93,7 +122,9 @@ def size(network: nn.Module, example: Tensor) -> Size:
     layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
     with frozen(network), _Counter({id(layer.weight): name for name, layer in layers.items()}) as counter:
         network(example)
-    return Size(sum(each.numel() for each in network.parameters()), counter.macs)
+    counts = {name: each.numel() for name, each in network.named_parameters()}
+    weights = sum(count for name, count in counts.items() if not is_bias(name))
+    return Size(sum(counts.values()), weights, counter.macs)
 
 
 class _Counter(TorchFunctionMode):

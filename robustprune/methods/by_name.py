@@ -10,10 +10,11 @@ from torch import Tensor
 from robustprune.core.settings import Settings
 from robustprune.methods.deeplift import DEEPLIFT
 from robustprune.methods.entry import InitializerEntry
+from robustprune.methods.first_order.snip import SNIP
+from robustprune.methods.first_order.taylor import TAYLOR
 from robustprune.methods.hydra import HYDRA
 from robustprune.methods.magnitude import MAGNITUDE
 from robustprune.methods.random import RANDOM
-from robustprune.methods.taylor import TAYLOR
 from robustprune.plugins import Registry, check_callable
 from robustprune.structures import Layer
 
@@ -30,7 +31,14 @@ INITIALIZERS: Registry[InitializerEntry] = Registry(
     "robustprune.initializers",
     kind="initializer",
     entry=InitializerEntry,
-    bundled={"hydra": HYDRA, "deeplift": DEEPLIFT, "magnitude": MAGNITUDE, "taylor": TAYLOR, "random": RANDOM},
+    bundled={
+        "hydra": HYDRA,
+        "deeplift": DEEPLIFT,
+        "magnitude": MAGNITUDE,
+        "taylor": TAYLOR,
+        "snip": SNIP,
+        "random": RANDOM,
+    },
     check=_check,
 )
 
@@ -41,6 +49,21 @@ def initializer_settings() -> type[BaseModel]:
         name: (entry.settings, entry.settings()) for name, entry in INITIALIZERS.items() if entry.settings.model_fields
     }
     return create_model("InitializerSettings", __base__=Settings, **fields)  # type: ignore[call-overload, no-any-return]
+
+
+def method_columns() -> dict[str, type]:
+    """Return the columns of rows that methods fill themselves, plug-ins' among them; null in rows of others."""
+    return {name: kind for entry in INITIALIZERS.values() for name, kind in entry.columns.items()}
+
+
+def method_tables() -> dict[str, dict[str, type]]:
+    """Return the tables that methods keep beside rows, plug-ins' among them; a method's row has its own alone."""
+    return {name: dict(columns) for entry in INITIALIZERS.values() for name, columns in entry.tables.items()}
+
+
+def method_meanings() -> dict[str, str]:
+    """Return what these columns and tables are."""
+    return {name: meaning for entry in INITIALIZERS.values() for name, meaning in entry.meanings.items()}
 
 
 def check_scores(name: str, scores: Mapping[str, Tensor], layers: Mapping[str, Layer], *, some: bool) -> None:

@@ -13,7 +13,7 @@ from robustprune.core.operations import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT
 from robustprune.core.settings import Settings
 from robustprune.methods.entry import InitializerEntry
 from robustprune.methods.explaining.contributions import contributions_to
-from robustprune.methods.mean_magnitude import mean_magnitude
+from robustprune.methods.first_order.mean_magnitude import mean_magnitude
 from robustprune.methods.problem import Problem
 from robustprune.task import Task, first_images
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from robustprune.core.operations import Work
 from robustprune.core.settings import Settings
+from robustprune.methods.outcome import Outcome
 from robustprune.methods.problem import Problem
 from robustprune.task import Task
 
@@ -24,7 +25,8 @@ class InitializerEntry:
 
     Attributes:
         score: `score(network, problem, settings)` returns one tensor per layer of `problem.layers`, in the shape of its
-            weights; higher is kept longer. The network is in eval mode, and left as it is.
+            weights; higher is kept longer. Or an `Outcome`, where the method trains a network itself, or draws the
+            masks. The network is in eval mode, and left as it is.
         settings: with a default for every field.
         per_structure: scores depend on what is pruned together, and so serve one structure.
         per_ratio: they depend on the structure, the scope and the ratio.
@@ -35,10 +37,21 @@ class InitializerEntry:
         work: `work(settings, forward=…, images=…, attack=…, clean_too=…)`, with arguments as in
             `core.operations.training`, tells what scoring takes; None where that is not known.
         check: `check(task, network)` raises InputError for a network that cannot be scored, before anything runs.
+        refuses: `refuses(settings, structure=…, scope=…, ratio=…)` says in a sentence why it cannot serve one of the
+            grid, with the field, what was found and what was expected; None where it can. It is asked before anything
+            runs, of the ratios at which the method works.
+        trains: how it comes to a network of its own: `onward` from the checkpoint; from `scratch`, so that it needs no
+            checkpoint, and works at a ratio of 0 too; None: weights stay as they are.
+        prunes: what the ratio is a share of.
+        structures: which it fits: those in which whole channels go, `coupled`, the others, or `any`.
+        tables: what it keeps beside a row: names of tables, and for each column its name and int, float, bool or a
+            smaller type of numpy.
+        columns: of a row, that it fills itself: names, and int, float or bool.
+        meanings: of these tables and columns; `table.column` for one of a table.
         version: raised by hand when the same settings give other scores.
     """
 
-    score: Callable[[nn.Module, Problem, Any], dict[str, Tensor]]
+    score: Callable[[nn.Module, Problem, Any], dict[str, Tensor] | Outcome]
     settings: type[Settings] = NoSettings
     per_structure: bool = False
     per_ratio: bool = False
@@ -47,4 +60,21 @@ class InitializerEntry:
     attacks: bool = True
     work: Callable[..., Work] | None = None
     check: Callable[[Task, nn.Module], object] | None = None
+    refuses: Callable[..., str | None] | None = None
+    trains: Literal["onward", "scratch"] | None = None
+    prunes: Literal["weights", "operations"] = "weights"
+    structures: Literal["any", "coupled", "uncoupled"] = "any"
+    tables: Mapping[str, Mapping[str, type]] = field(default_factory=dict)
+    columns: Mapping[str, type] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
+
+    def outcome(self, network: nn.Module, problem: Problem, settings: Any) -> Outcome:
+        """Return what `score` does, in one form."""
+        found = self.score(network, problem, settings)
+        return found if isinstance(found, Outcome) else Outcome(found)
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether it needs no checkpoint."""
+        return self.trains == "scratch"

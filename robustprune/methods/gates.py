@@ -19,7 +19,7 @@ def gated(network: nn.Module, groups: Sequence[CoupledGroup], gates: Sequence[Te
     """Return the parameters, by name, of a network in which what is read of each channel is multiplied by a gate.
 
     Where a shortcut copies channels, no weight reads them there: those are multiplied where they come from, and of a
-    gate at 0 there may be no gradient.
+    gate at 0 there may be no gradient. Where a group names its `gates`, channels are multiplied there.
 
     Args:
         network: not changed.
@@ -35,11 +35,11 @@ def gated(network: nn.Module, groups: Sequence[CoupledGroup], gates: Sequence[Te
         found[name] = found.get(name, gate.new_ones(length)).index_put((indices,), gate[decisions])
 
     for group, gate in zip(groups, gates, strict=True):
-        if not group.copied:
+        if not group.copied and not group.gates:
             for layer, members in group.readers.items():
                 multiply(read, layer, _inputs(network.get_submodule(layer)), members, gate)
             continue
-        for layer, members in (*group.filters.items(), *group.norms.items()):
+        for layer, members in (group.gates or {**group.filters, **group.norms}).items():
             for name in (f"{layer}.weight", f"{layer}.bias"):
                 if name in parameters:
                     multiply(factors, name, len(parameters[name]), members, gate)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from robustprune.core.progress import NOWHERE, Progress
-from robustprune.structures import STRUCTURES, CoupledGroup, Layer, Masks, draw_masks
+from robustprune.structures import STRUCTURES, CoupledGroup, Layer, Masks, Ratios, draw_masks
 from robustprune.structures.groups import decided_layers
 from robustprune.task import Task
 from robustprune.training.objective import Objective
@@ -27,6 +27,7 @@ class Problem:
         structure: what will be pruned together; None for a method that does not look at it: its scores serve them all.
         scope: likewise, for a method that looks at ratios.
         ratio: likewise.
+        ratios: of layers that have their own, likewise.
         comparable: see `InitializerEntry`.
         progress: for a method that takes epochs.
     """
@@ -37,6 +38,7 @@ class Problem:
     structure: str | None = None
     scope: str = "layer"
     ratio: float | None = None
+    ratios: Ratios = field(default_factory=dict)
     comparable: bool = False
     progress: Progress = NOWHERE
 
@@ -69,5 +71,11 @@ class Problem:
         assert self.structure is not None
         assert self.ratio is not None
         return draw_masks(
-            self.structure, importance, self.ratio, groups=groups, scope=self.scope, comparable=self.comparable
+            self.structure,
+            importance,
+            self.ratio,
+            groups=groups,
+            scope=self.scope,
+            comparable=self.comparable,
+            ratios=self.ratios,
         )

@@ -4,6 +4,7 @@ from robustprune.structures.by_name import STRUCTURES, draw_masks
 from robustprune.structures.entry import StructureEntry
 from robustprune.structures.groups import CoupledGroup, Layer, Members
 from robustprune.structures.masks import Masks
+from robustprune.structures.ratios import Ratios
 from robustprune.structures.scopes import SCOPES, Scope
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Layer",
     "Masks",
     "Members",
+    "Ratios",
     "Scope",
     "StructureEntry",
     "draw_masks",

@@ -23,10 +23,17 @@ class StructureEntry:
             `coupled`; `scope(scores, ratio)` says what stays of parts that compete, see `scopes`.
         coupled: whole channels are decided on, so that those which the network couples have to be known.
         removes: what is pruned leaves the network; otherwise it stays in its place, as zeros.
+        fixed: the only ratio beside 0 to which it prunes, every layer alike; None: any, in any scope.
         version: raised by hand when the same scores give other masks.
     """
 
     masks: Callable[[Mapping[str, Tensor], float, Sequence[CoupledGroup], Scope], Masks]
     coupled: bool = False
     removes: bool = False
+    fixed: float | None = None
     version: int = 1
+
+
+def is_fixed(ratio: float, fixed: float) -> bool:
+    """Say whether a ratio is the fixed one of a structure, but for what decimals leave out, such as .333 of 1/3."""
+    return abs(ratio - fixed) < 1e-3

@@ -29,9 +29,11 @@ class CoupledGroup:
         filters: of every layer whose output channels are decided on, by name, in the network's order.
         readers: of layers that read those channels: their input channels.
         copied: whether something else reads them too, such as a shortcut that copies channels.
-        norms: of batch norms of those channels.
-        dependencies: torch-pruning's own group, of all the decisions, which removes them; None where channels of this
-            network are not removed but masked.
+        norms: of norms of those channels.
+        gates: of layers and norms at whose outputs a gate on the channels multiplies, where one on what readers read
+            would not do: through a layer norm, which averages over channels, or into a product with other channels.
+        dependencies: what removes decisions by its `prune`, such as torch-pruning's own group of all of them; None
+            where channels of this network are not removed but masked.
     """
 
     decisions: int
@@ -39,6 +41,7 @@ class CoupledGroup:
     readers: Mapping[str, Members] = field(default_factory=dict)
     copied: bool = False
     norms: Mapping[str, Members] = field(default_factory=dict)
+    gates: Mapping[str, Members] = field(default_factory=dict)
     dependencies: Any = None
 
     def remove(self, decisions: Sequence[int]) -> None:
@@ -58,19 +61,28 @@ def decided_layers(network: nn.Module, groups: Sequence[CoupledGroup]) -> dict[s
     }
 
 
-def filter_masks(groups: Sequence[CoupledGroup], kept: Sequence[Tensor]) -> dict[str, Tensor]:
+def decided_filters(groups: Sequence[CoupledGroup]) -> dict[str, Tensor]:
+    """Return the filters of each layer that `groups` decide on, by the layer's name: (count,) int64, on the CPU."""
+    parts: dict[str, list[Tensor]] = {}
+    for group in groups:
+        for name, members in group.filters.items():
+            parts.setdefault(name, []).append(members.indices)
+    return {name: torch.cat(indices) for name, indices in parts.items()}
+
+
+def filter_masks(
+    groups: Sequence[CoupledGroup], kept: Sequence[Tensor], importance: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """Return, for every layer that `groups` decide on, which of its filters stay: (filters,), boolean, on the CPU.
 
     Args:
-        groups: in which each filter occurs once.
+        groups: in which each filter occurs at most once; one that is in none stays.
         kept: of every group (decisions,), as the scopes return it.
+        importance: of every layer, (filters, …).
     """
-    parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    masks: dict[str, Tensor] = {}
     for group, stays in zip(groups, kept, strict=True):
         for name, members in group.filters.items():
-            parts.setdefault(name, []).append((members.indices, stays.cpu()[members.decisions]))
-    masks = {}
-    for name, found in parts.items():
-        indices, stays = (torch.cat(columns) for columns in zip(*found, strict=True))
-        masks[name] = torch.zeros_like(indices, dtype=torch.bool).scatter(0, indices, stays)
+            mask = masks.setdefault(name, torch.ones(len(importance[name]), dtype=torch.bool))
+            mask[members.indices] = stays.cpu()[members.decisions]
     return masks

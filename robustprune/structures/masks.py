@@ -35,12 +35,21 @@ def largest(scores: Tensor, count: int) -> Tensor:
     >>> largest(torch.tensor([[1.0, 3.0], [3.0, 2.0]]), 1).tolist()
     [[False, True], [False, False]]
     """
+    refuse_nan(scores)
     flat = scores.detach().reshape(-1)
-    if flat.isnan().any():
-        raise ValueError(f"{int(flat.isnan().sum())} of {flat.numel()} importance scores are NaN")
     # A stable sort, since topk breaks ties differently on each device.
     chosen = flat.sort(descending=True, stable=True).indices[:count]
     return torch.zeros_like(flat, dtype=torch.bool).scatter_(0, chosen, True).view(scores.shape)
+
+
+def refuse_nan(scores: Tensor) -> None:
+    """See that scores can be ranked.
+
+    Raises:
+        ValueError: one is NaN.
+    """
+    if scores.isnan().any():
+        raise ValueError(f"{int(scores.isnan().sum())} of {scores.numel()} importance scores are NaN")
 
 
 @torch.no_grad()

@@ -1,6 +1,10 @@
 """What the columns are that rows of every study of pruning have, with units; see `sweeps.study.Study.meanings`."""
 
-SHARED_MEANINGS = {
+from robustprune.methods import method_meanings
+from robustprune.studies.pruning.seen import SEEN_MEANINGS
+
+SHARED_MEANINGS = SEEN_MEANINGS | {
+    **method_meanings(),
     "inference_ms": "mean time of one image, a batch by itself, by the fastest engine found; milliseconds",
     "inference_ms_p50": "the median of these times; milliseconds",
     "inference_ms_p95": "their 95th percentile; milliseconds",
@@ -18,6 +22,8 @@ SHARED_MEANINGS = {
     "params_kept": "parameters without those that were pruned and what went with them",
     "macs_dense": "multiply–accumulates of the unpruned network, per image",
     "macs": "multiply–accumulates without the weights that were pruned and what went with them, per image",
+    "compression": "parameters that are no biases, of the unpruned network over those that are kept; 1: nothing pruned",
+    "operations_removed": "fraction of macs_dense that macs leaves out, of [0, 1]",
     "renew_s": "renewing batch norm's statistics after pruning; seconds, part of the training after it",
     "evaluate_s": "measuring; seconds",
     "device": "model of the GPU, or cpu",

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from robustprune.attacks import ATTACKS, configured
-from robustprune.core.arrays import Arrays, to_arrays
+from robustprune.attacks import ATTACKS
+from robustprune.core.arrays import Arrays
+from robustprune.core.devices import in_full_precision
 from robustprune.core.errors import InputError
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
-from robustprune.methods import INITIALIZERS, NoSettings, Problem, check_scores
+from robustprune.methods import (
+    INITIALIZERS,
+    NoSettings,
+    Problem,
+    check_scores,
+    handed,
+    method_columns,
+    method_tables,
+)
 from robustprune.plugins import Registry, identities
-from robustprune.structures import SCOPES, STRUCTURES, Masks, draw_masks
+from robustprune.structures import SCOPES, STRUCTURES, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
-from robustprune.structures.removal import ChannelCounts, channel_counts, departing, kept_decisions, remove, unread
+from robustprune.structures.kinds import n_of_m
+from robustprune.structures.removal import channel_counts, departing, kept_decisions, remove, unread
 from robustprune.studies.on_device import held_device, on_device
+from robustprune.studies.pruning.fit import check_fit
+from robustprune.studies.pruning.hard_pruned import hard
+from robustprune.studies.pruning.pruned import Pruned, Retrained
+from robustprune.studies.pruning.ratios import check_fixed, layer_ratios, ratio_inputs
+from robustprune.studies.pruning.seen import network_state
+from robustprune.studies.pruning.under_attack import watch_of
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
 from robustprune.training import Objective, Renewal, Training, calibration, train
+from robustprune.training.objectives import OBJECTIVES, entry_of
+from robustprune.training.overfitting import Watch
 from robustprune.training.renewal import is_due, renew
-from sweeps.study import NONE, Axis, Cell, Stage, Study
+from sweeps.study import NONE, Axis, Cell, Further, Stage, Study
 
 # With the names of plug-ins that cannot be used: `check_methods` tells why, where a grid has one.
-STRUCTURE = Axis("structure", str, choices=(*STRUCTURES, *STRUCTURES.broken), meaning="what is pruned together")
+STRUCTURE = Axis(
+    "structure",
+    str,
+    choices=(*STRUCTURES, *STRUCTURES.broken),
+    meaning="what is pruned together",
+    further=Further('{n_of_m: "N:M"}', n_of_m.read),
+)
 INITIALIZER = Axis(
     "initializer", str, choices=(*INITIALIZERS, *INITIALIZERS.broken), meaning="the method that scores weights"
 )
@@ -45,39 +70,6 @@ def initializer_entry(name: str) -> tuple[Registry[Any], str]:
 def structure_entry(name: str) -> tuple[Registry[Any], str]:
     """Return where a structure is found, for `plugins.identities`."""
     return STRUCTURES, name
-
-
-class Pruned(NamedTuple):
-    """What pruning left of a network.
-
-    Attributes:
-        masks: of each pruned layer's weights, by the layer's name; none where channels left the network.
-        channels: how many there are left, where whole ones were pruned.
-        departed: masks of what left with filters that are masked as such, by the parameter's name.
-        unread: masks of the weights that read such filters alone, likewise.
-    """
-
-    masks: Masks
-    channels: ChannelCounts | None
-    departed: Masks = {}  # noqa: RUF012 (never changed)
-    unread: Masks = {}  # noqa: RUF012 (never changed)
-
-    @property
-    def held(self) -> Masks:
-        """All that training holds at zero."""
-        return self.masks | self.departed
-
-    @property
-    def gone(self) -> Masks:
-        """What a network without the masked filters would lack besides their weights, by the parameter's name."""
-        return self.departed | self.unread
-
-
-class Retrained(NamedTuple):
-    """What became of a pruned network: the epoch that was kept, from 1; and what renewing its statistics took."""
-
-    epoch: int
-    renew_s: float
 
 
 class PruningStudy(Study):
@@ -102,6 +94,15 @@ class PruningStudy(Study):
     def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
         """Return what training lowers; random starts of its attack are drawn from `generator`."""
         raise NotImplementedError
+
+    @property
+    def training_attack(self) -> Any:
+        """Settings of the attack in training; None where nothing watches that."""
+        return None
+
+    def watch(self, cell: Mapping[str, Any], objective: Objective) -> Watch | None:
+        """Return what watches a training of a cell's network for catastrophic overfitting, if anything."""
+        return watch_of(self.training_attack, self.settings, objective, seed=self.seed_of(cell, "training"))
 
     def scope(self, cell: Mapping[str, Any]) -> str:
         """Return what competes for staying, where that is no axis."""
@@ -131,12 +132,20 @@ class PruningStudy(Study):
                     f"grid.structure: found {structure!r}, which takes channels out of the network, expected "
                     "'structured' here: it masks the same channels, and rows are timed without them"
                 )
-        registries: list[Registry[Any]] = [INITIALIZERS, STRUCTURES, ATTACKS, *others]
+        at_work = [cell for cell in cells if self.has_scores(cell)]
+        check_fit(at_work, scope=self.scope, settings=self.method_settings)
+        check_fixed(at_work, layer_ratios(self.settings), scope=self.scope, axis=SCOPE in self.axes)
+        registries: list[Registry[Any]] = [INITIALIZERS, STRUCTURES, ATTACKS, OBJECTIVES, *others]
         return list(dict.fromkeys(remark for registry in registries for remark in registry.remarks()))
 
     def has_scores(self, cell: Mapping[str, Any]) -> bool:
-        """Say whether a cell's weights are scored: an unpruned network does without."""
-        return not self.is_baseline(cell) and cell["ratio"] != 0
+        """Say whether a cell's weights are scored: an unpruned network does without, unless its method trains it."""
+        return not self.is_baseline(cell) and (cell["ratio"] != 0 or self.is_from_scratch(cell))
+
+    def is_from_scratch(self, cell: Mapping[str, Any]) -> bool:
+        """Say whether a cell's method trains its network by itself, so that there is no checkpoint before it."""
+        method = INITIALIZERS.get(str(cell["initializer"]))
+        return method is not None and method.from_scratch
 
     def masks_filters(self, cell: Mapping[str, Any]) -> bool:
         """Say whether whole filters of a cell's network are pruned and keep their place in it, as zeros."""
@@ -170,14 +179,15 @@ class PruningStudy(Study):
         axes, used = {"initializer", *checkpoint}, [initializer_entry(name)]
         if method.per_structure or method.per_ratio:
             axes, used = axes | {"structure"}, [*used, structure_entry(structure)]
+        own, ratios = [f"initializers.{name}"] if method.settings.model_fields else [], dict[str, Any]()
         if method.per_ratio:
-            axes |= {"scope", "ratio"}
+            axes, own, ratios = axes | {"scope", "ratio"}, [*own, "ratios"], ratio_inputs(self.settings, cell)
         return Stage(
             tuple(axis.name for axis in self.axes if axis.name in axes),
-            {**inputs(name), **identities(*used)},
+            {**inputs(name), **ratios, **identities(*used)},
             version=version,
-            fields=(*fields, *([f"initializers.{name}"] if method.settings.model_fields else [])),
-            reads=("pretrain",),
+            fields=(*fields, *own),
+            reads=() if method.from_scratch else ("pretrain",),
         )
 
     def method_code(self, cell: Mapping[str, Any], *, structure: bool, attack: str | None) -> dict[str, list[str]]:
@@ -190,13 +200,14 @@ class PruningStudy(Study):
                 found[str(cell["structure"])] = [STRUCTURES[str(cell["structure"])].masks.__module__]
         if attack is not None:
             found[attack] = [ATTACKS[attack].run.__module__]
+            found[self.settings.objective.name] = [entry_of(self.settings.objective).loss.__module__]
         return found
 
     # Stages
 
     @on_device
-    def score(self, cell: Cell, checkpoint: Arrays, progress: Progress = NOWHERE) -> Arrays:
-        """Score the weights of the checkpoint."""
+    def score(self, cell: Cell, checkpoint: Arrays | None = None, progress: Progress = NOWHERE) -> Arrays:
+        """Score the weights of the checkpoint, or of a network that the method trains, from it or from scratch."""
         name, task = str(cell["initializer"]), self.task(cell)
         method = INITIALIZERS[name]
         generator = generator_for(self.seed_of(cell, "scores"), "score")
@@ -208,37 +219,49 @@ class PruningStudy(Study):
             structure=str(cell["structure"]) if method.per_structure or method.per_ratio else None,
             scope=self.scope(cell) if method.per_ratio else "layer",
             ratio=float(cell["ratio"]) if method.per_ratio else None,
+            ratios=layer_ratios(self.settings) if method.per_ratio else {},
             comparable=method.comparable,
             progress=progress,
         )
-        network = task.restored(checkpoint)
-        scores = method.score(network, problem, self.method_settings(name))
-        check_scores(name, scores, task.prunable_layers(network), some=problem.is_coupled)
-        return to_arrays(scores)
+        network = self.started(task, cell, checkpoint)
+        outcome = method.outcome(network, problem, self.method_settings(name))
+        check_scores(name, outcome.scores, task.prunable_layers(network), some=problem.is_coupled)
+        return outcome.to_arrays()
+
+    def started(self, task: Task, cell: Mapping[str, Any], checkpoint: Arrays | None) -> Any:
+        """Return the network that a cell's method starts from, in eval mode: a fresh one without a checkpoint."""
+        if checkpoint is not None:
+            return task.restored(network_state(checkpoint))
+        return task.fresh(self.seed_of(cell, "training")).eval()
 
     def method_settings(self, name: str) -> Any:
         """Return the settings of an initializer."""
         has_any = bool(INITIALIZERS[name].settings.model_fields)
         return getattr(self.settings.initializers, name) if has_any else NoSettings()
 
-    def prune(self, network: nn.Module, cell: Cell, scores: Arrays | None, *, task: Task) -> Pruned:
-        """Prune a network in place, by its scores; it stays as it is where there are none.
+    def prune(self, network: nn.Module, cell: Cell, found: Arrays | None, *, task: Task) -> Pruned:
+        """Prune a network in place, by what its method found; it stays as it is where there is nothing.
 
         The network's parameters may come out requiring gradients.
         """
-        if scores is None:
+        if found is None:
             return Pruned({}, None)
+        outcome = handed(found)
+        outcome.fill(network)
         structure = STRUCTURES[str(cell["structure"])]
         groups = task.coupled_groups(network) if structure.coupled else []
         layers = decided_layers(network, groups) if structure.coupled else task.prunable_layers(network)
-        masks = draw_masks(
-            str(cell["structure"]),
-            {name: torch.tensor(scores[name]) for name in layers},
-            float(cell["ratio"]),
-            groups=groups,
-            scope=self.scope(cell),
-            comparable=INITIALIZERS[str(cell["initializer"])].comparable,
-        )
+        masks = {name: torch.tensor(mask) for name, mask in outcome.masks.items()}
+        if not masks:
+            masks = draw_masks(
+                str(cell["structure"]),
+                {name: torch.tensor(outcome.scores[name]) for name in layers},
+                float(cell["ratio"]),
+                groups=groups,
+                scope=self.scope(cell),
+                comparable=INITIALIZERS[str(cell["initializer"])].comparable,
+                ratios=layer_ratios(self.settings),
+            )
         kept = kept_decisions(groups, masks)
         if structure.removes:
             remove(groups, kept)
@@ -283,35 +306,86 @@ class PruningStudy(Study):
             chosen_by: see `training.train`.
             progress: see `training.train`.
         """
+        narrow = objective.task.narrowed(network, pruned.held) if pruned.masks and pruned.channels else None
+        if narrow is None:
+            subject, held = network, pruned.held
+        else:
+            # As the masked network would be trained, but for rounding, in a fraction of the time.
+            subject, held = narrow.network, narrow.masks(pruned.held)
         seconds = 0.0
-
-        def renewed() -> float:
-            """Renew statistics, and return the seconds that took."""
-            assert renewal is not None
-            start = time.perf_counter()
-            own = generator_for(self.seed_of(cell, "training"), "renew")
-            under_attack = self.objective(objective.task, own, attacked=objective.attack is not None)
-            renew(network.eval(), objective=under_attack, settings=renewal, generator=own)
-            return time.perf_counter() - start
-
         if renewal is not None and chosen_by is not None:
-            seconds += renewed()
+            seconds += self._renew(subject, cell, objective, renewal)
+        watch = self.watch(cell, objective)
         epoch = train(
-            network,
+            subject,
             objective=objective,
             settings=settings,
             generator=generator,
-            masks=pruned.held,
+            masks=held,
             chosen_by=chosen_by,
+            watch=watch,
             progress=progress,
         )
         steps = epoch * objective.task.steps(objective.task.images, settings.batch_size)
         done_already = chosen_by is not None and epoch == 0
-        if renewal is not None and is_due(network, steps=steps) and not done_already:
-            seconds += renewed()
-        return Retrained(epoch, seconds)
+        if renewal is not None and is_due(subject, steps=steps) and not done_already:
+            seconds += self._renew(subject, cell, objective, renewal)
+        if narrow is not None:
+            narrow.write_back(network)
+        network.eval()
+        return Retrained(epoch, seconds, None if watch is None else watch.seen)
+
+    def hard_pruned(
+        self,
+        network: nn.Module,
+        cell: Cell,
+        *,
+        objective: Objective,
+        renewal: Renewal | None,
+        measure: Callable[[nn.Module], Mapping[str, Any]],
+        columns: Sequence[str],
+    ) -> dict[str, Any]:
+        """Return what a pruned network reaches before it is trained again, so that methods can be judged that claim to
+        do without; None of each where that is not to be measured.
+
+        Its statistics of batch norm are renewed, where they are after training, and no weight is changed.
+
+        Args:
+            network: pruned; left as it is.
+            cell: the point of the grid.
+            objective: of the training to come, under whose attack statistics are taken.
+            renewal: how statistics are renewed; None: never.
+            measure: returns columns of a row.
+            columns: those to keep, under names with `_hard`.
+        """
+        if not self.settings.hard_pruned:
+            return hard(dict.fromkeys(columns), columns)
+        network = copy.deepcopy(network)
+        if renewal is not None:
+            self._renew(network, cell, objective, renewal)
+        with in_full_precision():
+            return hard(measure(network.eval()), columns)
+
+    def _renew(self, network: nn.Module, cell: Cell, objective: Objective, renewal: Renewal) -> float:
+        """Renew statistics in place, and return the seconds that took."""
+        start = time.perf_counter()
+        own = generator_for(self.seed_of(cell, "training"), "renew")
+        under_attack = self.objective(objective.task, own, attacked=objective.attack is not None)
+        renew(network.eval(), objective=under_attack, settings=renewal, generator=own)
+        return time.perf_counter() - start
 
     # Parts
+
+    def said(self, found: Arrays | None) -> dict[str, Any]:
+        """Return what a cell's method says of itself in its row, and keeps beside it; None of what others say."""
+        own = None if found is None else handed(found)
+        return {
+            **{
+                name: kind(own.columns[name]) if own is not None and name in own.columns else None
+                for name, kind in method_columns().items()
+            },
+            **{name: None if own is None else own.tables.get(name) for name in method_tables()},
+        }
 
     def seed_of(self, cell: Mapping[str, Any], drawn: SeedDraw) -> int:
         """Return the seed of what is drawn for a cell: its own, or one for all where seeds do not draw that."""
@@ -337,7 +411,3 @@ class PruningStudy(Study):
         if gpus or (gpus is None and torch.cuda.device_count()):
             return None
         return calibration.cpu_pace(threads=self.settings.threads)
-
-    def robust(self, task: Task, attack: Any, generator: torch.Generator, *, clean_too: bool) -> Objective:
-        """Return the objective under an attack."""
-        return Objective(task=task, attack=configured(attack, generator), clean_too=clean_too)

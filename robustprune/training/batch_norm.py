@@ -54,6 +54,19 @@ def statistics_of(
                 buffer.copy_(buffers[name])
 
 
+def batch_statistics(
+    inputs: Tensor, network: nn.Module, task: Task, weights: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Return the running statistics of `statistics_of`, by the name of the network's buffer, in memory of their own."""
+    with statistics_of(inputs, network, task, weights):
+        return {
+            f"{name}.{buffer}": statistic.clone()
+            for name, module in network.named_modules()
+            if isinstance(module, _BatchNorm)
+            for buffer, statistic in module.named_buffers()
+        }
+
+
 def average_statistics(network: nn.Module, task: Task, batches: Iterable[Tensor]) -> None:
     """Set batch norm's running statistics to their averages over batches, each of which counts by its size.
 

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from robustprune.core.errors import DivergedError
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.structures import masks as masking
+from robustprune.training.companion import Companion
 from robustprune.training.epochs import Epochs
 from robustprune.training.objective import Objective
+from robustprune.training.overfitting import Watch
 from robustprune.training.settings import Training
 from robustprune.training.state import Inside, TrainingState
 
@@ -24,6 +26,8 @@ def train(
     generator: torch.Generator,
     masks: Mapping[str, Tensor] | None = None,
     chosen_by: Callable[[nn.Module], float] | None = None,
+    companion: Companion | None = None,
+    watch: Watch | None = None,
     progress: Progress = NOWHERE,
 ) -> int:
     """Train `network` in place; return the epoch that was kept, from 1, or 0 where there was none.
@@ -36,6 +40,8 @@ def train(
         masks: weights to hold at exactly zero, by layer.
         chosen_by: how well a network does; the epoch after which it does best is kept, the earliest among equals.
             Without it, the last.
+        companion: what goes along with it, if anything.
+        watch: ends it after an epoch of catastrophic overfitting, of which nothing is kept.
         progress: is offered the state after every epoch, and within one where that is due; training goes on from the
             one it has, to the same bits. It is told of every step.
 
@@ -43,9 +49,14 @@ def train(
         DivergedError: the loss became NaN or infinite.
     """
     optimizer = settings.optimizer(network.parameters())
-    best = _Best(network) if chosen_by is not None else None
+    best = _Best(network) if chosen_by is not None or watch is not None else None
+    beside = Companion() if companion is None else companion
     state = TrainingState(
-        tensors=network.state_dict() if best is None else best.tensors,
+        tensors={
+            **(network.state_dict() if best is None else best.tensors),
+            **{f"companion.{name}": tensor for name, tensor in beside.tensors.items()},
+            **({} if watch is None else {f"watch.{name}": tensor for name, tensor in watch.tensors.items()}),
+        },
         optimizer=optimizer,
         generator=generator,
         progress=progress,
@@ -53,42 +64,57 @@ def train(
     steps_per_epoch = objective.task.steps(objective.task.images, settings.batch_size)
     finished, inside = state.resume()
     epochs = Epochs(progress, epochs=settings.epochs, steps_per_epoch=steps_per_epoch, done=finished)
-    for epoch in range(finished + 1, settings.epochs + 1):
+    ended = watch is not None and watch.has_seen
+    last = finished if finished and (ended or beside.stops(finished)) else settings.epochs
+    for epoch in range(finished + 1, last + 1):
         network.train()
         batches = objective.task.batches(settings.batch_size, generator=generator, augmented=settings.augmented)
         began, taken = generator.get_state(), 0
         if inside is not None:
             inside.go_on(batches, generator)
             began, taken, inside = inside.began, inside.steps, None
+        else:
+            beside.before_epoch(epoch)
         for inputs, targets in batches:
             step = (epoch - 1) * steps_per_epoch + taken
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate_at(step, steps_per_epoch)
             optimizer.zero_grad(set_to_none=True)
-            loss = objective(network, inputs, targets)
+            loss = objective(network, inputs, targets, beside.weights())
+            penalty = beside.penalty()
+            loss = loss if penalty is None else loss + penalty
             if not loss.isfinite():
                 raise DivergedError(f"the loss became {loss.item()} in epoch {epoch} of {settings.epochs}")
             loss.backward()
             masking.apply_to_gradients(masks or {}, network)
+            beside.after_backward()
             if settings.largest_gradient is not None:
                 torch.nn.utils.clip_grad_norm_(network.parameters(), settings.largest_gradient)
             optimizer.step()
             masking.apply(masks or {}, network)
+            beside.after_step()
             taken += 1
             epochs.step(epoch, taken, loss)
             if progress.is_due:
                 state.save(epoch - 1, Inside.after(taken, began))
-        if best is not None and chosen_by is not None:
-            best.offer(epoch, chosen_by(network.eval()))
+        ended = watch is not None and watch.overfitted(epoch, network, began=began, training=settings)
+        if best is not None and not ended:
+            best.offer(epoch, epoch if chosen_by is None else chosen_by(network.eval()))
+        beside.after_epoch(epoch)
         state.save(epoch)
+        if ended or beside.stops(epoch):
+            last = epoch
+            break
     if best is not None:
         best.restore()
     network.eval()
-    return settings.epochs if best is None else best.epoch
+    return last if best is None else best.epoch
 
 
 class _Best:
-    """The state of a network after its best epoch so far, and all that a training carries on because of it."""
+    """The state of a network after its best epoch so far, or its last one that is worth keeping, and all that a
+    training carries on because of it.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         self._network, self._current = network, network.state_dict()

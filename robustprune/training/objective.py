@@ -1,9 +1,9 @@
-"""What training lowers: a task's loss on clean images, on the same images under attack, or on both."""
+"""What training lowers: a task's loss on clean images, or an objective of the same images clean and under attack."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,31 @@ from torch import Tensor, nn
 
 from robustprune.attacks import Attack
 from robustprune.task import Task
-from robustprune.training.batch_norm import statistics_of
+from robustprune.training.batch_norm import batch_statistics, statistics_of
+from robustprune.training.objectives.ascended import OwnLosses, TaskLoss
+from robustprune.training.objectives.attacked import ATTACKED
+from robustprune.training.objectives.clean_and_attacked import CLEAN_AND_ATTACKED
+from robustprune.training.objectives.entry import Form
+from robustprune.training.objectives.gradient_alignment import Alignment
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """loss(clean) where `attack` is None; else loss(attacked) (Madry et al. 2018), plus loss(clean) if `clean_too`."""
+    """What a batch's loss is made of.
+
+    Attributes:
+        task: whose loss it is.
+        attack: on the images; None: the loss is that of clean ones.
+        clean_too: clean images take part beside the attacked ones.
+        form: how these go together, which agrees with `clean_too`; None: by their losses, added.
+        alignment: a term that is added under attack, if any.
+    """
 
     task: Task
     attack: Attack | None = None
     clean_too: bool = False
+    form: Form | None = None
+    alignment: Alignment | None = None
 
     def __call__(
         self, network: nn.Module, inputs: Tensor, targets: Any, weights: Mapping[str, Tensor] | None = None
@@ -37,17 +52,22 @@ class Objective:
         task, weights = self.task, weights or {}
         if self.attack is None:
             return task.loss(task.outputs(network, inputs, weights), targets)
-        attacked = self.attacked(network, inputs, targets, weights)
-        if not self.clean_too:
-            return task.loss(task.outputs(network, attacked, weights), targets)
-        # One forward for both halves: batch norm sees the mixture it will be asked to serve.
-        clean, adversarial = task.halves(task.outputs(network, torch.cat([inputs, attacked]), weights))
-        return task.loss(clean, targets) + task.loss(adversarial, targets)
+        found = self.attacked(network, inputs, targets, weights)
+        # Before the pass that is trained on, which does not let batch norm's statistics be touched after it.
+        term = None if self.alignment is None else self._misaligned(self.alignment, network, inputs, targets, weights)
+        if self.clean_too:
+            # One forward for both halves: batch norm sees the mixture it will be asked to serve.
+            clean, attacked = task.halves(task.outputs(network, torch.cat([inputs, found]), weights))
+        else:
+            clean, attacked = None, task.outputs(network, found, weights)
+        loss = self._form.loss(task, clean, attacked, targets)
+        return loss if term is None else loss + term
 
     def attacked(
         self, network: nn.Module, inputs: Tensor, targets: Any, weights: Mapping[str, Tensor] | None = None
     ) -> Tensor:
-        """Return `inputs` under the attack on the task's own loss, the network being held still.
+        """Return `inputs` under the attack on the task's own loss, or on what the form raises; the network is held
+        still.
 
         Of a network in training the attack sees the statistics of the batch, with which its loss is taken, in place of
         batch norm's running ones; see `training.batch_norm`.
@@ -56,20 +76,49 @@ class Objective:
         constant = {name: weight.detach() for name, weight in (weights or {}).items()}
         seen = statistics_of(inputs, network, self.task, constant) if network.training else nullcontext()
         with seen, self.task.held_still(network, constant) as answer:
-            return self.attack(_Ascended(self.task, answer, targets), inputs)
+            if self._form.ascended is None:
+                return self.attack(TaskLoss(self.task, answer, targets), inputs)
+            with torch.no_grad():
+                clean = answer(inputs)
+
+            def losses(attacked: Any) -> Tensor:
+                assert self._form.ascended is not None
+                return self._form.ascended(self.task, clean, attacked, targets)
+
+            return self.attack(OwnLosses(losses, answer), inputs)
+
+    @property
+    def _form(self) -> Form:
+        return self.form or Form((CLEAN_AND_ATTACKED if self.clean_too else ATTACKED).loss)
+
+    def _misaligned(
+        self,
+        alignment: Alignment,
+        network: nn.Module,
+        inputs: Tensor,
+        targets: Any,
+        weights: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Return the term of alignment: of the network that an attack sees, but with gradients of its weights."""
+        tensors = dict(weights)
+        if network.training:
+            # In memory of their own: the running ones move on before anybody goes back through the term.
+            tensors |= batch_statistics(inputs, network, self.task, weights)
+
+        def loss(images: Tensor) -> Tensor:
+            return self.task.attack_loss(self.task.outputs(network, images, tensors), targets)
+
+        with _in_eval_mode(network):
+            return alignment(loss, inputs)
 
 
-@dataclass(frozen=True)
-class _Ascended:
-    """The loss of one batch as a function of its images; see `attacks.AttackLoss`."""
-
-    task: Task
-    answer: Callable[[Tensor], Any]
-    targets: Any
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return self.task.attack_loss(self.answer(images), self.targets)
-
-    @torch.no_grad()
-    def per_image(self, images: Tensor) -> Tensor:
-        return self.task.losses(self.answer(images), self.targets)
+@contextmanager
+def _in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Let every layer be in eval mode meanwhile."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -139,6 +139,7 @@ def write_report(
             metrics=declared.metrics,
             doubts=declared.doubts,
             description=engine.description,
+            earlier=declared.earlier,
             beside=declared.beside,
             trade_off=declared.trade_off,
             design=_design(sweep),

@@ -19,7 +19,7 @@ from sweeps.statistics.roles import ANALYSED
 from sweeps.storage.rows import PROVENANCE, stage_columns
 from sweeps.storage.store import FOLDERS
 from sweeps.storage.tables import FILES_KEY, ROW_KEY
-from sweeps.study import Axis, Cell, Draft, Stage, Study, TradeOff
+from sweeps.study import Axis, Cell, Draft, Further, Stage, Study, TradeOff
 
 _AXIS = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 _OPTION = re.compile(r"(?!(set|force|help)$)[a-z][a-z0-9-]*")
@@ -121,6 +121,8 @@ def _of_axes(study: type[Study]) -> Iterator[tuple[str, str]]:
             yield "axes", f"{axis.name}: found choices of {axis.kind.__name__}, expected them of text alone"
         elif axis.choices is not None and not (axis.choices and _are_texts(axis.choices)):
             yield "axes", f"{axis.name}: found the choices {axis.choices!r}, expected a tuple of texts"
+        elif axis.further is not None and not (isinstance(axis.further, Further) and axis.choices):
+            yield "axes", f"{axis.name}: found {axis.further!r} beside its choices, expected choices and a Further"
         elif axis.bounds is not None and axis.kind is str:
             yield "axes", f"{axis.name}: found bounds of text, expected them of numbers alone"
         elif axis.bounds is not None and not _is_interval(axis.bounds):
@@ -168,9 +170,10 @@ def _of_columns(study: type[Study]) -> Iterator[tuple[str, str]]:
             yield "metrics", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"
         elif not isinstance(label, str):
             yield "metrics", f"{name}: found the label {label!r}, expected text"
-    for name in (*study.beside, *study.beside.values()):
-        if name not in study.metrics:
-            yield "beside", f"found {name!r}, expected metrics: {_listed([*study.metrics])}"
+    for field, pairs in (("beside", study.beside), ("earlier", study.earlier)):
+        for name in (*pairs, *pairs.values()):
+            if name not in study.metrics:
+                yield field, f"found {name!r}, expected metrics: {_listed([*study.metrics])}"
     for name, marks in study.doubts.items():
         if study.columns.get(name) not in (int, float):
             yield "doubts", f"found {name!r}, expected columns of numbers: {_listed(_numbers(study))}"

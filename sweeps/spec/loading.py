@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sweeps.errors import SpecError
 from sweeps.spec import plain_yaml
 from sweeps.spec.answers import asking, check_answers
-from sweeps.spec.axes.grid import with_quotients
+from sweeps.spec.axes.grid import as_meant
 from sweeps.spec.axes.merging import Merged, merge
 from sweeps.spec.axes.reading import cells_of, field_axes, field_paths
 from sweeps.spec.axes.sampling.draws import Sample, draws
@@ -168,7 +168,7 @@ def parse(text: str, source: str, changes: Sequence[str] = (), *, importing: boo
             if key not in Engine.model_fields and key not in own:
                 raise SpecError(unknown_key(str(key), [*Engine.model_fields, *own]))
         if "grid" in raw:
-            raw["grid"] = with_quotients(raw["grid"], study_class.axes)
+            raw["grid"] = as_meant(raw["grid"], study_class.axes)
         engine = validated(Engine, {k: v for k, v in raw.items() if k not in own})
         if engine.name == "checkpoints":
             raise SpecError("name: found 'checkpoints', which is the folder that sweeps share, expected another name")

@@ -52,6 +52,7 @@ class Declared(BaseModel):
     # Sweeps of before have none of these.
     facts: dict[str, str] = {}
     paired: bool = True
+    earlier: dict[str, str] = {}
     beside: dict[str, str] = {}
     fields: dict[str, Kind] = {}
     sampled: tuple[str, ...] = ()
@@ -183,6 +184,7 @@ def declared(spec: Spec) -> Declared:
         remarks=tuple(study.remarks(cells)),
         facts=facts,
         paired=study.paired,
+        earlier=dict(study.earlier),
         beside=dict(study.beside),
         baseline_name=study.baseline_name,
     )
@@ -207,6 +209,7 @@ def _study(kept: Declared, settings: Kept) -> Study:
         "metrics": kept.metrics,
         "doubts": kept.doubts,
         "trade_off": None if kept.trade_off is None else TradeOff(*kept.trade_off),
+        "earlier": kept.earlier,
         "beside": kept.beside,
         "baseline_name": kept.baseline_name,
     }

@@ -129,7 +129,7 @@ def looked_up(sections: Sequence[Section], name: str) -> list[Section]:
 
 
 def _axis(axis: Axis) -> Line:
-    among = ", ".join(axis.choices or ())
+    among = ", ".join(axis.admitted)
     bounds = "at least {:g}, at most {:.16g}".format(*axis.bounds) if axis.bounds is not None else ""
     return Line("axis", f"grid.{axis.name}", "", _TYPES[axis.kind], "", "", among or bounds, axis.meaning)
 

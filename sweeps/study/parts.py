@@ -18,9 +18,23 @@ NONE = "none"
 """What stands for an axis that a baseline has no value of."""
 
 
+class Further(NamedTuple):
+    """Values that an axis admits beside its choices: endlessly many, or such as are written in several ways.
+
+    Attributes:
+        told: what they are, in a few words, such as `N:M`.
+        read: from what a spec gives, of any type, to the value that cells have; None for what is none of them. It
+            raises ValueError, with `found …, expected …`, for what is meant as one and is none.
+    """
+
+    told: str
+    read: Callable[[Any], str | None]
+
+
 class Axis(NamedTuple):
     """A grid axis: its name, the type of its values, which values it admits, and what it is, for `sweeps describe`.
 
+    `further`: values beside the `choices`, if any.
     `optional`: a value may be null, as only that of a field of settings may which is an axis; `sampled`: its values are
     drawn, together with those of other such axes.
     """
@@ -32,6 +46,12 @@ class Axis(NamedTuple):
     meaning: str = ""
     optional: bool = False
     sampled: bool = False
+    further: Further | None = None
+
+    @property
+    def admitted(self) -> tuple[str, ...]:
+        """The choices, and what there is beside them, in words."""
+        return (*(self.choices or ()), *((self.further.told,) if self.further is not None else ()))
 
 
 class Stage(NamedTuple):

@@ -70,6 +70,10 @@ class Study:
     metrics: ClassVar[Mapping[str, str]]
     """Columns to draw and test, with their labels; the first is the study's main question."""
 
+    earlier: ClassVar[Mapping[str, str]] = {}
+    """What metrics were at an earlier moment of the same row, such as before a last training: other metrics, by the
+    ones. They are drawn dashed in the figures of these, and have none of their own."""
+
     beside: ClassVar[Mapping[str, str]] = {}
     """Metrics that are read together, in one unit, such as what is left in hard circumstances and what there is in easy
     ones: the second is drawn beside the first in one scale, and tested where the first is."""

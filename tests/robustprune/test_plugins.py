@@ -17,8 +17,17 @@ from robustprune.attacks import ATTACKS, AttackEntry
 from robustprune.core.errors import InputError
 from robustprune.core.settings import Settings
 from robustprune.methods import INITIALIZERS, InitializerEntry, initializer_settings
-from robustprune.plugins import Registry, TaskEntry, any_settings, check_named_settings, identities, task_registry
+from robustprune.plugins import (
+    Family,
+    Registry,
+    TaskEntry,
+    any_settings,
+    check_named_settings,
+    identities,
+    task_registry,
+)
 from robustprune.structures import STRUCTURES, StructureEntry
+from robustprune.training.objectives import OBJECTIVES
 
 
 class Distribution(NamedTuple):
@@ -124,6 +133,27 @@ def test_the_nearest_may_be_a_plug_in(added: Added) -> None:
         initializers().lookup("nois")
 
 
+def test_a_family_has_entries_that_nobody_lists(added: Added) -> None:
+    added(Point("noise", NOISE))
+    made = {f"hydra-{number}": InitializerEntry(score=score, version=number + 2) for number in range(3)}
+    found = Registry(
+        INITIALIZERS.group,
+        kind="initializer",
+        entry=InitializerEntry,
+        bundled={"hydra": HYDRA},
+        family=Family("hydra-N", "hydra-0", made.get),
+    )
+    assert list(found) == ["hydra", "noise"]
+    assert list(found.listed) == ["hydra", "noise", "hydra-N"]
+    assert "hydra-1" in found
+    assert found.lookup("hydra-1") is found["hydra-1"] is made["hydra-1"]
+    assert found.identity("hydra-1") == {"version": 3}
+    assert found.origin("hydra-1") is found.origin("hydra-N") is None
+    assert "hydra-9" not in found
+    with pytest.raises(InputError, match=r"expected one of hydra, noise, hydra-N; did you mean 'hydra'"):
+        found.lookup("hydra-9")
+
+
 # Plug-ins that can be used
 
 
@@ -175,7 +205,7 @@ def test_keys_tell_a_raised_version_and_a_foreign_package_and_nothing_else(added
 
 
 def test_what_is_bundled_adds_nothing_to_keys_as_long_as_it_is_of_version_1() -> None:
-    for registry in (INITIALIZERS, STRUCTURES, ATTACKS):
+    for registry in (INITIALIZERS, STRUCTURES, ATTACKS, OBJECTIVES):
         bundled = [name for name in registry if registry.origin(name) is None]
         assert len(bundled) >= 3
         for name in bundled:
@@ -365,7 +395,7 @@ def test_settings_have_a_field_for_every_initializer_that_has_any(monkeypatch: p
     louder = InitializerEntry(score=score, settings=Chosen)
     monkeypatch.setattr("robustprune.methods.by_name.INITIALIZERS", {**INITIALIZERS, "noise": louder})
     settings = initializer_settings()
-    assert set(settings.model_fields) == {"hydra", "deeplift", "taylor", "noise"}
+    assert set(settings.model_fields) == {"hydra", "deeplift", "taylor", "snip", "noise"}
     assert settings.model_validate({"noise": {"epsilon": 1.0}}).noise == Chosen(epsilon=1.0)  # type: ignore[attr-defined]
 
 

@@ -50,7 +50,7 @@ def problem(task: Task, **options: Any) -> Problem:
 
 def score(name: str, network: nn.Module, asked: Problem, **settings: Any) -> dict[str, Tensor]:
     method = INITIALIZERS[name]
-    return method.score(network, asked, method.settings(**settings))
+    return dict(method.outcome(network, asked, method.settings(**settings)).scores)
 
 
 def masks_of(name: str, network: nn.Module, task: Task, structure: str, *, ratio: float, scope: str) -> Masks:
@@ -373,8 +373,8 @@ class RegressionStudy(PruningStudy):
         return regression(hidden=HIDDEN)
 
     def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
-        attack = PgdSettings(epsilon=EPSILON, step_size=EPSILON, steps=1)
-        return self.robust(task, attack, generator, clean_too=True) if attacked else Objective(task=task)
+        attack = configured(PgdSettings(epsilon=EPSILON, step_size=EPSILON, steps=1), generator)
+        return Objective(task=task, attack=attack, clean_too=True) if attacked else Objective(task=task)
 
 
 @pytest.mark.parametrize("scope", SCOPES)

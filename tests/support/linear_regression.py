@@ -71,6 +71,9 @@ class LinearRegression:
     def coupled_groups(self, network: nn.Module) -> list[CoupledGroup]:
         return dependency_groups(network, torch.zeros(1, self.inputs.shape[1]))
 
+    def narrowed(self, network: nn.Module, held: Mapping[str, Tensor]) -> None:
+        """Nothing is trained in its place."""
+
     # Data
 
     @property
@@ -118,6 +121,10 @@ class LinearRegression:
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return (outputs - targets).square().sum(dim=1)
+
+    @property
+    def has_logits(self) -> bool:
+        return False
 
     # What DeepLIFT explains
 

@@ -15,6 +15,16 @@ from robustprune.core.devices import place
 from robustprune.core.timing import TimingSettings, compare
 from robustprune.inference.cost import cost, size
 
+COUNTED: dict[str, type] = {
+    "params_total": int,
+    "params_kept": int,
+    "macs_dense": int,
+    "macs": int,
+    "compression": float,
+    "operations_removed": float,
+}
+"""Columns of a row that tell its sizes, of `inference.cost.Cost`: those that channels which left count in, too."""
+
 
 def measure_cost(
     pruned: Classifier,
@@ -41,12 +51,9 @@ def measure_cost(
     with torch.inference_mode():
         compared = compare(*(partial(network, image) for network in networks), settings=timing, device=device)
     where = place(device)
-    before, left = size(dense, image), cost(pruned, masks, image, gone=gone)
+    counted = cost(pruned, masks, image, gone=gone, before=size(dense, image))._asdict()
     return {
-        "params_total": before.params,
-        "params_kept": left.params_kept,
-        "macs_dense": before.macs,
-        "macs": left.macs,
+        **{name: counted[name] for name in COUNTED},
         **compared.columns(alone=where["device_shared_by"] == 1),
         **where,
     }

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from robustprune.classification.networks.norms import present_channels
+
 
 def resnet(depth: int, *, classes: int) -> nn.Module:
     """Return the CIFAR ResNet of He et al. 2016, section 4.2, with shortcuts that have no parameters (option A).
@@ -69,11 +71,11 @@ class ChannelShortcut(nn.Module):
         # Not in the state dict: published checkpoints know nothing of it.
         self.register_buffer("source", source, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return what the shortcut adds."""
+    def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
+        """Return what the shortcut adds: nothing to output channels that are not `present`, (out_channels,)."""
         # One channel of zeros behind the others is what an index of -1 finds.
         with_zeros = nn.functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, 1))
-        return with_zeros[:, self.source]
+        return with_zeros[:, self.source if present is None else torch.where(present, self.source, -1)]
 
 
 class BasicBlock(nn.Module):
@@ -94,7 +96,10 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, channels, H / stride, W / stride)."""
         residual = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
-        output: Tensor = self.relu2(residual + self.shortcut(x))
+        # No weight of the shortcut is there to be masked with a channel: the norm beside it tells.
+        copies = isinstance(self.shortcut, ChannelShortcut)
+        added = self.shortcut(x, present_channels(self.bn2)) if copies else self.shortcut(x)
+        output: Tensor = self.relu2(residual + added)
         return output
 
 

@@ -10,18 +10,22 @@ from torch import Tensor, nn
 
 from robustprune.attacks import frozen
 from robustprune.classification.networks.cifar import ChannelShortcut
+from robustprune.classification.networks.declared import declared_groups
 from robustprune.structures import CoupledGroup
 from robustprune.structures.dependency_graph import dependency_groups
 from robustprune.structures.trial import removable
 
 
 def channel_groups(network: nn.Module, example: Tensor) -> list[CoupledGroup]:
-    """Return the groups of channels that can be removed; see `structures.dependency_graph` and `structures.trial`.
+    """Return the groups of channels that can be removed: those that the network tells of itself, or else those found by
+    DepGraph and tried out; see `declared`, `structures.dependency_graph` and `structures.trial`.
 
     Args:
         network: keeps its mode; its parameters come out requiring gradients.
         example: an image, (1, 3, S, S).
     """
+    if (declared := declared_groups(network)) is not None:
+        return declared
     from torchvision.models.swin_transformer import ShiftedWindowAttention
 
     from robustprune.classification.networks.shortcut_pruning import ChannelShortcutPruner

@@ -27,6 +27,11 @@ def resnet50(*, classes: int, image_size: int) -> nn.Module:
     return _resnet_stem(models.resnet50(num_classes=classes), image_size)
 
 
+def vgg16(*, classes: int, image_size: int) -> nn.Module:
+    """Return a VGG-16 with batch norm, torchvision's `vgg16_bn`; see `vgg19`."""
+    return _vgg("D", classes=classes, image_size=image_size)
+
+
 def vgg19(*, classes: int, image_size: int) -> nn.Module:
     """Return a VGG-19 with batch norm, torchvision's `vgg19_bn` (Simonyan & Zisserman 2015).
 
@@ -34,13 +39,19 @@ def vgg19(*, classes: int, image_size: int) -> nn.Module:
 
     Shape: (N, 3, S, S) to (N, classes).
     """
-    from torchvision.models import vgg, vgg19_bn
+    return _vgg("E", classes=classes, image_size=image_size)
 
+
+def _vgg(configuration: str, *, classes: int, image_size: int) -> nn.Module:
+    """Return the network of one of the paper's columns, by its letter."""
+    from torchvision.models import vgg
+
+    convolutions = vgg.make_layers(vgg.cfgs[configuration], batch_norm=True)
     if image_size >= SMALL:
-        network: nn.Module = vgg19_bn(num_classes=classes)
+        network: nn.Module = vgg.VGG(convolutions, num_classes=classes)
         return network
     network = nn.Sequential()
-    network.add_module("features", vgg.make_layers(vgg.cfgs["E"], batch_norm=True))
+    network.add_module("features", convolutions)
     network.add_module("avgpool", nn.AdaptiveAvgPool2d(1))
     network.add_module("flatten", nn.Flatten())
     network.add_module("classifier", nn.Linear(512, classes))
@@ -77,23 +88,18 @@ def swin_t(*, classes: int, image_size: int) -> nn.Module:
 
     Shape: (N, 3, S, S) to (N, classes).
     """
-    from torchvision.models import swin_t as full_size
-    from torchvision.models.swin_transformer import SwinTransformer
+    from robustprune.classification.networks.swin import Swin
 
-    network: nn.Module
-    if image_size >= SMALL:
-        network = full_size(num_classes=classes)
-    else:
-        network = SwinTransformer(
-            patch_size=[2, 2],
-            embed_dim=96,
-            depths=[2, 2, 6, 2],
-            num_heads=[3, 6, 12, 24],
-            window_size=[4, 4],
-            stochastic_depth_prob=0.2,
-            num_classes=classes,
-        )
-    return network
+    patch, window = (4, 7) if image_size >= SMALL else (2, 4)
+    return Swin(
+        patch_size=[patch, patch],
+        embed_dim=96,
+        depths=[2, 2, 6, 2],
+        num_heads=[3, 6, 12, 24],
+        window_size=[window, window],
+        stochastic_depth_prob=0.2,
+        num_classes=classes,
+    )
 
 
 def _resnet_stem(network: nn.Module, image_size: int) -> nn.Module:

@@ -35,24 +35,29 @@ def couplings(detector: Detector, layers: Collection[str]) -> list[CoupledGroup]
         detector: its weights do not matter.
         layers: names of convolutions; their order does not matter.
     """
+    labels = channel_labels(detector)
+    filters = _coupled(
+        {f"layers.{index}.conv": own for index, own in labels.items() if f"layers.{index}.conv" in layers}
+    )
+    together: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for label, members in filters.items():
+        together[tuple(name for name, _ in members)].append(label)
+    read = _coupled(_inputs(detector, labels))
+    return [_group(detector, own, filters, read) for own in together.values()]
+
+
+def channel_labels(detector: Detector) -> dict[int, NDArray[np.integer]]:
+    """Return a number per channel of the image and of every layer, by its index, the same where channels are coupled.
+
+    A layer without weights has the numbers of what it takes in.
+    """
     channels, pairs = _channels_and_pairs(detector)
     first, second = torch.cat(pairs, dim=1)
     size = int(max(numbers.max() for numbers in channels.values())) + 1
     _, labels = connected_components(
         coo_array((torch.ones(len(first)), (first, second)), shape=(size, size)), directed=False
     )
-    filters = _coupled(
-        {
-            f"layers.{index}.conv": labels[numbers.numpy()]
-            for index, numbers in channels.items()
-            if f"layers.{index}.conv" in layers
-        }
-    )
-    together: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for label, members in filters.items():
-        together[tuple(name for name, _ in members)].append(label)
-    read = _coupled(_inputs(detector, channels, labels))
-    return [_group(detector, own, filters, read) for own in together.values()]
+    return {index: labels[numbers.numpy()] for index, numbers in channels.items()}
 
 
 _Coupled = dict[int, list[tuple[str, int]]]
@@ -67,12 +72,10 @@ def _coupled(labels: Mapping[str, NDArray[np.integer]]) -> _Coupled:
     return coupled
 
 
-def _inputs(
-    detector: Detector, channels: Mapping[int, Tensor], labels: NDArray[np.integer]
-) -> dict[str, NDArray[np.integer]]:
+def _inputs(detector: Detector, labels: Mapping[int, NDArray[np.integer]]) -> dict[str, NDArray[np.integer]]:
     """Return the labels of what each convolution reads that is not depthwise."""
     return {
-        f"layers.{index}.conv": labels[channels[inputs[0]].numpy()]
+        f"layers.{index}.conv": labels[inputs[0]]
         for index, (layer, inputs) in enumerate(zip(detector.layers, detector.inputs, strict=True))
         if isinstance(layer, Convolutional) and not _is_depthwise(layer.conv)
     }

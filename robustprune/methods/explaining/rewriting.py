@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import operator
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, fx, nn
@@ -65,8 +66,12 @@ def explainable(network: nn.Module) -> fx.GraphModule:
     for name, module in network.named_modules():
         _check_activation(name, module)
     copied: fx.GraphModule = fx.symbolic_trace(copy.deepcopy(network).eval())
+    fixed: set[fx.Node] = set()
     for index, node in enumerate(list(copied.graph.nodes)):
-        _check_function(node)
+        if node.op == "get_attr" or (node.all_input_nodes and fixed.issuperset(node.all_input_nodes)):
+            fixed.add(node)  # the same for every image
+            continue
+        _check_function(node, fixed)
         own = _activation_of_its_own(copied, node)
         if own is not None:
             copied.add_submodule(f"explained_{index}", own)
@@ -107,10 +112,10 @@ def _check_activation(name: str, module: nn.Module) -> None:
         )
 
 
-def _check_function(node: fx.Node) -> None:
+def _check_function(node: fx.Node, fixed: Collection[fx.Node]) -> None:
     if node.op not in ("call_function", "call_method") or node.target in (*LINEAR, *RELU, operator.iadd):
         return
-    computed = [argument for argument in node.args if isinstance(argument, fx.Node) and argument.op != "get_attr"]
+    computed = [argument for argument in node.args if isinstance(argument, fx.Node) and argument not in fixed]
     if node.target in (operator.mul, torch.mul) and len(computed) <= 1:
         return
     if node.target in (operator.truediv, torch.div) and computed == [node.args[0]]:

@@ -17,6 +17,7 @@ from robustprune.classification.task import ClassificationTask, held_out_of
 from robustprune.classification.weights.fitting import Loaded, load_weights
 from robustprune.core.errors import InputError
 from robustprune.core.images.sharing import shared_pictures
+from robustprune.core.operations import counted
 from robustprune.methods import INITIALIZERS
 from robustprune.structures import STRUCTURES
 from robustprune.studies.caveats import few_images
@@ -24,6 +25,8 @@ from robustprune.studies.classification.settings import TRAININGS, Classificatio
 from robustprune.studies.classification.work import stage_work
 from robustprune.studies.cpu_time import too_slow
 from robustprune.studies.in_words import listed
+from robustprune.studies.pruning.ratios import check_ratios, layer_names
+from robustprune.training.objectives import check_fit
 from robustprune.training.renewal import capped
 from sweeps.study import Cell
 
@@ -63,6 +66,16 @@ def check_images(settings: ClassificationSettings) -> list[str]:
     ]
 
 
+def check_objective(settings: ClassificationSettings, cells: Sequence[Cell], task: ClassificationTask) -> None:
+    """See that models can be trained under attack in the way that is asked for, where any are.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if any(cell["training"] == "adversarial" for cell in cells) or settings.retrain.under_attack:
+        check_fit(settings.objective, task, attack=settings.adversary, fields=("objective", "adversary"))
+
+
 def check_time(settings: ClassificationSettings, cells: Sequence[Cell], *, on_cpu: bool) -> list[str]:
     """Return a sentence where the training of a model takes days on this machine."""
     most = max(sum(part.operations for part in stage_work(settings, "pretrain", cell)) for cell in cells)
@@ -98,9 +111,31 @@ def check_channels(settings: ClassificationSettings, cells: Sequence[Cell]) -> l
         with torch.random.fork_rng(devices=[]):
             network = networks.build(model, classes=len(settings.dataset.classes), image_size=size)
         if whole := kept_whole(network.eval(), torch.zeros(1, 3, size, size)):
-            names = ", ".join(whole[:3]) + (f" and {len(whole) - 3} others" if len(whole) > 3 else "")
+            names = ", ".join(whole[:3]) + (f" and {counted(len(whole) - 3, 'other')}" if len(whole) > 3 else "")
             told.append(f"{model}: channels of {names} cannot be pruned with all that depends on them, and stay")
     return told
+
+
+def check_layers(
+    settings: ClassificationSettings, cells: Sequence[Cell], task_of: Callable[[str, str], ClassificationTask]
+) -> list[str]:
+    """See that ratios of layers fit the models; return a sentence on each.
+
+    Args:
+        settings: of the study.
+        cells: of the grid.
+        task_of: from a model and a training to its task, on the meta device: names alone matter.
+
+    Raises:
+        InputError: they do not.
+    """
+    found = {}
+    for model in dict.fromkeys(str(cell["model"]) for cell in cells) if settings.ratios else ():
+        task = task_of(model, TRAININGS[0])
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            classifier = task.build().eval()
+        found[model] = layer_names(classifier), list(task.prunable_layers(classifier))
+    return check_ratios(settings.ratios, found)
 
 
 def check_weights(

@@ -2,6 +2,12 @@
 
 from robustprune.attacks.norms import NORMS
 from robustprune.studies.columns import SHARED_MEANINGS
+from robustprune.studies.pruning.hard_pruned import hard_columns, hard_meanings
+
+HARD = ("accuracy_clean", "accuracy_adv")
+"""What is measured of hard-pruned classifiers."""
+
+HARD_PRUNED = hard_columns(HARD)
 
 _DISTANCES = {
     "l0": "number of values changed",
@@ -10,7 +16,7 @@ _DISTANCES = {
     "linf": "largest change, in pixel values",
 }
 
-MEANINGS = (
+_AFTER = (
     SHARED_MEANINGS
     | {
         "accuracy_clean": "share of the test images that are classified rightly",
@@ -46,3 +52,5 @@ MEANINGS = (
     }
     | {f"perturbations.{norm}": f"how far the image was moved: {_DISTANCES[norm]}" for norm in NORMS}
 )
+
+MEANINGS = _AFTER | hard_meanings(HARD, _AFTER)

@@ -9,6 +9,8 @@ import numpy as np
 from robustprune.classification.data.images import LabelledImages
 from robustprune.studies.classification.settings import ClassificationSettings
 from robustprune.studies.in_words import attack, class_table, classes, data, epochs, images
+from robustprune.studies.pruning.ratios import told_ratios
+from robustprune.studies.pruning.under_attack import training_in_words
 from sweeps.study import DataTable
 
 
@@ -34,10 +36,11 @@ def classification_facts(
         "classifiers": ", ".join(models),
         "attack": attack(measured.attack),
         "distances": "; ".join(map(attack, measured.distances)),
-        "adversarial training": attack(settings.adversary),
+        "adversarial training": training_in_words(settings, settings.adversary),
         "epochs": epochs(
             before_pruning=settings.pretrain.epochs if trained else None, after_pruning=settings.retrain.epochs
         ),
+        **told_ratios(settings.ratios),
     }
 
 

@@ -18,8 +18,21 @@ from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.studies.classification.training import Retraining, SgdTraining
 from robustprune.studies.measured import keep_models_field
+from robustprune.studies.pruning.hard_pruned import hard_pruned_field
+from robustprune.studies.pruning.ratios import LayerRatios, ratios_field
+from robustprune.studies.pruning.under_attack import (
+    grad_align_field,
+    objective_field,
+    objective_inputs,
+    overfitting_field,
+    watch_inputs,
+)
 from robustprune.studies.seed_draws import SeedDraws, drawn_inputs, seed_draws_field
 from robustprune.training import Renewal
+from robustprune.training.objectives import ObjectiveSettings
+from robustprune.training.objectives.attacked import AttackedSettings
+from robustprune.training.objectives.gradient_alignment import GradAlign
+from robustprune.training.overfitting import Overfitting
 
 TRAININGS = ("standard", "adversarial")
 
@@ -121,6 +134,9 @@ class ClassificationSettings(Settings):
         default=PgdSettings(epsilon=8 / 255, step_size=2 / 255, steps=10, random_start=True),
         description="the attack in adversarial training",
     )
+    objective: ObjectiveSettings = objective_field(AttackedSettings())
+    grad_align: GradAlign | None = grad_align_field()
+    overfitting: Overfitting | None = overfitting_field()
     retrain: Retraining = Retraining()
     renewal: Renewal | None = Field(
         default=Renewal(), description="how batch norm's statistics are taken anew after pruning; null: never"
@@ -128,7 +144,9 @@ class ClassificationSettings(Settings):
     initializers: InitializerSettings = Field(
         default=InitializerSettings(), description="settings of methods that score weights, by name"
     )
+    ratios: LayerRatios = ratios_field()
     evaluation: Evaluation
+    hard_pruned: bool = hard_pruned_field()
     keep_models: bool = keep_models_field()
     seed_draws: SeedDraws = seed_draws_field()
     threads: int = Field(default=1, ge=1, description="CPU threads per worker; metrics depend on it in the last bits")
@@ -149,17 +167,31 @@ def pretrain_inputs(settings: ClassificationSettings, *, model: str, training: s
     Raises:
         InputError: a file that is part of it cannot be read.
     """
+    network = network_inputs(settings, model=model, training=training)
+    if settings.given(model, training) is not None:
+        return network
+    own = settings.pretrain.model_dump(mode="json")
+    attacked = training == "adversarial"
+    watched = watch_inputs(settings, settings.adversary) if attacked else {}
+    return network | _trained(settings, own, attacked=attacked) | watched
+
+
+def network_inputs(settings: ClassificationSettings, *, model: str, training: str) -> dict[str, Any]:
+    """Return, as JSON, what determines a model before any training of ours, besides its name.
+
+    Raises:
+        InputError: a file that is part of it cannot be read.
+    """
     network = {"classes": list(settings.dataset.classes), "image_size": settings.dataset.image_size}
     chosen = settings.normalisation
     network |= {"normalisation": FROM_SCRATCH if chosen is None else chosen.identity}
     network |= identities((DATASETS, settings.dataset.name))
     given, initial = settings.given(model, training), settings.initial(model)
     if given is not None:
-        return network | {"weights": identified(given, f"weights.{model}.{training}")}
-    if initial is not None:
+        network |= {"weights": identified(given, f"weights.{model}.{training}")}
+    elif initial is not None:
         network |= {"initial": identified(initial, f"weights.{model}.initial")}
-    own = settings.pretrain.model_dump(mode="json")
-    return network | _trained(settings, own, attacked=training == "adversarial")
+    return network
 
 
 def score_inputs(settings: ClassificationSettings, *, initializer: str, training: str) -> dict[str, Any]:
@@ -187,7 +219,8 @@ def row_inputs(settings: ClassificationSettings, *, training: str, pruned: bool)
     attacked = retrained_under_attack(settings, training)
     own = settings.retrain.model_dump(mode="json", exclude={"under_attack"})
     renewal = None if settings.renewal is None else settings.renewal.model_dump(mode="json")
-    return measured | {"retraining": _trained(settings, own, attacked=attacked), "renewal": renewal}
+    watched = watch_inputs(settings, settings.adversary) if attacked else {}
+    return measured | {"retraining": _trained(settings, own, attacked=attacked) | watched, "renewal": renewal}
 
 
 def retrained_under_attack(settings: ClassificationSettings, training: str) -> bool:
@@ -225,4 +258,5 @@ def _trained(settings: ClassificationSettings, own: dict[str, Any], *, attacked:
 
 def _adversary(settings: ClassificationSettings) -> dict[str, Any]:
     own = settings.adversary
-    return {"adversary": own.model_dump(mode="json"), **identities((ATTACKS, own.name))}
+    named = identities((ATTACKS, own.name))
+    return {"adversary": own.model_dump(mode="json"), **named, **objective_inputs(settings)}

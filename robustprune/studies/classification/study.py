@@ -16,7 +16,7 @@ from robustprune.classification.classifier import NORMALISATIONS, Classifier
 from robustprune.classification.data import DATASETS
 from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure import evaluation
-from robustprune.classification.measure.cost import measure_cost
+from robustprune.classification.measure.cost import COUNTED, measure_cost
 from robustprune.classification.measure.evaluation import PERTURBATIONS, ROBUSTNESS
 from robustprune.classification.networks.by_name import NETWORKS
 from robustprune.classification.task import CPU, ClassificationTask
@@ -27,17 +27,20 @@ from robustprune.core.devices import PLACE_COLUMNS, in_full_precision
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
 from robustprune.core.timing import TIME_COLUMNS
+from robustprune.methods import method_columns, method_tables
 from robustprune.plugins import identities
+from robustprune.structures import STRUCTURES
 from robustprune.structures.removal import channel_counts
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification import checks
-from robustprune.studies.classification.columns import MEANINGS
+from robustprune.studies.classification.columns import HARD, HARD_PRUNED, MEANINGS
 from robustprune.studies.classification.facts import classification_facts, data_tables
 from robustprune.studies.classification.kept import KeptClassifiers
 from robustprune.studies.classification.settings import (
     FROM_SCRATCH,
     TRAININGS,
     ClassificationSettings,
+    network_inputs,
     pretrain_inputs,
     retrained_under_attack,
     row_inputs,
@@ -47,18 +50,26 @@ from robustprune.studies.classification.work import stage_work
 from robustprune.studies.cpu_time import has_gpu
 from robustprune.studies.drafts.classification import FOLDERS
 from robustprune.studies.on_device import on_device
+from robustprune.studies.pruning.ratios import ratio_inputs
+from robustprune.studies.pruning.seen import SEEN_COLUMNS, seen_columns, trained
+from robustprune.studies.pruning.under_attack import objective_under
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
-from robustprune.training import Objective, train
+from robustprune.training import Objective
 from sweeps.study import NONE, Axis, Cell, DataTable, Stage, TradeOff, Workload
 
 MODEL = Axis("model", str, meaning="the network, by name; `python -m robustprune methods` lists them")
 TRAINING = Axis("training", str, choices=TRAININGS, meaning="whether it was trained on clean or on attacked images")
 
-PRETRAIN_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 3
-"""Raised when the same settings give other checkpoints, rows, or rows of masked filters; CHANGELOG.md says how."""
+PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 2, 2, 4
+"""Raised when the same settings give other checkpoints, scores of whole channels by hydra, rows, or rows of masked
+filters; CHANGELOG.md says how.
+"""
 
-_DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", "adversary", "seed_draws")
+META = torch.device("meta")
+
+_ATTACKED = ("adversary", "objective", "grad_align", "overfitting")
+_DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", *_ATTACKED, "seed_draws")
 
 
 class ClassificationStudy(KeptClassifiers):
@@ -72,15 +83,15 @@ class ClassificationStudy(KeptClassifiers):
     panel_axis: ClassVar = "training"
     columns: ClassVar = {
         **ROBUSTNESS,
+        **HARD_PRUNED,
+        **method_columns(),
         "best_epoch": int,
+        **SEEN_COLUMNS,
         "channels_total": int,
         "channels_kept": int,
         "fewest_channels": int,
         "layers_at_floor": int,
-        "params_total": int,
-        "params_kept": int,
-        "macs_dense": int,
-        "macs": int,
+        **COUNTED,
         **TIME_COLUMNS,
         "retrain_s": float,
         "renew_s": float,
@@ -89,7 +100,7 @@ class ClassificationStudy(KeptClassifiers):
         "threads": int,
         "torch_version": str,
     }
-    tables: ClassVar = {"perturbations": PERTURBATIONS}
+    tables: ClassVar = {"perturbations": PERTURBATIONS, **method_tables()}
     metrics: ClassVar = {
         "median_l2": "median L2 distance",
         "median_linf": "median L∞ distance",
@@ -97,10 +108,13 @@ class ClassificationStudy(KeptClassifiers):
         "median_l0": "median L0 distance (values changed)",
         "accuracy_clean": "accuracy, best epoch",
         "accuracy_adv": "accuracy under attack",
+        "accuracy_clean_hard": "accuracy, hard-pruned",
+        "accuracy_adv_hard": "accuracy under attack, hard-pruned",
         "params_kept": "parameters",
         "macs": "multiply–accumulates per image",
         "speedup": "speed-up over the unpruned classifier (×)",
     }
+    earlier: ClassVar = {"accuracy_adv": "accuracy_adv_hard", "accuracy_clean": "accuracy_clean_hard"}
     beside: ClassVar = {"accuracy_adv": "accuracy_clean"}
     baseline_name: ClassVar = "before pruning and retraining"
     meanings: ClassVar = MEANINGS
@@ -135,10 +149,13 @@ class ClassificationStudy(KeptClassifiers):
         measuring, classes = self.settings.evaluation, len(self.settings.dataset.classes)
         for attack in (measuring.attack, *measuring.distances):
             attacks.check(attack, classes=classes)
+        first = cells[0]
+        checks.check_objective(self.settings, cells, self._task(str(first["model"]), str(first["training"]), CPU))
         for model in dict.fromkeys(str(cell["model"]) for cell in cells):
             networks.check_image_size(model, self.settings.dataset.image_size)
         remarks += checks.check_images(self.settings)
         remarks += checks.check_channels(self.settings, cells)
+        remarks += checks.check_layers(self.settings, cells, functools.partial(self._task, device=META))
         remarks += checks.check_time(self.settings, cells, on_cpu=not has_gpu())
         return remarks + checks.check_weights(self.settings, cells, functools.partial(self._task, device=CPU))
 
@@ -183,6 +200,8 @@ class ClassificationStudy(KeptClassifiers):
         """Declare what a stage of a cell depends on; None where the cell does without."""
         model, training = str(cell["model"]), str(cell["training"])
         if name == "pretrain":
+            if self.is_from_scratch(cell):
+                return None
             given = self.settings.given(model, training) is not None
             # Weights that are given are the same for every seed.
             axes = ("model", "training", *(() if given else ("seed",)))
@@ -192,17 +211,23 @@ class ClassificationStudy(KeptClassifiers):
         if name == "evaluate_row":
             pruned = not self.is_baseline(cell)
             inputs = self._once(row_inputs, training=training, pruned=pruned)
+            inputs = inputs | ratio_inputs(self.settings, cell)
             inputs = inputs | (identities(structure_entry(str(cell["structure"]))) if pruned else {})
-            fields = (*_DATA, "retrain", "renewal", "evaluation", "keep_models")
+            fields = (*_DATA, "ratios", "retrain", "renewal", "evaluation", "hard_pruned", "keep_models")
             axes = tuple(axis.name for axis in self.axes)
             version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
             return Stage(axes, inputs, version=version, fields=fields, reads=("pretrain", "score"))
         assert name == "score"
+        gated = cell["initializer"] == "hydra" and self.has_scores(cell) and STRUCTURES[str(cell["structure"])].coupled
         return self.scored(
             cell,
-            lambda initializer: self._once(score_inputs, initializer=initializer, training=training),
+            lambda initializer: (
+                self._once(score_inputs, initializer=initializer, training=training)
+                | (self._network(model, training) if self.is_from_scratch(cell) else {})
+            ),
             checkpoint=("model", "training", "seed"),
             fields=_DATA,
+            version=COUPLED_SCORES_VERSION if gated else 1,
         )
 
     def code(self, name: str, cell: Cell) -> Mapping[str, Sequence[str]]:
@@ -217,6 +242,10 @@ class ClassificationStudy(KeptClassifiers):
     def workloads(self, name: str, cell: Cell) -> list[Workload]:
         """Return the parts of a stage's work."""
         return [Workload(*part) for part in stage_work(self.settings, name, cell)]
+
+    def _network(self, model: str, training: str) -> dict[str, Any]:
+        """Return what determines a model before any training of ours."""
+        return self._once(network_inputs, model=model, training=training) | _network_identity(model)
 
     def _once(self, inputs: Callable[..., dict[str, Any]], **of: Any) -> dict[str, Any]:
         """Return what `inputs` says of the settings, which may mean to read large files."""
@@ -237,35 +266,47 @@ class ClassificationStudy(KeptClassifiers):
         classifier = task.fresh(self.seed_of(cell, "training"))
         settings, generator = self.settings.pretrain, generator_for(self.seed_of(cell, "training"), "pretrain")
         objective = self.objective(task, generator, attacked=self.is_attacked(cell))
-        train(
+        return trained(
             classifier,
             objective=objective,
             settings=settings,
             generator=generator,
             chosen_by=task.chosen_by(objective.attack, settings.batch_size),
+            watch=self.watch(cell, objective),
             progress=progress,
         )
-        return to_arrays(classifier.state_dict())
 
     @on_device
     def evaluate_row(
-        self, cell: Cell, checkpoint: Arrays, scores: Arrays | None, progress: Progress = NOWHERE
+        self, cell: Cell, checkpoint: Arrays | None, found: Arrays | None, progress: Progress = NOWHERE
     ) -> dict[str, Any]:
-        """Prune, retrain, and measure on the test images."""
+        """Prune, retrain, and measure on the test images, before retraining too."""
         settings = self.settings
         task = replace(self.task(cell), evaluation=settings.evaluation)
-        classifier = task.restored(checkpoint)
+        classifier = self.started(task, cell, checkpoint)
         start = time.perf_counter()
-        pruned, best_epoch, renew_s = self.prune(classifier, cell, scores, task=task), 0, None
+        pruned, best_epoch, renew_s, seen = self.prune(classifier, cell, found, task=task), 0, None, None
         channels = pruned.channels or channel_counts(
             [torch.ones(group.decisions, dtype=torch.bool) for group in task.coupled_groups(classifier)]
         )
         task.placed(classifier)  # what is left of a weight has a memory format of its own
+        hard: dict[str, Any] = dict.fromkeys(HARD_PRUNED)
+        measuring_s = 0.0
         if not self.is_baseline(cell):
             generator = generator_for(self.seed_of(cell, "training"), "retrain")
             attacked = retrained_under_attack(settings, str(cell["training"]))
             objective = self.objective(task, generator, attacked=attacked)
-            best_epoch, renew_s = self.retrain(
+            began = time.perf_counter()
+            hard = self.hard_pruned(
+                classifier,
+                cell,
+                objective=objective,
+                renewal=settings.renewal,
+                measure=functools.partial(task.accuracies, seed=int(cell["seed"])),
+                columns=HARD,
+            )
+            measuring_s = time.perf_counter() - began
+            best_epoch, renew_s, seen = self.retrain(
                 classifier,
                 cell,
                 pruned,
@@ -281,19 +322,22 @@ class ClassificationStudy(KeptClassifiers):
             measured = task.perturbations(classifier, seed=int(cell["seed"]), progress=progress)
         return {
             **measured.columns,
+            **hard,
+            **self.said(found),
             **channels._asdict(),
             **measure_cost(
                 classifier,
                 pruned.masks,
                 gone=pruned.gone,
-                dense=task.restored(checkpoint),
+                dense=self.started(task, cell, checkpoint),
                 image_size=settings.dataset.image_size,
                 timing=settings.evaluation,
             ),
             "best_epoch": best_epoch,
-            "retrain_s": retrained - start,
+            **seen_columns(checkpoint, seen),
+            "retrain_s": retrained - start - measuring_s,
             "renew_s": renew_s,
-            "evaluate_s": time.perf_counter() - retrained - measured.attack_s,
+            "evaluate_s": time.perf_counter() - retrained - measured.attack_s + measuring_s,
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
             "perturbations": measured.perturbations,
@@ -307,15 +351,20 @@ class ClassificationStudy(KeptClassifiers):
         task = self._task(str(cell["model"]), str(cell["training"]), self.device())
         return replace(task, data_seed=self.data_seed(cell))
 
+    @property
+    def training_attack(self) -> Any:
+        """Settings of the attack in training."""
+        return self.settings.adversary
+
     def is_attacked(self, cell: Mapping[str, Any]) -> bool:
         """Say whether the cell's model is trained under attack."""
         return bool(cell["training"] == "adversarial")
 
     def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
-        """Return the loss of clean images, or of attacked ones in their place."""
+        """Return the loss of clean images, or the objective under attack."""
         if not attacked:
             return Objective(task=task)
-        return self.robust(task, self.settings.adversary, generator, clean_too=False)
+        return objective_under(self.training_attack, settings=self.settings, task=task, generator=generator)
 
     def _task(self, model: str, training: str, device: torch.device) -> ClassificationTask:
         settings, dataset = self.settings, self.settings.dataset

@@ -12,11 +12,13 @@ from robustprune.classification import networks
 from robustprune.classification.classifier import NORMALISATIONS, Classifier
 from robustprune.classification.measure.attacks import members
 from robustprune.classification.task import held_out_of
-from robustprune.core.operations import FORWARD, Work, counted, training_passes
+from robustprune.core.operations import FORWARD, AttackWork, Work, counted, training_passes
 from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings
 from robustprune.structures import STRUCTURES
+from robustprune.structures.narrowing import can_be_narrowed
 from robustprune.studies.classification.settings import ClassificationSettings, retrained_under_attack
+from robustprune.studies.pruning.under_attack import training_work
 from robustprune.training import Training
 from robustprune.training.renewal import renewal_work
 from sweeps.study import NONE, Cell
@@ -45,32 +47,42 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
         own = getattr(settings.initializers, initializer, NoSettings())
         images = len(dataset.load("train"))
         images -= held_out_of(images, settings.holdout)
-        attack = attack_work(settings.adversary) if training == "adversarial" else None
-        return [] if work is None else [work(own, forward=forward, images=images, attack=attack, clean_too=False)]
+        attack, clean_too = _attack(settings, attacked=training == "adversarial")
+        return [] if work is None else [work(own, forward=forward, images=images, attack=attack, clean_too=clean_too)]
     assert name == "evaluate_row"
     is_baseline = cell["initializer"] == NONE
-    removes = not is_baseline and STRUCTURES[str(cell["structure"])].removes
-    left = forward * ((1 - float(cell["ratio"])) ** 2 if removes else 1)
+    pruned = None if is_baseline else STRUCTURES[str(cell["structure"])]
+    share = (1 - float(cell["ratio"])) ** 2
+    left = forward * (share if pruned is not None and pruned.removes else 1)
     measuring = _measuring(model, settings, left, forward)
-    if is_baseline:
+    if pruned is None:
         return [measuring]
     attacked = retrained_under_attack(settings, training)
-    retraining = _training(f"{model}: retraining", settings, settings.retrain, attacked, left)
+    # Masked channels are computed with no more while the others are trained.
+    narrow = pruned.coupled and can_be_narrowed(_on_paper(model, len(dataset.classes), dataset.image_size))
+    trained = forward * share if narrow else left
+    retraining = _training(f"{model}: retraining", settings, settings.retrain, attacked, trained)
+    measured = [*([_hard_pruned(model, settings, left)] if settings.hard_pruned else []), measuring]
     if settings.renewal is None:
-        return [retraining, measuring]
+        return [retraining, *measured]
     images = len(settings.dataset.load("train"))
     images -= held_out_of(images, settings.holdout)
-    attack = attack_work(settings.adversary) if attacked else None
-    renewed = renewal_work(settings.renewal, forward=left, images=images, attack=attack, clean_too=False)
-    return [retraining, renewed, measuring]
+    attack, clean_too = _attack(settings, attacked=attacked)
+    renewed = renewal_work(settings.renewal, forward=trained, images=images, attack=attack, clean_too=clean_too)
+    return [retraining, renewed, *measured]
+
+
+def _attack(settings: ClassificationSettings, *, attacked: bool) -> tuple[AttackWork | None, bool]:
+    """Return what attacking an image in training takes, and whether it is trained on unattacked too."""
+    return training_work(settings, settings.adversary) if attacked else (None, False)
 
 
 def _training(kind: str, settings: ClassificationSettings, training: Training, attacked: bool, forward: float) -> Work:
     images = len(settings.dataset.load("train"))
     held_out = held_out_of(images, settings.holdout)
-    attack = attack_work(settings.adversary) if attacked else None
-    chosen_by = FORWARD + (0 if attack is None else attack.passes)
-    passes = (images - held_out) * training_passes(attack, clean_too=False) + held_out * chosen_by
+    attack, clean_too = _attack(settings, attacked=attacked)
+    chosen_by = FORWARD + (attack_work(settings.adversary).passes if attacked else 0)
+    passes = (images - held_out) * training_passes(attack, clean_too=clean_too) + held_out * chosen_by
     under = ", under attack" if attacked else ""
     return Work(
         f"{kind}: {counted(training.epochs, 'epoch')} of {images - held_out:,} images{under}",
@@ -83,15 +95,26 @@ def _measuring(model: str, settings: ClassificationSettings, forward: float, den
     distant = min(evaluation.images or images, images)
     works = [attack_work(attack) for attack in evaluation.distances]
     steps = sum(int(_steps(attack)) for attack in evaluation.distances)
-    # Every attack of the ball ends in a forward pass; which images are blind, and go to Square, nobody knows before.
-    balls = members(evaluation.attack, len(settings.dataset.classes)).values()
-    passes = images * ((1 + len(balls)) * FORWARD + sum(attack_work(each).passes for each in balls))
-    passes += distant * sum(work.passes for work in works)
+    passes = images * _passes_of_accuracies(settings) + distant * sum(work.passes for work in works)
     timed = (evaluation.timing_repeats + evaluation.timing_warm_up) * (forward + 2 * dense)
     return Work(
         f"{model}: measuring {images:,} images, and of {distant:,} the distances in {steps:,} attack steps",
         passes * forward + timed,
     )
+
+
+def _hard_pruned(model: str, settings: ClassificationSettings, forward: float) -> Work:
+    images = len(settings.dataset.load("test"))
+    return Work(
+        f"{model}: measuring {images:,} images before retraining", images * _passes_of_accuracies(settings) * forward
+    )
+
+
+def _passes_of_accuracies(settings: ClassificationSettings) -> float:
+    """Return the passes per image that accuracies take, clean and under the attacks of the ball."""
+    # Every attack of the ball ends in a forward pass; which images are blind, and go to Square, nobody knows before.
+    balls = members(settings.evaluation.attack, len(settings.dataset.classes)).values()
+    return float((1 + len(balls)) * FORWARD + sum(attack_work(each).passes for each in balls))
 
 
 def _steps(attack: Any) -> int:
@@ -100,8 +123,14 @@ def _steps(attack: Any) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _macs(model: str, classes: int, image_size: int) -> int:
+    classifier = _on_paper(model, classes, image_size)
+    with torch.device("meta"):
+        return size(classifier, torch.zeros(1, 3, image_size, image_size)).macs
+
+
+@functools.lru_cache(maxsize=64)
+def _on_paper(model: str, classes: int, image_size: int) -> Classifier:
     # On the meta device: shapes without numbers.
     with torch.device("meta"):
         network = networks.build(model, classes=classes, image_size=image_size)
-        classifier = Classifier(network, NORMALISATIONS["none"], classes=["?"] * classes)
-        return size(classifier, torch.zeros(1, 3, image_size, image_size)).macs
+        return Classifier(network, NORMALISATIONS["none"], classes=["?"] * classes)

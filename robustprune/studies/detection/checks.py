@@ -15,6 +15,8 @@ from robustprune.studies.detection.data_fit import classes_differ, fit_remarks
 from robustprune.studies.detection.galleries import chosen_images
 from robustprune.studies.detection.inputs import arranged, input_remarks
 from robustprune.studies.detection.settings import DetectionSettings
+from robustprune.studies.pruning.ratios import check_ratios, layer_names
+from robustprune.training.objectives import check_fit as check_objective
 from robustprune.training.renewal import capped
 from sweeps.study import Cell
 
@@ -39,6 +41,13 @@ def check_inputs(settings: DetectionSettings, cells: Sequence[Cell], task: Detec
         )
     if given.weights_cutoff is not None and given.weights is None:
         raise InputError(f"detector.weights_cutoff: found {given.weights_cutoff}, but no detector.weights to cut off")
+    attack_field = "attack" if settings.adversary is None else "adversary"
+    check_objective(settings.objective, task, attack=settings.training_attack, fields=("objective", attack_field))
+    if settings.grad_align is not None and settings.compute.compile:
+        raise InputError(
+            "compute.compile: found true with grad_align, expected false: passes that are compiled have no second "
+            "derivative"
+        )
     splits, size = arranged(settings).splits, task.image_size
     try:
         detector = task.fresh(settings.base_seed)
@@ -53,8 +62,10 @@ def check_inputs(settings: DetectionSettings, cells: Sequence[Cell], task: Detec
         check = INITIALIZERS.lookup(initializer).check
         if check is not None:
             check(task, detector)
+    prunable = [*detector.prunable_layers(heads=settings.prune_heads)]
+    of_layers = check_ratios(settings.ratios, {given.config: (layer_names(detector), prunable)})
     chosen_images(splits[1], settings.detections.images or ())
-    remarks = capped(settings.renewal, images=len(splits[0]))
+    remarks = of_layers + capped(settings.renewal, images=len(splits[0]))
     remarks += input_remarks(settings, {"colour": {str(cell["colour"]) for cell in cells}})
     remarks += fit_remarks(settings, detector, on_cpu=not has_gpu())
     # Last, as it takes long: every other mistake is told at once.

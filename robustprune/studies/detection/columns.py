@@ -2,7 +2,10 @@
 
 from robustprune.core.devices import PLACE_COLUMNS
 from robustprune.core.timing import TIME_COLUMNS
+from robustprune.methods import method_columns
 from robustprune.studies.columns import SHARED_MEANINGS
+from robustprune.studies.pruning.hard_pruned import hard_columns, hard_meanings
+from robustprune.studies.pruning.seen import SEEN_COLUMNS
 
 PRECISIONS: dict[str, type] = {
     "map_adv": float,
@@ -18,8 +21,15 @@ PRECISIONS: dict[str, type] = {
 }
 """Columns of how well a detector does."""
 
+HARD = ("map_adv", "map50_adv", "map_clean", "map50_clean")
+"""What is measured of hard-pruned detectors."""
+
+HARD_PRUNED = hard_columns(HARD)
+
 COLUMNS: dict[str, type] = {
     **PRECISIONS,
+    **HARD_PRUNED,
+    **method_columns(),
     **TIME_COLUMNS,
     "params_total": int,
     "params_kept": int,
@@ -27,9 +37,12 @@ COLUMNS: dict[str, type] = {
     "macs_dense": int,
     "macs": int,
     "macs_compact": int,
+    "compression": float,
+    "operations_removed": float,
     "weights_pruned": float,
     "filters_pruned": float,
     "engine": str,
+    **SEEN_COLUMNS,
     "finetune_s": float,
     "renew_s": float,
     "evaluate_s": float,
@@ -39,7 +52,7 @@ COLUMNS: dict[str, type] = {
 }
 """Columns of a row."""
 
-MEANINGS = SHARED_MEANINGS | {
+_AFTER = SHARED_MEANINGS | {
     "map_adv": "COCO AP (IoU 0.50:0.95) under attack, of [0, 1]",
     "map_adv_low": "lower end of its 95% interval over images",
     "map_adv_high": "upper end of its 95% interval over images",
@@ -79,3 +92,5 @@ MEANINGS = SHARED_MEANINGS | {
     "detections.category_id": "of the class, as in the annotations",
     "detections.category": "name of the class",
 }
+
+MEANINGS = _AFTER | hard_meanings(HARD, _AFTER)

@@ -13,6 +13,8 @@ from robustprune.detection.measure.evaluation import is_linf
 from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings, DetectorSettings
 from robustprune.studies.in_words import attack, class_table, classes, data, epochs, images
+from robustprune.studies.pruning.ratios import told_ratios
+from robustprune.studies.pruning.under_attack import training_in_words
 from sweeps.study import DataTable
 
 
@@ -26,17 +28,20 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
     attacks, detector = attack(settings.attack), settings.detector
     if margin is not None and is_linf(settings.attack):
         attacks += f"; measured under the margin attack too, steps {margin.steps}"
+    trained, measured_under = training_in_words(settings, settings.training_attack), attack(settings.attack)
     return {
         "data set": data(settings.dataset),
         "images": images(len(train_split), len(val_split), size=sides(network_input(settings).size)),
         "classes": classes(val_split.category_names),
         "detector": f"{detector.config}, {_start(detector)}, loss {detector.loss or 'its own'}",
         "attack": attacks,
+        **({} if trained == measured_under else {"adversarial training": trained}),
         "epochs": epochs(
             clean_training=None if settings.base is None else settings.base.epochs,
             adversarial_training=settings.pretrain.epochs,
             after_pruning=settings.finetune.epochs,
         ),
+        **told_ratios(settings.ratios),
     }
 
 

@@ -26,8 +26,21 @@ from robustprune.plugins import any_name, identities
 from robustprune.structures import SCOPES
 from robustprune.studies.detection.training import AdamTraining
 from robustprune.studies.measured import keep_models_field
+from robustprune.studies.pruning.hard_pruned import hard_pruned_field
+from robustprune.studies.pruning.ratios import LayerRatios, ratios_field
+from robustprune.studies.pruning.under_attack import (
+    grad_align_field,
+    objective_field,
+    objective_inputs,
+    overfitting_field,
+    watch_inputs,
+)
 from robustprune.studies.seed_draws import SeedDraws, drawn_inputs, seed_draws_field
 from robustprune.training import Renewal
+from robustprune.training.objectives import ObjectiveSettings
+from robustprune.training.objectives.clean_and_attacked import CleanAndAttackedSettings
+from robustprune.training.objectives.gradient_alignment import GradAlign
+from robustprune.training.overfitting import Overfitting
 
 MOST_IMAGES = 5000
 """Measured on more images than these, all of COCO's val2017, a model's detections are not kept by default."""
@@ -166,8 +179,14 @@ class DetectionSettings(Settings):
     dataset: Dataset = Field(description="images to train and to measure on")
     detector: DetectorSettings
     attack: AttackSettings = Field(
-        default=PgdSettings(), description="the attack in adversarial training, and under which rows are measured"
+        default=PgdSettings(), description="under which rows are measured, and the attack in adversarial training"
     )
+    adversary: AttackSettings | None = Field(
+        default=None, description="another attack in adversarial training, such as fast-at; null: attack"
+    )
+    objective: ObjectiveSettings = objective_field(CleanAndAttackedSettings())
+    grad_align: GradAlign | None = grad_align_field()
+    overfitting: Overfitting | None = overfitting_field()
     base: BaseTraining | None = Field(default=None, validate_default=True)
     pretrain: AdamTraining = Field(description="adversarial training, before pruning")
     finetune: AdamTraining = Field(description="adversarial training, after pruning")
@@ -180,10 +199,12 @@ class DetectionSettings(Settings):
     scope: Literal["layer", "global"] = Field(
         default="layer", description="the same ratio in every layer, or one ranking of all weights"
     )
+    ratios: LayerRatios = ratios_field()
     evaluation: Evaluation = Evaluation()
     compute: Compute = Compute()
     loader: LoaderSettings = LoaderSettings()
     detections: DetectionsSettings = DetectionsSettings()
+    hard_pruned: bool = hard_pruned_field()
     keep_models: bool = keep_models_field()
     prune_heads: bool = Field(default=False, description="prune the layers that give the raw outputs, too")
     share_pretraining: bool = Field(
@@ -208,6 +229,11 @@ class DetectionSettings(Settings):
                 "or a training from scratch"
             )
         return base
+
+    @property
+    def training_attack(self) -> Any:
+        """The attack in adversarial training."""
+        return self.attack if self.adversary is None else self.adversary
 
     @property
     def base_seed(self) -> int:
@@ -238,16 +264,15 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
     """
     plain = settings.model_dump(mode="json")
     detector = _detector(settings.detector, plain["detector"])
-    attack = {name: value for name, value in plain["attack"].items() if (name, value) not in ATTACK_DEFAULTS}
     trained, exact = (_unless_default(compute) for compute in (settings.compute, settings.compute.exactly()))
     common = {"detector": detector, "threads": plain["threads"], **exact}
     loss = [] if settings.detector.loss is None else [(LOSSES, settings.detector.loss)]
     common |= identities((DATASETS, settings.dataset.name), *loss)
     train, val = (settings.dataset.fingerprint(split) for split in ("train", "val"))
     own_training = {} if settings.detector.is_whole else {"training": plain["base"], "train": train, **trained}
-    attacked = {"attack": attack, "attack_version": PER_IMAGE_ATTACK_VERSION}
-    attacked |= identities((ATTACKS, settings.attack.name))
-    robust = common | attacked | {"train": train, **trained}
+    attacked, adversary = (_attacked(each) for each in (settings.attack, settings.training_attack))
+    objective, watched = objective_inputs(settings), watch_inputs(settings, settings.training_attack)
+    robust = common | adversary | objective | {"train": train, **trained}
     evaluation = {
         name: value for name, value in plain["evaluation"].items() if (name, value) not in EVALUATION_DEFAULTS
     }
@@ -257,13 +282,23 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
     pruning |= {"scope": settings.scope} if settings.scope != SCOPES[0] else {}
     return {
         "base": common | own_training,
-        "pretrain": robust | drawn | {"training": plain["pretrain"]},
+        "pretrain": robust | drawn | watched | {"training": plain["pretrain"]},
         **{name: _scored(settings, name, robust, common) for name in INITIALIZERS},
         "evaluate_row": measured
         | pruning
+        | objective
+        | watched
+        | ({} if adversary == attacked else {"adversary": adversary})
         | {"train": train, "training": plain["finetune"], "renewal": plain["renewal"], **trained},
         "baseline": measured,
     }
+
+
+def _attacked(attack: Settings) -> dict[str, Any]:
+    """Return what an attack adds to what determines a stage."""
+    plain = attack.model_dump(mode="json")
+    said = {name: value for name, value in plain.items() if (name, value) not in ATTACK_DEFAULTS}
+    return {"attack": said, "attack_version": PER_IMAGE_ATTACK_VERSION, **identities((ATTACKS, plain["name"]))}
 
 
 def _detector(settings: DetectorSettings, plain: dict[str, Any]) -> dict[str, Any]:

@@ -22,11 +22,11 @@ from robustprune.detection.losses import LOSSES
 from robustprune.detection.measure import breakdown, detection_table
 from robustprune.detection.measure.pruned import measure_pruned
 from robustprune.detection.task import DetectionTask
-from robustprune.methods import INITIALIZERS
+from robustprune.methods import INITIALIZERS, method_tables
 from robustprune.plugins import identities
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.detection.checks import check_inputs
-from robustprune.studies.detection.columns import COLUMNS, MEANINGS
+from robustprune.studies.detection.columns import COLUMNS, HARD, HARD_PRUNED, MEANINGS
 from robustprune.studies.detection.facts import data_tables, detection_facts
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.inputs import arranged, load_weights, network_input, samples
@@ -36,6 +36,9 @@ from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
 from robustprune.studies.detection.work import Scale, scale, scoring_work, stage_work
 from robustprune.studies.drafts.detection import COCO
 from robustprune.studies.on_device import on_device
+from robustprune.studies.pruning.ratios import ratio_inputs
+from robustprune.studies.pruning.seen import seen_columns, trained
+from robustprune.studies.pruning.under_attack import objective_under
 from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
@@ -43,14 +46,14 @@ from sweeps.study import NONE, Axis, Cell, DataTable, Gallery, Lines, Stage, Wor
 
 COLOUR = Axis("colour", str, choices=("rgb", "greyscale"), meaning="of the images, for training and measuring")
 
-PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 3, 3, 4
+PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 2, 3, 3, 5
 """Raised when the same settings give other checkpoints, scores under coupled masks, rows, or rows of masked filters;
 CHANGELOG.md says how."""
 
 _DATA = ("dataset", "detector", "compute", "loader", "threads")
-_ROBUST = (*_DATA, "attack")
+_ROBUST = (*_DATA, "attack", "adversary", "objective", "grad_align", "overfitting")
 _PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
-_ROW = ("finetune", "renewal", "evaluation", "detections", "keep_models")
+_ROW = ("ratios", "finetune", "renewal", "evaluation", "detections", "hard_pruned", "keep_models")
 
 
 class DetectionStudy(KeptDetectors):
@@ -63,13 +66,20 @@ class DetectionStudy(KeptDetectors):
     pruned: ClassVar = "weights"
     removes_channels: ClassVar = False
     columns: ClassVar = COLUMNS
-    tables: ClassVar = {"detections": detection_table.COLUMNS, "average_precision": breakdown.COLUMNS}
+    tables: ClassVar = {
+        "detections": detection_table.COLUMNS,
+        "average_precision": breakdown.COLUMNS,
+        **method_tables(),
+    }
     metrics: ClassVar = {
         "map_adv": "COCO AP under attack",
         "map_clean": "COCO AP on clean images",
+        "map_adv_hard": "COCO AP under attack, hard-pruned",
+        "map_clean_hard": "COCO AP on clean images, hard-pruned",
         # Not milliseconds: those drift with the machine, the ratio to the same process's dense detector does not.
         "speedup": "speed-up over the unpruned detector (×)",
     }
+    earlier: ClassVar = {"map_adv": "map_adv_hard", "map_clean": "map_clean_hard"}
     beside: ClassVar = {"map_adv": "map_clean"}
     meanings: ClassVar = MEANINGS
     doubts: ClassVar = DOUBTS
@@ -144,12 +154,15 @@ class DetectionStudy(KeptDetectors):
             if self.is_baseline(cell):
                 inputs = self._inputs["baseline"]
                 return Stage((*trial, "ratio"), inputs, version=ROW_VERSION, fields=fields, reads=("base", "score"))
-            inputs = self._inputs["evaluate_row"] | identities(structure_entry(structure))
+            inputs = self._inputs["evaluate_row"] | ratio_inputs(self.settings, cell)
+            inputs = inputs | identities(structure_entry(structure))
             version = MASKED_FILTERS_VERSION if self.masks_filters(cell) else ROW_VERSION
             return Stage((*trial, "ratio"), inputs, version=version, fields=fields, reads=("pretrain", "score"))
         if self.is_baseline(cell):
             return None
         if name == "pretrain":
+            if self.is_from_scratch(cell):
+                return None
             seen = (*_ROBUST, "pretrain", "share_pretraining", "seed_draws")
             return Stage(checkpoint, self._inputs["pretrain"], version=PRETRAIN_VERSION, fields=seen)
         assert name == "score"
@@ -162,10 +175,11 @@ class DetectionStudy(KeptDetectors):
         """Return the modules that make a stage's result."""
         own = {"detection": [type(self).__module__, DetectionTask.__module__]}
         if name == "base" or (name == "pretrain"):
-            attack = None if name == "base" else self.settings.attack.name
+            attack = None if name == "base" else self.settings.training_attack.name
             return own | self.method_code(cell | {"ratio": 0.0}, structure=False, attack=attack)
         method = INITIALIZERS.get(str(cell["initializer"]))
         structure = name == "evaluate_row" or (method is not None and (method.per_structure or method.per_ratio))
+        own |= self.method_code(cell, structure=structure, attack=self.settings.training_attack.name)
         return own | self.method_code(cell, structure=structure, attack=self.settings.attack.name)
 
     def workloads(self, name: str, cell: Cell) -> list[Workload]:
@@ -174,7 +188,9 @@ class DetectionStudy(KeptDetectors):
             parts = scoring_work(self.settings, self._scale, str(cell["initializer"]))
         else:
             row = "baseline" if self.is_baseline(cell) else "evaluate_row"
-            parts = self._work[{"evaluate_row": row}.get(name, name)]
+            # Filters that are gone are computed with no more while the others are trained.
+            left = (1 - float(cell["ratio"])) ** 2 if name == "evaluate_row" and self.masks_filters(cell) else 1.0
+            parts = self._work(left)[{"evaluate_row": row}.get(name, name)]
         return [Workload(*part) for part in parts]
 
     @functools.cached_property
@@ -189,9 +205,14 @@ class DetectionStudy(KeptDetectors):
     def _scale(self) -> Scale:
         return scale(self.settings)
 
+    def _work(self, left: float) -> dict[str, list[Work]]:
+        if left not in self._counted:
+            self._counted[left] = stage_work(self.settings, self._scale, left=left)
+        return self._counted[left]
+
     @functools.cached_property
-    def _work(self) -> dict[str, list[Work]]:
-        return stage_work(self.settings, self._scale)
+    def _counted(self) -> dict[float, dict[str, list[Work]]]:
+        return {}
 
     # The stages. Each goes on from what its `progress` has, if anything
 
@@ -217,59 +238,77 @@ class DetectionStudy(KeptDetectors):
         task = replace(self._task(str(cell["colour"])), data_seed=self.data_seed(cell))
         detector = task.restored(base)
         generator = self._generator(cell, "pretrain")
-        train(
+        objective = self.objective(task, generator, attacked=True)
+        return trained(
             detector,
-            objective=self.objective(task, generator, attacked=True),
+            objective=objective,
             settings=self.settings.pretrain,
             generator=generator,
+            watch=self.watch(cell, objective),
             progress=progress,
         )
-        return to_arrays(detector.state_dict())
 
     @on_device
     def evaluate_row(
-        self, cell: Cell, checkpoint: Arrays, scores: Arrays | None, progress: Progress = NOWHERE
+        self, cell: Cell, checkpoint: Arrays | None, found: Arrays | None, progress: Progress = NOWHERE
     ) -> dict[str, Any]:
-        """Prune, fine-tune under attack, and measure on the validation images."""
+        """Prune, fine-tune under attack, and measure on the validation images, before fine-tuning too."""
         settings = self.settings
         task = replace(self.task(cell), attack_settings=settings.attack, evaluation=settings.evaluation)
-        detector = task.restored(checkpoint)
+        detector = self.started(task, cell, checkpoint)
         start = time.perf_counter()
-        pruned, renew_s = self.prune(detector, cell, scores, task=task), None
+        pruned, renew_s, seen = self.prune(detector, cell, found, task=task), None, None
+        hard: dict[str, Any] = dict.fromkeys(HARD_PRUNED)
+        measuring_s = 0.0
         if not self.is_baseline(cell):
             generator = self._generator(cell, "finetune")
-            renew_s = self.retrain(
+            objective = self.objective(task, generator, attacked=True)
+            began = time.perf_counter()
+            by_one_attack = replace(task, evaluation=settings.evaluation.model_copy(update={"margin": None}))
+            hard = self.hard_pruned(
+                detector,
+                cell,
+                objective=objective,
+                renewal=settings.renewal,
+                measure=functools.partial(by_one_attack.measure, seed=int(cell["seed"])),
+                columns=HARD,
+            )
+            measuring_s = time.perf_counter() - began
+            _, renew_s, seen = self.retrain(
                 detector,
                 cell,
                 pruned,
-                objective=self.objective(task, generator, attacked=True),
+                objective=objective,
                 settings=settings.finetune,
                 renewal=settings.renewal,
                 generator=generator,
                 progress=progress,
-            ).renew_s
+            )
         finetuned = time.perf_counter()
         with in_full_precision():
             measured = task.detections(detector, seed=int(cell["seed"]), progress=progress)
         assert task.val is not None
-        found = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
+        detections = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
         lines = {"clean": measured.clean_lines, "attacked": measured.attacked_lines}
         return {
             **task.precisions(measured),
+            **hard,
+            **self.said(found),
+            **seen_columns(checkpoint, seen),
             **measure_pruned(
                 detector,
                 pruned.masks,
                 gone=pruned.gone,
-                dense=task.restored(checkpoint),
+                dense=self.started(task, cell, checkpoint),
                 image_size=network_input(settings).size,
                 timing=settings.evaluation,
             ),
-            "finetune_s": None if self.is_baseline(cell) else finetuned - start,
+            "finetune_s": None if self.is_baseline(cell) else finetuned - start - measuring_s,
             "renew_s": renew_s,
-            "evaluate_s": time.perf_counter() - finetuned,
+            "evaluate_s": time.perf_counter() - finetuned + measuring_s,
             "threads": torch.get_num_threads(),
             "torch_version": str(torch.__version__),
-            "detections": detection_table.detection_table(task.val.split, **found)
+            "detections": detection_table.detection_table(task.val.split, **detections)
             if settings.detections.kept_of(len(task.val))
             else None,
             "average_precision": breakdown.breakdown_table(task.val.split, **lines),
@@ -301,16 +340,21 @@ class DetectionStudy(KeptDetectors):
 
     # Parts
 
+    @property
+    def training_attack(self) -> Any:
+        """Settings of the attack in training."""
+        return self.settings.training_attack
+
     def task(self, cell: Mapping[str, Any]) -> DetectionTask:
         """Return detection in the cell's colour, for what prunes."""
         task = self._task(str(cell["colour"]))
         return replace(task, prune_heads=self.settings.prune_heads, data_seed=self.data_seed(cell))
 
     def objective(self, task: Task, generator: torch.Generator, *, attacked: bool) -> Objective:
-        """Return loss(clean) + loss(attacked), or loss(clean) alone."""
+        """Return the objective under attack, by default loss(clean) + loss(attacked); or loss(clean) alone."""
         if not attacked:
             return Objective(task=task)
-        return self.robust(task, self.settings.attack, generator, clean_too=True)
+        return objective_under(self.training_attack, settings=self.settings, task=task, generator=generator)
 
     def _generator(self, cell: Cell, purpose: str) -> torch.Generator:
         """Return where a training's random numbers come from: of a trial that shares no checkpoint, from it alone."""

@@ -16,16 +16,20 @@ from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings
 from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings
+from robustprune.studies.pruning.under_attack import TrainingWork, training_work
 from robustprune.training.renewal import renewal_work
 
 
 class Scale(NamedTuple):
-    """How much one pass over the data is: floating-point operations of an image forward, images of each split."""
+    """How much one pass over the data is: floating-point operations of an image forward, images of each split, and
+    attacking one, to measure and in training.
+    """
 
     forward: float
     images: int
     validation_images: int
     attack: AttackWork
+    training: TrainingWork
 
 
 def scale(settings: DetectionSettings) -> Scale:
@@ -37,7 +41,9 @@ def scale(settings: DetectionSettings) -> Scale:
     train, val = arranged(settings).splits
     read = network_input(settings)
     forward = _forward(settings.detector.config, len(train.categories), read.size)
-    return Scale(forward, len(train), len(val), attack_work(settings.attack))
+    return Scale(
+        forward, len(train), len(val), attack_work(settings.attack), training_work(settings, settings.training_attack)
+    )
 
 
 @functools.lru_cache(maxsize=16)
@@ -49,20 +55,27 @@ def _forward(config: str, classes: int, image_size: ImageSize) -> float:
         return 2.0 * size(detector, torch.zeros(1, detector.channels, *sides(image_size))).macs
 
 
+HARD = "measuring before fine-tuning"
+
+
 def scoring_work(settings: DetectionSettings, of: Scale, initializer: str) -> list[Work]:
     """Return the parts of a scoring's work; none for an initializer that does not tell its own."""
     method = INITIALIZERS[initializer]
     if method.work is None:
         return []
     own = getattr(settings.initializers, initializer, NoSettings())
-    return [method.work(own, forward=of.forward, images=of.images, attack=of.attack, clean_too=True)]
+    return [method.work(own, forward=of.forward, images=of.images, **of.training._asdict())]
 
 
-def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
-    """Return the parts of the other stages' work, under the keys of `settings.stage_inputs`."""
+def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> dict[str, list[Work]]:
+    """Return the parts of the other stages' work, under the keys of `settings.stage_inputs`.
 
-    def adversarial(kind: str, epochs: int) -> Work:
-        return training(kind, forward=of.forward, images=of.images, epochs=epochs, attack=of.attack)
+    `left` is the share of the operations with which a pruned detector is fine-tuned: of one with a share s of its
+    filters gone, (1 − s)², as each convolution has that many fewer, and each filter reads that many fewer channels.
+    """
+
+    def adversarial(kind: str, epochs: int, *, left: float = 1.0) -> Work:
+        return training(kind, forward=left * of.forward, images=of.images, epochs=epochs, **of.training._asdict())
 
     if settings.detector.is_whole:
         base = Work("weights as they are given", 0.0)
@@ -74,15 +87,21 @@ def stage_work(settings: DetectionSettings, of: Scale) -> dict[str, list[Work]]:
     renewed = (
         []
         if settings.renewal is None
-        else [renewal_work(settings.renewal, forward=of.forward, images=of.images, attack=of.attack)]
+        else [renewal_work(settings.renewal, forward=left * of.forward, images=of.images, **of.training._asdict())]
     )
     attacks = [of.attack]
     if settings.evaluation.margin is not None:
         attacks.append(attack_work(margin_attack(settings.attack, steps=settings.evaluation.margin.steps)))
     measured = measuring(forward=of.forward, images=of.validation_images, timed=timed, attacks=attacks)
+    before = [measuring(forward=of.forward, images=of.validation_images, timed=0, attacks=[of.attack], what=HARD)]
     return {
         "base": [base],
         "pretrain": [adversarial("adversarial training", settings.pretrain.epochs)],
-        "evaluate_row": [adversarial("fine-tuning", settings.finetune.epochs), *renewed, measured],
+        "evaluate_row": [
+            adversarial("fine-tuning", settings.finetune.epochs, left=left),
+            *renewed,
+            *(before if settings.hard_pruned else []),
+            measured,
+        ],
         "baseline": [measured],
     }

@@ -149,8 +149,8 @@ def _detector(own: dict[str, Any], train: CocoSplit, machine: Machine, notes: di
     """Return the settings of the detector: the smallest one, and the size of images at which it can learn the boxes."""
     detector: dict[str, Any] = {"config": SMALLEST_DETECTOR, **own}
     notes["detector.config"] = (
-        f"The smallest of those bundled, with {len(train.categories)} classes as in the data; yolov3-tiny and yolov3 "
-        "are for GPUs."
+        f"The smallest of those bundled, with {len(train.categories)} classes as in the data; yolov3-tiny, yolov3 and "
+        "yolov3-spp are for GPUs."
     )
     if "image_size" in own or own.get("weights") is not None:
         return detector

@@ -1,8 +1,9 @@
 """Figures of a sweep: a metric along the row axis. The page around them is `reporting.page`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib
@@ -11,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
@@ -29,6 +31,7 @@ def metric_against_ratio(
     *,
     metric: str,
     label: str,
+    earlier: Mapping[str, tuple[str, str]] = MappingProxyType({}),
     beside: tuple[str, str] | None = None,
     roles: Roles,
 ) -> Figure:
@@ -44,6 +47,8 @@ def metric_against_ratio(
         baseline: rows of the baseline, drawn as dashed lines; may be empty.
         metric: the column drawn upwards.
         label: its name and unit for the axis.
+        earlier: what a column was before, by its name: another column and its label, whose means are drawn dashed with
+            those of the column.
         beside: another column and its label, drawn in the same scale in panels beside those of the metric, or below.
         roles: of the key columns.
 
@@ -54,7 +59,13 @@ def metric_against_ratio(
     for column, _ in shown:
         check_rows(rows, metric=column, roles=roles)
     parts = _by_panel(rows, baseline, roles.panels)
-    drawn = [[_Panel(title, *part, metric=column, roles=roles) for title, part in parts.items()] for column, _ in shown]
+    drawn = [
+        [
+            _Panel(title, *part, metric=column, earlier=earlier.get(column, (None, ""))[0], roles=roles)
+            for title, part in parts.items()
+        ]
+        for column, _ in shown
+    ]
     every = [panel for panels in drawn for panel in panels]
     names = list(dict.fromkeys(name for panel in every for name in panel.names))
     levels = list(dict.fromkeys(name for panel in every for name in panel.levels))
@@ -75,6 +86,9 @@ def metric_against_ratio(
             first = place % across == 0 or not stacked
             style.metric_axis(plot, said if first else "", low=heights.min(), high=heights.max())
         listed = [*names, *levels]
+        for column, words in earlier.values():
+            handles[words] = Line2D([], [], **style.EARLIER, color=style.UNSAID)
+            listed += [words] if column in rows and words not in listed else []
         figure.legend(
             [handles[name] for name in listed],
             listed,
@@ -104,12 +118,25 @@ def _by_panel(
 class _Panel:
     """What is drawn in one part of a figure."""
 
-    def __init__(self, title: str, rows: pd.DataFrame, baseline: pd.DataFrame, *, metric: str, roles: Roles) -> None:
+    def __init__(
+        self,
+        title: str,
+        rows: pd.DataFrame,
+        baseline: pd.DataFrame,
+        *,
+        metric: str,
+        earlier: str | None,
+        roles: Roles,
+    ) -> None:
         self._title, self._metric, self._roles = title, metric, roles
         # A panel's title need not be said again for each of its curves.
         inside = roles.within_panel()
         self._models = labelled(rows, inside.factors)
         self._means = mean_sd(self._models, metric=metric, along=roles.along)
+        before = None if earlier is None else self._models.dropna(subset=[earlier])
+        self._before = (
+            None if before is None or before.empty else mean_sd(before, metric=earlier or "", along=roles.along)
+        )
         self.names = list(self._models["configuration"].unique())
         self._unpruned = unpruned_means(rows, metric=metric, roles=inside)
         self._baseline = baseline_mean_sd(baseline, rows, metric=metric, roles=inside)
@@ -123,7 +150,8 @@ class _Panel:
     def heights(self) -> list[pd.Series]:
         """What has to be in sight."""
         means = self._means
-        return [self._models[self._metric], means["mean"] + means["sd"], means["mean"], self._baseline["mean"]]
+        before = [] if self._before is None else [self._before["mean"]]
+        return [self._models[self._metric], means["mean"] + means["sd"], means["mean"], self._baseline["mean"], *before]
 
     def draw(self, plot: Axes, names: Sequence[str]) -> dict[str, Any]:
         """Draw curves in the colours of their places in `names`, and dashed lines; return handles for a legend."""
@@ -140,6 +168,10 @@ class _Panel:
             )
             for place, name in enumerate(self.names)
         }
+        if self._before is not None:
+            for name, means in self._before.groupby("configuration"):
+                colour = style.colour_and_marker(names.index(str(name)))["color"]
+                plot.plot(position(means[self._roles.along], self._roles), means["mean"], **style.EARLIER, color=colour)
         return handles | draw_levels(plot, self._unpruned, self._baseline)
 
 

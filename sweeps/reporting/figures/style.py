@@ -21,6 +21,12 @@ UNPRUNED_DASHES = ((0, (1, 1.5)), (0, (8, 2, 1, 2)), (0, (3, 1, 1, 1)), (0, (1, 
 
 UNPRUNED: dict[str, Any] = {"color": "#999999", "linewidth": 1.4, "zorder": 1}
 BASELINE: dict[str, Any] = {"color": "#555555", "linewidth": 1.2, "zorder": 1}
+EARLIER: dict[str, Any] = {"linestyle": (0, (4, 2)), "linewidth": 0.9, "zorder": 2}
+"""Of curves of what a metric was before, in the colours of those of after."""
+
+UNSAID = "#555555"
+"""In a legend, of what is drawn in the colours of all configurations."""
+
 DOTS: dict[str, Any] = {"linestyle": "none", "alpha": 0.35, "markersize": 3, "markeredgewidth": 0}
 MEANS: dict[str, Any] = {"markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.5}
 CURVES: dict[str, Any] = {"linewidth": 1.3, "elinewidth": 0.9, "capsize": 2, "zorder": 3, **MEANS}

@@ -51,6 +51,7 @@ def write_report(
     metrics: Mapping[str, str],
     doubts: Doubts = MappingProxyType({}),
     description: str = "",
+    earlier: Mapping[str, str] = MappingProxyType({}),
     beside: Mapping[str, str] = MappingProxyType({}),
     trade_off: TradeOff | None = None,
     design: Design = "paired",
@@ -81,6 +82,7 @@ def write_report(
         metrics: columns to draw and their labels with units; the first is the primary one, which is tested.
         doubts: as `Study.doubts`; figures and tests leave out what is in doubt and say so, the table of rows has it.
         description: what the sweep is for.
+        earlier: as `Study.earlier`.
         beside: as `Study.beside`.
         trade_off: two of the metrics to draw against each other.
         design: of the tests.
@@ -130,11 +132,17 @@ def write_report(
     add("setting", "Setting", setting_html(facts, _swept(swept or cells, roles), notes))
 
     curves, further = [], []
+    before = {one: other for one, other in earlier.items() if other in metrics and _has(rows, other)}
     for metric, label in metrics.items() if len(rows) else ():
-        if metric in pairs.values() and metric != primary:
+        if metric in (*pairs.values(), *earlier.values()) and metric != primary:
             continue
         other = (pairs[metric], metrics[pairs[metric]]) if metric in pairs else None
-        html, files = curves_html(folder, rows, baseline, metric=metric, label=label, beside=other, roles=roles)
+        said_before = {
+            name: (before[name], metrics[before[name]]) for name in (metric, pairs.get(metric)) if name in before
+        }
+        html, files = curves_html(
+            folder, rows, baseline, metric=metric, label=label, earlier=said_before, beside=other, roles=roles
+        )
         html += said[metric] + (said[other[0]] if other else "")
         written += files
         heading = f"{label}, beside {other[1]}" if other else label

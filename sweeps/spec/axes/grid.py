@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from sweeps.errors import SpecError
 from sweeps.spec import numbers
 from sweeps.spec.mistakes import LARGEST, found, unknown_key
-from sweeps.study import Axis, Cell, Value
+from sweeps.study import Axis, Cell, Further, Value
 
 
 def expand(
@@ -64,20 +65,31 @@ def expand(
     return list(cells.values())
 
 
-def with_quotients(grid: Any, axes: Sequence[Axis]) -> Any:
-    """Return a grid as it was read, with numbers for quotients such as `1/4` on axes of numbers, in entries too."""
+def as_meant(grid: Any, axes: Sequence[Axis]) -> Any:
+    """Return a grid as it was read with the values that it stands for, in entries too: numbers for quotients such as
+    `1/4` on axes of numbers, and names for what an axis reads as one. What is wrong stays, for `expand` to tell.
+    """
     if isinstance(grid, list):
-        return [with_quotients(entry, axes) for entry in grid]
+        return [as_meant(entry, axes) for entry in grid]
     if not isinstance(grid, dict):
         return grid
-    of_numbers = {axis.name for axis in axes if axis.kind is float}
+    readers: dict[str, Callable[[Any], Any]] = {axis.name: numbers.number for axis in axes if axis.kind is float}
+    readers |= {axis.name: functools.partial(_named, axis.further) for axis in axes if axis.further is not None}
 
     def read(name: str, value: Any) -> Any:
-        if name not in of_numbers:
-            return with_quotients(value, axes)
-        return [numbers.number(item) for item in value] if isinstance(value, list) else numbers.number(value)
+        if name not in readers:
+            return as_meant(value, axes)
+        return [readers[name](item) for item in value] if isinstance(value, list) else readers[name](value)
 
     return {name: read(name, value) for name, value in grid.items()}
+
+
+def _named(further: Further, given: Any) -> Any:
+    try:
+        name = further.read(given)
+    except ValueError:
+        return given
+    return given if name is None else name
 
 
 def _values(given: Any, axis: Axis) -> list[Value]:
@@ -96,6 +108,13 @@ def _values(given: Any, axis: Axis) -> list[Value]:
 def _value(given: Any, axis: Axis, where: str) -> Any:
     if given is None and axis.optional:
         return given
+    if axis.further is not None and given not in (axis.choices or ()):
+        try:
+            further = axis.further.read(given)
+        except ValueError as error:
+            raise SpecError(f"{where}: {error}") from error
+        if further is not None:
+            return further
     kinds = {str: "text", int: "a whole number", float: numbers.expected(given), bool: "true or false"}
     accepted = (int, float) if axis.kind is float else axis.kind
     if not isinstance(given, accepted) or isinstance(given, bool) != (axis.kind is bool):
@@ -103,7 +122,7 @@ def _value(given: Any, axis: Axis, where: str) -> Any:
     if axis.choices is not None and given not in axis.choices:
         near = difflib.get_close_matches(str(given), axis.choices, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise SpecError(f"{where}: found {given!r}, expected one of {', '.join(axis.choices)}{hint}")
+        raise SpecError(f"{where}: found {given!r}, expected one of {', '.join(axis.admitted)}{hint}")
     if isinstance(given, (int, float)):
         if isinstance(given, int) and abs(given) > LARGEST:
             raise SpecError(f"{where}: found {given!r}, expected a whole number of at most 64 bits")

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from robustprune.attacks import ATTACKS, Attack, AttackSettings, PgdSettings, attack_work, configured, fgsm, pgd
+from robustprune.attacks import (
+    ATTACKS,
+    Attack,
+    AttackSettings,
+    PgdSettings,
+    attack_work,
+    configured,
+    fast_at,
+    fgsm,
+    pgd,
+)
 from tests.robustprune.attacks.losses import LEVELS, PerImage, linear, pixels, seeded, slopes, wavy
 
 VARIANTS: list[dict[str, Any]] = [
@@ -19,12 +29,15 @@ VARIANTS: list[dict[str, Any]] = [
     {"name": "pgd", "steps": 2, "random_start": True, "restarts": 3},
     {"name": "fgsm"},
     {"name": "fgsm", "random_start": False},
+    {"name": "fast-at"},
 ]
 SETTINGS: TypeAdapter[Any] = TypeAdapter(AttackSettings)
 
 
 def attack(settings: dict[str, Any], *, epsilon: float = 0.05, step_size: float = 0.0625) -> Attack:
-    validated = SETTINGS.validate_python({**settings, "epsilon": epsilon, "step_size": step_size})
+    # The step of FastAT's is told in radii.
+    step = {"alpha": min(2.0, step_size / epsilon)} if settings["name"] == "fast-at" else {"step_size": step_size}
+    validated = SETTINGS.validate_python({**settings, "epsilon": epsilon, **step})
     return configured(validated, seeded(0))
 
 
@@ -72,7 +85,9 @@ def test_one_step_is_the_optimum_of_a_linear_loss(epsilon: float, seed: int) -> 
 
 
 def test_names_and_defaults() -> None:
-    assert {"pgd": pgd, "fgsm": fgsm} == {name: each.run for name, each in ATTACKS.items() if each.sees == "loss"}
+    assert {"pgd": pgd, "fgsm": fgsm, "fast-at": fast_at} == {
+        name: each.run for name, each in ATTACKS.items() if each.sees == "loss"
+    }
     assert SETTINGS.validate_python({}) == PgdSettings()
     assert SETTINGS.validate_python({"epsilon": 0.1}) == PgdSettings(epsilon=0.1)
 
@@ -82,6 +97,7 @@ def test_names_and_defaults() -> None:
     [
         ({"name": "ddn"}, "does not match any of the expected tags"),
         ({"name": "fgsm", "steps": 2}, "steps"),
+        ({"name": "fast-at", "alpha": 2.1}, "less than or equal to 2"),
         ({"restarts": 2}, "restarts is 2, expected 1 without random_start"),
         ({"random_start": True, "restarts": 0}, "greater than or equal to 1"),
     ],

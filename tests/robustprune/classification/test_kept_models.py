@@ -62,7 +62,7 @@ def images() -> torch.Tensor:
     return torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("model", ["resnet8", "wrn-10-1", "wrn-10-1-silu"])
+@pytest.mark.parametrize("model", ["resnet8", "wrn-10-1", "wrn-10-1-silu", "mlp-mixer-tiny"])
 def test_a_model_without_channels_comes_back_bit_for_bit(model: str, images: torch.Tensor, tmp_path: Path) -> None:
     classifier = pruned(built(model))
     rebuilt = load_model(kept(classifier, tmp_path, model=model))

@@ -5,23 +5,43 @@ from __future__ import annotations
 import io
 import json
 import sys
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from robustprune.attacks import ATTACKS
 from robustprune.cli.main import cli, main
+from robustprune.detection.darknet import cfg
 from robustprune.methods import INITIALIZERS
+from robustprune.plugins import Registry
 from robustprune.structures import STRUCTURES
+from robustprune.training.objectives import OBJECTIVES
 
 
 def test_every_method_is_listed_with_its_package_and_what_it_is() -> None:
     listed = json.loads(CliRunner().invoke(cli, ["methods", "--format", "json"]).stdout)
     found = {(line["kind"], line["name"]) for line in listed}
-    for kind, registry in (("initializer", INITIALIZERS), ("structure", STRUCTURES), ("attack", ATTACKS)):
+    methods: dict[str, Registry[Any]] = {
+        "initializer": INITIALIZERS,
+        "structure": STRUCTURES,
+        "attack": ATTACKS,
+        "objective": OBJECTIVES,
+    }
+    for kind, registry in methods.items():
         assert {(kind, name) for name in registry} <= found
+    assert ("structure", "N:M") in found
     assert {line["package"] for line in listed} == {"robust-pruning-sweeps"}
-    assert all(line["summary"] for line in listed if line["kind"] in ("initializer", "structure", "attack"))
+    named = (*methods, "network (detection)", "network (classification)")
+    assert all(line["summary"] for line in listed if line["kind"] in named)
+
+
+def test_detectors_that_are_files_are_listed_among_networks() -> None:
+    listed = json.loads(CliRunner().invoke(cli, ["methods", "--format", "json"]).stdout)
+    detectors = {line["name"]: line["summary"] for line in listed if line["kind"] == "network (detection)"}
+    assert detectors.keys() == cfg.bundled().keys()
+    assert detectors["yolov3-nano"].startswith("yolov3-nano: YOLOv3's ideas (")
+    assert detectors["yolov3-nano"].endswith("at a size that one CPU core trains in minutes")
 
 
 def test_the_table_has_a_line_for_each() -> None:

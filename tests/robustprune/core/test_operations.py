@@ -1,6 +1,7 @@
 """The arithmetic against PyTorch's own count of operations, in work that is really done."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from robustprune.detection.measure.evaluation import Evaluation, evaluate
 from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings, Problem
 from robustprune.methods.deeplift import DeepLiftSettings, deeplift
+from robustprune.methods.first_order.taylor import TaylorSettings, taylor
 from robustprune.methods.hydra import HydraSettings, hydra
-from robustprune.methods.taylor import TaylorSettings, taylor
 from robustprune.studies.detection.training import AdamTraining
 from robustprune.training import Objective, train
+from robustprune.training.objectives.gradient_alignment import PASSES, Alignment
 from tests.robustprune.detection.tasks import task_of
 
 ATTACKS = [PgdSettings(steps=3), PgdSettings(steps=2, random_start=True, restarts=3), FgsmSettings(name="fgsm")]
@@ -81,6 +83,17 @@ def test_training(nano: Detector, samples: Samples, forward: float, attack: Any)
     too_many = 2 * IMAGES * operations(nano, 0) * (1 if attack is None else 2)
     assert found == predicted - too_many
     assert too_many < 0.04 * predicted
+
+
+def test_training_with_gradient_alignment(nano: Detector, samples: Samples, forward: float) -> None:
+    settings = AdamTraining(epochs=1, batch_size=3, learning_rate=0.001)
+    plain = objective(nano, samples, ATTACKS[2])
+    term = replace(plain, alignment=Alignment(weight=0.1, epsilon=0.05, generator=generator()))
+    without, found = (
+        counted(lambda: train(nano, objective=lowered, settings=settings, generator=generator()))  # noqa: B023
+        for lowered in (plain, term)
+    )
+    assert found - without == pytest.approx(PASSES * IMAGES * forward, rel=0.05)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -160,7 +160,7 @@ def test_every_initializer_scores_it(toy: Toy, samples: Samples, name: str, stru
         comparable=entry.comparable,
     )
     before = state(toy)
-    scores = entry.score(toy, problem, entry.settings.model_validate(options))
+    scores = entry.outcome(toy, problem, entry.settings.model_validate(options)).scores
     assert tuple(scores) == LAYERS
     assert all(scores[layer].shape == toy.get_parameter(f"{layer}.weight").shape for layer in LAYERS)
     assert same(toy.state_dict(), before)

@@ -55,6 +55,7 @@ def detector(tmp_path: Path) -> Detector:
 
 
 PARAMS, MACS = 108 + 8 + 28 + 14, (108 + 28) * POSITIONS
+WEIGHTS = PARAMS - 4 - 14
 
 
 def image(side: int) -> Tensor:
@@ -69,7 +70,7 @@ def pruned_cost(detector: Detector, masks: Masks, image_size: int = 32) -> tuple
 
 def test_a_dense_detector_by_hand(detector: Detector) -> None:
     found = size(detector, image(32))
-    assert found == Size(PARAMS, {"layers.0.conv": 108 * POSITIONS, "layers.1.conv": 28 * POSITIONS})
+    assert found == Size(PARAMS, WEIGHTS, {"layers.0.conv": 108 * POSITIONS, "layers.1.conv": 28 * POSITIONS})
     assert found.macs == MACS
     assert size(detector, image(64)).macs == 4 * MACS
 
@@ -81,6 +82,8 @@ def test_without_masks_only_batch_norms_are_saved(detector: Detector) -> None:
         params_kept=PARAMS,
         macs_dense=MACS,
         macs=MACS,
+        compression=1.0,
+        operations_removed=0.0,
         weights_pruned=0.0,
         filters_pruned=0.0,
     )
@@ -95,6 +98,8 @@ def test_pruned_weights_are_neither_kept_nor_multiplied(detector: Detector) -> N
     assert (found.params_total, found.macs_dense) == (PARAMS, MACS)
     assert found.params_kept == PARAMS - 55
     assert found.macs == MACS - 55 * POSITIONS
+    assert found.compression == WEIGHTS / (WEIGHTS - 55)
+    assert found.operations_removed == 1 - (MACS - 55 * POSITIONS) / MACS
     assert found.weights_pruned == 55 / 108
     assert found.filters_pruned == 2 / 4
     # Two filters are left, with a bias each; the groups of the second layer stay equally large.
@@ -123,11 +128,13 @@ def test_counts_are_those_of_the_masks(nano: Detector, structure: str) -> None:
     assert found.weights_pruned == pytest.approx(0.75, abs=0.001)
 
 
-@pytest.mark.parametrize(("name", "billions"), [("yolov3-tiny", 5.56), ("yolov3", 65.86)])
-def test_bundled_detectors_multiply_as_often_as_published(name: str, billions: float) -> None:
-    # Operations at 416 pixels (pjreddie.com/darknet/yolo), two for each of ours.
+@pytest.mark.parametrize(
+    ("name", "side", "billions"), [("yolov3-tiny", 416, 5.56), ("yolov3", 416, 65.86), ("yolov3-spp", 608, 141.45)]
+)
+def test_bundled_detectors_multiply_as_often_as_published(name: str, side: int, billions: float) -> None:
+    # Operations (pjreddie.com/darknet/yolo), two for each of ours.
     with torch.device("meta"):
-        macs = size(Detector.from_cfg(name).eval(), image(416)).macs
+        macs = size(Detector.from_cfg(name).eval(), image(side)).macs
     assert 2 * macs / 1e9 == pytest.approx(billions, abs=0.006)
 
 

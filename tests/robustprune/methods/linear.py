@@ -43,6 +43,9 @@ class LinearTask:
     def coupled_groups(self, network: nn.Module) -> list[CoupledGroup]:
         raise NotImplementedError
 
+    def narrowed(self, network: nn.Module, held: Mapping[str, Tensor]) -> None:
+        """Nothing is trained in its place."""
+
     def steps(self, images: int, batch_size: int) -> int:
         return -(-images // batch_size)
 

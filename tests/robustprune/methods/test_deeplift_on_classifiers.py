@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustprune.classification import networks
 from robustprune.classification.classifier import CIFAR10, IMAGENET, Classifier
 from robustprune.classification.networks import cifar, torchvision_networks
 from robustprune.classification.task import ClassificationTask
@@ -210,9 +211,12 @@ def test_what_has_no_rule_is_refused(module: nn.Module, message: str) -> None:
         contributions(TASK, network, images(), torch.tensor([0, 1]), reference=ZEROS, layers=["network.0"])
 
 
-def test_a_transformer_is_refused() -> None:
-    network = Classifier(torchvision("swin_t", 32)(), CIFAR10, classes=tuple("0123456789"))
-    with pytest.raises(InputError, match="cannot explain the activation GELU of network.features.1.0.mlp.1"):
+@pytest.mark.parametrize(
+    ("name", "where"), [("swin_t", "network.features.1.0.mlp.1"), ("mlp-mixer-tiny", "network.blocks.0.mlp_tokens.act")]
+)
+def test_networks_of_tokens_are_refused(name: str, where: str) -> None:
+    network = Classifier(networks.build(name, classes=10, image_size=32), CIFAR10, classes=tuple("0123456789"))
+    with pytest.raises(InputError, match=f"cannot explain the activation GELU of {where}"):
         contributions(TASK, network, images(size=32), torch.tensor([0, 1]), reference=ZEROS, layers=[])
 
 

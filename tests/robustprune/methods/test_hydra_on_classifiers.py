@@ -78,6 +78,24 @@ def test_before_any_epoch_scores_are_the_initial_magnitudes_of_weights_or_of_cha
 PLAIN_STEP = settings(learning_rate=1.0, momentum=0.0, weight_decay=0.0, images=3)
 
 
+def test_every_step_is_taken_with_n_of_m_weights(network: Classifier) -> None:
+    steps = 0
+
+    def watched(classifier: Classifier, images: Tensor, labels: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        nonlocal steps
+        steps += 1
+        of_four = [weight for weight in weights.values() if weight.ndim == 4 and weight.shape[1] % 4 == 0]
+        assert of_four
+        for weight in of_four:
+            left = (weight != 0).flatten(2).transpose(1, 2).unflatten(-1, (-1, 4)).sum(dim=-1)
+            assert (left == 1).all()
+        return PLAIN(classifier, images, labels, weights)
+
+    found = hydra(network, problem(objective=watched, structure="1:4", ratio=0.75), settings(epochs=2))
+    assert steps > 2
+    assert found.keys() == layers_of(network, "unstructured").keys()
+
+
 class Gradients:
     """The plain objective, which keeps the gradient of every parameter that takes part."""
 

@@ -86,7 +86,7 @@ def test_initializers_that_see_no_images_need_no_settings_and_give_no_negative_s
         assert not method.sees_images
         assert not method.attacks
         assert method.settings is NoSettings
-        first, again = (method.score(network, problem(structure), NoSettings()) for _ in range(2))
+        first, again = (method.outcome(network, problem(structure), NoSettings()).scores for _ in range(2))
         assert first.keys() == again.keys()
         if name == "magnitude":
             assert all(torch.equal(scores, again[layer]) for layer, scores in first.items())

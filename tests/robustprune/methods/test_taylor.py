@@ -15,7 +15,7 @@ from robustprune.core.errors import DivergedError
 from robustprune.detection.darknet import Detector
 from robustprune.detection.data.samples import Samples
 from robustprune.methods import INITIALIZERS, Problem
-from robustprune.methods.taylor import TaylorSettings, taylor
+from robustprune.methods.first_order.taylor import TaylorSettings, taylor
 from tests.robustprune.detection.pruned import convolution
 from tests.robustprune.detection.tasks import batch_of, under
 from tests.robustprune.methods.linear import IMAGES, LinearTask, network, problem

@@ -14,9 +14,9 @@ from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.couplings import couplings
 from robustprune.structures import CoupledGroup, Members
 from robustprune.structures.dependency_graph import dependency_groups
-from robustprune.structures.filters import filters
 from robustprune.structures.group_scores import group_scores
 from robustprune.structures.groups import filter_masks
+from robustprune.structures.kinds.filters import filters
 from robustprune.structures.removal import ChannelCounts, channel_counts, kept_decisions, remove
 from robustprune.structures.scopes import across_layers, across_unlike_layers, within_layers
 
@@ -64,13 +64,18 @@ def test_a_layer_without_a_mask_stays() -> None:
 @given(kept=st.tuples(st.lists(st.booleans(), min_size=4, max_size=4), st.lists(st.booleans(), min_size=1, max_size=1)))
 def test_filters_of_decisions_and_decisions_of_filters_are_inverse(kept: tuple[list[bool], list[bool]]) -> None:
     decided = [torch.tensor(stays) for stays in kept]
-    rows = filter_masks(GROUPS, decided)
+    rows = filter_masks(GROUPS, decided, masks_of([], []))
     assert {name: mask.shape for name, mask in rows.items()} == {"wide": (6,), "narrow": (4,)}
     assert rows["wide"][:4].tolist() == [bool(rows["narrow"][index]) for index in (3, 1, 0, 2)]
     assert rows["wide"][4] == rows["wide"][5]
     masks = {name: mask[:, None] for name, mask in rows.items()}
     for found, expected in zip(kept_decisions(GROUPS, masks), decided, strict=True):
         assert torch.equal(found, expected)
+
+
+def test_filters_that_no_group_decides_on_stay() -> None:
+    rows = filter_masks(GROUPS[1:], [torch.tensor([False])], masks_of([], []))
+    assert {name: mask.tolist() for name, mask in rows.items()} == {"wide": [True] * 4 + [False] * 2}
 
 
 @pytest.mark.parametrize("scope", [within_layers, across_layers, across_unlike_layers])

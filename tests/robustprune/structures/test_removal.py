@@ -9,11 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from robustprune.classification.classifier import CIFAR10, Classifier
 from robustprune.classification.networks import cifar, preactivation, torchvision_networks
 from robustprune.core.errors import InputError
 from robustprune.inference.cost import cost, size
+from robustprune.methods.gates import gated
 from robustprune.structures import SCOPES, draw_masks
 from robustprune.structures.groups import CoupledGroup, Members, decided_layers
 from robustprune.structures.masks import apply, keep_count
@@ -42,7 +44,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "preact_resnet18-silu": lambda: preactivation.PreActSiluResNet18(classes=10),
     **{
         name: partial(getattr(torchvision_networks, name), classes=10, image_size=32)
-        for name in ("resnet18", "resnet50", "vgg19", "mobilenet_v2", "swin_t")
+        for name in ("resnet18", "resnet50", "vgg19", "mobilenet_v2")
     },
 }
 SMALL = ("resnet20", "wrn-10-2", "wrn-10-1-silu", "mobilenet_v2")
@@ -265,6 +267,21 @@ def test_of_masked_channels_as_many_parameters_are_counted_as_stay_when_they_are
     left = size(removed, images())
     assert (counted.params_kept, counted.macs) == (left.params, left.macs)
     assert counted.params_total == parameters(network)
+
+
+@pytest.mark.parametrize("depth", [8, 14])
+def test_a_masked_channel_comes_through_no_shortcut_either(depth: int) -> None:
+    network = experienced(Classifier(cifar.resnet(depth, classes=3), CIFAR10, classes=("a", "b", "c"))).double()
+    groups, x = groups_of(network), images().double()
+    kept = kept_decisions(groups, found := masks(network, groups, ratio=0.5, scope="layer", scores=drawn()))
+    masked, removed = copy.deepcopy(network), copy.deepcopy(network)
+    apply(found | departing(masked, groups, kept), masked)
+    remove(groups_of(removed), kept)
+    torch.testing.assert_close(masked(x), removed(x), rtol=1e-10, atol=1e-12)
+    gates = gated(network, groups, [stays.double() for stays in kept])
+    torch.testing.assert_close(functional_call(network, gates, (x,)), removed(x), rtol=1e-10, atol=1e-12)
+    # In training too.
+    torch.testing.assert_close(masked.train()(x), removed.train()(x), rtol=1e-10, atol=1e-12)
 
 
 class Shared(nn.Module):

@@ -12,10 +12,10 @@ from torch import Tensor
 from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.couplings import couplings
 from robustprune.structures import STRUCTURES, CoupledGroup, Masks, Members
-from robustprune.structures.filters import filters
+from robustprune.structures.kinds.filters import filters
+from robustprune.structures.kinds.unstructured import unstructured
 from robustprune.structures.masks import keep_count
 from robustprune.structures.scopes import within_layers
-from robustprune.structures.unstructured import unstructured
 from tests.robustprune.detection.pruned import masks_by, rows_of
 
 RATIOS = [0.25, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.99]

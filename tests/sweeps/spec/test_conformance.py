@@ -13,7 +13,7 @@ from sweeps import spec
 from sweeps.errors import SpecError
 from sweeps.planning import plan
 from sweeps.storage.rows import PROVENANCE
-from sweeps.study import Axis, Cell, Draft, Drafted, Progress, Stage, Study, TradeOff
+from sweeps.study import Axis, Cell, Draft, Drafted, Further, Progress, Stage, Study, TradeOff
 
 SPEC = f"""\
 name: small
@@ -72,6 +72,11 @@ def test_a_study_as_it_should_be_is_none_the_worse_for_being_looked_at(monkeypat
         ("axes", (*AXES, Axis("flag", bool)), "flag: found the type bool, expected str, int or float"),
         ("axes", (*AXES, Axis("size", int, choices=("a",))), "size: found choices of int, expected them of text"),
         ("axes", (*AXES, Axis("word", str, bounds=(0, 1))), "word: found bounds of text, expected them of numbers"),
+        (
+            "axes",
+            (*AXES, Axis("word", str, further=Further("others", str))),
+            "word: found Further(told='others', read=",
+        ),
         ("axes", (*AXES, Axis("host", str)), "found 'host', which is a column of the engine's own, expected another"),
         ("axes", (*AXES, Axis("train_s", float)), "found 'train_s', which is a column of the engine's own"),
         ("formats", {"onnx": (".onnx",)}, "found onnx and no method `export`, expected one that makes them"),
@@ -100,6 +105,7 @@ def test_a_study_as_it_should_be_is_none_the_worse_for_being_looked_at(monkeypat
         ("doubts", {"gain": "loss"}, "gain: found 'loss', expected a column of bool, true where gain is not to"),
         ("doubts", {"gain": ("machine", "mood")}, "gain: found 'mood', expected a column of bool"),
         ("beside", {"gain": "loss"}, "found 'loss', expected metrics: gain"),
+        ("earlier", {"gain": "loss"}, "found 'loss', expected metrics: gain"),
         ("trade_off", "gain", "found a str, expected a TradeOff"),
         ("trade_off", TradeOff("", "", "loss", "gain"), "found 'loss', expected metrics: gain"),
         ("tables", {"results": {"a": int}}, "found 'results', expected a word that is neither one of its columns"),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -25,6 +26,7 @@ def curves_html(
     *,
     metric: str,
     label: str,
+    earlier: Mapping[str, tuple[str, str]] = MappingProxyType({}),
     beside: tuple[str, str] | None = None,
     roles: Roles,
 ) -> tuple[str, list[Path]]:
@@ -36,15 +38,19 @@ def curves_html(
         baseline: rows that the others are compared with; may be empty.
         metric: the column drawn.
         label: of it.
+        earlier: what a column was before, by its name: another column, and its label.
         beside: another column to draw beside it, and its label.
         roles: of the key columns.
 
     Raises:
         ValueError: a key or metric column is missing or unfit.
     """
-    figure = metric_against_ratio(rows, baseline, metric=metric, label=label, beside=beside, roles=roles)
+    figure = metric_against_ratio(
+        rows, baseline, metric=metric, label=label, earlier=earlier, beside=beside, roles=roles
+    )
     files = save(figure, folder, f"{metric}_against_{roles.along}")
     shown = [(metric, label), *([beside] if beside is not None else [])]
+    shown = [each for one in shown for each in (one, *([earlier[one[0]]] if one[0] in earlier else []))]
     gists = [curves_gist(rows, baseline, metric=column, label=words, roles=roles) for column, words in shown]
     caption = f"Means with standard deviations, {counts(rows, metric=metric, roles=roles)}; every dot is a row."
     tables = [

@@ -6,10 +6,17 @@ from torch import nn
 from torchvision import models
 
 from robustprune.classification.networks import torchvision_networks
-from robustprune.classification.networks.torchvision_networks import mobilenet_v2, resnet18, resnet50, swin_t, vgg19
+from robustprune.classification.networks.torchvision_networks import (
+    mobilenet_v2,
+    resnet18,
+    resnet50,
+    swin_t,
+    vgg16,
+    vgg19,
+)
 
-FULL_SIZE = {"vgg19": models.vgg19_bn} | {
-    name: getattr(models, name) for name in ("resnet18", "resnet50", "mobilenet_v2", "swin_t")
+FULL_SIZE = {"vgg16": models.vgg16_bn, "vgg19": models.vgg19_bn} | {
+    name: getattr(models, name) for name in ("resnet18", "resnet50", "mobilenet_v2")
 }
 
 
@@ -29,6 +36,13 @@ def test_large_images_get_torchvisions_own(name: str) -> None:
     assert str(ours) == str(theirs)
 
 
+def test_a_large_swin_is_of_the_size_of_torchvisions() -> None:
+    with torch.device("meta"):
+        ours, theirs = swin_t(classes=10, image_size=64), models.swin_t(num_classes=10)
+    shapes = [{name: tensor.shape for name, tensor in each.state_dict().items()} for each in (ours, theirs)]
+    assert shapes[0] == shapes[1]
+
+
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2"])
 def test_small_images_do_not_change_the_names_of_parameters(name: str) -> None:
     with torch.device("meta"):
@@ -45,8 +59,8 @@ def test_something_is_left_of_small_images() -> None:
             assert last_map(network, "layer4", 32) == (2, channels, 4, 4)
         network = mobilenet_v2(classes=10, image_size=32)
         assert last_map(network, "features", 32) == (2, 1280, 4, 4)
-        network = vgg19(classes=10, image_size=32)
-        assert last_map(network, "features", 32) == (2, 512, 1, 1)
+        for build in (vgg16, vgg19):
+            assert last_map(build(classes=10, image_size=32), "features", 32) == (2, 512, 1, 1)
         network = swin_t(classes=10, image_size=32)
         assert last_map(network, "features", 32) == (2, 2, 2, 768)
 

@@ -72,22 +72,29 @@ def test_new_coords_move_the_logistic_function_from_the_convolution_to_the_decod
     torch.testing.assert_close(found[..., 2:4].exp(), (2 * expected[..., 2:4].sigmoid()) ** 2)
 
 
-@pytest.mark.parametrize(("name", "count"), [("yolov3-tiny", 8_858_734), ("yolov3", 62_001_757)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("yolov3-tiny", 8_858_734), ("yolov3", 62_001_757), ("yolov3-spp", 63_052_381)]
+)
 def test_bundled_detectors_have_their_published_size(name: str, count: int) -> None:
     with torch.device("meta"):
         assert float_count(Detector.from_cfg(name)) == count
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["yolov3-tiny", "yolov3"])
+@pytest.mark.parametrize("name", ["yolov3-tiny", "yolov3", "yolov3-spp"])
 def test_bundled_detectors_are_darknets(darknet_data: Path, name: str) -> None:
-    ours, theirs = (Detector.from_cfg(each).eval() for each in (name, darknet_data / f"{name}.cfg"))
+    # Only the small one with numbers: of what has the same layers at the same places, these are the same.
+    with torch.device("cpu" if name == "yolov3-tiny" else "meta"):
+        ours, theirs = (Detector.from_cfg(each).eval() for each in (name, darknet_data / f"{name}.cfg"))
     assert ours.inputs == theirs.inputs
     assert str(ours.layers) == str(theirs.layers)
     for mine, published_head in zip(ours.heads, theirs.heads, strict=True):
-        assert torch.equal(mine.anchors, published_head.anchors)
+        assert str(mine) == str(published_head)
+        assert mine.anchors.is_meta or torch.equal(mine.anchors, published_head.anchors)
         for field in ("stride", "classes", "scale_x_y", "ignore_thresh"):
             assert getattr(mine, field) == getattr(published_head, field)
+    if name != "yolov3-tiny":
+        return
     theirs.load_state_dict(ours.state_dict(), assign=True)
     images = torch.rand(1, 3, 64, 96)
     assert all(torch.equal(*outputs) for outputs in zip(ours(images), theirs(images), strict=True))

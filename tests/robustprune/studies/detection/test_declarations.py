@@ -142,7 +142,7 @@ def test_each_stage_tells_its_own_work() -> None:
         "base": ["training"],
         "pretrain": ["adversarial training"],
         "score": ["hydra's scores"],
-        "evaluate_row": ["fine-tuning", "renewing statistics", "measuring"],
+        "evaluate_row": ["fine-tuning", "renewing statistics", "measuring before fine-tuning", "measuring"],
     }
     assert own.workloads("score", cell(initializer="deeplift")) != own.workloads("score", cell())
     assert own.workloads("evaluate_row", baseline) == own.workloads("evaluate_row", cell())[-1:]

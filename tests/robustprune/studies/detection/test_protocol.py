@@ -46,14 +46,33 @@ def test_a_row_renews_statistics_after_short_fine_tuning_and_tells_what_that_too
 
     monkeypatch.setattr(pruning_study, "renew", renew)
     own = cell(ratio=0.0)
-    row = study(evaluation=TIMING, renewal={"images": 8}).evaluate_row(own, checkpoint, None)
+    row = study(evaluation=TIMING, renewal={"images": 8}, hard_pruned=False).evaluate_row(own, checkpoint, None)
     assert asked == [Renewal(images=8)]
     assert 0 <= row["renew_s"] <= row["finetune_s"]
     # After 50 steps running averages are of the fine-tuning alone.
     long = {**TRAINING, "epochs": 25}
-    study(evaluation=TIMING, finetune=long, attack={"name": "fgsm"}).evaluate_row(own, checkpoint, None)
+    study(evaluation=TIMING, finetune=long, attack={"name": "fgsm"}, hard_pruned=False).evaluate_row(
+        own, checkpoint, None
+    )
     study(evaluation=TIMING, renewal=None).evaluate_row(own, checkpoint, None)
     assert len(asked) == 1
+
+
+def test_a_row_tells_what_is_left_before_fine_tuning(checkpoint: Arrays) -> None:
+    own = cell(ratio=0.9, initializer="magnitude")
+    scores = published(study().score(own, checkpoint))
+    lasting, trained, silent = (
+        study(evaluation=TIMING, renewal={"images": 16}, **changes).evaluate_row(own, checkpoint, scores)
+        for changes in ({"finetune": {**TRAINING, "epochs": 0}}, {}, {"hard_pruned": False})
+    )
+    hard = [name for name in lasting if name.endswith("_hard")]
+    assert hard == ["map_adv_hard", "map50_adv_hard", "map_clean_hard", "map50_clean_hard"]
+    for name in hard:
+        # Without training nothing happens between the two, and training has no part in the first.
+        assert lasting[name] == lasting[name.removesuffix("_hard")] == trained[name]
+        assert silent[name] is None
+    after = {name: value for name, value in untimed(trained).items() if name not in hard}
+    assert after == {name: value for name, value in untimed(silent).items() if name not in hard}
 
 
 def test_renewed_statistics_are_what_a_row_is_measured_with(checkpoint: Arrays) -> None:

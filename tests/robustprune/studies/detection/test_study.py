@@ -148,6 +148,8 @@ def before_finetuning(
         raise CaughtError(detector, masks)
 
     monkeypatch.setattr(pruning_study, "train", train)
+    # The whole detector, masks and all, in place of what is trained for it.
+    monkeypatch.setattr(DetectionTask, "narrowed", lambda *_: None)
     with pytest.raises(CaughtError) as caught:
         study(**changes).evaluate_row(own, checkpoint, scores)
     return caught.value

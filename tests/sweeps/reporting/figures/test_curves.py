@@ -173,6 +173,30 @@ def test_a_metric_stands_beside_another_in_one_scale(rows: pd.DataFrame, baselin
     assert titled == [(plain, "hard"), (robust, ""), (plain, "easy accuracy"), (robust, "")]
 
 
+def test_what_a_metric_was_before_is_dashed_in_its_own_panel_and_colour(
+    rows: pd.DataFrame, baseline: pd.DataFrame
+) -> None:
+    rows["before"] = rows["accuracy"] - 0.2
+    rows.loc[rows["sparsity"] == 0, "before"] = np.nan  # such as of rows that are older than the column
+    figure = metric_against_ratio(
+        rows,
+        baseline,
+        metric="accuracy",
+        label="accuracy (%)",
+        earlier={"accuracy": ("before", "before training")},
+        roles=ROLES,
+    )
+    drawn = {line.get_color(): line for line in figure.axes[0].lines if line.get_linestyle() == "--"}
+    means = rows.groupby(["method", "sparsity"])["before"].mean()
+    for name, curve in zip(("l1", "random"), curves(figure), strict=True):
+        dashed = drawn[curve.lines[0].get_color()]
+        assert np.asarray(dashed.get_xdata()) == pytest.approx(1 - np.asarray(SPARSITIES[1:]))
+        assert np.asarray(dashed.get_ydata()) == pytest.approx(means[name].dropna().to_numpy())
+    (legend,) = figure.legends
+    assert "before training" in [text.get_text() for text in legend.get_texts()]
+    assert figure.axes[0].get_ylim()[0] < float(means.min())
+
+
 def test_a_misspelt_metric_is_refused(rows: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="did you mean 'accuracy'"):
         metric_against_ratio(rows, pd.DataFrame(), metric="acuracy", label="", roles=ROLES)

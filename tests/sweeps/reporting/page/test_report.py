@@ -224,6 +224,18 @@ def test_a_metric_that_is_read_beside_the_main_one_is_drawn_with_it_and_tested(
     assert "accuracy" in page.texts["h3"]
 
 
+def test_what_a_metric_was_before_is_in_its_figure_and_has_none_of_its_own(rows: pd.DataFrame, tmp_path: Path) -> None:
+    rows["before"] = rows["accuracy"] / 2
+    metrics = {"accuracy": "accuracy", "before": "accuracy before training"}
+    written, page = write(tmp_path, rows, metrics=metrics, earlier={"accuracy": "before"}, baseline=pd.DataFrame())
+    assert not [path for path in written if path.name.startswith("before")]
+    assert "accuracy before training: mean ± standard deviation" in page.texts["caption"]
+    assert not [text for text in page.texts["summary"] if text.startswith("The same tests")]
+    for lacking in (rows.drop(columns="before"), rows.assign(before=float("nan"))):
+        _, page = write(tmp_path, lacking, metrics=metrics, earlier={"accuracy": "before"}, baseline=pd.DataFrame())
+        assert "accuracy before training: mean ± standard deviation" not in page.texts["caption"]
+
+
 def test_where_nothing_differs_or_nothing_could_be_tested_that_is_said(rows: pd.DataFrame, tmp_path: Path) -> None:
     rows["accuracy"] = 0.5 + 0.01 * (7 * rows.index.to_series() % 5)
     _, page = write(tmp_path, rows)

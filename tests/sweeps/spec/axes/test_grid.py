@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.errors import SpecError
-from sweeps.spec.axes.grid import expand
-from sweeps.study import Axis, Cell
+from sweeps.spec.axes.grid import as_meant, expand
+from sweeps.study import Axis, Cell, Further
 
 AXES = (
     Axis("fruit", str, choices=("apple", "pear", "plum")),
@@ -186,3 +186,49 @@ def test_a_mistake_is_said_with_its_field(changes: dict[str, Any], message: str)
 def test_an_empty_grid_is_refused(grid: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match="^grid: found no cell to compute"):
         expand(grid, AXES)
+
+
+def citrus(given: Any) -> str | None:
+    """Return the name of what is written as `{citrus: 3}`, which is a fruit of three seeds."""
+    if isinstance(given, dict):
+        if not isinstance(given.get("citrus"), int):
+            raise ValueError(f"found {given}, expected {{citrus: SEEDS}}")
+        return f"citrus-{given['citrus']}"
+    return given if isinstance(given, str) and given.startswith("citrus-") else None
+
+
+FURTHER = (AXES[0]._replace(further=Further("{citrus: SEEDS}", citrus)), *AXES[1:])
+
+
+def test_further_values_are_cells_by_one_name_however_they_are_written() -> None:
+    grid = {
+        "fruit": ["apple", {"citrus": 3}, "citrus-4"],
+        "seed": [0],
+        "ratio": ["1/4", 1],
+        "exclude": [{"fruit": {"citrus": 4}, "ratio": "1/4"}],
+        "include": [{"fruit": {"citrus": 9}, "seed": 1, "ratio": 0}],
+    }
+    meant = as_meant(grid, FURTHER)
+    assert meant["fruit"] == ["apple", "citrus-3", "citrus-4"]
+    assert meant["exclude"] == [{"fruit": "citrus-4", "ratio": 0.25}]
+    found = [tuple(cell.values()) for cell in expand(meant, FURTHER)]
+    crossed = [("apple", 0, 0.25), ("apple", 0, 1.0), ("citrus-3", 0, 0.25), ("citrus-3", 0, 1.0), ("citrus-4", 0, 1.0)]
+    assert found == [*crossed, ("citrus-9", 1, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("fruit", "message"),
+    [
+        ({"citrus": "many"}, "grid.fruit[0]: found {'citrus': 'many'}, expected {citrus: SEEDS}"),
+        (
+            "paer",
+            "grid.fruit[0]: found 'paer', expected one of apple, pear, plum, {citrus: SEEDS}; did you mean 'pear'?",
+        ),
+        (3, "grid.fruit[0]: found 3, expected text"),
+    ],
+)
+def test_what_is_wrong_with_a_further_value_is_said_where_it_stands(fruit: Any, message: str) -> None:
+    grid = as_meant(FULL | {"fruit": [fruit]}, FURTHER)
+    with pytest.raises(SpecError) as caught:
+        expand(grid, FURTHER)
+    assert str(caught.value) == message

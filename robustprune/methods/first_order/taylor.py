@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from robustprune.core.errors import DivergedError
 from robustprune.core.operations import AttackWork, Work, training
 from robustprune.core.settings import Settings
 from robustprune.methods.entry import InitializerEntry
-from robustprune.methods.mean_magnitude import mean_magnitude
+from robustprune.methods.first_order.changes import changes
+from robustprune.methods.first_order.mean_magnitude import mean_magnitude
 from robustprune.methods.problem import Problem
 from robustprune.task import first_images
 
@@ -34,24 +30,11 @@ def taylor(network: nn.Module, problem: Problem, settings: TaylorSettings) -> di
     Raises:
         DivergedError: the loss is NaN or infinite.
     """
-    network = copy.deepcopy(network).eval().requires_grad_(True)
-    layers = problem.layers(network)
-    weights = [layer.weight for layer in layers.values()]
     images = first_images(problem.task, settings.images)
-
-    def by_batch() -> Iterator[dict[str, Tensor]]:
-        for inputs, targets in problem.task.batches(settings.batch_size, images=images):
-            loss = problem.objective(network, inputs, targets)
-            if not loss.isfinite():
-                raise DivergedError(f"the loss became {loss.item()} while taylor took its gradient")
-            # A layer that no output reads has no gradient, and is worth nothing.
-            gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
-            yield {
-                name: weight.detach() * gradient
-                for name, weight, gradient in zip(layers, weights, gradients, strict=True)
-            }
-
-    return mean_magnitude(by_batch(), batches=-(-images // settings.batch_size), progress=problem.progress)
+    found = changes(network, problem, images=images, batch_size=settings.batch_size, method="taylor")
+    return mean_magnitude(
+        (each for _, each in found), batches=-(-images // settings.batch_size), progress=problem.progress
+    )
 
 
 def _work(

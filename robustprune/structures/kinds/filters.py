@@ -25,7 +25,7 @@ def filters(importance: Mapping[str, Tensor], ratio: float, groups: Sequence[Cou
     """
     # Only where layers compete as they are do scores of coupled layers add up as they are.
     scores = group_scores(importance, groups, comparable=scope is across_layers)
-    kept = filter_masks(groups, scope(scores, ratio))
+    kept = filter_masks(groups, scope(scores, ratio), importance)
     return {
         name: kept[name].to(weights.device).view(-1, *[1] * (weights.ndim - 1)).expand(weights.shape).clone()
         for name, weights in importance.items()

@@ -1,0 +1,1 @@
+"""What is pruned together, each way in a file of its own: single weights, N of every M, whole filters or channels."""
