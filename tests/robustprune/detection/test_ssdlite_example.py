@@ -20,7 +20,7 @@ from robustprune.detection.measure.pruned import smaller
 from robustprune.detection.networks import NETWORKS, network_identity, own_loss
 from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, Problem
-from robustprune.methods.taylor import TaylorSettings
+from robustprune.methods.first_order.taylor import TaylorSettings
 from robustprune.structures import draw_masks
 from robustprune.structures import masks as masking
 from robustprune.studies.detection.settings import DetectorSettings
@@ -95,7 +95,7 @@ def test_it_is_attacked_by_pgd_and_by_margins_and_measured(ssdlite: Detector, sa
 def test_it_is_scored_pruned_and_trained(ssdlite: Detector, samples: Samples) -> None:
     objective = robust(ssdlite, samples)
     problem = Problem(task=objective.task, objective=objective, generator=torch.Generator().manual_seed(0))
-    scores = INITIALIZERS["taylor"].score(ssdlite, problem, TaylorSettings(images=2, batch_size=2))
+    scores = INITIALIZERS["taylor"].outcome(ssdlite, problem, TaylorSettings(images=2, batch_size=2)).scores
     spared = ssdlite.prunable_layers(heads=True).keys() - scores.keys()
     assert spared == ssdlite.head_layers
     masks = draw_masks("unstructured", scores, 0.5, groups=[], scope="layer", comparable=False)

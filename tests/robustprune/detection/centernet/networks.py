@@ -13,7 +13,7 @@ from robustprune.detection.detector import Detector
 from robustprune.structures import draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.removal import departing, kept_decisions, unread
-from robustprune.studies.pruning_study import Pruned
+from robustprune.studies.pruning.pruned import Pruned
 from tests.robustprune.detection.tasks import task_of
 from tests.support import batch_norms
 

@@ -64,7 +64,7 @@ def test_every_initializer_scores_it(samples: Samples, name: str, structure: str
         comparable=entry.comparable,
     )
     before = state(detector)
-    scores = entry.score(detector, problem, entry.settings.model_validate(options))
+    scores = entry.outcome(detector, problem, entry.settings.model_validate(options)).scores
     assert {*scores} == {*detector.prunable_layers()}
     assert state(detector) == before
     groups = objective.task.coupled_groups(copy.deepcopy(detector))
@@ -110,9 +110,7 @@ def test_it_is_trained_with_the_losses_of_its_family_alone() -> None:
     assert str(refused.value) == (
         "detector.loss: found 'ciou', which is for detectors with anchors, expected focal or focal-exact-radius"
     )
-    with pytest.raises(
-        InputError, match="found 'focal', which is for detectors with points, expected ciou"
-    ):
+    with pytest.raises(InputError, match="found 'focal', which is for detectors with points, expected ciou"):
         networks.build("yolov3-nano", classes=2, image_size=64, loss="focal")
 
 
