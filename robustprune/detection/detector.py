@@ -169,12 +169,14 @@ class DetectorBuilder:
         loss_name: which of `LOSSES` its detectors are trained with by default; None for their own.
         image_size: of the images, unless a study says another; None where it has to.
         oblong: images need not be squares.
+        summary: what it is, in a line.
     """
 
     build: Callable[..., Detector]
     loss_name: str | None = None
     image_size: ImageSize | None = None
     oblong: bool = False
+    summary: str = ""
 
     def __call__(self, *, classes: int, image_size: ImageSize) -> Detector:
         """Return a detector."""
