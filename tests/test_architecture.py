@@ -31,7 +31,7 @@ ARROWS: dict[str, set[str]] = {
     "task": {"core", "structures"},
     "training": {"core", "plugins", "attacks", "structures", "task"},
     "inference": {"core", "attacks", "structures", "task"},
-    "methods": {"core", "plugins", "structures", "task", "training"},
+    "methods": {"core", "plugins", "structures", "task", "training", "inference"},
     **dict.fromkeys(TASKS, COMMON),
     "models": {"inference", *TASKS},
     "studies": COMMON | set(TASKS) | {"sweeps"},

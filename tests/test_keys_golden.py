@@ -26,6 +26,8 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "demo": (),
     "liu2024": ("dataset.root=/data", "detector.weights=/w"),
     "coco-small": ("dataset.root=/data", "detector.config=yolov3-tiny", "detector.weights=/w"),
+    "kitti-demo": (),
+    "kitti-small": ("dataset.root=/data", "detector.config=yolov3-tiny", "detector.weights=/w"),
     "classifiers-demo": (),
     "tajwar2023": ("dataset.root=/data", "weights.resnet18.adversarial=/w"),
     "cifar-small": ("dataset.root=/data", "weights.resnet20.initial=/w", "weights.resnet20.standard=/w"),
@@ -64,10 +66,12 @@ def fix_data(patch: pytest.MonkeyPatch) -> None:
     """Let everything on disk have the same fingerprint on every machine."""
     from robustprune.classification.data import datasets as classification_datasets
     from robustprune.detection.data import datasets
+    from robustprune.detection.data.kitti.settings import Kitti
     from robustprune.studies.classification import settings as classification_settings
     from robustprune.studies.detection import settings as study_settings
 
-    patch.setattr(datasets.Coco, "fingerprint", lambda self, split: {"split": split, "sha256": "fixed"})
+    for detection in (datasets.Coco, Kitti):
+        patch.setattr(detection, "fingerprint", lambda self, split: {"split": split, "sha256": "fixed"})
     for settings in (study_settings, classification_settings):
         patch.setattr(settings, "file_sha256", lambda path, field: "fixed")
     for dataset in (classification_datasets.Cifar10, classification_datasets.Folders):

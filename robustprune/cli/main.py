@@ -9,6 +9,7 @@ import click
 
 from robustprune.cli.evaluate import evaluate_
 from robustprune.cli.export import export
+from robustprune.cli.kitti import kitti
 from robustprune.cli.methods import methods
 from robustprune.core.errors import InputError
 
@@ -43,5 +44,5 @@ def cli() -> None:
     """Robust detectors, one at a time and without Ray. Whole studies are run by `sweeps`."""
 
 
-for command in (evaluate_, export, methods):
+for command in (evaluate_, export, kitti, methods):
     cli.add_command(command)

@@ -4,12 +4,13 @@ so that it is never seen half.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from robustprune.core.errors import InputError
@@ -64,6 +65,28 @@ def write_whole(path: Path, content: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(file.name, path)
+
+
+def write_folder_once(root: Path, name: str, write: Callable[[Path], object]) -> None:
+    """Let a folder appear whole or not at all, unless something is there already; also if several processes write it.
+
+    Args:
+        root: the folder to create.
+        name: what it is called while it is written.
+        write: makes and fills the folder that it is given.
+    """
+    if root.exists() and not (root.is_dir() and not any(root.iterdir())):
+        return
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent) as temporary:
+        finished = Path(temporary, name)
+        write(finished)
+        try:
+            os.rename(finished, root)
+        except OSError as error:
+            # Another process was first: renaming never replaces a folder that holds something.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def mistaken_for(content: bytes) -> str | None:

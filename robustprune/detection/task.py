@@ -26,6 +26,7 @@ from robustprune.detection.data.samples import Samples, flip_horizontally
 from robustprune.detection.detector import Detector
 from robustprune.detection.image_size import ImageSize, sides
 from robustprune.detection.measure.evaluation import Evaluation, Measured, evaluate, is_linf, margin_attack
+from robustprune.detection.measure.kitti_ap import level_columns
 from robustprune.structures import CoupledGroup, Layer
 from robustprune.structures.dependency_graph import dependency_groups
 from robustprune.structures.narrowing import Narrowed, narrowed
@@ -223,6 +224,7 @@ class DetectionTask:
             "map50_adv_margin": None if measured.margin is None else measured.margin.ap50,
             "map_clean": measured.clean.ap,
             "map50_clean": measured.clean.ap50,
+            **level_columns(measured.clean_levels, measured.attacked_levels),
         }
 
     def detections(self, network: nn.Module, *, seed: int, progress: Progress = NOWHERE) -> Measured:

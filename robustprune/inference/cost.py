@@ -142,7 +142,9 @@ class _Counter(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        output = func(*args, **(kwargs or {}))
+        output = _of_shape(func, *args, **(kwargs or {}))
+        if output is None:
+            output = func(*args, **(kwargs or {}))
         if func in (torch.conv2d, functional.conv2d, functional.linear):
             weight = args[1] if len(args) > 1 else (kwargs or {})["weight"]
             name = self._names.get(id(weight))
@@ -150,6 +152,25 @@ class _Counter(TorchFunctionMode):
                 places = output.numel() // len(weight)  # pixels, or tokens
                 self.macs[name] = self.macs.get(name, 0) + weight.numel() * places
         return output
+
+
+_KEEP_SHAPE = (functional.batch_norm, functional.leaky_relu)
+_ADD = (Tensor.add, Tensor.__add__, torch.add)
+
+
+def _of_shape(func: Callable[..., Any], first: Any = None, second: Any = None, *_: Any, **kwargs: Any) -> Tensor | None:
+    """Return what a function gives on the meta device, where that is soon said; None of others.
+
+    To say it of these itself, PyTorch imports its compiler, which takes a second and 100 MB.
+    """
+    if func in _KEEP_SHAPE or (func in _ADD and isinstance(second, Tensor) and first.shape == second.shape):
+        return first if first.is_meta else None
+    if func is not torch.cat or not first[0].is_meta:
+        return None
+    dim = kwargs.get("dim", second or 0)
+    shape = list(first[0].shape)
+    shape[dim] = sum(part.shape[dim] for part in first)
+    return torch.empty(shape, dtype=first[0].dtype, device="meta")
 
 
 def _share(flags: Iterable[Tensor]) -> float:

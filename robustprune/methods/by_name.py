@@ -13,6 +13,8 @@ from robustprune.methods.entry import InitializerEntry
 from robustprune.methods.first_order.snip import SNIP
 from robustprune.methods.first_order.taylor import TAYLOR
 from robustprune.methods.hydra import HYDRA
+from robustprune.methods.intrain import INTRAIN
+from robustprune.methods.lagrangian import ADMM, SLR
 from robustprune.methods.magnitude import MAGNITUDE
 from robustprune.methods.random import RANDOM
 from robustprune.plugins import Registry, check_callable
@@ -38,6 +40,9 @@ INITIALIZERS: Registry[InitializerEntry] = Registry(
         "taylor": TAYLOR,
         "snip": SNIP,
         "random": RANDOM,
+        "admm": ADMM,
+        "slr": SLR,
+        "intrain": INTRAIN,
     },
     check=_check,
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -96,6 +97,10 @@ def contributions(
 
 
 def _check(task: Task, network: nn.Module) -> None:
+    # What is looked at are its layers: one without values is copied in no time.
+    values: dict[int, Any] = {id(each): nn.Parameter(each.to("meta")) for each in network.parameters()}
+    values |= {id(each): each.to("meta") for each in network.buffers()}
+    network = copy.deepcopy(network, values)
     for _, targets in task.batches(1, images=1):
         task.explained(network, targets)
 

@@ -33,7 +33,8 @@ class InitializerEntry:
         comparable: in the scope `global`, scores of different layers compete as they are; otherwise each counts beside
             the mean of its layer's. As they are does well for scores of one unit, such as a change of the loss.
         sees_images: they depend on images.
-        attacks: these are attacked, where the network was trained under attack.
+        attacks: these are attacked, where the network was trained under attack; or where a field `attacked` of the
+            settings says so, if there is one that is not null.
         work: `work(settings, forward=…, images=…, attack=…, clean_too=…)`, with arguments as in
             `core.operations.training`, tells what scoring takes; None where that is not known.
         check: `check(task, network)` raises InputError for a network that cannot be scored, before anything runs.
@@ -68,6 +69,11 @@ class InitializerEntry:
     columns: Mapping[str, type] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
+
+    def attacked(self, settings: Settings, *, trained: bool) -> bool:
+        """Say whether images are attacked, by the settings and by whether the network was trained under attack."""
+        asked = getattr(settings, "attacked", None)
+        return self.attacks and (trained if asked is None else bool(asked))
 
     def outcome(self, network: nn.Module, problem: Problem, settings: Any) -> Outcome:
         """Return what `score` does, in one form."""

@@ -93,7 +93,7 @@ def _group(group: Any, names: Mapping[nn.Module, str], copying: Sequence[Any]) -
         decisions=len(group[0].idxs),
         filters=_members(group, names, filters),
         readers=_members(group, names, readers),
-        copied=any(item.dep.handler in copying for item in group),
+        copied=_members(group, names, copying),
         norms=_members(group, names, norms),
         dependencies=group,
     )

@@ -28,7 +28,7 @@ class CoupledGroup:
         decisions: how many channels the group has; channels that go together count once.
         filters: of every layer whose output channels are decided on, by name, in the network's order.
         readers: of layers that read those channels: their input channels.
-        copied: whether something else reads them too, such as a shortcut that copies channels.
+        copied: of what else reads them, such as a shortcut that copies channels: its input channels.
         norms: of norms of those channels.
         gates: of layers and norms at whose outputs a gate on the channels multiplies, where one on what readers read
             would not do: through a layer norm, which averages over channels, or into a product with other channels.
@@ -39,7 +39,7 @@ class CoupledGroup:
     decisions: int
     filters: Mapping[str, Members]
     readers: Mapping[str, Members] = field(default_factory=dict)
-    copied: bool = False
+    copied: Mapping[str, Members] = field(default_factory=dict)
     norms: Mapping[str, Members] = field(default_factory=dict)
     gates: Mapping[str, Members] = field(default_factory=dict)
     dependencies: Any = None

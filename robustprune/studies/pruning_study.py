@@ -1,4 +1,4 @@
-"""What every study of pruning shares: its axes, and the stages that score, prune and train again, for any task."""
+"""What every study of pruning shares: the stages that score, prune and train again, for any task."""
 
 from __future__ import annotations
 
@@ -26,50 +26,27 @@ from robustprune.methods import (
     method_tables,
 )
 from robustprune.plugins import Registry, identities
-from robustprune.structures import SCOPES, STRUCTURES, draw_masks
+from robustprune.structures import STRUCTURES, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
-from robustprune.structures.kinds import n_of_m
 from robustprune.structures.removal import channel_counts, departing, kept_decisions, remove, unread
 from robustprune.studies.on_device import held_device, on_device
+from robustprune.studies.pruning.axes import SCOPE, initializer_entry, structure_entry
+from robustprune.studies.pruning.courses import multiplier_courses
 from robustprune.studies.pruning.fit import check_fit
 from robustprune.studies.pruning.hard_pruned import hard
 from robustprune.studies.pruning.pruned import Pruned, Retrained
 from robustprune.studies.pruning.ratios import check_fixed, layer_ratios, ratio_inputs
+from robustprune.studies.pruning.retraining import retrained
 from robustprune.studies.pruning.seen import network_state
 from robustprune.studies.pruning.under_attack import watch_of
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.task import Task
-from robustprune.training import Objective, Renewal, Training, calibration, train
+from robustprune.training import Objective, Renewal, calibration
 from robustprune.training.objectives import OBJECTIVES, entry_of
 from robustprune.training.overfitting import Watch
-from robustprune.training.renewal import is_due, renew
-from sweeps.study import NONE, Axis, Cell, Further, Stage, Study
-
-# With the names of plug-ins that cannot be used: `check_methods` tells why, where a grid has one.
-STRUCTURE = Axis(
-    "structure",
-    str,
-    choices=(*STRUCTURES, *STRUCTURES.broken),
-    meaning="what is pruned together",
-    further=Further('{n_of_m: "N:M"}', n_of_m.read),
-)
-INITIALIZER = Axis(
-    "initializer", str, choices=(*INITIALIZERS, *INITIALIZERS.broken), meaning="the method that scores weights"
-)
-SCOPE = Axis("scope", str, choices=SCOPES, meaning="the same ratio in every layer, or one ranking of all")
-SEED = Axis("seed", int, bounds=(0, 2**31 - 1), meaning="of random numbers; its values repeat the experiment")
-RATIO = Axis("ratio", float, bounds=(0.0, 1.0), meaning="fraction that is pruned; 0: nothing")
-
-
-def initializer_entry(name: str) -> tuple[Registry[Any], str]:
-    """Return where an initializer is found, for `plugins.identities`."""
-    return INITIALIZERS, name
-
-
-def structure_entry(name: str) -> tuple[Registry[Any], str]:
-    """Return where a structure is found, for `plugins.identities`."""
-    return STRUCTURES, name
+from robustprune.training.renewal import renew
+from sweeps.study import NONE, Cell, Course, Lines, Stage, Study
 
 
 class PruningStudy(Study):
@@ -211,7 +188,8 @@ class PruningStudy(Study):
         name, task = str(cell["initializer"]), self.task(cell)
         method = INITIALIZERS[name]
         generator = generator_for(self.seed_of(cell, "scores"), "score")
-        attacked = method.attacks and self.is_attacked(cell)
+        settings = self.method_settings(name)
+        attacked = method.attacked(settings, trained=self.is_attacked(cell))
         problem = Problem(
             task=task,
             objective=self.objective(task, generator, attacked=attacked),
@@ -224,7 +202,7 @@ class PruningStudy(Study):
             progress=progress,
         )
         network = self.started(task, cell, checkpoint)
-        outcome = method.outcome(network, problem, self.method_settings(name))
+        outcome = method.outcome(network, problem, settings)
         check_scores(name, outcome.scores, task.prunable_layers(network), some=problem.is_coupled)
         return outcome.to_arrays()
 
@@ -283,57 +261,32 @@ class PruningStudy(Study):
         pruned: Pruned,
         *,
         objective: Objective,
-        settings: Training,
         renewal: Renewal | None,
-        generator: torch.Generator,
-        chosen_by: Callable[[nn.Module], float] | None = None,
-        progress: Progress = NOWHERE,
+        **training: Any,
     ) -> Retrained:
-        """Train what pruning left of a network, in place, with statistics of batch norm that are its own.
-
-        They are renewed wherever they are read and would be stale: before training, where its epochs are chosen among;
-        and in the end, unless it took so many steps that they have forgotten the network before it. Training itself
-        normalises by the batch, and its attack too.
+        """Train what pruning left of a cell's network, in place; see `studies.pruning.retraining`, also for the rest.
 
         Args:
             network: pruned; left in eval mode.
             cell: the point of the grid.
             pruned: what pruning left.
-            objective: see `training.train`, as for the rest.
-            settings: of the training.
-            renewal: how statistics are renewed; None: never.
-            generator: of the training.
-            chosen_by: see `training.train`.
-            progress: see `training.train`.
+            objective: of the training.
+            renewal: how statistics of batch norm are renewed; None: never.
+            training: see `training.train`.
         """
-        narrow = objective.task.narrowed(network, pruned.held) if pruned.masks and pruned.channels else None
-        if narrow is None:
-            subject, held = network, pruned.held
-        else:
-            # As the masked network would be trained, but for rounding, in a fraction of the time.
-            subject, held = narrow.network, narrow.masks(pruned.held)
-        seconds = 0.0
-        if renewal is not None and chosen_by is not None:
-            seconds += self._renew(subject, cell, objective, renewal)
-        watch = self.watch(cell, objective)
-        epoch = train(
-            subject,
+
+        def renewed(network: nn.Module) -> float:
+            assert renewal is not None
+            return self._renew(network, cell, objective, renewal)
+
+        return retrained(
+            network,
+            pruned,
             objective=objective,
-            settings=settings,
-            generator=generator,
-            masks=held,
-            chosen_by=chosen_by,
-            watch=watch,
-            progress=progress,
+            renewed=None if renewal is None else renewed,
+            watch=self.watch(cell, objective),
+            **training,
         )
-        steps = epoch * objective.task.steps(objective.task.images, settings.batch_size)
-        done_already = chosen_by is not None and epoch == 0
-        if renewal is not None and is_due(subject, steps=steps) and not done_already:
-            seconds += self._renew(subject, cell, objective, renewal)
-        if narrow is not None:
-            narrow.write_back(network)
-        network.eval()
-        return Retrained(epoch, seconds, None if watch is None else watch.seen)
 
     def hard_pruned(
         self,
@@ -386,6 +339,11 @@ class PruningStudy(Study):
             },
             **{name: None if own is None else own.tables.get(name) for name in method_tables()},
         }
+
+    def courses(self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]) -> list[Course]:
+        """Return what went on while methods trained with multipliers."""
+        axes = [axis.name for axis in self.axes]
+        return multiplier_courses(rows, lines, axes=axes, replicate=self.replicate_axis)
 
     def seed_of(self, cell: Mapping[str, Any], drawn: SeedDraw) -> int:
         """Return the seed of what is drawn for a cell: its own, or one for all where seeds do not draw that."""

@@ -52,7 +52,13 @@ class Objective:
         task, weights = self.task, weights or {}
         if self.attack is None:
             return task.loss(task.outputs(network, inputs, weights), targets)
-        found = self.attacked(network, inputs, targets, weights)
+        return self.of_attacked(network, inputs, self.attacked(network, inputs, targets, weights), targets, weights)
+
+    def of_attacked(
+        self, network: nn.Module, inputs: Tensor, found: Tensor, targets: Any, weights: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Return the scalar objective of a batch of which the attack has `found` those images; for others see above."""
+        task = self.task
         # Before the pass that is trained on, which does not let batch norm's statistics be touched after it.
         term = None if self.alignment is None else self._misaligned(self.alignment, network, inputs, targets, weights)
         if self.clean_too:

@@ -17,6 +17,10 @@ from sweeps.study import Cell, Stage, Study
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+_MOST_TOLD = 100
+"""Stages, at most, whose settings are kept as text: a study that declares each anew has no use for it."""
+
+
 class RowKey(NamedTuple):
     """`cell` identifies the point of the grid, `inputs` what its metrics are computed from."""
 
@@ -70,12 +74,15 @@ class Digests:
         """Know nothing yet."""
         self._texts: dict[bytes, str] = {}
 
-    def of(self, version: Any, axes: Mapping[str, Any], settings: Any, after: Any, *, length: int) -> str:
-        """Return `digest([version, axes, settings, after], length=length)`; it raises what that does."""
-        text = f"{_ENCODER.encode([version, axes])[:-1]},{self._text(settings)},{_ENCODER.encode(after)}]"
+    def of(self, version: Any, axes: Mapping[str, Any], settings: str, after: Any, *, length: int) -> str:
+        """Return `digest([version, axes, settings, after], length=length)`, with settings as `text`; it raises what
+        that does.
+        """
+        text = f"{self.text([version, axes])[:-1]},{settings},{_ENCODER.encode(after)}]"
         return hashlib.sha256(text.encode()).hexdigest()[:length]
 
-    def _text(self, settings: Any) -> str:
+    def text(self, settings: Any) -> str:
+        """Return settings as JSON."""
         try:
             # The same bytes are the same JSON, to the kind of each number, and are made in a fifth of the time; of
             # version 2, which says nothing of which objects are one and the same.
@@ -106,6 +113,7 @@ class Keys:
         self._plugin: dict[str, str] = {}
         self._stages: dict[StageKey, StageKey] = {}
         self._cells: dict[tuple[Any, ...], str] | None = None
+        self._told: dict[int, tuple[Stage, str]] = {}
         self._digests: Digests = Digests() if other is None else other._digests
         if other is not None:
             self._checked, self._plugin, self._stages = other._checked, other._plugin, other._stages
@@ -183,7 +191,12 @@ class Keys:
 
     def _digest(self, name: str, stage: Stage, axes: Mapping[str, Any], after: Any, *, length: int = 16) -> str:
         try:
-            return self._digests.of(stage.version, axes, self._settings(stage), after, length=length)
+            _, settings = self._told.get(id(stage), (stage, None))
+            if settings is None:
+                settings = self._digests.text(self._settings(stage))
+                if len(self._told) < _MOST_TOLD:
+                    self._told[id(stage)] = (stage, settings)
+            return self._digests.of(stage.version, axes, settings, after, length=length)
         except (TypeError, ValueError) as error:
             raise SpecError(
                 f"study: {type(self._study).__name__}.stage({name!r}): {error}, expected a version and settings of "

@@ -11,7 +11,7 @@ from sweeps.planning import kept_rows
 from sweeps.planning.code_changes import CodeChanges, compare
 from sweeps.planning.kept_rows import KeptRows
 from sweeps.planning.keys import RowKey
-from sweeps.planning.rules import Verdict, check_rules, columns, judge
+from sweeps.planning.rules import Verdict, columns, judge
 from sweeps.planning.trials import Row, Trial, trials
 from sweeps.spec import Engine, Spec
 from sweeps.spec.axes.merging import Merged
@@ -175,7 +175,6 @@ def _judged(
     looked_at = columns(spec)
     if not looked_at:
         return Verdict()
-    check_rules(spec)
     there = row_values(store, spec.name, looked_at) if finished else {}
     values: dict[Hashable, Mapping[str, Any]] = {key: there[key] for key in finished if key in there}
     cells: dict[Hashable, Cell] = {str(row.key): row.cell for trial in everything for row in trial.rows}

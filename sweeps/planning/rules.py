@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.errors import SpecError
 from sweeps.spec import Spec
 from sweeps.spec.axes.sampling.halving import Halving
 from sweeps.spec.axes.skipping import COMPARISONS, Skip
@@ -148,34 +147,6 @@ def _beaten(
 def _score(values: Iterable[Any]) -> float:
     known = [float(value) for value in values if isinstance(value, int | float) and math.isfinite(value)]
     return sum(known) / len(known) if known else -math.inf
-
-
-def check_rules(spec: Spec) -> None:
-    """See that the rules of a spec are about columns and axes that there are.
-
-    Raises:
-        SpecError: one is not.
-    """
-    study, skip, halving = spec.study, spec.engine.skip, _halving(spec)
-    measured = [name for name, kind in study.columns.items() if kind in (int, float)]
-    if skip is not None:
-        numbers = [axis.name for axis in study.axes if axis.kind in (int, float) and not axis.sampled]
-        _check(skip.column, measured, "skip.when", "a column of numbers")
-        _check(
-            skip.along, [name for name in numbers if name != study.replicate_axis], "skip.along", "an axis of numbers"
-        )
-    if halving is not None:
-        _check(halving.metric, measured, "sample.halving.metric", "a column of numbers")
-        if len({cell[study.replicate_axis] for cell in spec.cells}) < 2:
-            raise SpecError(
-                f"sample.halving: found one {study.replicate_axis} in the grid, expected several: the best draws have "
-                "more of them than the others"
-            )
-
-
-def _check(name: str, known: Sequence[str], where: str, what: str) -> None:
-    if name not in known:
-        raise SpecError(f"{where}: found {name!r}, expected {what}: {', '.join(known) or 'there is none'}")
 
 
 assert {*_HOLDS} == {*COMPARISONS}

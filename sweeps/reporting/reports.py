@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +24,7 @@ from sweeps.results.doubts import caveats
 from sweeps.results.literature import load_published
 from sweeps.results.origins import origins_of, with_seconds
 from sweeps.results.roles import in_panels, run_along
+from sweeps.results.rows.compared import stood_for
 from sweeps.results.sweep import Sweep, open_sweep
 from sweeps.spec import Spec, answers, studies
 from sweeps.spec.recorded import RecordedStudy, read_declared
@@ -31,7 +33,7 @@ from sweeps.statistics.samples import Design
 from sweeps.storage import Store
 from sweeps.storage.files import Files
 from sweeps.storage.rows import stage_columns
-from sweeps.study import Gallery, Lines
+from sweeps.study import Course, Gallery, Lines
 
 _KEYS = ["row_key", "files_key"]
 
@@ -121,7 +123,8 @@ def write_report(
     with tempfile.TemporaryDirectory(prefix="sweeps-report-") as scratch:
         folder = Path(scratch)
         sections, drawn = _published(folder, sweep, against, named or {}, console) if against else ([], [])
-        galleries, why_none = _galleries(sweep)
+        told = _rows_and_lines(sweep)
+        galleries, why_none = _galleries(sweep, *told)
         if why_none:
             console.print(f"no pictures: {why_none}", soft_wrap=True, markup=False)
         files = report.write_report(
@@ -132,6 +135,7 @@ def write_report(
             # A baseline is a level beside curves along the row axis; along another it has a value at each place.
             compared=(compared.rows, compared.baseline if roles.along == declared.row_axis else compared.baseline[:0]),
             swept=sweep.spec.cells,
+            apart=stood_for(sweep.rows, sweep.spec),
             failures=pd.DataFrame(_flat(sweep)),
             cells=sweep.cells,
             baselines=sweep.spec.baselines,
@@ -145,6 +149,7 @@ def write_report(
             design=_design(sweep),
             facts=_facts(sweep),
             notes=_of_settings(sweep.spec),
+            courses=_courses(sweep, *told),
             galleries=galleries,
             no_galleries=why_none,
             costs=costs_of(sweep),
@@ -211,9 +216,32 @@ def _say_caveats(sweep: Sweep, metric: str, console: Console) -> None:
         console.print(said, soft_wrap=True, markup=False)
 
 
-def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
-    """Return the study's pictures, and why there are none where they cannot be made."""
+_Rows = list[dict[str, Any]]
+_LinesOf = Callable[[str, str], Lines | None]
 
+
+def _galleries(sweep: Sweep, rows: _Rows, lines: _LinesOf) -> tuple[Sequence[Gallery], str]:
+    """Return the study's pictures, and why there are none where they cannot be made."""
+    if isinstance(sweep.spec.study, RecordedStudy):
+        name = sweep.spec.engine.study
+        if name in studies.registered():
+            return (), f"the sweep is of another version of {name} than the one that is installed"
+        return (), f"{name} is of no installed package, and is imported where --study {name} says so"
+    try:
+        with answers.asking(sweep.spec.study, "galleries"):
+            return sweep.spec.study.galleries(rows, lines), ""
+    except (ValueError, SweepError) as error:
+        return (), str(error)
+
+
+def _courses(sweep: Sweep, rows: _Rows, lines: _LinesOf) -> Sequence[Course]:
+    """Return the study's curves of what its rows tell of themselves; none where it is not imported."""
+    with answers.asking(sweep.spec.study, "courses"):
+        return sweep.spec.study.courses(rows, lines)
+
+
+def _rows_and_lines(sweep: Sweep) -> tuple[_Rows, _LinesOf]:
+    """Return a sweep's rows, and what returns the lines of one of its tables that were kept of one of them."""
     rows = pa.Table.from_pandas(pd.concat([sweep.baseline, sweep.rows]), preserve_index=False)
     # Rows of before say nothing: their tables are named by the row.
     names = {row["row_key"]: row["files_key"] or row["row_key"] for row in rows.select(_KEYS).to_pylist()}
@@ -222,16 +250,7 @@ def _galleries(sweep: Sweep) -> tuple[Sequence[Gallery], str]:
         found = sweep.store.read_table(sweep.spec.name, table, names[row_key])
         return None if found is None else {column: found[column].to_numpy() for column in found.column_names}
 
-    if isinstance(sweep.spec.study, RecordedStudy):
-        name = sweep.spec.engine.study
-        if name in studies.registered():
-            return (), f"the sweep is of another version of {name} than the one that is installed"
-        return (), f"{name} is of no installed package, and is imported where --study {name} says so"
-    try:
-        with answers.asking(sweep.spec.study, "galleries"):
-            return sweep.spec.study.galleries(rows.to_pylist(), lines), ""
-    except (ValueError, SweepError) as error:
-        return (), str(error)
+    return rows.to_pylist(), lines
 
 
 def costs_of(sweep: Sweep) -> pd.DataFrame:

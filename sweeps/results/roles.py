@@ -117,7 +117,11 @@ def run_along(source: str, rows: pd.DataFrame, roles: Roles, axis: str | None) -
         if each != roles.replicate and all(isinstance(level, (int, float)) for level in rows[each].tolist())
     ]
     if axis not in fit:
-        raise SweepError(f"{source}: --along: found {axis!r}, expected an axis of numbers: {', '.join(fit)}")
+        drawn = f"; what a field does that was drawn is told by `sweeps analyze {source} --draws`"
+        raise SweepError(
+            f"{source}: --along: found {axis!r}, expected an axis of numbers: {', '.join(fit)}"
+            f"{drawn if axis in roles.sampled else ''}"
+        )
     return roles.running_along(axis)
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sweeps.errors import SpecError
 from sweeps.spec import plain_yaml
 from sweeps.spec.answers import asking, check_answers
+from sweeps.spec.axes.checked_rules import check_rules
 from sweeps.spec.axes.grid import as_meant
 from sweeps.spec.axes.merging import Merged, merge
 from sweeps.spec.axes.reading import cells_of, field_axes, field_paths
@@ -183,6 +184,8 @@ def parse(text: str, source: str, changes: Sequence[str] = (), *, importing: boo
         if fields:
             study = VariedStudy(study, fields)
         check_cells(study, cells, check_answers)
+        halving = None if engine.sample is None else engine.sample.halving
+        check_rules(study, cells, skip=engine.skip, halving=halving)
     except (SpecError, ValueError) as error:
         raise SpecError("\n".join(f"{source}: {line}" for line in str(error).splitlines())) from error
     return Spec(engine=engine, study=study, settings=settings, cells=cells)

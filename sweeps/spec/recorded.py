@@ -104,6 +104,10 @@ class RecordedStudy(Study):
         """Refuse: pictures are the study's own work."""
         raise ValueError("the study of this sweep is not imported")
 
+    def courses(self, *_: object) -> Any:
+        """Return none: they are the study's own work, and what is said of pictures holds of them."""
+        return []
+
 
 def write(spec: Spec, store: Store) -> None:
     """Keep what the study of a spec declares beside the stored spec, in place of what an earlier run kept."""

@@ -1,6 +1,7 @@
 """Means and standard deviations of configurations, which are rows of the same levels."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -19,17 +20,35 @@ def configuration_name(factors: Sequence[str], levels: Sequence[Any]) -> str:
 
 
 def named(factors: Sequence[str], levels: Sequence[Any]) -> list[Any]:
-    """Return levels as they are told apart in words: numbers, and those of an axis that is a path, with the last
-    two parts of its name, such as `attack.epsilon=0.05`.
+    """Return levels as they are told apart in words: numbers, and those of an axis that is a path, with its name as it
+    is `shortened`, such as `epsilon=0.05`.
 
     Other words speak for themselves; one that varies stays empty.
     """
+    short = shortened(factors)
     return [
-        level
-        if level == "" or (isinstance(level, str) and "." not in factor)
-        else f"{'.'.join(factor.split('.')[-2:])}={_shown(level)}"
+        level if level == "" or (isinstance(level, str) and "." not in factor) else f"{short[factor]}={_shown(level)}"
         for factor, level in zip(factors, levels, strict=True)
     ]
+
+
+def shortened(factors: Sequence[str]) -> dict[str, str]:
+    """Return for each axis the last parts of its path, as many as tell it from the others: one, where no other ends so.
+
+    The whole path stands where axes are listed.
+    """
+    return _shortened(tuple(factors))
+
+
+@cache
+def _shortened(factors: tuple[str, ...]) -> dict[str, str]:
+    return {factor: _shortest(factor, [other for other in factors if other != factor]) for factor in factors}
+
+
+def _shortest(path: str, others: Sequence[str]) -> str:
+    parts = path.split(".")
+    tails = (".".join(parts[-count:]) for count in range(1, len(parts)))
+    return next((tail for tail in tails if not any(f".{other}".endswith(f".{tail}") for other in others)), path)
 
 
 def _shown(level: Any) -> str:

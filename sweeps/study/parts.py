@@ -116,6 +116,40 @@ class Gallery(NamedTuple):
     steps: Sequence[str] = ()
 
 
+class Curve(NamedTuple):
+    """How something went in the course of one row: a value at each place.
+
+    Attributes:
+        panel: what rows it is of, in a few words; those of each are drawn by themselves.
+        name: what tells it from others of its panel. Curves of the same are repetitions, of which the mean is drawn.
+        at: places, such as epochs.
+        values: as many.
+    """
+
+    panel: str
+    name: str
+    at: Sequence[float]
+    values: Sequence[float]
+
+
+class Course(NamedTuple):
+    """Curves of how something went in the course of rows, for a figure of the report.
+
+    Attributes:
+        title: that no other figure of the study has.
+        explanation: what a reader should know.
+        along: label of the places, such as `epoch`.
+        label: of the values, with their unit.
+        curves: at least one.
+    """
+
+    title: str
+    explanation: str
+    along: str
+    label: str
+    curves: Sequence[Curve]
+
+
 class DataTable(NamedTuple):
     """What `sweeps plan` shows of the data: names in the first column, counts or short texts in the others."""
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from sweeps.study.parts import (
     Axis,
     Cell,
+    Course,
     DataTable,
     Doubts,
     Draft,
@@ -266,5 +267,14 @@ class Study:
 
         Raises:
             ValueError: pictures are wanted and cannot be made.
+        """
+        return []
+
+    def courses(self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]) -> Sequence[Course]:
+        """Return curves for the report of a sweep of how something went in the course of rows, as their tables tell.
+
+        Args:
+            rows: as `galleries` gets them.
+            lines: likewise.
         """
         return []

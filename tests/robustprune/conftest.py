@@ -112,6 +112,12 @@ def darknet_data() -> Path:
     return _data_at_hand("darknet")
 
 
+@pytest.fixture(scope="session")
+def kitti_data() -> Path:
+    """Folder of the first 16 pictures of KITTI with their labels."""
+    return _data_at_hand("kitti")
+
+
 def _data_at_hand(name: str) -> Path:
     default = Path(__file__).parents[3] / "shared" / "data"
     folder = Path(os.environ.get("ROBUSTPRUNE_DATA", default)) / name

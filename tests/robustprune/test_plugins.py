@@ -18,7 +18,6 @@ from robustprune.core.errors import InputError
 from robustprune.core.settings import Settings
 from robustprune.methods import INITIALIZERS, InitializerEntry, initializer_settings
 from robustprune.plugins import (
-    Family,
     Registry,
     TaskEntry,
     any_settings,
@@ -131,27 +130,6 @@ def test_the_nearest_may_be_a_plug_in(added: Added) -> None:
     added(Point("noise", NOISE))
     with pytest.raises(InputError, match=r"expected one of hydra, deeplift, noise; did you mean 'noise'\?$"):
         initializers().lookup("nois")
-
-
-def test_a_family_has_entries_that_nobody_lists(added: Added) -> None:
-    added(Point("noise", NOISE))
-    made = {f"hydra-{number}": InitializerEntry(score=score, version=number + 2) for number in range(3)}
-    found = Registry(
-        INITIALIZERS.group,
-        kind="initializer",
-        entry=InitializerEntry,
-        bundled={"hydra": HYDRA},
-        family=Family("hydra-N", "hydra-0", made.get),
-    )
-    assert list(found) == ["hydra", "noise"]
-    assert list(found.listed) == ["hydra", "noise", "hydra-N"]
-    assert "hydra-1" in found
-    assert found.lookup("hydra-1") is found["hydra-1"] is made["hydra-1"]
-    assert found.identity("hydra-1") == {"version": 3}
-    assert found.origin("hydra-1") is found.origin("hydra-N") is None
-    assert "hydra-9" not in found
-    with pytest.raises(InputError, match=r"expected one of hydra, noise, hydra-N; did you mean 'hydra'"):
-        found.lookup("hydra-9")
 
 
 # Plug-ins that can be used

@@ -16,13 +16,14 @@ from robustprune.core.errors import InputError
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.settings import Settings
 from robustprune.inference.cost import cost
-from robustprune.methods import INITIALIZERS, Problem, initializer_settings
+from robustprune.methods import INITIALIZERS, Problem, handed, initializer_settings
 from robustprune.structures import SCOPES, STRUCTURES, Masks, draw_masks
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
 from robustprune.structures.masks import keep_count
 from robustprune.structures.removal import channel_counts, kept_decisions, remove
-from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, PruningStudy
+from robustprune.studies.pruning.axes import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE
+from robustprune.studies.pruning_study import PruningStudy
 from robustprune.task import Task, first_images
 from robustprune.training import Objective, train
 from tests.robustprune.training.keeper import killed_after
@@ -397,4 +398,5 @@ def test_a_study_of_it_scores_and_prunes_with_what_all_studies_share(name: str, 
         assert pruned.masks == {}
         assert len(weight(network)) == HIDDEN // 2
     for layer, mask in pruned.masks.items():
-        assert torch.equal(weight(network, layer), torch.tensor(checkpoint[f"{layer}.weight"]) * mask)
+        before = handed(scores).state or checkpoint  # of a network that the method has trained, its own
+        assert torch.equal(weight(network, layer), torch.tensor(before[f"{layer}.weight"]) * mask)

@@ -7,6 +7,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
 import numpy as np
@@ -88,6 +89,22 @@ def read_rgb(file: IO[bytes], name: str, *, exif: Exif = "ignore") -> tuple[Imag
         raise
     except DAMAGED as error:
         raise InputError(f"{name}: {_told(error, head)}, expected an image file") from None
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return width and height of a picture as it is stored, in pixels; its pixels are not looked at.
+
+    Raises:
+        InputError: there is no such file, or it is damaged or something else.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: {error.strerror}, expected an image file") from None
+    except DAMAGED as error:
+        head = path.read_bytes()[:HEAD] if path.is_file() else None
+        raise InputError(f"{path}: {_told(error, head)}, expected an image file") from None
 
 
 def check_checksums(content: bytes, name: str) -> None:

@@ -16,6 +16,7 @@ from robustprune.core.settings import PIXELS, Settings
 from robustprune.detection.data.classes import without_groups
 from robustprune.detection.data.coco import CocoSplit, fetch_pictures, load_split
 from robustprune.detection.data.coco_json import RepeatedFiles
+from robustprune.detection.data.kitti.settings import Kitti, Streets
 from robustprune.detection.data.shapes import VERSION, generate
 from robustprune.detection.data.subsets import check_categories, check_disjoint, pool, shuffled, take
 from robustprune.plugins import any_settings, check_named_settings, task_registry
@@ -127,13 +128,13 @@ DATASETS = task_registry(
     "robustprune.datasets",
     kind="data set",
     task="detection",
-    bundled={"shapes": Shapes, "coco": Coco},
+    bundled={"shapes": Shapes, "coco": Coco, "kitti": Kitti, "streets": Streets},
     check=lambda name, entry: check_named_settings(name, entry.provides),
 )
 """Settings with `splits()` and `fingerprint(split)`, as those here have."""
 
 if TYPE_CHECKING:
-    Dataset = Shapes | Coco
+    Dataset = Shapes | Coco | Kitti | Streets
 
 
 def __getattr__(name: str) -> Any:

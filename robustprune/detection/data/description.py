@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robustprune.detection.data.coco import CocoSplit
+from robustprune.detection.data.kitti.levels import CLASSES, COUNTS, LEVELS, standing
+from robustprune.detection.data.kitti.split import KittiSplit
 from robustprune.detection.data.letterbox import Fit, place
 from robustprune.detection.image_size import ImageSize
 
@@ -45,6 +47,28 @@ def counts(split: CocoSplit) -> Counts:
         most=int(per_image.max(initial=0)),
         of_class=np.bincount(objects.classes[single], minlength=len(split.categories)),
     )
+
+
+class LevelCount(NamedTuple):
+    """How many objects of a class count at each of KITTI's levels; see `kitti.levels`."""
+
+    name: str
+    of_level: dict[str, int]
+
+
+def level_counts(split: CocoSplit) -> list[LevelCount]:
+    """Return the objects that count of each class; nothing of a split without levels."""
+    if not isinstance(split, KittiSplit):
+        return []
+    labels = [split.labels[image_id] for image_id in split.image_ids]
+    found = []
+    for name in (name for name in split.category_names if name in CLASSES):
+        of_level = {}
+        for level in LEVELS:
+            stands = [standing(of_image, name, level, pixel=split.pixel) for of_image in labels]
+            of_level[level.name] = sum(int((each == COUNTS).sum()) for each in stands)
+        found.append(LevelCount(name, of_level))
+    return found
 
 
 def box_sides(split: CocoSplit, size: ImageSize, fit: Fit) -> NDArray[np.float64]:

@@ -4,10 +4,7 @@ Six categories on textured, cluttered backgrounds. Lemon and lime share their sh
 luma and differ in hue alone, and so do brick and moss: a detector that sees greyscale can only guess.
 """
 
-import errno
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from robustprune.core.errors import InputError
+from robustprune.core.files import write_folder_once
 from robustprune.core.images.drawing import CATEGORIES, draw
 
 VERSION = 1  # raised by hand whenever the same settings give other bytes
@@ -55,13 +53,12 @@ def generate(
     for name, least in {"seed": 0, "train_images": 1, "val_images": 1, "image_size": 32}.items():
         if settings[name] < least:
             raise InputError(f"shapes: {name} is {settings[name]}, expected at least {least}")
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent) as temporary:
-            finished = Path(temporary, "shapes")
-            for split, images in zip(SPLITS, (train_images, val_images), strict=True):
-                _write_split(finished, split, images, settings)
-            _publish(finished, root)
+
+    def write(finished: Path) -> None:
+        for split, images in zip(SPLITS, (train_images, val_images), strict=True):
+            _write_split(finished, split, images, settings)
+
+    write_folder_once(root, "shapes", write)
     _check_settings(root, settings)
     return root
 
@@ -96,15 +93,6 @@ def _write_split(root: Path, split: str, count: int, settings: Mapping[str, int]
     path = _annotation_file(root, split)
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def _publish(finished: Path, root: Path) -> None:
-    try:
-        os.rename(finished, root)
-    except OSError as error:
-        # Another process was first: renaming never replaces a folder that holds something.
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
 
 
 def _check_settings(root: Path, settings: Mapping[str, int]) -> None:

@@ -69,8 +69,13 @@ def shuffled(split: CocoSplit, seed: int) -> list[int]:
     It is the order of SHA-256(seed, image id): which of two images comes first depends on these alone, so that a
     larger draw extends a smaller one and no random generator's version matters.
     """
-    ranks = [hashlib.sha256(f"{seed}/{image_id}".encode()).digest() for image_id in split.image_ids]
-    return sorted(range(len(split)), key=ranks.__getitem__)
+    return shuffled_ids(split.image_ids, seed)
+
+
+def shuffled_ids(image_ids: Sequence[int], seed: int) -> list[int]:
+    """Return the places of images in a random order, by their ids; see `shuffled`."""
+    ranks = [hashlib.sha256(f"{seed}/{image_id}".encode()).digest() for image_id in image_ids]
+    return sorted(range(len(image_ids)), key=ranks.__getitem__)
 
 
 def check_disjoint(train: CocoSplit, val: CocoSplit) -> None:

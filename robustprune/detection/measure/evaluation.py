@@ -20,6 +20,7 @@ from robustprune.detection.measure.average_precision import AveragePrecision, av
 from robustprune.detection.measure.bootstrap import Intervals, intervals
 from robustprune.detection.measure.breakdown import Line, breakdown
 from robustprune.detection.measure.detections import detect
+from robustprune.detection.measure.kitti_ap import KittiSettings, LevelPrecision, level_precisions
 from robustprune.detection.measure.matching import MAX_DETECTIONS, Detections, matched, matched_by_size
 from robustprune.training import Objective
 
@@ -44,6 +45,10 @@ class Evaluation(TimingSettings):
     margin: MarginSettings | None = Field(
         default=MarginSettings(),
         description="measure under the margin attack too, where the attack's ball is L∞; null does without",
+    )
+    kitti: KittiSettings = Field(
+        default=KittiSettings(),
+        description="KITTI's own precision, of easy, moderate and hard objects, where it has them",
     )
 
 
@@ -75,6 +80,8 @@ class Measured(NamedTuple):
         attacked_detections: Likewise, under the objective's attack; empty where there was none.
         clean_lines: `clean` by class and size.
         attacked_lines: `attacked` likewise; empty where there was none.
+        clean_levels: KITTI's precision by level and class; empty where images have no levels.
+        attacked_levels: Likewise, under the objective's attack.
     """
 
     clean: AveragePrecision
@@ -85,6 +92,8 @@ class Measured(NamedTuple):
     attacked_detections: list[Detections]
     clean_lines: list[Line]
     attacked_lines: list[Line]
+    clean_levels: list[LevelPrecision]
+    attacked_levels: list[LevelPrecision]
 
 
 def evaluate(
@@ -138,6 +147,8 @@ def evaluate(
         attacked_detections=attacked,
         clean_lines=breakdown(untouched),
         attacked_lines=breakdown(under_attack),
+        clean_levels=level_precisions(samples.split, clean, settings.kitti),
+        attacked_levels=level_precisions(samples.split, attacked, settings.kitti) if under_attack else [],
     )
 
 

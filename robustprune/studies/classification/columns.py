@@ -1,13 +1,40 @@
 """What the columns and tables of a classification study are, with their units; see `sweeps.study.Study.meanings`."""
 
 from robustprune.attacks.norms import NORMS
+from robustprune.classification.measure.cost import COUNTED
+from robustprune.classification.measure.evaluation import ROBUSTNESS
+from robustprune.core.devices import PLACE_COLUMNS
+from robustprune.core.timing import TIME_COLUMNS
+from robustprune.methods import method_columns
 from robustprune.studies.columns import SHARED_MEANINGS
 from robustprune.studies.pruning.hard_pruned import hard_columns, hard_meanings
+from robustprune.studies.pruning.seen import SEEN_COLUMNS
 
 HARD = ("accuracy_clean", "accuracy_adv")
 """What is measured of hard-pruned classifiers."""
 
 HARD_PRUNED = hard_columns(HARD)
+
+COLUMNS: dict[str, type] = {
+    **ROBUSTNESS,
+    **HARD_PRUNED,
+    **method_columns(),
+    "best_epoch": int,
+    **SEEN_COLUMNS,
+    "channels_total": int,
+    "channels_kept": int,
+    "fewest_channels": int,
+    "layers_at_floor": int,
+    **COUNTED,
+    **TIME_COLUMNS,
+    "retrain_s": float,
+    "renew_s": float,
+    "evaluate_s": float,
+    **PLACE_COLUMNS,
+    "threads": int,
+    "torch_version": str,
+}
+"""Columns of a row."""
 
 _DISTANCES = {
     "l0": "number of values changed",

@@ -14,7 +14,7 @@ from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure.evaluation import Evaluation
 from robustprune.core.files import file_sha256
 from robustprune.core.settings import Settings
-from robustprune.methods import INITIALIZERS, initializer_settings
+from robustprune.methods import INITIALIZERS, NoSettings, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.studies.classification.training import Retraining, SgdTraining
 from robustprune.studies.measured import keep_models_field
@@ -197,12 +197,11 @@ def network_inputs(settings: ClassificationSettings, *, model: str, training: st
 def score_inputs(settings: ClassificationSettings, *, initializer: str, training: str) -> dict[str, Any]:
     """Return, as JSON, what determines an initializer's scores besides the checkpoint."""
     method = INITIALIZERS[initializer]
-    own: dict[str, Any] = {}
-    if method.settings.model_fields:
-        own = getattr(settings.initializers, initializer).model_dump(mode="json")
+    asked = getattr(settings.initializers, initializer) if method.settings.model_fields else NoSettings()
+    own = asked.model_dump(mode="json")
     if not method.sees_images:
         return {"settings": own, **drawn_inputs(settings.seed_draws)}
-    return _trained(settings, own, attacked=method.attacks and training == "adversarial")
+    return _trained(settings, own, attacked=method.attacked(asked, trained=training == "adversarial"))
 
 
 def row_inputs(settings: ClassificationSettings, *, training: str, pruned: bool) -> dict[str, Any]:

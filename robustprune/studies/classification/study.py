@@ -16,24 +16,23 @@ from robustprune.classification.classifier import NORMALISATIONS, Classifier
 from robustprune.classification.data import DATASETS
 from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure import evaluation
-from robustprune.classification.measure.cost import COUNTED, measure_cost
-from robustprune.classification.measure.evaluation import PERTURBATIONS, ROBUSTNESS
+from robustprune.classification.measure.cost import measure_cost
+from robustprune.classification.measure.evaluation import PERTURBATIONS
 from robustprune.classification.networks.by_name import NETWORKS
 from robustprune.classification.task import CPU, ClassificationTask
 from robustprune.classification.weights.fitting import Loaded
 from robustprune.core import timing
 from robustprune.core.arrays import Arrays, to_arrays
-from robustprune.core.devices import PLACE_COLUMNS, in_full_precision
+from robustprune.core.devices import in_full_precision
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import generator_for
-from robustprune.core.timing import TIME_COLUMNS
-from robustprune.methods import method_columns, method_tables
+from robustprune.methods import method_tables
 from robustprune.plugins import identities
 from robustprune.structures import STRUCTURES
 from robustprune.structures.removal import channel_counts
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.classification import checks
-from robustprune.studies.classification.columns import HARD, HARD_PRUNED, MEANINGS
+from robustprune.studies.classification.columns import COLUMNS, HARD, HARD_PRUNED, MEANINGS
 from robustprune.studies.classification.facts import classification_facts, data_tables
 from robustprune.studies.classification.kept import KeptClassifiers
 from robustprune.studies.classification.settings import (
@@ -50,10 +49,10 @@ from robustprune.studies.classification.work import stage_work
 from robustprune.studies.cpu_time import has_gpu
 from robustprune.studies.drafts.classification import FOLDERS
 from robustprune.studies.on_device import on_device
+from robustprune.studies.pruning.axes import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, structure_entry
 from robustprune.studies.pruning.ratios import ratio_inputs
-from robustprune.studies.pruning.seen import SEEN_COLUMNS, seen_columns, trained
+from robustprune.studies.pruning.seen import seen_columns, trained
 from robustprune.studies.pruning.under_attack import objective_under
-from robustprune.studies.pruning_study import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective
 from sweeps.study import NONE, Axis, Cell, DataTable, Stage, TradeOff, Workload
@@ -81,25 +80,7 @@ class ClassificationStudy(KeptClassifiers):
     stages: ClassVar = ("pretrain", "score", "evaluate_row")
     pruned: ClassVar = "channels or weights"
     panel_axis: ClassVar = "training"
-    columns: ClassVar = {
-        **ROBUSTNESS,
-        **HARD_PRUNED,
-        **method_columns(),
-        "best_epoch": int,
-        **SEEN_COLUMNS,
-        "channels_total": int,
-        "channels_kept": int,
-        "fewest_channels": int,
-        "layers_at_floor": int,
-        **COUNTED,
-        **TIME_COLUMNS,
-        "retrain_s": float,
-        "renew_s": float,
-        "evaluate_s": float,
-        **PLACE_COLUMNS,
-        "threads": int,
-        "torch_version": str,
-    }
+    columns: ClassVar = COLUMNS
     tables: ClassVar = {"perturbations": PERTURBATIONS, **method_tables()}
     metrics: ClassVar = {
         "median_l2": "median L2 distance",

@@ -43,12 +43,15 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
         return [_training(f"{model}: {training} training", settings, settings.pretrain, attacked, forward)]
     if name == "score":
         initializer = str(cell["initializer"])
-        work = INITIALIZERS[initializer].work
+        method = INITIALIZERS[initializer]
         own = getattr(settings.initializers, initializer, NoSettings())
         images = len(dataset.load("train"))
         images -= held_out_of(images, settings.holdout)
-        attack, clean_too = _attack(settings, attacked=training == "adversarial")
-        return [] if work is None else [work(own, forward=forward, images=images, attack=attack, clean_too=clean_too)]
+        attacked = method.attacked(own, trained=training == "adversarial")
+        attack, clean_too = _attack(settings, attacked=attacked)
+        if method.work is None:
+            return []
+        return [method.work(own, forward=forward, images=images, attack=attack, clean_too=clean_too)]
     assert name == "evaluate_row"
     is_baseline = cell["initializer"] == NONE
     pruned = None if is_baseline else STRUCTURES[str(cell["structure"])]

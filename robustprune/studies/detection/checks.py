@@ -12,6 +12,7 @@ from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS
 from robustprune.studies.cpu_time import has_gpu
 from robustprune.studies.detection.data_fit import classes_differ, fit_remarks
+from robustprune.studies.detection.facts import few_objects
 from robustprune.studies.detection.galleries import chosen_images
 from robustprune.studies.detection.inputs import arranged, input_remarks
 from robustprune.studies.detection.settings import DetectionSettings
@@ -83,6 +84,7 @@ def check_images(settings: DetectionSettings, splits: Sequence[CocoSplit]) -> li
         InputError: a picture cannot be read, or is in both where that is refused.
     """
     remarks = [split.remark for split in splits if split.remark is not None]
+    remarks += few_objects(splits[1], settings)
     remarks += crowded(
         splits[1], settings.evaluation.max_detections, setting="evaluation.max_detections: N lets more count"
     )

@@ -2,6 +2,8 @@
 
 from robustprune.core.devices import PLACE_COLUMNS
 from robustprune.core.timing import TIME_COLUMNS
+from robustprune.detection.data.kitti.levels import LEVELS
+from robustprune.detection.measure.kitti_ap import LEVEL_COLUMNS
 from robustprune.methods import method_columns
 from robustprune.studies.columns import SHARED_MEANINGS
 from robustprune.studies.pruning.hard_pruned import hard_columns, hard_meanings
@@ -18,6 +20,7 @@ PRECISIONS: dict[str, type] = {
     "map50_adv_margin": float,
     "map_clean": float,
     "map50_clean": float,
+    **dict.fromkeys(LEVEL_COLUMNS, float),
 }
 """Columns of how well a detector does."""
 
@@ -52,7 +55,23 @@ COLUMNS: dict[str, type] = {
 }
 """Columns of a row."""
 
+LEVEL_METRICS = {
+    f"ap_{level.name}_{what}": f"KITTI AP {of}, {level.name}"
+    for level in LEVELS
+    for what, of in (("adv", "under attack"), ("clean", "on clean images"))
+}
+"""Columns that rows of data sets with levels are drawn and tested by, beside the others; with labels."""
+
+LEVELS_BESIDE = {f"ap_{level.name}_adv": f"ap_{level.name}_clean" for level in LEVELS}
+
+_OF_LEVELS = {
+    "adv": "KITTI's AP of {} objects under attack, mean over classes, of [0, 1]; null where there are no levels",
+    "clean": "KITTI's AP of {} objects on images as they are, of [0, 1]; null where there are no levels",
+    "ceiling": "the most that so few {} objects let KITTI's AP be; null where there are no levels",
+}
+
 _AFTER = SHARED_MEANINGS | {
+    **{f"ap_{level.name}_{what}": said.format(level.name) for what, said in _OF_LEVELS.items() for level in LEVELS},
     "map_adv": "COCO AP (IoU 0.50:0.95) under attack, of [0, 1]",
     "map_adv_low": "lower end of its 95% interval over images",
     "map_adv_high": "upper end of its 95% interval over images",
@@ -81,6 +100,13 @@ _AFTER = SHARED_MEANINGS | {
     "average_precision.ar_1": "part of the objects found by the surest detection of each image, of [0, 1]",
     "average_precision.ar_10": "the same by the surest 10",
     "average_precision.ar_100": "the same by the surest 100",
+    "levels": "how precise each model is as KITTI measures, a line per class and level, where images have levels",
+    "levels.attacked": "whether the images were attacked",
+    "levels.level": "of the objects: easy, moderate or hard; each has those of the levels before",
+    "levels.category": "name of the class",
+    "levels.objects": "how many count",
+    "levels.ap": "KITTI's AP, of [0, 1]",
+    "levels.ceiling": "that of a detector that finds every object and nothing else",
     "detections": "what each model found, a line per box, in COCO's terms",
     "detections.image_id": "of the image, as in the annotations",
     "detections.attacked": "whether the image was attacked",

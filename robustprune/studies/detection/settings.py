@@ -19,6 +19,7 @@ from robustprune.detection.data.letterbox import Fit
 from robustprune.detection.image_size import ImageSize, smallest
 from robustprune.detection.losses import LOSSES
 from robustprune.detection.measure.evaluation import Evaluation
+from robustprune.detection.measure.kitti_ap import KittiSettings
 from robustprune.detection.measure.matching import MAX_DETECTIONS
 from robustprune.detection.networks import NETWORKS, answers_otherwise, network_identity, own_loss
 from robustprune.methods import INITIALIZERS, initializer_settings
@@ -244,7 +245,10 @@ class DetectionSettings(Settings):
 ATTACK_DEFAULTS = (("random_start", False), ("restarts", 1))
 """Settings of attacks that are left out of keys where they do nothing."""
 
-EVALUATION_DEFAULTS = (("max_detections", MAX_DETECTIONS),)
+EVALUATION_DEFAULTS: tuple[tuple[str, Any], ...] = (
+    ("max_detections", MAX_DETECTIONS),
+    ("kitti", KittiSettings().model_dump(mode="json")),
+)
 """Likewise, settings of measuring that came later."""
 
 PER_IMAGE_ATTACK_VERSION = 2

@@ -19,14 +19,21 @@ from robustprune.core.timing import DOUBTS
 from robustprune.detection import networks
 from robustprune.detection.data.datasets import DATASETS
 from robustprune.detection.losses import LOSSES
-from robustprune.detection.measure import breakdown, detection_table
+from robustprune.detection.measure import breakdown, detection_table, kitti_ap
 from robustprune.detection.measure.pruned import measure_pruned
 from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS, method_tables
 from robustprune.plugins import identities
 from robustprune.studies.caveats import seeds_vary, short_retraining
 from robustprune.studies.detection.checks import check_inputs
-from robustprune.studies.detection.columns import COLUMNS, HARD, HARD_PRUNED, MEANINGS
+from robustprune.studies.detection.columns import (
+    COLUMNS,
+    HARD,
+    HARD_PRUNED,
+    LEVEL_METRICS,
+    LEVELS_BESIDE,
+    MEANINGS,
+)
 from robustprune.studies.detection.facts import data_tables, detection_facts
 from robustprune.studies.detection.galleries import chosen_images, detection_gallery
 from robustprune.studies.detection.inputs import arranged, load_weights, network_input, samples
@@ -35,11 +42,12 @@ from robustprune.studies.detection.settings import DetectionSettings, stage_inpu
 from robustprune.studies.detection.trade_off import ACCURACY_AGAINST_TIME
 from robustprune.studies.detection.work import Scale, scale, scoring_work, stage_work
 from robustprune.studies.drafts.detection import COCO
+from robustprune.studies.drafts.kitti import KITTI
 from robustprune.studies.on_device import on_device
+from robustprune.studies.pruning.axes import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.studies.pruning.ratios import ratio_inputs
 from robustprune.studies.pruning.seen import seen_columns, trained
 from robustprune.studies.pruning.under_attack import objective_under
-from robustprune.studies.pruning_study import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.task import Task
 from robustprune.training import Objective, train
 from sweeps.study import NONE, Axis, Cell, DataTable, Gallery, Lines, Stage, Workload
@@ -69,6 +77,7 @@ class DetectionStudy(KeptDetectors):
     tables: ClassVar = {
         "detections": detection_table.COLUMNS,
         "average_precision": breakdown.COLUMNS,
+        "levels": kitti_ap.COLUMNS,
         **method_tables(),
     }
     metrics: ClassVar = {
@@ -85,7 +94,14 @@ class DetectionStudy(KeptDetectors):
     doubts: ClassVar = DOUBTS
     baseline_name: ClassVar = "unpruned, unprotected"
     trade_off: ClassVar = ACCURACY_AGAINST_TIME
-    drafts: ClassVar = {"coco": COCO}
+    drafts: ClassVar = {"coco": COCO, "kitti": KITTI}
+
+    def __init__(self, settings: DetectionSettings) -> None:
+        """Take validated settings; where the data has levels, rows are drawn and tested by these too."""
+        super().__init__(settings)
+        if getattr(settings.dataset, "has_levels", False):
+            setattr(self, "metrics", {**self.metrics, **LEVEL_METRICS})  # noqa: B010 - no other instance's
+            setattr(self, "beside", {**self.beside, **LEVELS_BESIDE})  # noqa: B010
 
     # What the engine asks before anything runs
 
@@ -312,6 +328,9 @@ class DetectionStudy(KeptDetectors):
             if settings.detections.kept_of(len(task.val))
             else None,
             "average_precision": breakdown.breakdown_table(task.val.split, **lines),
+            "levels": kitti_ap.level_table(
+                task.val.split, clean=measured.clean_levels, attacked=measured.attacked_levels
+            ),
             **self.kept(detector, cell, classes=task.val.split.category_names),
         }
 

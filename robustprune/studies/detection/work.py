@@ -64,7 +64,8 @@ def scoring_work(settings: DetectionSettings, of: Scale, initializer: str) -> li
     if method.work is None:
         return []
     own = getattr(settings.initializers, initializer, NoSettings())
-    return [method.work(own, forward=of.forward, images=of.images, **of.training._asdict())]
+    attacking = of.training if method.attacked(own, trained=True) else TrainingWork(None, False)
+    return [method.work(own, forward=of.forward, images=of.images, **attacking._asdict())]
 
 
 def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> dict[str, list[Work]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from robustprune.detection.data.datasets import Coco
 from robustprune.detection.data.description import box_sides
 from robustprune.detection.data.layouts import split_names
 from robustprune.detection.detector import Detector
+from robustprune.detection.image_size import ImageSize, in_words, smallest
 from robustprune.studies.cpu_time import has_gpu
 from robustprune.studies.detection.data_fit import MOST_UNREACHED, anchors_of, as_in_a_cfg, unreached, whole_anchors
 from robustprune.studies.drafts.sizing import (
@@ -61,10 +62,42 @@ def coco_draft(source: str, given: Mapping[str, Any], beside: str | None) -> Dra
     Raises:
         InputError: the data cannot be read, has no boxes, or no split to train on.
     """
-    machine: Machine = GPU if has_gpu() else CPU
-    notes: dict[str, str] = {}
+    machine, notes = this_machine(), dict[str, str]()
     dataset = _dataset(source, part(given, "dataset"), machine, notes)
-    train, val = valid(Coco, dataset, "dataset").splits()
+    splits = valid(Coco, dataset, "dataset").splits()
+    return boxes_draft(dataset, splits, given, beside, machine=machine, notes=notes)
+
+
+def this_machine() -> Machine:
+    """Return what a first curve may take here."""
+    return GPU if has_gpu() else CPU
+
+
+def boxes_draft(
+    dataset: Mapping[str, Any],
+    splits: tuple[CocoSplit, CocoSplit],
+    given: Mapping[str, Any],
+    beside: str | None,
+    *,
+    machine: Machine,
+    notes: dict[str, str],
+    aspect: float = 1.0,
+) -> Drafted:
+    """Return a spec for a data set of boxes.
+
+    Args:
+        dataset: its settings.
+        splits: to train on, and to measure on.
+        given: as `sweeps.study.Draft.write` takes it.
+        beside: likewise.
+        machine: what a first curve may take.
+        notes: on the settings of the data; others are added.
+        aspect: how many times as wide as high the network's images are.
+
+    Raises:
+        InputError: a split has no boxes.
+    """
+    train, val = splits
     for name, split in (("train", train), ("val", val)):
         boxes = int((~split.objects.crowds).sum())
         if not boxes:
@@ -72,7 +105,7 @@ def coco_draft(source: str, given: Mapping[str, Any], beside: str | None) -> Dra
         said = f"{len(split):,} images with {boxes:,} boxes of {len(split.categories)} classes."
         notes[f"dataset.{name}"] = f"{said} {notes.get(f'dataset.{name}', '')}".rstrip()
     files: dict[str, str] = {}
-    detector = _detector(part(given, "detector"), train, machine, notes)
+    detector = _detector(part(given, "detector"), train, machine, notes, aspect)
     if beside is not None and "config" not in part(given, "detector"):
         files = _with_own_anchors(detector, train, f"{beside}.cfg", notes)
     settings = {
@@ -145,7 +178,9 @@ def _splits(source: str, own: Mapping[str, Any], notes: dict[str, str]) -> dict[
     return {"train": train, "val": val}
 
 
-def _detector(own: dict[str, Any], train: CocoSplit, machine: Machine, notes: dict[str, str]) -> dict[str, Any]:
+def _detector(
+    own: dict[str, Any], train: CocoSplit, machine: Machine, notes: dict[str, str], aspect: float
+) -> dict[str, Any]:
     """Return the settings of the detector: the smallest one, and the size of images at which it can learn the boxes."""
     detector: dict[str, Any] = {"config": SMALLEST_DETECTOR, **own}
     notes["detector.config"] = (
@@ -155,30 +190,35 @@ def _detector(own: dict[str, Any], train: CocoSplit, machine: Machine, notes: di
     if "image_size" in own or own.get("weights") is not None:
         return detector
     network = networks.build(str(detector["config"]), classes=len(train.categories), image_size=SMALLEST)
+    # As many pixels, in whatever shape.
+    largest = round(machine.side * math.sqrt(aspect) / network.stride) * network.stride
     if not isinstance(network, AnchorDetector):
-        detector["image_size"] = _sizes(train, network, machine.side)[-1]
+        size = _sizes(train, network, largest, aspect)[-1]
+        detector["image_size"] = size if isinstance(size, int) else [*reversed(size)]
         notes["detector.image_size"] = (
-            f"A multiple of {network.stride}, at most {machine.side} {machine.name} and no larger than the pictures."
+            f"A multiple of {network.stride}, at most {largest} {'' if aspect == 1 else 'wide '}{machine.name} and no "
+            "larger than the pictures."
         )
         return detector
-    size, left_out = _size(train, network, machine.side)
-    detector["image_size"] = size
+    size, left_out = _size(train, network, largest, aspect)
+    detector["image_size"] = size if isinstance(size, int) else [*reversed(size)]
     notes["detector.image_size"] = (
-        f"A multiple of {network.stride}, at most {machine.side} {machine.name} and no larger than the pictures: the "
-        f"smallest at which about as many boxes as possible fit the anchors of the .cfg; {left_out:.0%} do not, and "
-        "cannot be learned."
+        f"A multiple of {network.stride}, at most {largest} {'' if aspect == 1 else 'wide '}{machine.name} and no "
+        "larger than the pictures: the smallest at which about as many boxes as possible fit the anchors of the .cfg; "
+        f"{left_out:.0%} do not, and cannot be learned."
     )
     return detector
 
 
 def _with_own_anchors(detector: dict[str, Any], train: CocoSplit, path: str, notes: dict[str, str]) -> dict[str, str]:
     """Point a detector to a copy of its .cfg with anchors that suit the boxes, if its own do not, and return that."""
-    size = detector.get("image_size")
-    if not isinstance(size, int) or detector.get("weights") is not None:
+    given = detector.get("image_size")
+    if given is None or detector.get("weights") is not None:
         return {}
-    smallest = networks.build(SMALLEST_DETECTOR, classes=len(train.categories), image_size=size)
-    assert isinstance(smallest, AnchorDetector)
-    own = anchors_of(smallest)
+    size: ImageSize = given if isinstance(given, int) else (given[1], given[0])
+    network = networks.build(SMALLEST_DETECTOR, classes=len(train.categories), image_size=size)
+    assert isinstance(network, AnchorDetector)
+    own = anchors_of(network)
     boxes = box_sides(train, size, "letterbox")
     left_out = float(unreached(boxes, own).mean())
     if left_out <= MOST_UNREACHED:
@@ -192,12 +232,13 @@ def _with_own_anchors(detector: dict[str, Any], train: CocoSplit, path: str, not
     )
     notes["detector.image_size"] = notes.get("detector.image_size", "").partition(": the smallest")[0].rstrip(".") + "."
     text = re.sub(r"(?m)^anchors=.*$", f"anchors={as_in_a_cfg(fitted)}", cfg.bundled()[SMALLEST_DETECTOR])
-    return {".cfg": f"# {SMALLEST_DETECTOR} with anchors for {train.source} at {size} pixels, by `sweeps new`.\n{text}"}
+    about = f"# {SMALLEST_DETECTOR} with anchors for {train.source} at {in_words(size)} pixels, by `sweeps new`.\n"
+    return {".cfg": about + text}
 
 
-def _size(train: CocoSplit, network: AnchorDetector, largest: int) -> tuple[int, float]:
-    """Return a side for images, and the part of the boxes that no anchor reaches at it."""
-    sizes = _sizes(train, network, largest)
+def _size(train: CocoSplit, network: AnchorDetector, largest: int, aspect: float) -> tuple[ImageSize, float]:
+    """Return a size for images, and the part of the boxes that no anchor reaches at it."""
+    sizes = _sizes(train, network, largest, aspect)
     anchors = anchors_of(network)
     left_out = {size: float(unreached(box_sides(train, size, "letterbox"), anchors).mean()) for size in sizes}
     least = min(left_out.values())
@@ -206,12 +247,13 @@ def _size(train: CocoSplit, network: AnchorDetector, largest: int) -> tuple[int,
     return size, left_out[size]
 
 
-def _sizes(train: CocoSplit, network: Detector, largest: int) -> Sequence[int]:
-    """Return the sides that images may have, up to that of the pictures."""
+def _sizes(train: CocoSplit, network: Detector, largest: int, aspect: float) -> list[ImageSize]:
+    """Return the sizes that images may have, up to that of the pictures."""
     step = network.stride * math.ceil(32 / network.stride)
     pictures = np.median([max(image.width, image.height) for image in train.images])
     most = max(step, min(largest, math.ceil(pictures / step) * step) // step * step)
-    return range(min(max(step, SMALLEST // step * step), most), most + 1, step)
+    widths = range(min(max(step, SMALLEST // step * step), most), most + 1, step)
+    return [smallest(max(1, round(width / aspect / step)) * step, width) for width in widths]
 
 
 def _trainings(images: int, detector: Mapping[str, Any], notes: dict[str, str]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def watch_inputs(settings: Any, attack: Settings) -> dict[str, Any]:
 class TrainingWork(NamedTuple):
     """What training on one image takes, in the terms of `core.operations.training`."""
 
-    attack: AttackWork
+    attack: AttackWork | None
     clean_too: bool
 
 

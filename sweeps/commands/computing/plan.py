@@ -8,6 +8,7 @@ from rich.console import Console
 from sweeps import spec
 from sweeps.commands.options import spec_options
 from sweeps.planning.kept_rows import carried
+from sweeps.planning.trials import nothing_collected
 from sweeps.storage import Store
 
 
@@ -36,7 +37,8 @@ def plan(
     from sweeps.reporting.terminal import plan as view
 
     store = Store(storage)
-    loaded = carried(spec.load(spec_name, changes), store)
-    planned = running.prepare(loaded, store, console, retry_failed=retry_failed, recompute=recompute)
-    with running.said_by(loaded.name):
-        view.show_plan(loaded, store, planned, console, teraflops=teraflops)
+    with nothing_collected():
+        loaded = carried(spec.load(spec_name, changes), store)
+        planned = running.prepare(loaded, store, console, retry_failed=retry_failed, recompute=recompute)
+        with running.said_by(loaded.name):
+            view.show_plan(loaded, store, planned, console, teraflops=teraflops)

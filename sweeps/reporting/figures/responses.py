@@ -33,6 +33,11 @@ def chosen(values: Sequence[float]) -> list[float]:
     return list(dict.fromkeys([rising[0], rising[len(rising) // 2], rising[-1]])) if rising else []
 
 
+def is_wide(values: pd.Series[Any]) -> bool:
+    """Say whether numbers lie so far apart that their scale is logarithmic."""
+    return bool(values.min() > 0 and values.max() >= FACTOR_OF_LOGS * values.min())
+
+
 def along_field(rows: pd.DataFrame, *, metric: str, label: str, field: str, roles: Roles) -> Figure:
     """A metric against a numeric field: a panel per ratio, a curve per configuration, every model a dot.
 
@@ -152,7 +157,7 @@ def _value_axis(plot: Axes, field: str, values: pd.Series[Any]) -> None:
         levels = _levels(values)
         plot.set_xticks(range(len(levels)), levels)
         plot.set_xlim(-_BETWEEN, len(levels) - _BETWEEN)
-    elif values.min() > 0 and values.max() >= FACTOR_OF_LOGS * values.min():
+    elif is_wide(values):
         plot.set_xscale("log")
         plot.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         plot.xaxis.set_minor_formatter(NullFormatter())

@@ -43,6 +43,13 @@ STYLE: dict[Any, Any] = {
 """What figures are drawn and written with."""
 
 
+COLOURS = list(_COLOURS)
+"""Of configurations, one after the other."""
+
+DASHES: list[list[float]] = [[] if isinstance(line, str) else list(line[1]) for line in _LINES]
+"""Of their lines, in widths of the line: drawn and left out in turn; nothing of a whole one."""
+
+
 def colour_and_marker(index: int) -> dict[str, Any]:
     """Return what tells the configuration at this place from the others."""
     return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}

@@ -19,7 +19,9 @@ import pandas as pd
 
 from sweeps.reporting.page.html_tables import filters, sortable_table
 from sweeps.reporting.page.section import Section, folded, links_html, section_html
+from sweeps.reporting.page.sections.choosing import chooser_html
 from sweeps.reporting.page.sections.cost import cost, cost_html
+from sweeps.reporting.page.sections.courses import course_html
 from sweeps.reporting.page.sections.curves import curves_html
 from sweeps.reporting.page.sections.findings import findings_html, setting_html
 from sweeps.reporting.page.sections.gallery import gallery_html
@@ -33,7 +35,7 @@ from sweeps.results.origins import Origins
 from sweeps.statistics.analysis import contrasts
 from sweeps.statistics.roles import Roles
 from sweeps.statistics.samples import Design
-from sweeps.study import Doubts, Gallery, TradeOff
+from sweeps.study import Course, Doubts, Gallery, TradeOff
 
 _NOTHING = "<p>No model has finished.</p>"
 
@@ -57,6 +59,7 @@ def write_report(
     design: Design = "paired",
     facts: Mapping[str, str] = MappingProxyType({}),
     notes: Sequence[str] = (),
+    courses: Sequence[Course] = (),
     galleries: Sequence[Gallery] = (),
     no_galleries: str = "",
     costs: pd.DataFrame | None = None,
@@ -65,6 +68,7 @@ def write_report(
     sections: Sequence[Section] = (),
     compared: tuple[pd.DataFrame, pd.DataFrame] | None = None,
     swept: Sequence[Mapping[str, Any]] | None = None,
+    apart: pd.DataFrame | None = None,
     roles: Roles,
 ) -> list[Path]:
     """Write `report.html` and its figures, each as `.png` and `.svg`, into the folder.
@@ -88,6 +92,7 @@ def write_report(
         design: of the tests.
         facts: what was done, as `Study.facts`.
         notes: sentences on what a reader should know of it.
+        courses: curves of what rows tell of themselves.
         galleries: pictures beside the figures.
         no_galleries: a sentence on why there are none, if there should be.
         remarks: sentences on where the rows come from.
@@ -96,6 +101,7 @@ def write_report(
         sections: further ones, which come after the tests.
         compared: the rows and those of the baseline as figures and tests take them, where these are others.
         swept: the cells of the grid with values for all axes, where some of `cells` are without.
+        apart: the rows with a line for each cell that they stand for, draws apart, where these are others.
         roles: of the key columns; curves run along the fraction pruned, in [0, 1].
 
     Returns:
@@ -111,6 +117,7 @@ def write_report(
         for metric in metrics
     }
     models = trusted(rows, doubts)
+    apart = models if apart is None else trusted(apart, doubts)
     rows, baseline = (trusted(part, doubts) for part in compared or (rows, baseline))
     progress = progress_of([*baselines, *cells], rows=every, failures=failures, roles=roles)
     written: list[Path] = []
@@ -150,6 +157,8 @@ def write_report(
             curves.append(f"<h3>{escape(heading)}</h3>{html}")
         else:
             further.append(folded(heading, html))
+    if len(apart) and (roles.fields or roles.sampled):
+        further.append(chooser_html(apart, metrics=metrics, roles=roles))
     add("results", "Results", "".join([*curves, *further]) or _NOTHING)
     parts: list[str] = []
     for field in numeric_fields(rows, roles) if len(rows) else ():
@@ -158,7 +167,7 @@ def write_report(
             label = metrics[metric]
             html, files = field_html(folder, rows, metric=metric, label=label, field=field, design=design, roles=roles)
             heading, html = f"{label} against {field}", html + said[metric]
-            parts.append(folded(heading, html) if place else f"<h3>{escape(heading)}</h3>{html}")
+            parts.append(folded(heading, html, open_class="" if place else "fixed"))
             written += files
     if parts:
         add("settings", "What settings do", "".join(parts))
@@ -173,6 +182,10 @@ def write_report(
         explained = f"<p>{escape(trade_off.explanation)}</p>"
         add("trade-off", trade_off.title, explained + html + said[against] + said[metric])
         written += files
+    if courses:
+        ways = [course_html(folder, course) for course in courses]
+        add("courses", "Along the way", "".join(html for html, _ in ways))
+        written += [file for _, files in ways for file in files]
     if galleries or no_galleries:
         drawn = (gallery_html(gallery, key=f"gallery-{place}") for place, gallery in enumerate(galleries))
         add("pictures", "Pictures", "".join(drawn) or f"<p>None: {escape(no_galleries)}.</p>")
@@ -200,7 +213,9 @@ def write_report(
 def page_html(title: str, lead: str, sections: Sequence[Section]) -> str:
     """Return a page of sections, with links to them below the title and `lead`, which is HTML."""
     templates = resources.files("sweeps.reporting.page").joinpath("templates")
-    html, style, script = (templates.joinpath(f"report.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
+    names = ("report.html", "report.css", "report.js", "choosing.js")
+    html, style, *scripts = (templates.joinpath(name).read_text("utf-8") for name in names)
+    script = "".join(scripts)
     return Template(html).substitute(
         title=escape(title),
         lead=lead,

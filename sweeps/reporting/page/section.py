@@ -34,9 +34,10 @@ def section_html(section: Section) -> str:
     return f"<section {labelled}{screen}>{heading}{content}</section>\n"
 
 
-def folded(summary: str, content: str) -> str:
-    """Return HTML behind a line that is pressed to see it; paper shows it."""
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+def folded(summary: str, content: str, *, open_class: str = "") -> str:
+    """Return HTML behind a line that is pressed to see it; paper shows it. One of `open_class` is seen at first."""
+    state = f' class="{open_class}" open' if open_class else ""
+    return f"<details{state}><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def links_html(sections: Sequence[Section]) -> str:

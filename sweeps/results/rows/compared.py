@@ -30,10 +30,11 @@ def compared(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         rows: of the sweep, without baselines.
         spec: of the sweep, which knows what fields do not matter to.
     """
-    return trusted_over_draws(_stood_for(rows, spec), spec.study.doubts, roles_of(spec.study))
+    return trusted_over_draws(stood_for(rows, spec), spec.study.doubts, roles_of(spec.study))
 
 
-def _stood_for(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+def stood_for(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """Return the same, each draw by itself, with values that are in doubt."""
     fields = [axis.name for axis in spec.study.axes if axis.optional]
     if not fields or rows.empty:
         return rows

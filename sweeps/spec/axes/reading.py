@@ -48,9 +48,10 @@ def field_axes(
     """
     paths = field_paths(grid, study)
     own = [axis.name for axis in study.axes]
-    sampled = check_space(drawn, own=own, paths=paths)
+    where = {path: _place(grid, path) for path in paths}
+    sampled = check_space(drawn, own=own, paths=where)
     paths = sorted({*paths, *sampled})
-    where = {path: SPACE if path in sampled else "grid" for path in paths}
+    where |= dict.fromkeys(sampled, SPACE)
     places = {path: check_path(path, study.Settings, axes=own, engine=engine, where=where[path]) for path in paths}
     for path in paths:
         _check_name(path, study, paths, where=where[path])
@@ -116,6 +117,19 @@ def cells_of(
     known = {path: in_force(settings, path, grid, kind) for path, kind in kinds.items()}
     cells = expand(in_cells(grid, kinds), [axis for axis in axes if not axis.sampled], known)
     return crossed(cells, drawn, axes) if drawn else cells
+
+
+def _place(grid: Mapping[str, Any], path: str) -> str:
+    """Return where a grid has a key first: in itself, or in an entry."""
+    entries = (
+        (f"grid.{name}[{index}]", entry)
+        for name in ADJUSTING
+        if isinstance(grid.get(name), list)
+        for index, entry in enumerate(grid[name])
+    )
+    return (
+        "grid" if path in grid else next(place for place, entry in entries if isinstance(entry, dict) and path in entry)
+    )
 
 
 def _check_name(path: str, study: type[Study], paths: Collection[str], *, where: str) -> None:

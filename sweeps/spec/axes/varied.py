@@ -13,7 +13,7 @@ from typing import Any
 from sweeps.errors import SpecError
 from sweeps.spec.axes.values import FieldAxis, laid_over
 from sweeps.spec.mistakes import validated
-from sweeps.study import Cell, DataTable, Files, Gallery, Lines, Stage, Study, Workload
+from sweeps.study import Cell, Course, DataTable, Files, Gallery, Lines, Stage, Study, Workload
 
 DECLARED = (
     *("stages", "row_axis", "replicate_axis", "columns", "metrics", "beside", "doubts", "pruned", "panel_axis"),
@@ -24,6 +24,9 @@ DECLARED = (
 MOST_GALLERIES = 8
 """Settings of which a report shows pictures, at most."""
 
+
+MOST_DRAWN = 16
+"""Different numbers that were drawn of a field, at most, of which each is asked about."""
 
 _WHOLE = re.compile(r"; replace the whole mapping \(--set '([^=]+)=(.+)'\)$")
 """What is said to whoever gives one value of a field that decides which others there are."""
@@ -101,14 +104,17 @@ class VariedStudy(Study):
         return tuple([cell[path] for path in self._paths])
 
     def _few(self, cells: Sequence[Cell]) -> Iterator[tuple[Study, list[Cell]]]:
-        """Yield enough of the variants that every value of every field is there: what is read before a run, and said of
-        it, takes too long for each combination.
+        """Yield enough of the variants that every value of every field is there, and of many numbers that were drawn
+        the ends: what is read before a run, and said of it, takes too long for each combination.
         """
-        seen: set[tuple[int, Any]] = set()
-        for values, group in self._groups(cells).items():
-            here = set(enumerate(values))
-            if not here <= seen:
-                seen |= here
+        groups = self._groups(cells)
+        wanted = set(enumerate(next(iter(groups), ())))
+        for place, field in enumerate(self.fields):
+            wanted |= {(place, value) for value in _telling(field, {values[place] for values in groups})}
+        for values, group in groups.items():
+            here = wanted.intersection(enumerate(values))
+            if here:
+                wanted -= here
                 yield self.at(group[0]), [self.own_of(cell) for cell in group]
 
     def _sentences(self, cells: Sequence[Cell], say: Callable[[Study, list[Cell]], Sequence[str]]) -> list[str]:
@@ -191,14 +197,25 @@ class VariedStudy(Study):
         self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]
     ) -> Sequence[Gallery]:
         """Return pictures of the rows of each of the first few settings; a value that does not matter is any."""
+        found: list[Gallery] = []
+        for said, study, fit in self._first_few(rows):
+            found += [each._replace(title=f"{each.title}: {said}") for each in study.galleries(fit, lines)]
+        return found
+
+    def courses(self, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]) -> Sequence[Course]:
+        """Return curves of the rows of each of the first few settings, as of pictures."""
+        found: list[Course] = []
+        for said, study, fit in self._first_few(rows):
+            found += [each._replace(title=f"{each.title}: {said}") for each in study.courses(fit, lines)]
+        return found
+
+    def _first_few(self, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Study, Sequence[Mapping[str, Any]]]]:
+        """Yield each of the first few settings in words, its study, and the rows that are of it."""
         every = {self._values(row): row for row in rows if not self.is_baseline(row)}
         whole = [values for values in every if None not in values] or [*every]
-        found: list[Gallery] = []
         for values in whole[:MOST_GALLERIES]:
             fit = [row for row in rows if self._fits(self._values(row), values)]
-            shown = self._any_at(every[values]).galleries(fit, lines)
-            found += [each._replace(title=f"{each.title}: {self.said(values)}") for each in shown]
-        return found
+            yield self.said(values), self._any_at(every[values]), fit
 
     def _fits(self, found: Sequence[Any], wanted: Sequence[Any]) -> bool:
         return all(each is None or each == other for each, other in zip(found, wanted, strict=True))
@@ -212,6 +229,14 @@ class VariedStudy(Study):
             return self._study if None in values else self.at(cell)
         except SpecError:
             return self._study
+
+
+def _telling(field: FieldAxis, values: set[Any]) -> set[Any]:
+    """Return the values of a field of which more is asked than whether they are valid, which every one is."""
+    if len(values) <= MOST_DRAWN or not field.axis.sampled or field.axis.kind not in (int, float):
+        return values
+    known = values - {None}
+    return {min(known), max(known), *(values - known)}
 
 
 def study_at(study: Study, cell: Cell) -> tuple[Study, Cell]:

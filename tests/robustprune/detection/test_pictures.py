@@ -67,6 +67,16 @@ def test_a_label_is_written_inside_the_picture(box: tuple[float, ...]) -> None:
     assert (labelled & ~plain).sum() > 60 * 10
 
 
+def test_a_tiny_box_has_no_label_over_it() -> None:
+    picture, classes = Image.new("RGB", (200, 60), GREY), np.array([0])
+    for side, is_labelled in ((8, False), (20, True)):
+        boxes = np.array([[0.5, 0.5, 0.5 + side / 200, 0.5 + side / 60]])
+        columns = np.flatnonzero(changed(draw(picture, boxes, classes, ["Car 0.97"])).any(axis=0))
+        # JPEG rings a pixel far.
+        assert abs(columns[0] - 100) <= 1
+        assert (columns[-1] > 100 + side + 1) == is_labelled, "the letters are wider than either box"
+
+
 def test_labels_of_neighbours_do_not_hide_each_other() -> None:
     picture, classes = Image.new("RGB", (200, 200), GREY), np.array([0, 1])
     boxes = np.array([[0.2, 0.4, 0.8, 0.8], [0.21, 0.41, 0.81, 0.81]])

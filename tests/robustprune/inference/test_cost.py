@@ -1,5 +1,7 @@
 """Parameters and multiply–accumulates: counted by hand, and as PyTorch counts them."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,19 @@ def test_bundled_detectors_multiply_as_often_as_published(name: str, side: int, 
     with torch.device("meta"):
         macs = size(Detector.from_cfg(name).eval(), image(side)).macs
     assert 2 * macs / 1e9 == pytest.approx(billions, abs=0.006)
+
+
+@pytest.mark.slow
+def test_counting_without_values_does_without_pytorchs_compiler() -> None:
+    """Its import takes a second and 100 MB, of every plan."""
+    code = (
+        "import sys, torch\nfrom robustprune.detection.darknet import Detector\n"
+        "from robustprune.inference.cost import size\n"
+        "with torch.device('meta'): print(size(Detector.from_cfg('yolov3'), torch.zeros(1, 3, 64, 64)).macs)\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) == pytest.approx(65.86e9 / 2 * (64 / 416) ** 2, rel=1e-3)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -17,6 +17,7 @@ from robustprune.detection.darknet import Detector, load_weights
 from robustprune.detection.data.coco import load_split
 from robustprune.detection.data.samples import Samples
 from robustprune.detection.losses.assignment import assign
+from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS, Problem
 from robustprune.methods import deeplift as method
 from robustprune.methods.deeplift import DeepLiftSettings, deeplift
@@ -264,6 +265,22 @@ def test_an_activation_without_a_rule_is_refused(tmp_path: Path, activation: str
             reference=ZEROS,
             layers=["layers.0.conv"],
         )
+
+
+def test_what_is_checked_before_a_run_has_no_values_to_copy(
+    trained: Detector, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[Detector] = []
+
+    def explained(self: DetectionTask, network: Detector, targets: object) -> None:
+        looked_at.append(network)
+
+    monkeypatch.setattr(DetectionTask, "explained", explained)
+    assert method.DEEPLIFT.check is not None
+    method.DEEPLIFT.check(problem(trained, samples).task, trained)
+    (network,) = looked_at
+    assert all(each.is_meta for each in (*network.parameters(), *network.buffers()))
+    assert not any(each.is_meta for each in trained.parameters())
 
 
 def test_a_product_of_layers_is_refused(tmp_path: Path) -> None:

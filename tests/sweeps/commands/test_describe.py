@@ -33,7 +33,9 @@ def test_without_a_study_the_studies_are_listed(sweeps: Sweeps) -> None:
     assert (ran.status, ran.errors) == (0, "")
     classification, detection = ran.output.splitlines()
     assert classification.startswith("classification  robust-pruning-sweeps ")
-    assert detection.endswith("robustprune.studies.detection.study:DetectionStudy; specs: coco-small, demo, liu2024")
+    assert detection.endswith(
+        "robustprune.studies.detection.study:DetectionStudy; specs: coco-small, demo, kitti-demo, kitti-small, liu2024"
+    )
     found = json.loads(sweeps("describe", "--format", "json").output)
     assert [each["name"] for each in found] == ["classification", "detection"]
 
@@ -45,6 +47,8 @@ def test_a_field_is_looked_up_with_all_that_is_known_of_it(sweeps: Sweeps) -> No
         "  attack.epsilon (name: pgd): number; pixel values, of [0, 1]; more than 0, at most 1; default 0.05\n"
         "      radius of the ball\n"
         "  attack.epsilon (name: fgsm): number; pixel values, of [0, 1]; more than 0, at most 1; default 0.05\n"
+        "      radius of the ball\n"
+        "  attack.epsilon (name: fast-at): number; pixel values, of [0, 1]; more than 0, at most 1; default 0.05\n"
         "      radius of the ball\n"
     )
     found = json.loads(sweeps("describe", "detection", "map_adv", "--format", "json").output)

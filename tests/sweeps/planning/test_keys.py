@@ -114,8 +114,23 @@ def test_settings_that_are_written_once_give_the_digest_of_the_whole(settings: d
     digests = Digests()
     # 1, 1.0 and true are equal to Python, and other JSON.
     for given_settings in (settings, {"rate": 1}, {"rate": 1.0}, {"rate": True}, settings):
-        found = digests.of(2, {"seed": 1}, given_settings, ["a", "b"], length=20)
+        found = digests.of(2, {"seed": 1}, digests.text(given_settings), ["a", "b"], length=20)
         assert found == digest([2, {"seed": 1}, given_settings, ["a", "b"]], length=20)
+
+
+def test_settings_are_written_once_of_a_stage_that_is_declared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Any] = []
+    text = Digests.text
+    monkeypatch.setattr(Digests, "text", lambda self, value: [written.append(value), text(self, value)][1])
+    named = Keys(cast(Study, Declared()))
+    cells = [CELL | {"seed": seed} for seed in range(5)]
+    assert len({named.row(cell, named.stages(cell)) for cell in cells}) == 5
+    assert [each for each in written if isinstance(each, dict)] == [
+        {"rate": 1},
+        {"rate": 2},
+        {"images": 3},
+        {"steps": 4},
+    ]
 
 
 @pytest.mark.parametrize(

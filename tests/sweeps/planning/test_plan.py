@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from sweeps.errors import StorageError
+from sweeps.errors import SpecError, StorageError
 from sweeps.planning import plan
 from sweeps.planning.keys import StageKey
 from sweeps.planning.plan import Row
 from sweeps.storage import Store
 from sweeps.study import Cell, Stage
 from tests.support import toy_rows, toy_study
+from tests.support.command_line import Sweeps, assert_refused
 from tests.support.toy_study import ToyStudy
 
 
@@ -221,3 +223,17 @@ def test_no_checkpoint_is_trained_for_rows_that_are_finished(store: Store) -> No
     toy_rows.publish(store, loaded, [row for row in rows if row.cell["seed"] == 0 or scores(row) is not None])
     left = Counter(plan.make(loaded, store).checkpoints_to_train().values())
     assert left == {"base": 1, "pretrain": 1}
+
+
+def test_a_plan_is_made_without_a_search_for_garbage(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 10^5 rows it takes a second, and finds next to nothing."""
+    searching: list[bool] = []
+
+    def load(name: str, changes: object) -> None:
+        searching.append(gc.isenabled())
+        raise SpecError("seen")
+
+    monkeypatch.setattr("sweeps.spec.load", load)
+    assert_refused(sweeps("plan", "demo", "--storage", "runs"), "seen")
+    assert searching == [False]
+    assert gc.isenabled()

@@ -118,6 +118,14 @@ def test_a_sweep_without_a_sample_has_none(store: Store) -> None:
         sweeps.analyze(store.describe("toy"), draws=True)
 
 
+def test_along_what_was_drawn_there_is_no_slope_but_draws(store: Store, drawn: Spec) -> None:
+    location = store.describe("toy")
+    with pytest.raises(
+        SweepError, match="--along: found 'offset', expected an axis of numbers: dose; what a field does"
+    ):
+        sweeps.analyze(location, slope=True, along="offset")
+
+
 def test_a_field_of_the_grid_has_a_slope(store: Store) -> None:
     loaded = toy_rows.load("grid.offset=[0, 1, 3]")
     for row in toy_rows.all_rows(plan.make(loaded, store)):

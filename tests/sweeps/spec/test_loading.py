@@ -107,6 +107,7 @@ GIVEN = {
     "tajwar2023": ["dataset.root=cifar"],
     "cifar-small": ["dataset.root=cifar", "weights.resnet20.initial=resnet20.npz"],
     "coco-small": ["dataset.root=coco", "detector.config=small.cfg", "detector.weights=small.weights"],
+    "kitti-small": ["dataset.root=kitti", "detector.config=small.cfg", "detector.weights=small.weights"],
 }
 """What a bundled spec leaves to its users."""
 

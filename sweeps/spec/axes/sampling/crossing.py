@@ -16,13 +16,13 @@ SPACE = "sample.space"
 Drawn = Sequence[Mapping[str, Any]]
 
 
-def check_space(drawn: Drawn, *, own: Collection[str], paths: Collection[str]) -> list[str]:
+def check_space(drawn: Drawn, *, own: Collection[str], paths: Mapping[str, str]) -> list[str]:
     """Return the paths of the fields that are drawn.
 
     Args:
         drawn: values of each draw.
         own: the study's axes.
-        paths: of fields that are axes of the grid.
+        paths: of fields that the grid has values of, and where: in itself, or in an entry.
 
     Raises:
         SpecError: one is no field, or an axis anyway.
@@ -32,6 +32,11 @@ def check_space(drawn: Drawn, *, own: Collection[str], paths: Collection[str]) -
         if path in own:
             raise SpecError(
                 f"{SPACE}.{path}: found an axis of the study, expected a field of its settings; give its values in grid"
+            )
+        if paths.get(path, "grid") != "grid":
+            raise SpecError(
+                f"{paths[path]}.{path}: found a field that is drawn, expected axes of the grid alone: every draw is "
+                f"crossed with each cell of it; {SPACE}.{path} says what is drawn"
             )
         if path in paths:
             raise SpecError(f"{SPACE}.{path}: found a field that is an axis of the grid too, expected one of the two")

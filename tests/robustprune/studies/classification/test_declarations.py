@@ -78,6 +78,7 @@ def test_a_row_depends_on_its_whole_cell() -> None:
         ("magnitude", ("model", "training", "structure", "initializer", "seed")),
         ("deeplift", ("model", "training", "initializer", "seed")),
         ("taylor", ("model", "training", "initializer", "seed")),
+        ("snip", ("model", "training", "initializer", "seed")),
         ("hydra", ("model", "training", "structure", "initializer", "scope", "seed", "ratio")),
     ],
 )
@@ -325,6 +326,7 @@ def test_scores_depend_on_images_and_attacks_only_where_they_see_them() -> None:
         ("magnitude", False, False),
         ("random", False, False),
         ("taylor", True, True),
+        ("snip", True, True),
         ("deeplift", True, False),
         ("hydra", True, True),
     ):

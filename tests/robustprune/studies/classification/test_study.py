@@ -12,8 +12,8 @@ import torch
 from robustprune.classification.task import ClassificationTask
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.methods import INITIALIZERS
-from robustprune.studies import pruning_study
 from robustprune.studies.classification.study import ClassificationStudy
+from robustprune.studies.pruning import retraining
 from tests.robustprune.studies.classification.tiny_study import (
     SPEC,
     TRAINING,
@@ -108,7 +108,7 @@ def test_a_baseline_is_measured_as_it_is(monkeypatch: pytest.MonkeyPatch, checkp
     def train(*_: object, **__: object) -> int:
         raise AssertionError("a baseline is not trained")
 
-    monkeypatch.setattr(pruning_study, "train", train)
+    monkeypatch.setattr(retraining, "train", train)
     (baseline,) = study().baselines([cell()])
     row = study().evaluate_row(baseline, checkpoint, None)
     assert row.keys() == {*ClassificationStudy.columns, "perturbations"}

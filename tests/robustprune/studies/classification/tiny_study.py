@@ -16,7 +16,12 @@ SPEC: dict[str, Any] = {
     "pretrain": TRAINING,
     "adversary": {"steps": 1, "random_start": True},
     "retrain": TRAINING,
-    "initializers": {"hydra": {"images": 12}, "deeplift": {"images": 6}, "taylor": {"images": 12}},
+    "initializers": {
+        "hydra": {"images": 12},
+        "deeplift": {"images": 6},
+        "taylor": {"images": 12},
+        "snip": {"images": 12},
+    },
     "evaluation": {
         "attack": {"name": "fgsm"},
         "distances": [{"name": "ddn", "steps": 4}, {"name": "fmn", "norm": "linf", "steps": 5}],

@@ -53,7 +53,7 @@ def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in row.items()
         if not name.startswith(("inference_ms", "speedup", "timing_")) and not name.endswith("_s") and name != "engine"
     }
-    tables = {name: untimed.pop(name) for name in DetectionStudy.tables}
+    tables = {name: untimed.pop(name) or {} for name in DetectionStudy.tables}
     return {
         **untimed,
         **{f"{table}.{name}": list(column) for table, of_it in tables.items() for name, column in of_it.items()},

@@ -18,18 +18,19 @@ from robustprune.studies.detection.settings import (
     stage_inputs,
 )
 
-BASE, PRETRAIN, HYDRA, DEEPLIFT, MAGNITUDE, TAYLOR, RANDOM, ROW, BASELINE = STAGES = (
+BASE, PRETRAIN, HYDRA, DEEPLIFT, MAGNITUDE, TAYLOR, SNIP, RANDOM, ROW, BASELINE = STAGES = (
     "base",
     "pretrain",
     "hydra",
     "deeplift",
     "magnitude",
     "taylor",
+    "snip",
     "random",
     "evaluate_row",
     "baseline",
 )
-SEEING = {HYDRA, DEEPLIFT, TAYLOR}
+SEEING = {HYDRA, DEEPLIFT, TAYLOR, SNIP}
 """Initializers whose scores depend on images, and on what is trained with them."""
 TRAINING = {"epochs": 1, "learning_rate": 0.01}
 SPEC: dict[str, Any] = {
@@ -87,6 +88,7 @@ def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
         ("renewal__images", 64, {ROW}),
         ("seed_draws", ["training"], {PRETRAIN, *SEEING, MAGNITUDE, RANDOM, ROW}),
         ("initializers__taylor__images", 8, {TAYLOR}),
+        ("initializers__snip__images", 8, {SNIP}),
         ("scope", "global", {HYDRA, ROW}),
         ("scope", "layer", {}),
         ("evaluation__confidence", 0.1, {ROW, BASELINE}),

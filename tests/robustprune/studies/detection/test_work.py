@@ -50,6 +50,7 @@ def test_passes_by_hand() -> None:
         "deeplift": [16 * 5],
         "magnitude": [0],
         "taylor": [16 * (5 * 2 + 6)],  # of a network in eval mode
+        "snip": [16 * (5 * 2 + 6)],  # likewise
         "random": [0],
         "evaluate_row": [16 * adversarial, 16 * (1 + 5 * 2 + 2), 8 * (1 + 5 * 2 + 1), measuring],
         "baseline": [measuring],

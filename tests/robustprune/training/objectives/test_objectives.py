@@ -142,6 +142,10 @@ def test_trades_refuses_an_attack_that_would_stand_still() -> None:
         check_fit(TradesSettings(), task, attack=attack, fields=FIELDS)
 
 
+def test_what_is_bundled_adds_nothing_to_keys() -> None:
+    assert {name: OBJECTIVES.identity(name) for name in OBJECTIVES} == {name: {} for name in OBJECTIVES}
+
+
 def test_a_package_adds_one_that_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     class Squared(Settings):
         """The loss under attack, squared."""

@@ -133,7 +133,14 @@ def test_a_field_of_one_option_of_a_union_is_one() -> None:
             "grid.exclude=[{growing.epochs: none}]",
             "grid.exclude[0].growing.epochs: found 'none', expected a whole number",
         ),
-        ("grid.include=[{growing.epoch: 1}]", "grid.growing.epoch: unknown key; did you mean 'growing.epochs'?"),
+        (
+            "grid.exclude=[{dose: 0}, {growing.epoch: 1}]",
+            "grid.exclude[1].growing.epoch: unknown key; did you mean 'growing.epochs'?",
+        ),
+        (
+            "grid.include=[{growing.epoch: 1}]",
+            "grid.include[0].growing.epoch: unknown key; did you mean 'growing.epochs'?",
+        ),
         (
             "grid.stress.name=[kick]",
             "grid: stress.name kick: stress.steps: kick has no such setting; give whole alternatives, "

@@ -13,7 +13,7 @@ from sweeps.errors import SpecError
 from sweeps.planning.trials import trials
 from sweeps.spec import Spec, parse
 from sweeps.spec.axes.sampling.draws import Sample, draws
-from tests.support.toy_study import SPEC
+from tests.support.toy_study import SPEC, ToyStudy
 
 TOY: dict[str, Any] = yaml.safe_load(SPEC)
 SPACE = {"offset": {"uniform": [0, 1]}}
@@ -83,6 +83,46 @@ def test_mistakes_have_one_sentence(sample: dict[str, Any], said: str) -> None:
 def test_a_field_on_which_no_row_depends_is_refused(beside: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match=r"sample\.space\.seconds: found several values of a field on which no row"):
         trials(sampled({"seconds": {"uniform": [0, 1]}, **beside}))
+
+
+@pytest.mark.parametrize(("count", "asked"), [(12, 12), (200, 2)])
+def test_of_many_numbers_the_ends_are_asked_about(monkeypatch: pytest.MonkeyPatch, count: int, asked: int) -> None:
+    """To read the data for each of a thousand draws takes minutes."""
+    seen: list[float] = []
+
+    def check(self: ToyStudy, cells: object) -> list[str]:
+        seen.append(self.settings.offset)
+        return []
+
+    monkeypatch.setattr(ToyStudy, "check", check)
+    spec = sampled(draws=count)
+    spec.study.check(spec.cells)
+    drawn = {cell["offset"] for cell in spec.cells}
+    assert len(seen) <= asked + 1
+    assert {min(drawn), max(drawn)} <= {*seen}
+    assert {*seen} == drawn or count > 12
+
+
+def test_every_word_that_is_drawn_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[str | None] = set()
+
+    def check(self: ToyStudy, cells: object) -> list[str]:
+        seen.add(self.settings.raise_in)
+        return []
+
+    monkeypatch.setattr(ToyStudy, "check", check)
+    words = [f"stage {number}" for number in range(30)]
+    spec = sampled({"raise_in": {"choice": words}, **SPACE}, draws=400)
+    spec.study.check(spec.cells)
+    assert seen == {*words}
+
+
+def test_a_field_that_is_drawn_is_in_no_entry_of_the_grid() -> None:
+    grid = TOY["grid"] | {"exclude": [{"offset": 1}]}
+    with pytest.raises(
+        SpecError, match=r"grid\.exclude\[0\]\.offset: found a field that is drawn, expected axes of the"
+    ):
+        loaded(TOY | {"grid": grid, "sample": {"draws": 2, "space": SPACE}})
 
 
 def test_a_field_is_an_axis_or_drawn() -> None:
