@@ -164,7 +164,8 @@ class PruningStudy(Study):
             {**inputs(name), **ratios, **identities(*used)},
             version=version,
             fields=(*fields, *own),
-            reads=() if method.from_scratch else ("pretrain",),
+            # Of a method from scratch there is none: it is handed None.
+            reads=("pretrain",),
         )
 
     def method_code(self, cell: Mapping[str, Any], *, structure: bool, attack: str | None) -> dict[str, list[str]]:
@@ -183,7 +184,7 @@ class PruningStudy(Study):
     # Stages
 
     @on_device
-    def score(self, cell: Cell, checkpoint: Arrays | None = None, progress: Progress = NOWHERE) -> Arrays:
+    def score(self, cell: Cell, checkpoint: Arrays | None, progress: Progress = NOWHERE) -> Arrays:
         """Score the weights of the checkpoint, or of a network that the method trains, from it or from scratch."""
         name, task = str(cell["initializer"]), self.task(cell)
         method = INITIALIZERS[name]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from robustprune.classification.networks.declared import Coupling, single
-from robustprune.classification.networks.norms import PrunableLayerNorm
+from robustprune.classification.networks.norms import PrunableLayerNorm, is_whole, present_channels
 
 
 class MixerSize(NamedTuple):
@@ -70,9 +71,17 @@ class MixerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, width) -> (N, tokens, width)."""
-        x = x + self.mlp_tokens(self.norm1(x).transpose(1, 2)).transpose(1, 2)
+        x = x + self._across_tokens(self.norm1(x).transpose(1, 2)).transpose(1, 2)
         output: Tensor = x + self.mlp_channels(self.norm2(x))
         return output
+
+    def _across_tokens(self, x: Tensor) -> Tensor:
+        """(N, width, tokens) -> (N, width, tokens), without the work for channels that have left."""
+        if torch.compiler.is_compiling() or is_whole(self.norm1):
+            mixed: Tensor = self.mlp_tokens(x)
+            return mixed
+        there = present_channels(self.norm1).nonzero()[:, 0]
+        return torch.zeros_like(x).index_copy(1, there, self.mlp_tokens(x[:, there]).to(x.dtype))
 
 
 class Stem(nn.Module):

@@ -13,6 +13,12 @@ def present_channels(norm: nn.LayerNorm | nn.BatchNorm2d) -> Tensor:
     return (norm.weight != 0) | (norm.bias != 0)
 
 
+def is_whole(norm: nn.LayerNorm | nn.BatchNorm2d) -> bool:
+    """Say whether all of a norm's channels are there; also where that cannot be seen."""
+    # Shapes without numbers have none to look at.
+    return norm.weight.is_meta or bool(present_channels(norm).all())
+
+
 class PrunableLayerNorm(nn.LayerNorm):
     """Layer norm whose mean and variance are those of the channels that are there.
 
@@ -28,10 +34,10 @@ class PrunableLayerNorm(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised input, zero where a channel has left."""
-        present = present_channels(self)
-        # Shapes without numbers have none to look at; a program that is compiled or exported cannot look.
-        if self.weight.is_meta or (not torch.compiler.is_compiling() and bool(present.all())):
+        # A program that is compiled or exported cannot look, and takes the way that is always right.
+        if not torch.compiler.is_compiling() and is_whole(self):
             return super().forward(x)
+        present = present_channels(self)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         counted = present.to(x.dtype) / present.sum().clamp(min=1)
         mean = (x * counted).sum(dim=-1, keepdim=True)

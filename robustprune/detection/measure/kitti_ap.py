@@ -118,7 +118,7 @@ COLUMNS: dict[str, type] = {
 
 
 def level_table(
-    split: CocoSplit, *, clean: Sequence[LevelPrecision], attacked: Sequence[LevelPrecision]
+    split: CocoSplit, clean: Sequence[LevelPrecision], attacked: Sequence[LevelPrecision]
 ) -> dict[str, NDArray[Any]] | None:
     """Return `COLUMNS`: first the lines of clean, then those of attacked images; None of a split without levels."""
     if not isinstance(split, KittiSplit):

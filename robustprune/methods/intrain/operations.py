@@ -18,6 +18,9 @@ class Operations:
     channel of its own (depthwise) both go, and it counts once; the filters of a grouped convolution read channels of
     their own group alone; a fully connected layer behind a flattened map reads several features of each channel; and
     channels that no group decides on, such as the image's and a head's, always stay.
+
+    How often a layer runs is taken to be the same whatever goes. It is not where a layer mixes tokens, channel by
+    channel, as in MLP-Mixers: of these more is left by this count than is in truth.
     """
 
     def __init__(self, network: nn.Module, groups: Sequence[CoupledGroup], layer_macs: Mapping[str, int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Literal, Self
 
@@ -50,7 +49,8 @@ class IntrainSettings(Settings):
         default=None,
         ge=0,
         description="b: weight of the operations beyond the target in the loss that pulls masks; of an epoch, whose "
-        "batches share it where each has a step; null: 10, as published, over the root of the share that is to stay",
+        "batches share it where each has a step; null: 10, as published, over the share that is to stay to the "
+        "power of 2/3",
     )
     step: Literal["batch", "epoch"] = Field(
         default="batch",
@@ -84,10 +84,11 @@ class IntrainSettings(Settings):
     def strength_to(self, target: float) -> float:
         """Return b for a share of operations that is to stay.
 
-        Where a share ψ is left, about √ψ of each layer's channels are, and with them of the pull on their neighbours'
-        masks: divided by that, the pull near the target is as strong as at the start.
+        Where a share ψ is left, about √ψ of each layer's channels are: so much less are masks pulled, for the channels
+        that they go with, and so much more does the task hold on to each. Divided by √ψ, the pull stops short of a
+        twentieth in a training of minutes; divided by ψ, it takes at once more than that can recover from.
         """
-        return PUBLISHED_STRENGTH / math.sqrt(target) if self.strength is None else self.strength
+        return PUBLISHED_STRENGTH / target ** (2 / 3) if self.strength is None else self.strength
 
     @property
     def start(self) -> int:

@@ -271,8 +271,7 @@ class ClassificationStudy(KeptClassifiers):
             [torch.ones(group.decisions, dtype=torch.bool) for group in task.coupled_groups(classifier)]
         )
         task.placed(classifier)  # what is left of a weight has a memory format of its own
-        hard: dict[str, Any] = dict.fromkeys(HARD_PRUNED)
-        measuring_s = 0.0
+        hard, measuring_s = dict[str, Any].fromkeys(HARD_PRUNED), 0.0
         if not self.is_baseline(cell):
             generator = generator_for(self.seed_of(cell, "training"), "retrain")
             attacked = retrained_under_attack(settings, str(cell["training"]))

@@ -162,8 +162,7 @@ class DetectionStudy(KeptDetectors):
         checkpoint = ("colour", "seed") if self.settings.share_pretraining else trial
         initializer, structure = str(cell["initializer"]), str(cell["structure"])
         if name == "base":
-            # Weights that are given are the same in every colour.
-            base = () if self.settings.detector.is_whole else ("colour",)
+            base = () if self.settings.detector.is_whole else ("colour",)  # weights that are given serve every colour
             return Stage(base, self._inputs["base"], fields=(*_DATA, "base"))
         if name == "evaluate_row":
             fields = (*_PRUNED, "share_pretraining", "base", *_ROW)
@@ -274,8 +273,7 @@ class DetectionStudy(KeptDetectors):
         detector = self.started(task, cell, checkpoint)
         start = time.perf_counter()
         pruned, renew_s, seen = self.prune(detector, cell, found, task=task), None, None
-        hard: dict[str, Any] = dict.fromkeys(HARD_PRUNED)
-        measuring_s = 0.0
+        hard, measuring_s = dict[str, Any].fromkeys(HARD_PRUNED), 0.0
         if not self.is_baseline(cell):
             generator = self._generator(cell, "finetune")
             objective = self.objective(task, generator, attacked=True)
@@ -328,9 +326,7 @@ class DetectionStudy(KeptDetectors):
             if settings.detections.kept_of(len(task.val))
             else None,
             "average_precision": breakdown.breakdown_table(task.val.split, **lines),
-            "levels": kitti_ap.level_table(
-                task.val.split, clean=measured.clean_levels, attacked=measured.attacked_levels
-            ),
+            "levels": kitti_ap.level_table(task.val.split, measured.clean_levels, measured.attacked_levels),
             **self.kept(detector, cell, classes=task.val.split.category_names),
         }
 

@@ -170,8 +170,8 @@ class _Panel:
         }
         if self._before is not None:
             for name, means in self._before.groupby("configuration"):
-                colour = style.colour_and_marker(names.index(str(name)))["color"]
-                plot.plot(position(means[self._roles.along], self._roles), means["mean"], **style.EARLIER, color=colour)
+                drawn = style.colour_and_marker(names.index(str(name)))["color"]
+                plot.plot(position(means[self._roles.along], self._roles), means["mean"], **style.EARLIER, color=drawn)
         return handles | draw_levels(plot, self._unpruned, self._baseline)
 
 

@@ -20,7 +20,7 @@ def row(initializer: str, *, ratio: float = 0.75, seed: int = 0) -> dict[str, An
 def lines(*, accuracies: bool = True, epochs: tuple[int, ...] = (1, 2, 3, 4)) -> dict[str, Lines]:
     """Return what is kept of a row, of which three in four updates met both conditions."""
     at = np.array(epochs, np.int32)
-    kept = {column: np.zeros(len(at), kind) for column, kind in method_tables()[TABLE].items()}
+    kept: dict[str, Any] = {column: np.zeros(len(at), kind) for column, kind in method_tables()[TABLE].items()}
     kept |= {"epoch": at, "c1": at != 2, "c2": at != 2, "loss_hard": 1 / at}
     return {TABLE: kept, **({ACCURACIES: {"epoch": at, "accuracy": 1 - 1 / at}} if accuracies else {})}
 

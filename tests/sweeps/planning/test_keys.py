@@ -121,7 +121,12 @@ def test_settings_that_are_written_once_give_the_digest_of_the_whole(settings: d
 def test_settings_are_written_once_of_a_stage_that_is_declared_once(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[Any] = []
     text = Digests.text
-    monkeypatch.setattr(Digests, "text", lambda self, value: [written.append(value), text(self, value)][1])
+
+    def told(self: Digests, value: Any) -> str:
+        written.append(value)
+        return text(self, value)
+
+    monkeypatch.setattr(Digests, "text", told)
     named = Keys(cast(Study, Declared()))
     cells = [CELL | {"seed": seed} for seed in range(5)]
     assert len({named.row(cell, named.stages(cell)) for cell in cells}) == 5

@@ -236,7 +236,7 @@ def test_what_has_no_levels_has_no_such_precision() -> None:
     plain = CocoSplit(split.source, split.categories, split.images, (), split.objects, split.mended)
     assert level_precisions(plain, detections([("Car", CAR, 1.0)]), R40) == []
     assert level_columns([], []) == dict.fromkeys(LEVEL_COLUMNS)
-    assert level_table(plain, clean=[], attacked=[]) is None
+    assert level_table(plain, [], []) is None
 
 
 def test_columns_are_means_over_classes_that_have_objects() -> None:
@@ -245,7 +245,7 @@ def test_columns_are_means_over_classes_that_have_objects() -> None:
     found = level_columns(clean, attacked)
     assert (found["ap_easy_clean"], found["ap_easy_adv"], found["ap_easy_ceiling"]) == pytest.approx((0.4, 0.2, 0.625))
     assert found["ap_hard_clean"] is None
-    table = level_table(split_of([thing()]), clean=clean, attacked=attacked)
+    table = level_table(split_of([thing()]), clean, attacked)
     assert table is not None
     assert [*table] == [*COLUMNS]
     assert table["attacked"].tolist() == [False, False, True, True]

@@ -200,12 +200,12 @@ def test_where_the_published_rate_would_not_do_it_is_as_large_as_it_takes() -> N
 
 
 def test_the_lower_the_target_the_stronger_the_pull() -> None:
-    assert [IntrainSettings().strength_to(target) for target in (1.0, 0.25, 0.04)] == pytest.approx([10, 20, 50])
-    assert IntrainSettings(strength=7.0).strength_to(0.25) == 7
-    masks = masks_of(strength=None, target=0.25)
+    assert [IntrainSettings().strength_to(target) for target in (1.0, 0.125, 0.001)] == pytest.approx([10, 40, 1000])
+    assert IntrainSettings(strength=7.0).strength_to(0.125) == 7
+    masks = masks_of(strength=None, target=0.125)
     masks.before_epoch(1)
-    torch.testing.assert_close(gradient(masks), 2 * torch.tensor([FIRST] * 4 + [SECOND] * 5))
+    torch.testing.assert_close(gradient(masks), 4 * torch.tensor([FIRST] * 4 + [SECOND] * 5))
     # How fast masks can be is none of its business.
-    assert masks_of(strength=None, target=0.25, mask_learning_rate=None, end_epoch=20).learning_rate == (
+    assert masks_of(strength=None, target=0.125, mask_learning_rate=None, end_epoch=20).learning_rate == (
         masks_of(mask_learning_rate=None, end_epoch=20).learning_rate
     )

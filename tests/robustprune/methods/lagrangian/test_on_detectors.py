@@ -1,6 +1,7 @@
 """ADMM and SLR on detectors: the same training, of which no accuracy is told."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,8 @@ def test_detectors_are_drawn_to_what_pruning_would_leave(
         comparable=True,
     )
     method = INITIALIZERS[name]
-    settings = method.settings(epochs=3, batch_size=3, learning_rate=0.1, momentum=0.0, rho=3.0, schedule="constant")
+    steps: dict[str, Any] = {"learning_rate": 0.1, "momentum": 0.0, "schedule": "constant"}
+    settings = method.settings(**{"epochs": 3, "batch_size": 3, "rho": 3.0, **steps})
     found = method.outcome(trained, problem, settings)
     assert list(found.tables) == ["multipliers"]
     gaps = found.tables["multipliers"]["gap"]

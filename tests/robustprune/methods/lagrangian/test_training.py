@@ -249,7 +249,8 @@ def test_its_work_is_that_of_a_training(attack: AttackWork | None) -> None:
     for name in METHODS:
         method = INITIALIZERS[name]
         assert method.work is not None
-        told = method.work(method.settings(epochs=7), forward=3.0, images=50, attack=attack, clean_too=False)
+        settings: dict[str, Any] = {"epochs": 7}
+        told = method.work(method.settings(**settings), forward=3.0, images=50, attack=attack, clean_too=False)
         expected = training("?", forward=3.0, images=50, epochs=7, attack=attack, clean_too=False)
         assert told.operations == expected.operations
         assert told.description.startswith(f"{name}'s training: 7 epochs of 50 images")

@@ -18,7 +18,7 @@ from robustprune.studies.detection.settings import (
     stage_inputs,
 )
 
-BASE, PRETRAIN, HYDRA, DEEPLIFT, MAGNITUDE, TAYLOR, SNIP, RANDOM, ROW, BASELINE = STAGES = (
+BASE, PRETRAIN, HYDRA, DEEPLIFT, MAGNITUDE, TAYLOR, SNIP, RANDOM, ADMM, SLR, INTRAIN, ROW, BASELINE = STAGES = (
     "base",
     "pretrain",
     "hydra",
@@ -27,10 +27,13 @@ BASE, PRETRAIN, HYDRA, DEEPLIFT, MAGNITUDE, TAYLOR, SNIP, RANDOM, ROW, BASELINE 
     "taylor",
     "snip",
     "random",
+    "admm",
+    "slr",
+    "intrain",
     "evaluate_row",
     "baseline",
 )
-SEEING = {HYDRA, DEEPLIFT, TAYLOR, SNIP}
+SEEING = {HYDRA, DEEPLIFT, TAYLOR, SNIP, ADMM, SLR, INTRAIN}
 """Initializers whose scores depend on images, and on what is trained with them."""
 TRAINING = {"epochs": 1, "learning_rate": 0.01}
 SPEC: dict[str, Any] = {
@@ -89,7 +92,7 @@ def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
         ("seed_draws", ["training"], {PRETRAIN, *SEEING, MAGNITUDE, RANDOM, ROW}),
         ("initializers__taylor__images", 8, {TAYLOR}),
         ("initializers__snip__images", 8, {SNIP}),
-        ("scope", "global", {HYDRA, ROW}),
+        ("scope", "global", {HYDRA, ADMM, SLR, INTRAIN, ROW}),
         ("scope", "layer", {}),
         ("evaluation__confidence", 0.1, {ROW, BASELINE}),
         ("evaluation__max_detections", 300, {ROW, BASELINE}),

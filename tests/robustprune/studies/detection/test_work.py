@@ -52,6 +52,9 @@ def test_passes_by_hand() -> None:
         "taylor": [16 * (5 * 2 + 6)],  # of a network in eval mode
         "snip": [16 * (5 * 2 + 6)],  # likewise
         "random": [0],
+        "admm": [10 * 16 * adversarial],
+        "slr": [10 * 16 * adversarial],
+        "intrain": [30 * 16 * adversarial],
         "evaluate_row": [16 * adversarial, 16 * (1 + 5 * 2 + 2), 8 * (1 + 5 * 2 + 1), measuring],
         "baseline": [measuring],
     }

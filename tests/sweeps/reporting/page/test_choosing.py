@@ -20,7 +20,7 @@ from sweeps.statistics.roles import Roles
 from tests.support.browser import Browser, Tab, chromium
 
 HOSTILE = '<script>alert("1")</script>&amp;'
-AXES = {
+AXES: dict[str, list[Any]] = {
     "method": [HOSTILE, "plain"],
     "training.force": [0.01, 0.1, 1.0],
     "tuning.rounds": [1, 2],
@@ -148,8 +148,8 @@ def test_at_first_a_field_runs_along_with_a_line_per_configuration(tab: Tab) -> 
     heads, *lines = means(tab)
     assert heads == ["dose", "line", "training.force", "mean", "sd", "rows"]
     assert len(lines) == len(expected)
-    for line, (levels, (mean, sd, count)) in zip(lines, expected.iterrows(), strict=True):
-        dose, method, rounds, force = levels  # type: ignore[misc]
+    for line, (*levels, mean, sd, count) in zip(lines, expected.reset_index().to_numpy().tolist(), strict=True):
+        dose, method, rounds, force = levels
         assert line[:3] == [f"{dose:g}", f"{method} · rounds={rounds}", f"{force:g}"]
         assert [float(line[3]), float(line[4])] == pytest.approx([mean, sd], rel=2e-3)
         assert line[5] == f"{count:.0f}"
@@ -197,7 +197,7 @@ def test_every_draw_is_a_point_of_its_own_along_what_was_drawn(browser: Browser,
     choose(tab, along="width", dose="0.5", a_panel_for_each="none")
     expected = draws().query("dose == 0.5").groupby(["method", "width", "rate"])["gain"].mean()
     found = sorted((line[0], line[1], float(line[2])) for line in means(tab)[1:])
-    wanted = sorted((method, str(width), mean) for (method, width, _), mean in expected.items())  # type: ignore[misc]
+    wanted = sorted((line[0], str(line[1]), line[3]) for line in expected.reset_index().to_numpy().tolist())
     assert [each[:2] for each in found] == [each[:2] for each in wanted]
     assert sorted(each[2] for each in found) == pytest.approx(sorted(each[2] for each in wanted), rel=2e-3)
     assert "means over seed, 2 in each point" in said(tab)

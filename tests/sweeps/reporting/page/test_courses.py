@@ -54,7 +54,11 @@ def courses(
     self: ToyStudy, rows: Sequence[Mapping[str, Any]], lines: Callable[[str, str], Lines | None]
 ) -> list[Course]:
     kept = [(row, lines("doses_seen", str(row["row_key"]))) for row in rows]
-    curves = [Curve("all", row["method"], found["dose"], found["dose"]) for row, found in kept if found is not None]
+    curves = [
+        Curve("all", row["method"], found["dose"].tolist(), found["dose"].tolist())
+        for row, found in kept
+        if found is not None
+    ]
     return [Course("Doses", "As they were taken.", "dose", "dose", curves)] if curves else []
 
 
