@@ -44,8 +44,8 @@ class Overfitting(Settings):
         default=0.1,
         ge=0,
         le=1,
-        description="and where accuracy under one step is above that under PGD by as much: early in a training both may "
-        "fall together, which is no overfitting; 0: the fall alone counts, as published",
+        description="and where accuracy under one step is above that under PGD by as much: early in a training both "
+        "may fall together, which is no overfitting; 0: the fall alone counts, as published",
     )
     images: int = Field(
         default=128,
@@ -153,7 +153,7 @@ class Watch:
         return found
 
     def _first_batches(self, began: Tensor, training: Training) -> list[Batch]:
-        """Return the first batches of an epoch, as they were trained on, of as many images as are looked at, or more."""
+        """Return the first batches of an epoch, as they were trained on, of as many images as are looked at."""
         generator = torch.Generator()
         generator.set_state(began)
         batches = self.task.batches(training.batch_size, generator=generator, augmented=training.augmented)
