@@ -1,6 +1,7 @@
 """Figures of a sweep: a metric along the row axis. The page around them is `reporting.page`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +24,8 @@ from sweeps.statistics.means import labelled, mean_sd
 from sweeps.statistics.roles import Roles
 
 _DODGE_POINTS = 3.2
+_WIDEST_DODGE = 16.0
+"""Points from the first of many configurations to the last, so that all stay in the picture."""
 
 
 def metric_against_ratio(
@@ -59,6 +62,7 @@ def metric_against_ratio(
     for column, _ in shown:
         check_rows(rows, metric=column, roles=roles)
     parts = _by_panel(rows, baseline, roles.panels)
+    roles = _told_apart(rows, roles)
     drawn = [
         [
             _Panel(title, *part, metric=column, earlier=earlier.get(column, (None, ""))[0], roles=roles)
@@ -115,6 +119,17 @@ def _by_panel(
     }
 
 
+def _told_apart(rows: pd.DataFrame, roles: Roles) -> Roles:
+    """Return the roles without the factors of which all rows have one level, unless all are such: a legend of which
+    every line says the same words hides what differs.
+    """
+    factors = [axis for axis in roles.factors if axis != roles.panels]
+    same = {axis for axis in factors if rows[axis].nunique() < 2}
+    if same == {*factors}:
+        return roles
+    return replace(roles, axes=tuple(axis for axis in roles.axes if axis not in same))
+
+
 class _Panel:
     """What is drawn in one part of a figure."""
 
@@ -142,6 +157,11 @@ class _Panel:
         self._baseline = baseline_mean_sd(baseline, rows, metric=metric, roles=inside)
 
     @property
+    def _dodge(self) -> float:
+        """Points between neighbours."""
+        return min(_DODGE_POINTS, _WIDEST_DODGE / max(1, len(self.names) - 1))
+
+    @property
     def levels(self) -> list[str]:
         """What horizontal lines are called."""
         return [*self._unpruned["configuration"], *self._baseline["configuration"]]
@@ -164,7 +184,7 @@ class _Panel:
                 metric=self._metric,
                 roles=self._roles,
                 index=names.index(name),
-                dodge=(place - (len(self.names) - 1) / 2) * _DODGE_POINTS,
+                dodge=(place - (len(self.names) - 1) / 2) * self._dodge,
             )
             for place, name in enumerate(self.names)
         }

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 # Okabe & Ito's palette, safe under the common colour blindnesses; dark and light alternate for grey print.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00")
+# The last two are of Tol's, for sweeps of many methods.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#D55E00", "#999933", "#882255")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 # Plain dashes are kept for the baseline.
 _LINES = ("-", (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (5, 1, 1, 1, 1, 1)))
