@@ -1,11 +1,14 @@
-"""What a reader of a pruning study's results should know of its settings: what its seeds vary, what is short or few."""
+"""What a reader of a pruning study's results should know of its settings: what its seeds vary, what is short or few, in
+what its methods are not alike.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from robustprune.core.operations import counted
+from robustprune.methods import INITIALIZERS
 from robustprune.structures import STRUCTURES
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
 from robustprune.training import Training
@@ -69,3 +72,37 @@ def few_images(trainings: Mapping[str, Training | None], images: int) -> list[st
         for field, training in trainings.items()
         if training is not None and training.epochs and training.batch_size > images
     ]
+
+
+def unlike_methods(cells: Sequence[Mapping[str, Any]], settings: Callable[[str], Any]) -> list[str]:
+    """Return sentences where a ratio is not the same for all methods, or some train weights and others do not.
+
+    Args:
+        cells: of the grid.
+        settings: of a method, by its name.
+    """
+    pruned = [cell for cell in cells if cell["ratio"] and cell["initializer"] in INITIALIZERS]
+    by_structure: dict[str, dict[str, None]] = {}
+    for cell in pruned:
+        by_structure.setdefault(str(cell["structure"]), {})[str(cell["initializer"])] = None
+    said = []
+    for structure, names in by_structure.items():
+        of_operations = [name for name in names if INITIALIZERS[name].prunes == "operations"]
+        others = [name for name in names if name not in of_operations]
+        if of_operations and others:
+            said.append(
+                f"ratio: in the structure {structure} it is the share of operations that go for "
+                f"{', '.join(of_operations)}, and the share of channels for {', '.join(others)}, of whose operations "
+                "more go at the same ratio: compare them by operations_removed"
+            )
+    names = dict.fromkeys(name for of_it in by_structure.values() for name in of_it)
+    epochs = {name: getattr(settings(name), "epochs", 0) for name in names if INITIALIZERS[name].trains == "onward"}
+    longer = {name: count for name, count in epochs.items() if count}
+    others = [name for name in names if INITIALIZERS[name].trains is None]
+    if longer and others:
+        told = ", ".join(f"{name} ({counted(count, 'epoch')})" for name, count in longer.items())
+        said.append(
+            f"{told}: weights are trained so much longer before they are pruned than for {', '.join(others)}; some of "
+            "what that gains is owed to the epochs alone"
+        )
+    return said

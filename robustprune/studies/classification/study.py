@@ -30,7 +30,7 @@ from robustprune.methods import method_tables
 from robustprune.plugins import identities
 from robustprune.structures import STRUCTURES
 from robustprune.structures.removal import channel_counts
-from robustprune.studies.caveats import seeds_vary, short_retraining
+from robustprune.studies.caveats import seeds_vary, short_retraining, unlike_methods
 from robustprune.studies.classification import checks
 from robustprune.studies.classification.columns import COLUMNS, HARD, HARD_PRUNED, MEANINGS
 from robustprune.studies.classification.facts import classification_facts, data_tables
@@ -163,10 +163,11 @@ class ClassificationStudy(KeptClassifiers):
         return classification_facts(self.settings, *self._by_origin(cells))
 
     def remarks(self, cells: Sequence[Cell]) -> list[str]:
-        """Return a sentence where models that are trained here are retrained for short."""
+        """Return a sentence where models that are trained here are retrained for short, or methods are not alike."""
         trained_here = [c for c in cells if self.settings.given(str(c["model"]), str(c["training"])) is None]
         again, before = ("retrain", self.settings.retrain.epochs), ("pretrain", self.settings.pretrain.epochs)
-        return short_retraining(trained_here, again=again, before=before)
+        short = short_retraining(trained_here, again=again, before=before)
+        return short + unlike_methods(cells, self.method_settings)
 
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return a cell for each model as it is before it is pruned and retrained."""

@@ -24,7 +24,7 @@ from robustprune.detection.measure.pruned import measure_pruned
 from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS, method_tables
 from robustprune.plugins import identities
-from robustprune.studies.caveats import seeds_vary, short_retraining
+from robustprune.studies.caveats import seeds_vary, short_retraining, unlike_methods
 from robustprune.studies.detection.checks import check_inputs
 from robustprune.studies.detection.columns import (
     COLUMNS,
@@ -137,9 +137,10 @@ class DetectionStudy(KeptDetectors):
         return detection_facts(self.settings)
 
     def remarks(self, cells: Sequence[Cell]) -> list[str]:
-        """Return a sentence where fine-tuning is short."""
+        """Return a sentence where fine-tuning is short, or methods are not alike."""
         again, before = ("finetune", self.settings.finetune.epochs), ("pretrain", self.settings.pretrain.epochs)
-        return short_retraining(cells, again=again, before=before)
+        short = short_retraining(cells, again=again, before=before)
+        return short + unlike_methods(cells, self.method_settings)
 
     def baselines(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return a cell per colour for the detector that was neither adversarially trained nor pruned."""

@@ -40,7 +40,9 @@ def retrained(
         chosen_by: see `training.train`.
         training: see `training.train`.
     """
-    narrow = objective.task.narrowed(network, pruned.held) if pruned.masks and pruned.channels else None
+    # Without a training the network is that which was measured hard-pruned, to the bit.
+    has_idle = bool(settings.epochs and pruned.masks and pruned.channels)
+    narrow = objective.task.narrowed(network, pruned.held) if has_idle else None
     if narrow is None:
         subject, held = network, pruned.held
     else:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from robustprune.studies.caveats import few_images, seeds_vary, short_retraining
+from robustprune.studies.caveats import few_images, seeds_vary, short_retraining, unlike_methods
 from robustprune.studies.cpu_time import too_slow
 from robustprune.studies.detection.training import AdamTraining
 from tests.robustprune.studies.classification import tiny_study
@@ -93,6 +94,39 @@ def test_fine_tuning_of_networks_without_whole_channels_may_be_short(
     expected = f"again.epochs is 2, less than 25% of before.epochs, 12: {structure} pruning needs longer to recover"
     assert bool(said) == is_short
     assert all(sentence.startswith(expected) for sentence in said)
+
+
+EPOCHS = {"slr": 4, "admm": 0}
+
+
+def unlike(structure: str, *initializers: str, ratio: float = 0.5) -> list[str]:
+    cells = [{"structure": structure, "initializer": name, "ratio": ratio} for name in (*initializers, "none")]
+    return unlike_methods(cells, lambda name: SimpleNamespace(epochs=EPOCHS.get(name, 9)))
+
+
+def test_where_ratios_are_shares_of_unlike_things_it_is_said() -> None:
+    assert unlike("channels", "magnitude", "intrain", "hydra") == [
+        "ratio: in the structure channels it is the share of operations that go for intrain, and the share of channels "
+        "for magnitude, hydra, of whose operations more go at the same ratio: compare them by operations_removed"
+    ]
+    assert unlike("channels", "intrain") == unlike("channels", "magnitude", "hydra") == []
+    assert unlike("channels", "magnitude", "intrain", ratio=0.0) == []
+
+
+def test_where_some_weights_are_trained_longer_before_they_are_pruned_it_is_said() -> None:
+    assert unlike("unstructured", "magnitude", "slr", "admm", "hydra") == [
+        "slr (4 epochs): weights are trained so much longer before they are pruned than for magnitude, hydra; some of "
+        "what that gains is owed to the epochs alone"
+    ]
+    assert unlike("unstructured", "slr") == unlike("unstructured", "admm", "magnitude") == []
+
+
+def test_studies_say_both() -> None:
+    names = ["magnitude", "slr", "intrain"]
+    of_detectors = [small_study.cell(structure="structured", initializer=name) for name in names]
+    of_classifiers = [tiny_study.cell(initializer=name) for name in names]
+    assert len(small_study.study().remarks(of_detectors)) == 2
+    assert len(tiny_study.study().remarks(of_classifiers)) == 2
 
 
 def test_a_study_says_so_of_what_it_trains_both_before_and_after(weights: str) -> None:
