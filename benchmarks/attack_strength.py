@@ -25,7 +25,8 @@ from benchmarks.output import parser, write
 from robustprune.attacks import PgdSettings, ZeroGradients, configured
 from robustprune.cli.inputs import SplitFiles, checked_size, open_detector, open_samples, open_split
 from robustprune.core.errors import InputError
-from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.darknet.ends import fit_of
+from robustprune.detection.detector import Detector
 from robustprune.detection.measure.average_precision import AveragePrecision
 from robustprune.detection.measure.bootstrap import Interval
 from robustprune.detection.measure.evaluation import Evaluation, evaluate
@@ -65,7 +66,7 @@ def main() -> None:
 
 def measure(
     name: str,
-    detector: AnchorDetector,
+    detector: Detector,
     task: DetectionTask,
     attacks: Sequence[Attacked],
     *,
@@ -123,7 +124,7 @@ def _row(
     }
 
 
-def _of_the_demo() -> Iterator[tuple[str, AnchorDetector, DetectionTask]]:
+def _of_the_demo() -> Iterator[tuple[str, Detector, DetectionTask]]:
     """Yield the detectors that the demo starts from and, of its first seed, goes on with."""
     spec = load("demo")
     study, cell = spec.study, spec.cells[0]
@@ -134,13 +135,14 @@ def _of_the_demo() -> Iterator[tuple[str, AnchorDetector, DetectionTask]]:
     yield "robust", task.restored(study.pretrain(cell, base)), task
 
 
-def _given(arguments: argparse.Namespace) -> Iterator[tuple[str, AnchorDetector, DetectionTask]]:
+def _given(arguments: argparse.Namespace) -> Iterator[tuple[str, Detector, DetectionTask]]:
     if arguments.weights is None or arguments.coco is None:
         raise InputError("--config: found it alone, expected --weights and --coco with it")
     detector = open_detector(arguments.config, arguments.weights)
     size = checked_size(detector, arguments.image_size)
-    (split,), _ = open_split(SplitFiles(arguments.coco, arguments.split), detector)
-    samples = open_samples(split, detector, image_size=size, images=arguments.images)
+    (split,), _ = open_split(SplitFiles(arguments.coco, arguments.split), classes=detector.heads[0].classes)
+    fit = fit_of(detector.sections).fit
+    samples = open_samples(split, detector, image_size=size, fit=fit, images=arguments.images)
     yield arguments.config, detector, DetectionTask.of(detector, image_size=size, val=samples)
 
 

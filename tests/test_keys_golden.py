@@ -24,6 +24,12 @@ GOLDEN = Path(__file__).with_name("golden_keys.json")
 CHANGES: Mapping[str, tuple[str, ...]] = {
     "epsilon-demo": (),
     "demo": (),
+    "methods-demo": (),
+    "methods-demo-detection": (),
+    "zhou2023": ("dataset.root=/data",),
+    "zhou2023-yolo": ("dataset.root=/data", "detector.weights=/w"),
+    "vemparala2021": ("dataset.root=/data",),
+    "vemparala2021-kitti": ("dataset.root=/data",),
     "liu2024": ("dataset.root=/data", "detector.weights=/w"),
     "coco-small": ("dataset.root=/data", "detector.config=yolov3-tiny", "detector.weights=/w"),
     "kitti-demo": (),

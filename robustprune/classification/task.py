@@ -18,7 +18,7 @@ from robustprune.classification.augmentation import augmented as changed
 from robustprune.classification.classifier import Classifier
 from robustprune.classification.data import Split
 from robustprune.classification.data.images import LabelledImages
-from robustprune.classification.explained import TrueClassLogit, explainable
+from robustprune.classification.explained import TrueClassLogit
 from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure.accuracy import accuracy, attacked_accuracy
 from robustprune.classification.measure.attacks import unbounded
@@ -27,6 +27,7 @@ from robustprune.classification.networks.pruning import channel_groups, output_l
 from robustprune.core.arrays import Arrays
 from robustprune.core.progress import NOWHERE, Progress
 from robustprune.core.randomness import drawing_from, generator_for, resampled, seed_for
+from robustprune.methods.explaining.rewriting import explainable
 from robustprune.structures import CoupledGroup, Layer
 from robustprune.structures.narrowing import Narrowed, narrowed
 from robustprune.task import Batch, Explained

@@ -28,11 +28,10 @@ from robustprune.core.errors import InputError
 from robustprune.core.memory import reuse_freed_memory
 from robustprune.core.progress import teller
 from robustprune.core.timing import take_turns
-from robustprune.detection.darknet import Detector
-from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
 from robustprune.detection.darknet.ends import ChosenFit, fit_of
 from robustprune.detection.data.classes import read_names
 from robustprune.detection.data.inspection import crowded, inspect
+from robustprune.detection.detector import Detector
 from robustprune.detection.image_size import ImageSize, in_words, sides
 from robustprune.detection.measure.average_precision import average_precision
 from robustprune.detection.measure.breakdown import breakdown
@@ -45,6 +44,7 @@ from robustprune.detection.measure.evaluation import (
     margin_attack,
 )
 from robustprune.detection.measure.matching import MAX_DETECTIONS, matched_by_size
+from robustprune.detection.measure.pruned import dense_engine, fastest_engine
 from robustprune.detection.measure.results import check_writable, read_results, write_results
 from robustprune.detection.task import DetectionTask
 from robustprune.inference.cost import size
@@ -187,19 +187,21 @@ def evaluate_(
     if save_results is not None:
         check_writable(Path(save_results))
     classes = None if names is None else read_names(names.split(",") if "," in names else names, "--names")
+    detector: Detector
     if model is not None and config is None and weights is None:
         detector, spec = open_model(model)
+        count = len(spec.classes)
         classes, image_size, colour = classes or tuple(spec.classes), image_size or spec.size, colour or spec.colour
         own = ChosenFit(spec.fit, "the model was trained so")
     elif model is None and config is not None and weights is not None:
-        detector = open_detector(config, weights)
-        own = fit_of(detector.sections)
+        detector = read = open_detector(config, weights)
+        own, count = fit_of(read.sections), read.heads[0].classes
     else:
         raise InputError("expected --config and --weights, --model alone, or --results alone")
     chosen = own if fit is None else ChosenFit(fit, "--fit says so")
     colour = "greyscale" if detector.channels == 1 else colour or "rgb"
     size = checked_size(detector, image_size)
-    (found,), remarks = open_split(files, detector, names=classes)
+    (found,), remarks = open_split(files, classes=count, names=classes)
     samples = open_samples(found, detector, image_size=size, fit=chosen.fit, images=images, colour=colour)
     found = samples.split
     _say([*remarks, found.remark, *crowded(found, max_detections, setting=_MORE), *inspect([found])])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import click
 import torch
@@ -12,8 +12,7 @@ import torch
 from robustprune import staging
 from robustprune.core.errors import InputError
 from robustprune.core.images.reading import Exif
-from robustprune.detection.darknet import Detector, load_weights
-from robustprune.detection.darknet.ends import fit_of
+from robustprune.detection import darknet
 from robustprune.detection.data.classes import Arranged, by_name, groups_remark, paired_by_position, without_groups
 from robustprune.detection.data.coco import CocoSplit, fetch_pictures, load_split
 from robustprune.detection.data.coco_json import RepeatedFiles
@@ -21,6 +20,7 @@ from robustprune.detection.data.layouts import root_of
 from robustprune.detection.data.letterbox import Fit
 from robustprune.detection.data.samples import Colour, Samples
 from robustprune.detection.data.subsets import take
+from robustprune.detection.detector import Detector
 from robustprune.detection.image_size import ImageSize, in_words, sides, smallest
 from robustprune.detection.kept_models import KeptModel, load_model
 
@@ -45,15 +45,15 @@ class SplitFiles(NamedTuple):
     repeated_files: RepeatedFiles = "refuse"
 
 
-def open_detector(config: str, weights: str) -> Detector:
+def open_detector(config: str, weights: str) -> darknet.Detector:
     """Return a Darknet detector with its weights, in eval mode, on the GPU if there is one.
 
     Raises:
         InputError: a file is missing or wrong, or they do not belong together.
     """
-    detector = Detector.from_cfg(config)
+    detector = darknet.Detector.from_cfg(config)
     with staging.told_by_uri():
-        load_weights(detector, staging.local(weights, "--weights"))
+        darknet.load_weights(detector, staging.local(weights, "--weights"))
     return _placed(detector).eval()
 
 
@@ -99,7 +99,7 @@ class UnitType(click.ParamType[float]):
 
 
 def checked_size(detector: Detector, image_size: ImageSize | None) -> ImageSize:
-    """Return the size of the images to give the detector: `image_size`, or by default that of the .cfg.
+    """Return the size of the images to give the detector: `image_size`, or by default that it was made for.
 
     Raises:
         InputError: a side is no multiple of the detector's stride.
@@ -136,31 +136,31 @@ def read_split(files: SplitFiles, *, images: int | None = None, with_pictures: b
     return found if images is None else take(found, range(min(images, len(found))))
 
 
-def open_split(files: SplitFiles, detector: Detector, *, names: Sequence[str] | None = None) -> Arranged:
+def open_split(files: SplitFiles, *, classes: int, names: Sequence[str] | None = None) -> Arranged:
     """Return a COCO split whose classes are the detector's, and remarks on how that came about.
 
     Args:
         files: where the split is.
-        detector: without names, its k-th class is the split's k-th category by id.
+        classes: of the detector, how many: without names, its k-th is the split's k-th category by id.
         names: of the detector's classes, where they are known: categories are matched by name.
 
     Raises:
         InputError: a file is missing or wrong, or none is named, or the detector has another number of classes, or
             others.
     """
-    found, count = read_split(files), detector.heads[0].classes
+    found = read_split(files)
     if names is not None:
-        if len(names) != count:
+        if len(names) != classes:
             raise InputError(
-                f"--names: found {len(names)} names, expected {count}, one for each of the detector's classes"
+                f"--names: found {len(names)} names, expected {classes}, one for each of the detector's classes"
             )
         return by_name([found], names)
-    if len(found.categories) != count:
+    if len(found.categories) != classes:
         # A detector that learnt a mere group of categories beside them has a class for it.
         (found,) = without_groups(found)
-    if len(found.categories) != count:
+    if len(found.categories) != classes:
         raise InputError(
-            f"{found.source}: found {len(found.categories)} categories, the detector has {count} classes (with their "
+            f"{found.source}: found {len(found.categories)} categories, the detector has {classes} classes (with their "
             "names, --names, categories are matched by name)"
         )
     remarks = [groups_remark(found), f"{paired_by_position(found)} (--names FILE)"]
@@ -172,7 +172,7 @@ def open_samples(
     detector: Detector,
     *,
     image_size: ImageSize,
-    fit: Fit | None = None,
+    fit: Fit,
     images: int | None = None,
     colour: Colour = "rgb",
 ) -> Samples:
@@ -182,7 +182,7 @@ def open_samples(
         split: of its classes.
         detector: which reads it.
         image_size: of the images in pixels.
-        fit: how pictures are brought to that size; by default as its .cfg says.
+        fit: how pictures are brought to that size.
         images: how many to take, the first by id; by default all.
         colour: "rgb" or "greyscale".
 
@@ -192,10 +192,12 @@ def open_samples(
     if images is not None:
         split = take(split, range(min(images, len(split))))
     fetch_pictures(split)
-    fit = fit_of(detector.sections).fit if fit is None else fit
     return Samples(split, image_size=image_size, colour=colour, fit=fit, channels=detector.channels)
 
 
-def _placed(detector: Detector) -> Detector:
+_Any = TypeVar("_Any", bound=Detector)
+
+
+def _placed(detector: _Any) -> _Any:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return detector.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

@@ -24,7 +24,7 @@ from robustprune.structures import STRUCTURES
 from robustprune.training.objectives import OBJECTIVES
 
 DARKNET = "network (detection)"
-"""Bundled detectors are .cfg files, and none is an entry of a registry."""
+"""Darknet's bundled detectors are .cfg files, and no entries of a registry."""
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "initializer": INITIALIZERS,

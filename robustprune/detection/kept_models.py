@@ -14,15 +14,18 @@ from torch import Tensor
 
 from robustprune.core.arrays import to_arrays
 from robustprune.core.settings import Settings
-from robustprune.detection.darknet import Detector, cfg
+from robustprune.detection import darknet, networks
+from robustprune.detection.darknet import cfg
 from robustprune.detection.data.letterbox import PADDING, Fit
 from robustprune.detection.data.samples import Colour
+from robustprune.detection.detector import Detector
 from robustprune.detection.image_size import ImageSize, in_words
 from robustprune.inference import model_files as kept
 from robustprune.inference.model_files import ENDINGS as ENDINGS
 
-FORMAT, OTHER_INPUT_FORMAT = 1, 2
-"""Of a model's file; raised when a reader of this one would not understand it: 2 of oblong or stretched images."""
+FORMAT, OTHER_INPUT_FORMAT, NAMED_FORMAT = 1, 2, 3
+"""Of a model's file; raised when a reader of this one would not understand it: 2 of oblong or stretched images, 3 of a
+network that has a name and no .cfg."""
 
 
 class ModelSpec(Settings):
@@ -33,7 +36,8 @@ class ModelSpec(Settings):
         fit: how pictures were brought to that size.
         colour: what those were; a greyscale image has its luma in three channels.
         classes: their names, in the order of the detector's outputs.
-        cfg: text of a Darknet .cfg.
+        cfg: text of a Darknet .cfg; None for a network that has none.
+        network: the name of that network, in place of a .cfg.
     """
 
     format: int
@@ -44,7 +48,8 @@ class ModelSpec(Settings):
     ratio: float
     image_size: int | list[int]
     classes: list[str]
-    cfg: str
+    cfg: str | None = None
+    network: str | None = None
     fit: Fit = "letterbox"
 
     @property
@@ -127,6 +132,7 @@ def model_files(
     cell: Mapping[str, Any],
     image_size: ImageSize,
     classes: Sequence[str],
+    network: str | None = None,
     fit: Fit = "letterbox",
 ) -> dict[str, bytes]:
     """Return the contents of a model's files, by their endings.
@@ -136,15 +142,18 @@ def model_files(
         cell: the point of the grid that it is from.
         image_size: see `ModelSpec`.
         classes: see `ModelSpec`.
+        network: its name, where it is not Darknet's.
         fit: see `ModelSpec`.
     """
     size = image_size if isinstance(image_size, int) else list(image_size)
+    plain = FORMAT if fit == "letterbox" and isinstance(size, int) else OTHER_INPUT_FORMAT
     spec = ModelSpec(
-        format=FORMAT if fit == "letterbox" and isinstance(size, int) else OTHER_INPUT_FORMAT,
+        format=plain if network is None else NAMED_FORMAT,
         **cell,
         image_size=size,
         classes=list(classes),
-        cfg=cfg.dump(detector.sections),
+        cfg=cfg.dump(detector.sections) if isinstance(detector, darknet.Detector) else None,
+        network=network,
         fit=fit,
     )
     return kept.written(spec.model_dump(exclude_defaults=True), to_arrays(detector.state_dict()))
@@ -157,9 +166,14 @@ def load_model(path: str | os.PathLike[str]) -> KeptModel:
         InputError: the file cannot be read, is not whole, or is no such model.
     """
     found = kept.read(path)
-    kept.check(found, path, task="detection", formats=(FORMAT, OTHER_INPUT_FORMAT))
+    kept.check(found, path, task="detection", formats=(FORMAT, OTHER_INPUT_FORMAT, NAMED_FORMAT))
     spec = ModelSpec.model_validate(found.spec)
-    detector = Detector(cfg.parse(spec.cfg, f"{path}: cfg"))
+    detector: Detector
+    if spec.network is not None:
+        detector = networks.build(spec.network, classes=len(spec.classes), image_size=spec.size)
+    else:
+        assert spec.cfg is not None
+        detector = darknet.Detector(cfg.parse(spec.cfg, f"{path}: cfg"))
     detector.load_state_dict({name: torch.from_numpy(array) for name, array in found.arrays.items()})
     return KeptModel(detector.eval(), spec)
 

@@ -1,9 +1,8 @@
-"""Detection as a task: networks with anchors, images of one size with boxes, a loss, and average precision."""
+"""Detection as a task: detectors of any family, images of one size with boxes, and average precision."""
 
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,12 +23,8 @@ from robustprune.detection.darknet.couplings import couplings
 from robustprune.detection.darknet.folding import fold
 from robustprune.detection.data.samples import Batch as SampleBatch
 from robustprune.detection.data.samples import Samples, flip_horizontally
-from robustprune.detection.detector import AnchorDetector
-from robustprune.detection.explained import AssignedLogits, explainable
-from robustprune.detection.heads import Head
+from robustprune.detection.detector import Detector
 from robustprune.detection.image_size import ImageSize, sides
-from robustprune.detection.losses import LOSSES
-from robustprune.detection.losses.assignment import Assignment, assign
 from robustprune.detection.measure.evaluation import Evaluation, Measured, evaluate, is_linf, margin_attack
 from robustprune.detection.measure.kitti_ap import level_columns
 from robustprune.structures import CoupledGroup, Layer
@@ -43,7 +38,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionTask:
-    """Find objects; a `task.Task` whose outputs are raw head outputs, and whose targets are assignments to anchors.
+    """Find objects; a `task.Task` whose outputs and targets are those of a detector's family; see `detector`.
 
     Attributes:
         build: returns a detector of the architecture in question, with new weights from torch's global generator.
@@ -52,7 +47,6 @@ class DetectionTask:
         train: images to train on; None where nothing is trained.
         val: images to measure on; None where nothing is measured.
         weights: fills a detector with the weights that are given, if any are.
-        loss_name: one of `LOSSES`.
         attack_settings: the attack that the detector is measured under, if any.
         compute: how passes of training are carried out.
         evaluation: how detectors are measured.
@@ -60,13 +54,12 @@ class DetectionTask:
         data_seed: of a sample of the images to train on, as many, drawn with replacement; None for all, once each.
     """
 
-    build: Callable[[], AnchorDetector]
+    build: Callable[[], Detector]
     image_size: ImageSize
     device: torch.device = CPU
     train: Samples | None = None
     val: Samples | None = None
-    weights: Callable[[AnchorDetector], object] | None = None
-    loss_name: str = "ciou"
+    weights: Callable[[Detector], object] | None = None
     attack_settings: Settings | None = None
     compute: Compute = field(default_factory=Compute)
     evaluation: Evaluation = field(default_factory=Evaluation)
@@ -74,14 +67,14 @@ class DetectionTask:
     data_seed: int | None = None
 
     @classmethod
-    def of(cls, detector: AnchorDetector, *, image_size: ImageSize, **more: Any) -> DetectionTask:
+    def of(cls, detector: Detector, *, image_size: ImageSize, **more: Any) -> DetectionTask:
         """Return the task of one detector at hand, where it is; `more` are further attributes."""
         device = next(detector.parameters()).device
         return cls(build=lambda: detector, image_size=image_size, device=device, **more)
 
     # Networks
 
-    def fresh(self, seed: int) -> AnchorDetector:
+    def fresh(self, seed: int) -> Detector:
         """Return a detector drawn from a seed, or with the weights given."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(seed, "initialise"))
@@ -90,7 +83,7 @@ class DetectionTask:
             self.weights(detector)
         return self._placed(detector)
 
-    def restored(self, arrays: Arrays) -> AnchorDetector:
+    def restored(self, arrays: Arrays) -> Detector:
         """Return a detector with the state that `arrays` hold."""
         detector = self.build()
         # Copies: the arrays may be read-only views of memory that other processes share.
@@ -99,14 +92,14 @@ class DetectionTask:
 
     def prunable_layers(self, network: nn.Module) -> dict[str, Layer]:
         """Return the layers of the detector, without those of the heads unless these are pruned too."""
-        assert isinstance(network, AnchorDetector)
+        assert isinstance(network, Detector)
         return network.prunable_layers(heads=self.prune_heads)
 
     def coupled_groups(self, network: nn.Module) -> list[CoupledGroup]:
         """Return which filters go together: exactly, along Darknet's graph; by DepGraph for others."""
         if isinstance(network, darknet.Detector):
             return couplings(network, self.prunable_layers(network))
-        assert isinstance(network, AnchorDetector)
+        assert isinstance(network, Detector)
         example = torch.zeros(1, network.channels, *sides(self.image_size), device=self.device)
         groups = dependency_groups(network, example)
         prunable = self.prunable_layers(network)
@@ -139,7 +132,7 @@ class DetectionTask:
         generator: torch.Generator | None = None,
         augmented: bool = True,
     ) -> Iterator[Batch]:
-        """Yield images (N, C, H, W), mirrored at random, and their objects' assignments; see `task.Task`."""
+        """Yield images (N, C, H, W), mirrored at random, and their objects as targets; see `task.Task`."""
         count = min(images or self.images, self.images)
         order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
         order = order if self.data_seed is None else resampled(self.images, self.data_seed)[order]
@@ -151,18 +144,18 @@ class DetectionTask:
                 mirrored = torch.rand(len(pixels), generator=generator) < 0.5
                 pixels, targets = flip_horizontally(pixels, targets, mirrored.to(self.device))
             pixels = pixels.contiguous(memory_format=self.compute.memory_format)
-            yield Batch(pixels, assign(targets, self.heads, (pixels.shape[-2], pixels.shape[-1])))
+            size = (pixels.shape[-2], pixels.shape[-1])
+            yield Batch(pixels, self.reader.targets(targets, size, images=len(pixels)))
 
     # What is learnt
 
     def outputs(self, network: nn.Module, inputs: Tensor, weights: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return raw head outputs in float32."""
+        """Return raw outputs in float32."""
         return self.compute.outputs(network, weights, inputs)
 
-    def loss(self, outputs: Sequence[Tensor], targets: Sequence[Assignment]) -> Tensor:
+    def loss(self, outputs: Sequence[Tensor], targets: Any) -> Tensor:
         """Return the loss of a batch, a scalar."""
-        loss: Tensor = LOSSES[self.loss_name].provides(outputs, targets, self.heads)
-        return loss
+        return self.reader.loss(outputs, targets)
 
     def halves(self, outputs: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Part the outputs of a batch and its attacked twin."""
@@ -184,42 +177,29 @@ class DetectionTask:
             with frozen(network):
                 yield lambda images: self.compute.outputs(network, weights, images)
 
-    def attack_loss(self, outputs: Sequence[Tensor], targets: Sequence[Assignment]) -> Tensor:
+    def attack_loss(self, outputs: Sequence[Tensor], targets: Any) -> Tensor:
         """Return the sum of the images' own training losses: an image's attack is the same in any batch."""
         return self.losses(outputs, targets).sum()
 
-    def losses(self, outputs: Sequence[Tensor], targets: Sequence[Assignment]) -> Tensor:
+    def losses(self, outputs: Sequence[Tensor], targets: Any) -> Tensor:
         """Return the loss of each image, (N,), as if it were the whole batch."""
-        loss = LOSSES[self.loss_name].provides
-        if "per_image" in inspect.signature(loss).parameters:
-            together: Tensor = loss(outputs, targets, self.heads, per_image=True)
-            return together
-        return torch.stack(
-            [
-                self.loss(
-                    [output[index : index + 1] for output in outputs],
-                    [positive.of_image(index) for positive in targets],
-                )
-                for index in range(len(outputs[0]))
-            ]
-        )
+        return self.reader.loss(outputs, targets, per_image=True)
 
     @property
     def has_logits(self) -> bool:
-        """Outputs are of heads, and targets assignments to anchors."""
+        """Outputs and targets are those of a family of detectors."""
         return False
 
     # What DeepLIFT explains
 
-    def explained(self, network: nn.Module, targets: Sequence[Assignment]) -> Explained:
-        """Return the logits of the anchors that objects are assigned to.
+    def explained(self, network: nn.Module, targets: Any) -> Explained:
+        """Return the logits that answer for the objects.
 
         Raises:
-            InputError: the detector has an activation without a Rescale rule, or multiplies layers.
+            InputError: the detector computes what DeepLIFT cannot explain.
         """
-        assert isinstance(network, AnchorDetector)
-        copied = explainable(network)
-        return Explained(AssignedLogits(copied, targets), copied)
+        assert isinstance(network, Detector)
+        return network.explained(targets)
 
     # How well it is learnt
 
@@ -251,7 +231,7 @@ class DetectionTask:
         """Return what the detector finds, clean and under attacks, and how precise that is; in full precision.
         `progress` is told of images.
         """
-        assert isinstance(network, AnchorDetector)
+        assert isinstance(network, Detector)
         assert self.val is not None
         attack = margin = None
         if self.attack_settings is not None:
@@ -293,17 +273,16 @@ class DetectionTask:
     def _exact(self) -> DetectionTask:
         """The same task, its passes carried out without a loss of precision."""
         exact = replace(self, compute=self.compute.exactly())
-        exact.__dict__["heads"] = self.heads
+        exact.__dict__["reader"] = self.reader
         return exact
 
     @functools.cached_property
-    def heads(self) -> tuple[Head, ...]:
-        """The heads of every detector of this architecture."""
+    def reader(self) -> Detector:
+        """A detector of the architecture, for what its outputs mean: that is the same for all of them."""
         with torch.random.fork_rng(devices=[]):
-            return self.build().to(self.device).heads
+            return self.build().to(self.device)
 
-    def _placed(self, detector: nn.Module) -> AnchorDetector:
-        placed: AnchorDetector = detector.to(self.device, memory_format=self.compute.memory_format)  # type: ignore[call-overload]
-        # All detectors of an architecture have the same heads: none has to be built for them alone.
-        self.__dict__.setdefault("heads", placed.heads)
+    def _placed(self, detector: nn.Module) -> Detector:
+        placed: Detector = detector.to(self.device, memory_format=self.compute.memory_format)  # type: ignore[call-overload]
+        self.__dict__.setdefault("reader", placed)  # none has to be built for that alone
         return placed

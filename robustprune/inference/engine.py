@@ -99,14 +99,39 @@ def fastest_engine(
         dense: what is to be beaten, the engine of such a network that is not pruned.
         round_to: to multiples of what compaction may round up, the fastest being taken; by default `ROUND_TO`.
     """
-    as_dense = _in_format("dense", whole, dense.memory_format)
     if zeros <= CHANCE:
-        return as_dense
+        return _in_format("dense", whole, dense.memory_format)
     multiples = ROUND_TO.get(image.device.type, (1,)) if round_to is None else round_to
     networks = {str(network.widths): network for network in map(compacted, multiples)}
-    candidates = [as_dense]
+    candidates: list[Engine] = []
     for network in networks.values():
         candidates += [_tuned(network, image), _in_format("compact", network, torch.channels_last)]
+    return _fastest(whole, candidates, image, dense=dense)
+
+
+@torch.inference_mode()
+def faster_engine(whole: nn.Module, smaller: nn.Module, image: Tensor, *, dense: Engine) -> Engine:
+    """Return the engine that runs a pruned network fastest, of those that need not know its graph.
+
+    Args:
+        whole: the network, of whose zeros no use is made.
+        smaller: what is left of it without what zeros made idle; all of it, where nothing was.
+        image: (1, channels, H, W), what is timed with, on the network's device.
+        dense: what is to be beaten, the engine of such a network that is not pruned.
+    """
+    if _parameters(smaller) == _parameters(whole):
+        return _in_format("dense", whole, dense.memory_format)
+    return _fastest(whole, [_in_format("compact", smaller, each) for each in _FORMATS], image, dense=dense)
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _fastest(whole: nn.Module, others: Sequence[Engine], image: Tensor, *, dense: Engine) -> Engine:
+    """Return the fastest of some engines if it beats the unpruned network's, else the dense one of the whole."""
+    as_dense = _in_format("dense", whole, dense.memory_format)
+    candidates = [as_dense, *others]
     times = _milliseconds([engine.on(image) for engine in candidates], image.device)
     best = candidates[times.index(min(times))]
     # The winner is asked once more: of several, one is lucky in a noisy moment.

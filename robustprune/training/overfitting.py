@@ -40,7 +40,18 @@ class Overfitting(Settings):
         description="a training ends, with the state before, where accuracy under PGD fell by more since the last "
         "epoch; of tasks without accuracy, the loss under one step as a share of that under PGD",
     )
-    batches: int = Field(default=1, ge=1, description="of an epoch that are looked at, the first ones")
+    gap: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="and where accuracy under one step is above that under PGD by as much: early in a training both "
+        "may fall together, which is no overfitting; 0: the fall alone counts, as published",
+    )
+    images: int = Field(
+        default=128,
+        ge=1,
+        description="of an epoch that are looked at, in its first batches: of fewer, accuracy falls by chance",
+    )
     always: bool = Field(default=False, description="watch training under attacks of several steps too")
 
 
@@ -136,17 +147,17 @@ class Watch:
             training: of which batches are.
         """
         look = self._look(epoch, network, self._first_batches(began, training))
-        found = fell(float(self._last[0]), look.standing, drop=self.settings.drop)
+        found = fell(float(self._last[0]), look.standing, drop=self.settings.drop) and look.gap >= self.settings.gap
         self._last.copy_(torch.tensor(look, dtype=self._last.dtype))
         self._overfitted.fill_(epoch if found else 0)
         return found
 
     def _first_batches(self, began: Tensor, training: Training) -> list[Batch]:
-        """Return the first batches of an epoch, as they were trained on."""
+        """Return the first batches of an epoch, as they were trained on, of as many images as are looked at."""
         generator = torch.Generator()
         generator.set_state(began)
         batches = self.task.batches(training.batch_size, generator=generator, augmented=training.augmented)
-        return list(itertools.islice(batches, self.settings.batches))
+        return list(itertools.islice(batches, -(-self.settings.images // training.batch_size)))
 
     def _look(self, epoch: int, network: nn.Module, batches: Sequence[Batch]) -> Look:
         generator = generator_for(self.seed, f"overfitting/{epoch}")

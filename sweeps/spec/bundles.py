@@ -1,4 +1,6 @@
-"""Files that installed packages bundle, found by name: entry points of the group `sweeps.specs` name their folders."""
+"""Files that installed packages bundle, found by name: entry points of the group `sweeps.specs` name their folders,
+which may have folders of their own.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,18 @@ def source_of(point: EntryPoint) -> str:
 
 def _files(point: EntryPoint) -> tuple[list[Traversable], str]:
     try:
-        return list(importlib.resources.files(point.value).iterdir()), ""
+        return list(_within(importlib.resources.files(point.value))), ""
     except (Exception, SystemExit) as error:  # a foreign package may raise anything when it is imported
         return [], cause_of(error)
+
+
+def _within(folder: Traversable) -> Iterator[Traversable]:
+    """Yield the files of a folder, and of those in it."""
+    for each in folder.iterdir():
+        if each.is_file():
+            yield each
+        elif not each.name.startswith(("_", ".")):
+            yield from _within(each)
 
 
 def cause_of(error: BaseException) -> str:

@@ -57,10 +57,8 @@ def score(name: str, network: nn.Module, asked: Problem, **settings: Any) -> dic
 def masks_of(name: str, network: nn.Module, task: Task, structure: str, *, ratio: float, scope: str) -> Masks:
     """Score, and return what stays, with a network that may come out requiring gradients."""
     method = INITIALIZERS[name]
-    looks = method.per_structure or method.per_ratio
-    asked = problem(
-        task, structure=structure if looks else None, scope=scope, ratio=ratio, comparable=method.comparable
-    )
+    seen = structure if method.per_structure or method.per_ratio else None
+    asked = problem(task, structure=seen, scope=scope, ratio=ratio, comparable=method.comparable)
     settings = {"hydra": {"epochs": 30, "learning_rate": 0.05}}.get(name, {})
     scores = score(name, network, asked, **settings)
     groups = task.coupled_groups(network) if STRUCTURES[structure].coupled else []

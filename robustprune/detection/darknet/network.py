@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from robustprune.core.errors import InputError
+from robustprune.detection.anchors.detector import AnchorDetector
+from robustprune.detection.anchors.heads import Head
 from robustprune.detection.darknet import cfg
 from robustprune.detection.darknet.build import build_layers
 from robustprune.detection.darknet.build_heads import with_classes
 from robustprune.detection.darknet.cfg import Section
 from robustprune.detection.darknet.ends import suppression_of
 from robustprune.detection.darknet.layers import Convolutional, Yolo
-from robustprune.detection.detector import AnchorDetector
-from robustprune.detection.heads import Head
 from robustprune.inference.graph import last_reads, run
 
 # sigmoid(-4) = 0.018: nearly every box is background, so an untrained detector should say so.

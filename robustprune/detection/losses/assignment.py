@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from robustprune.detection.heads import Head
+from robustprune.detection.anchors.heads import Head
 from robustprune.detection.image_size import ImageSize, sides
 
 MAX_SIDE_RATIO = 4.0

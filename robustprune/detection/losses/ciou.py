@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
-from robustprune.detection.heads import MAX_SIZE_LOGIT, Head
+from robustprune.detection.anchors.heads import MAX_SIZE_LOGIT, Head
 from robustprune.detection.losses.assignment import Assignment
 
 BOX_WEIGHT, OBJECTNESS_WEIGHT, CLASS_WEIGHT = 0.05, 1.0, 0.5

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustprune.detection.heads import Head, decode_head
+from robustprune.detection.detector import Candidates
+from robustprune.detection.image_size import ImageSize, sides
 
 OVERLAP = 0.5
 """A box whose IoU with an object exceeds this would be counted for it, were its class right."""
@@ -24,7 +25,7 @@ TRAINING_WEIGHT = 20.0
 """Of the training loss in what the attack ascends: it still leads where objectness is gone, and margins with it."""
 
 
-def margin(outputs: Sequence[Tensor], targets: Tensor, heads: Sequence[Head]) -> Tensor:
+def margin(candidates: Sequence[Candidates], objects: Tensor, image_size: ImageSize) -> Tensor:
     """Return, of each image, how little its true detections count and how much false ones do, (N,).
 
     With o the objectness, a probability, and z the logits of the classes,
@@ -38,25 +39,25 @@ def margin(outputs: Sequence[Tensor], targets: Tensor, heads: Sequence[Head]) ->
     most, further than margins of the assigned anchors alone; `benchmarks.attack_strength` shows what it is worth.
 
     Args:
-        outputs: raw head outputs, each (N, anchors, grid, grid, 5 + classes).
-        targets: (M, 6) image index, class, centre x, centre y, width, height; box units are the image's sides.
-        heads: the detector's heads.
+        candidates: every box that might be found; see `Detector.candidates`.
+        objects: (M, 6) image index, class, centre x, centre y, width, height; box units are the image's sides.
+        image_size: of the images.
     """
-    of_image, classes = targets[:, 0].long(), targets[:, 1].long()
-    total = outputs[0].new_zeros(len(outputs[0]))
-    for output, head in zip(outputs, heads, strict=True):
-        height, width = (cells * head.stride for cells in output.shape[2:4])
-        decoded = decode_head(output[..., :5], head, (height, width)).flatten(1, 3)
-        boxes, objectness = _corners(decoded[..., :4]), decoded[..., 4]
-        truth = _corners(targets[:, 2:] * targets.new_tensor([width, height] * 2))
+    height, width = sides(image_size)
+    of_image, classes = objects[:, 0].long(), objects[:, 1].long()
+    truth = _corners(objects[:, 2:] * objects.new_tensor([width, height] * 2))
+    total = candidates[0].objectness.new_zeros(len(candidates[0].objectness))
+    for found, objectness, every in candidates:
+        boxes = _corners(found)
         with torch.no_grad():
             overlapping = _iou(truth[:, None], boxes[of_image]) > OVERLAP
         target, box = overlapping.nonzero(as_tuple=True)
         image, true_class = of_image[target], classes[target, None]
-        logits = output[..., 5:].flatten(1, 3)[image, box]
+        logits = every[image, box]
         true = logits.gather(1, true_class).squeeze(1)
         # A single class has no rival but its own absence, of logit 0.
-        other = logits.scatter(1, true_class, -torch.inf).amax(dim=1) if head.classes > 1 else torch.zeros_like(true)
+        rivals = logits.shape[1] > 1
+        other = logits.scatter(1, true_class, -torch.inf).amax(dim=1) if rivals else torch.zeros_like(true)
         overlap = _iou(truth[target], boxes[image, box])
         counted = objectness[image, box] * (other - true - OVERLAP_WEIGHT * overlap)
         false_alarm = torch.ones_like(objectness).index_put((image, box), objectness.new_zeros(()))
@@ -69,15 +70,15 @@ class MarginLoss:
     """`margin` + 20 · training loss, image by image, as a function of a batch's images; see `attacks.AttackLoss`.
 
     Attributes:
-        answer: the detector held still: from images (N, C, S, S) to raw head outputs.
-        targets: as `margin` takes them.
-        heads: the detector's.
-        training_losses: from raw head outputs to the training loss of each image, (N,).
+        answer: the detector held still: from images (N, C, H, W) to raw outputs.
+        objects: as `margin` takes them.
+        candidates: from raw outputs and the size of images to what `margin` takes; see `Detector.candidates`.
+        training_losses: from raw outputs to the training loss of each image, (N,).
     """
 
     answer: Callable[[Tensor], Sequence[Tensor]]
-    targets: Tensor
-    heads: Sequence[Head]
+    objects: Tensor
+    candidates: Callable[[Sequence[Tensor], ImageSize], Sequence[Candidates]]
     training_losses: Callable[[Sequence[Tensor]], Tensor]
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -91,7 +92,9 @@ class MarginLoss:
 
     def _losses(self, images: Tensor) -> Tensor:
         outputs = self.answer(images)
-        return margin(outputs, self.targets, self.heads) + TRAINING_WEIGHT * self.training_losses(outputs)
+        size = (images.shape[-2], images.shape[-1])
+        found = margin(self.candidates(outputs, size), self.objects, size)
+        return found + TRAINING_WEIGHT * self.training_losses(outputs)
 
 
 def _iou(first: Tensor, second: Tensor) -> Tensor:

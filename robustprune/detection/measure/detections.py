@@ -1,4 +1,4 @@
-"""From images to detections: decode, threshold, non-maximum suppression."""
+"""From images to detections: decode, threshold, non-maximum suppression where boxes overlap."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.detector import Detector
 from robustprune.detection.measure.matching import MAX_DETECTIONS
 from robustprune.detection.measure.suppression import suppress
 
@@ -18,7 +18,7 @@ FIRST_TRIED = 1000
 
 @torch.no_grad()
 def detect(
-    detector: AnchorDetector,
+    detector: Detector,
     images: Tensor,
     *,
     confidence: float,
@@ -54,7 +54,9 @@ def detect(
         raise FloatingPointError("the detector answers with NaN")
     found = []
     for prediction, sides in zip(predictions, pictures or [(height, width)] * len(images), strict=True):
-        suppressed = functools.partial(suppress, iou=nms_iou, by=detector.suppression, sides=sides)
+        suppressed: Callable[[Tensor, Tensor, Tensor], Tensor] = _all
+        if detector.suppression is not None:
+            suppressed = functools.partial(suppress, iou=nms_iou, by=detector.suppression, sides=sides)
         # Classes are probabilities: no score exceeds its box's objectness.
         prediction = prediction[prediction[:, 4] > confidence]
         scores = prediction[:, 4:5] * prediction[:, 5:]
@@ -64,6 +66,11 @@ def detect(
         best = _best(boxes, kept_scores, classes, suppressed, limit)
         found.append((boxes[best], kept_scores[best], classes[best]))
     return found
+
+
+def _all(boxes: Tensor, scores: Tensor, classes: Tensor) -> Tensor:
+    """Suppress nothing: return the place of each of (K,) boxes, which come best score first."""
+    return torch.arange(len(scores), device=scores.device)
 
 
 def _best(

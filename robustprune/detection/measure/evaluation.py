@@ -14,8 +14,7 @@ from robustprune.attacks import Attack, PgdSettings
 from robustprune.core.settings import Settings
 from robustprune.core.timing import TimingSettings
 from robustprune.detection.data.samples import Batch, Samples
-from robustprune.detection.detector import AnchorDetector
-from robustprune.detection.losses.assignment import assign
+from robustprune.detection.detector import Detector
 from robustprune.detection.losses.margin import MarginLoss
 from robustprune.detection.measure.average_precision import AveragePrecision, average_precision
 from robustprune.detection.measure.bootstrap import Intervals, intervals
@@ -98,7 +97,7 @@ class Measured(NamedTuple):
 
 
 def evaluate(
-    detector: AnchorDetector,
+    detector: Detector,
     samples: Samples,
     *,
     objective: Objective,
@@ -127,13 +126,13 @@ def evaluate(
         images = batch.images.to(device, memory_format=torch.channels_last)
         targets = batch.targets.to(device)
         clean += _found(detector, images, batch, settings)
-        assignments = assign(targets, detector.heads, (images.shape[-2], images.shape[-1]))
+        wanted = detector.targets(targets, (images.shape[-2], images.shape[-1]), images=len(images))
         if objective.attack is not None:
-            attacked += _found(detector, objective.attacked(detector, images, assignments), batch, settings)
+            attacked += _found(detector, objective.attacked(detector, images, wanted), batch, settings)
         if margin is not None:
             with objective.task.held_still(detector, {}) as answer:
-                training_losses = functools.partial(objective.task.losses, targets=assignments)
-                perturbed = margin(MarginLoss(answer, targets, detector.heads, training_losses), images)
+                training_losses = functools.partial(objective.task.losses, targets=wanted)
+                perturbed = margin(MarginLoss(answer, targets, detector.candidates, training_losses), images)
             by_margin += _found(detector, perturbed, batch, settings)
         tell(len(clean))
     limit = settings.max_detections
@@ -153,7 +152,7 @@ def evaluate(
     )
 
 
-def _found(detector: AnchorDetector, images: Tensor, batch: Batch, settings: Evaluation) -> list[Detections]:
+def _found(detector: Detector, images: Tensor, batch: Batch, settings: Evaluation) -> list[Detections]:
     """Return the detections in `images`, the squares of a batch or what an attack made of them."""
     pictures = [letterbox.inner for letterbox in batch.letterboxes]
     found = detect(

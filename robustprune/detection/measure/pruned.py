@@ -7,31 +7,31 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustprune.core.devices import place
 from robustprune.core.timing import TimingSettings, compare
 from robustprune.detection import darknet
+from robustprune.detection.darknet.compact import engines as darknet_engines
 from robustprune.detection.darknet.compact.compaction import compact
-from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
-from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.detector import Detector
 from robustprune.detection.image_size import ImageSize, sides
 from robustprune.inference import engine
 from robustprune.inference.cost import cost, size
+from robustprune.inference.engine import Engine
+from robustprune.inference.without_channels import without_idle_channels
 
 
 def measure_pruned(
-    detector: AnchorDetector,
+    detector: Detector,
     masks: Mapping[str, Tensor],
     *,
-    dense: AnchorDetector,
+    dense: Detector,
     image_size: ImageSize,
     timing: TimingSettings,
     gone: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Any]:
     """Return columns of a row; times are of the fastest engine, in turns with the unpruned detector in its own.
-
-    Detectors that are not Darknet's have no smaller form yet: they are timed as they are.
 
     Args:
         detector: pruned by `masks`, and so is a layer that has none not pruned.
@@ -44,15 +44,9 @@ def measure_pruned(
     device = next(detector.parameters()).device
     image = torch.rand(1, detector.channels, *sides(image_size), generator=torch.Generator().manual_seed(0))
     image = image.to(device)
-    if isinstance(detector, darknet.Detector):
-        assert isinstance(dense, darknet.Detector)
-        unpruned = dense_engine(dense, image)
-        own = fastest_engine(detector, image, dense=unpruned)
-        smaller = size(compact(detector), image)
-    else:
-        unpruned = engine.dense_engine(dense, image)
-        own = engine.Engine("dense", detector, unpruned.memory_format)
-        smaller = size(detector, image)
+    unpruned = dense_engine(dense, image)
+    own = fastest_engine(detector, image, dense=unpruned)
+    left = size(smaller(detector, image), image)
     with torch.inference_mode():
         # Copied in this mode, as engines are made: ordinary tensors take 3% longer in it, and twins would differ.
         twin = unpruned._replace(network=copy.deepcopy(unpruned.network))
@@ -63,6 +57,33 @@ def measure_pruned(
         "engine": own.name,
         **where,
         **cost(detector, masks, image, gone=gone)._asdict(),
-        "params_compact": smaller.params,
-        "macs_compact": smaller.macs,
+        "params_compact": left.params,
+        "macs_compact": left.macs,
     }
+
+
+def smaller(detector: Detector, image: Tensor) -> nn.Module:
+    """Return what is left of a detector without what its zeros make idle: by constants along Darknet's graph, batch
+    norms folded; of others, without the channels that are zero as a whole.
+
+    Args:
+        detector: not changed.
+        image: (1, channels, H, W), on its device.
+    """
+    if isinstance(detector, darknet.Detector):
+        return compact(detector)
+    return without_idle_channels(detector, image)
+
+
+def dense_engine(detector: Detector, image: Tensor) -> Engine:
+    """Return a whole detector, of whose zeros no use is made, as it runs fastest; arguments are those of `smaller`."""
+    if isinstance(detector, darknet.Detector):
+        return darknet_engines.dense_engine(detector, image)
+    return engine.dense_engine(detector, image)
+
+
+def fastest_engine(detector: Detector, image: Tensor, *, dense: Engine) -> Engine:
+    """Return the engine that runs a pruned detector fastest, `dense` being that of the unpruned one, to be beaten."""
+    if isinstance(detector, darknet.Detector):
+        return darknet_engines.fastest_engine(detector, image, dense=dense)
+    return engine.faster_engine(detector, smaller(detector, image), image, dense=dense)

@@ -1,1 +1,1 @@
-"""What an explanation by DeepLIFT is made of: contributions of weights, and pools that it can follow."""
+"""How an answer of a network is explained: contributions of weights, and networks rewritten for Captum to follow."""

@@ -25,7 +25,9 @@ from robustprune.methods.intrain.settings import IntrainSettings
 from robustprune.methods.outcome import Outcome
 from robustprune.methods.problem import Problem
 from robustprune.structures import STRUCTURES
+from robustprune.structures.removal import remove
 from robustprune.structures.spread import spread
+from robustprune.task import Task
 from robustprune.training import train
 
 
@@ -97,6 +99,30 @@ def intrain(network: nn.Module, problem: Problem, settings: IntrainSettings) -> 
     )
 
 
+def _check(task: Task, network: nn.Module) -> None:
+    """See that operations are what they are taken to be: one channel of each group is removed from a copy, and counted.
+
+    Raises:
+        InputError: they are not.
+    """
+    network = copy.deepcopy(network)
+    groups = task.coupled_groups(network)
+    if any(group.dependencies is None for group in groups):
+        return  # Of Darknet's, whose channels are masked; tests count those.
+    image = next(iter(task.batches(1, images=1))).inputs
+    operations = Operations(network, groups, size(network, image).layer_macs)
+    kept = [torch.arange(group.decisions) >= min(1, group.decisions - 1) for group in groups]
+    expected = int(operations(torch.cat(kept).float()))
+    remove(groups, kept)
+    found = sum(size(network, image).layer_macs.values())
+    if found != expected:
+        raise InputError(
+            f"initializer 'intrain': found a network of which {found:,} operations are left where its channels say "
+            f"{expected:,}, such as one whose layers run once per channel; expected each layer to run as often, "
+            "whatever goes"
+        )
+
+
 def _refuses(settings: IntrainSettings, *, ratio: float, **_: object) -> str | None:
     if ratio >= 1:
         return (
@@ -124,6 +150,7 @@ INTRAIN = InitializerEntry(
     trains="scratch",
     prunes="operations",
     structures="coupled",
+    check=_check,
     refuses=_refuses,
     work=_work,
     tables={"masks_over_epochs": {"epoch": int, "operations": float, "loss_hw": float, "channels": int}},

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustprune.core.errors import InputError
-from robustprune.detection import darknet
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.inspection import crowded, inspect
 from robustprune.detection.image_size import in_words, sides
@@ -60,8 +59,6 @@ def check_inputs(settings: DetectionSettings, cells: Sequence[Cell], task: Detec
     if any(side % detector.stride for side in sides(size)):
         found = size if isinstance(size, int) else in_words(size)
         raise InputError(f"detector.image_size is {found}, expected a multiple of {detector.stride}")
-    if settings.keep_models and not isinstance(detector, darknet.Detector):
-        raise InputError("keep_models: found true, expected false: only Darknet's detectors have a file to keep")
     for initializer in dict.fromkeys(str(cell["initializer"]) for cell in cells):
         check = INITIALIZERS.lookup(initializer).check
         if check is not None:

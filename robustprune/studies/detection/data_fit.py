@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from robustprune.core.errors import InputError
 from robustprune.detection import networks
+from robustprune.detection.anchors.detector import AnchorDetector
 from robustprune.detection.darknet import cfg
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.description import Counts, box_sides, counts
-from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.detector import Detector
 from robustprune.detection.image_size import ImageSize, in_words
 from robustprune.detection.losses.assignment import MAX_SIDE_RATIO
 from robustprune.studies.caveats import few_images
@@ -87,7 +88,7 @@ def anchors_of(detector: AnchorDetector) -> NDArray[np.float64]:
     return np.concatenate([head.anchors.cpu().numpy() for head in detector.heads]).astype(np.float64)
 
 
-def fit_remarks(settings: DetectionSettings, detector: AnchorDetector, *, on_cpu: bool) -> list[str]:
+def fit_remarks(settings: DetectionSettings, detector: Detector, *, on_cpu: bool) -> list[str]:
     """Return sentences on what can be computed and yet makes no curve.
 
     Args:
@@ -158,14 +159,16 @@ def _of_classes(train: CocoSplit, val: CocoSplit, trained: Counts, measured: Cou
 
 
 def _of_boxes(
-    train: CocoSplit, detector: AnchorDetector, size: ImageSize, boxes: NDArray[np.float64], config: str
+    train: CocoSplit, detector: Detector, size: ImageSize, boxes: NDArray[np.float64], config: str
 ) -> Iterator[str]:
-    cell = min(head.stride for head in detector.heads)
+    cell = detector.cell
     tiny, small = (boxes < 1).any(axis=1).mean(), (boxes < cell).all(axis=1).mean()
     if small > MOST_BELOW_A_CELL or tiny > MOST_BELOW_A_PIXEL:
         below = f"{small:.0%} of the boxes to train on are smaller than a cell of {cell} pixels"
         below += f" and {tiny:.1%} thinner than a pixel" if tiny > MOST_BELOW_A_PIXEL else ""
         yield f"detector.image_size: at {in_words(size)} {below}, expected larger images, or parts of them"
+    if not isinstance(detector, AnchorDetector):
+        return
     out = unreached(boxes, anchors_of(detector)).mean()
     if out > MOST_UNREACHED:
         anchors = anchors_of(detector)

@@ -27,7 +27,7 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
         InputError: the data cannot be read here.
     """
     (train_split, val_split), margin = arranged(settings).splits, settings.evaluation.margin
-    attacks = attack(settings.attack)
+    attacks, detector = attack(settings.attack), settings.detector
     if margin is not None and is_linf(settings.attack):
         attacks += f"; measured under the margin attack too, steps {margin.steps}"
     levels = _levels_in_words(val_split, settings)
@@ -37,7 +37,7 @@ def detection_facts(settings: DetectionSettings) -> dict[str, str]:
         "images": images(len(train_split), len(val_split), size=sides(network_input(settings).size)),
         "classes": classes(val_split.category_names),
         **({"levels": levels} if levels else {}),
-        "detector": f"{settings.detector.config}, {_start(settings.detector)}, loss {settings.detector.loss}",
+        "detector": f"{detector.config}, {_start(detector)}, loss {detector.loss or 'its own'}",
         "attack": attacks,
         **({} if trained == measured_under else {"adversarial training": trained}),
         "epochs": epochs(

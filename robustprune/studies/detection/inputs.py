@@ -13,7 +13,7 @@ from robustprune.detection.darknet import cfg
 from robustprune.detection.data.classes import Arranged, by_name, groups_remark, paired_by_position
 from robustprune.detection.data.datasets import Dataset
 from robustprune.detection.data.samples import Samples
-from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.detector import Detector
 from robustprune.detection.image_size import in_words
 from robustprune.detection.networks import Input
 from robustprune.studies.detection.settings import DetectionSettings, DetectorSettings
@@ -75,7 +75,7 @@ def _is_a_file(config: str) -> bool:
     return not networks.is_named(config) and config not in cfg.bundled()
 
 
-def load_weights(detector: AnchorDetector, settings: DetectorSettings) -> None:
+def load_weights(detector: Detector, settings: DetectorSettings) -> None:
     """Fill a detector with the weights that are given.
 
     Raises:

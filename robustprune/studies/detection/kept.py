@@ -11,8 +11,8 @@ import torch
 from robustprune.attacks import ATTACKS, AttackSettings
 from robustprune.core.arrays import to_arrays
 from robustprune.core.devices import PLACE_COLUMNS, in_full_precision, place
-from robustprune.detection import darknet
-from robustprune.detection.detector import AnchorDetector
+from robustprune.detection import networks
+from robustprune.detection.detector import Detector
 from robustprune.detection.exported import FORMATS, exported
 from robustprune.detection.kept_models import ENDINGS, model_files, model_of
 from robustprune.detection.task import DetectionTask
@@ -51,16 +51,20 @@ class KeptDetectors(PruningStudy):
         """What a row leaves beside it to take away: its model, where that is to be kept."""
         return {"models": ENDINGS} if self.settings.keep_models else {}
 
-    def kept(self, detector: AnchorDetector, cell: Cell, *, classes: Sequence[str]) -> dict[str, dict[str, bytes]]:
+    def kept(self, detector: Detector, cell: Cell, *, classes: Sequence[str]) -> dict[str, dict[str, bytes]]:
         """Return a row's `files`."""
         if not self.files:
             return {}
-        assert isinstance(detector, darknet.Detector)
-        read = network_input(self.settings)
-        return {"models": model_files(detector, cell=cell, image_size=read.size, fit=read.fit, classes=classes)}
+        read, config = network_input(self.settings), self.settings.detector.config
+        network = config if networks.is_named(config) else None
+        return {
+            "models": model_files(
+                detector, cell=cell, image_size=read.size, fit=read.fit, classes=classes, network=network
+            )
+        }
 
     def export(self, files: Mapping[str, Files], form: str) -> Files:
-        """Return a kept model as ONNX or as Darknet's files."""
+        """Return a kept model as ONNX or, of a Darknet detector, as Darknet's files."""
         return exported(files["models"], form)
 
     @property

@@ -21,7 +21,7 @@ from robustprune.detection.losses import LOSSES
 from robustprune.detection.measure.evaluation import Evaluation
 from robustprune.detection.measure.kitti_ap import KittiSettings
 from robustprune.detection.measure.matching import MAX_DETECTIONS
-from robustprune.detection.networks import NETWORKS, answers_otherwise, network_identity
+from robustprune.detection.networks import NETWORKS, answers_otherwise, network_identity, own_loss
 from robustprune.methods import INITIALIZERS, initializer_settings
 from robustprune.plugins import any_name, identities
 from robustprune.structures import SCOPES
@@ -66,7 +66,10 @@ def _is_a_side(given: Any) -> bool:
 class DetectorSettings(Settings):
     """The network, what it reads, and where it starts from."""
 
-    config: str = Field(description="a Darknet .cfg file, the name of a bundled one, or that of a plug-in's network")
+    config: str = Field(
+        description="a Darknet .cfg file, the name of a bundled one, or that of another network: centernet-small, "
+        "centernet-resnet18, centernet-dla34, or a plug-in's"
+    )
     weights: str | None = Field(
         default=None,
         description="Darknet .weights to start from, in place of base training; a path, or a URI in a bucket",
@@ -79,7 +82,7 @@ class DetectorSettings(Settings):
     )
     image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
         default=None,
-        description="side of the images, or [width, height]; null: as the .cfg says",
+        description="side of the images, or [width, height]; null: as the .cfg says, or the network is made for",
         json_schema_extra=PIXELS,
     )
     fit: Fit | None = Field(
@@ -92,7 +95,12 @@ class DetectorSettings(Settings):
         description="of the detector's classes, in its order: a Darknet .names file, or a list; categories are matched "
         "by name then, else by position",
     )
-    loss: LossName = Field(default="ciou", description="what training lowers and the attack raises")
+    loss: LossName | None = Field(
+        default=None,
+        validate_default=True,
+        description="what training lowers and the attack raises; null: that of the detector's family, ciou where there "
+        "are anchors, focal for CenterNets, whose targets focal-exact-radius draws narrower",
+    )
 
     @field_validator("image_size", mode="before")
     @classmethod
@@ -107,6 +115,12 @@ class DetectorSettings(Settings):
                 f"found {given!r}, expected a side of at least {LEAST_SIDE} pixels, or two, [width, height]"
             )
         return sides[0] if written and len(sides) == 1 else size
+
+    @field_validator("loss")
+    @classmethod
+    def _is_of_the_family(cls, loss: str | None, info: ValidationInfo) -> str | None:
+        """Say which it is, where nothing is said."""
+        return own_loss(info.data["config"]) if loss is None and "config" in info.data else loss
 
     @property
     def size(self) -> ImageSize | None:
@@ -256,7 +270,8 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
     detector = _detector(settings.detector, plain["detector"])
     trained, exact = (_unless_default(compute) for compute in (settings.compute, settings.compute.exactly()))
     common = {"detector": detector, "threads": plain["threads"], **exact}
-    common |= identities((DATASETS, settings.dataset.name), (LOSSES, settings.detector.loss))
+    loss = [] if settings.detector.loss is None else [(LOSSES, settings.detector.loss)]
+    common |= identities((DATASETS, settings.dataset.name), *loss)
     train, val = (settings.dataset.fingerprint(split) for split in ("train", "val"))
     own_training = {} if settings.detector.is_whole else {"training": plain["base"], "train": train, **trained}
     attacked, adversary = (_attacked(each) for each in (settings.attack, settings.training_attack))

@@ -381,17 +381,16 @@ class DetectionStudy(KeptDetectors):
         return self.settings.scope
 
     def _task(self, colour: str, *, device: torch.device | None = None) -> DetectionTask:
-        settings, detector = self.settings, self.settings.detector
+        settings, given = self.settings, self.settings.detector
         train_split, val_split = samples(settings, "train"), samples(settings, "val")
         classes, size = len(train_split.split.categories), train_split.image_size
         in_colour: Any = "rgb" if colour == "rgb" else "greyscale"
         return DetectionTask(
-            build=functools.partial(networks.build, detector.config, classes=classes, image_size=size),
+            build=functools.partial(networks.build, given.config, classes=classes, image_size=size, loss=given.loss),
             image_size=size,
             device=self.device() if device is None else device,
             train=train_split.in_colour(in_colour),
             val=val_split.in_colour(in_colour),
-            weights=None if detector.weights is None else functools.partial(load_weights, settings=detector),
-            loss_name=detector.loss,
+            weights=None if given.weights is None else functools.partial(load_weights, settings=given),
             compute=settings.compute,
         )

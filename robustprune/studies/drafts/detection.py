@@ -12,12 +12,13 @@ import numpy as np
 
 from robustprune.core.errors import InputError
 from robustprune.detection import networks
+from robustprune.detection.anchors.detector import AnchorDetector
 from robustprune.detection.darknet import cfg
 from robustprune.detection.data.coco import CocoSplit
 from robustprune.detection.data.datasets import Coco
 from robustprune.detection.data.description import box_sides
 from robustprune.detection.data.layouts import split_names
-from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.detector import Detector
 from robustprune.detection.image_size import ImageSize, in_words, smallest
 from robustprune.studies.cpu_time import has_gpu
 from robustprune.studies.detection.data_fit import MOST_UNREACHED, anchors_of, as_in_a_cfg, unreached, whole_anchors
@@ -191,6 +192,14 @@ def _detector(
     network = networks.build(str(detector["config"]), classes=len(train.categories), image_size=SMALLEST)
     # As many pixels, in whatever shape.
     largest = round(machine.side * math.sqrt(aspect) / network.stride) * network.stride
+    if not isinstance(network, AnchorDetector):
+        size = _sizes(train, network, largest, aspect)[-1]
+        detector["image_size"] = size if isinstance(size, int) else [*reversed(size)]
+        notes["detector.image_size"] = (
+            f"A multiple of {network.stride}, at most {largest} {'' if aspect == 1 else 'wide '}{machine.name} and no "
+            "larger than the pictures."
+        )
+        return detector
     size, left_out = _size(train, network, largest, aspect)
     detector["image_size"] = size if isinstance(size, int) else [*reversed(size)]
     notes["detector.image_size"] = (
@@ -207,7 +216,9 @@ def _with_own_anchors(detector: dict[str, Any], train: CocoSplit, path: str, not
     if given is None or detector.get("weights") is not None:
         return {}
     size: ImageSize = given if isinstance(given, int) else (given[1], given[0])
-    own = anchors_of(networks.build(SMALLEST_DETECTOR, classes=len(train.categories), image_size=size))
+    network = networks.build(SMALLEST_DETECTOR, classes=len(train.categories), image_size=size)
+    assert isinstance(network, AnchorDetector)
+    own = anchors_of(network)
     boxes = box_sides(train, size, "letterbox")
     left_out = float(unreached(boxes, own).mean())
     if left_out <= MOST_UNREACHED:
@@ -227,17 +238,22 @@ def _with_own_anchors(detector: dict[str, Any], train: CocoSplit, path: str, not
 
 def _size(train: CocoSplit, network: AnchorDetector, largest: int, aspect: float) -> tuple[ImageSize, float]:
     """Return a size for images, and the part of the boxes that no anchor reaches at it."""
-    step = network.stride * math.ceil(32 / network.stride)
-    pictures = np.median([max(image.width, image.height) for image in train.images])
-    most = max(step, min(largest, math.ceil(pictures / step) * step) // step * step)
-    widths = range(min(max(step, SMALLEST // step * step), most), most + 1, step)
-    sizes = [smallest(max(1, round(width / aspect / step)) * step, width) for width in widths]
+    sizes = _sizes(train, network, largest, aspect)
     anchors = anchors_of(network)
     left_out = {size: float(unreached(box_sides(train, size, "letterbox"), anchors).mean()) for size in sizes}
     least = min(left_out.values())
     # Where most fit none, larger images are all that can help.
     size = next(size for size in sizes if left_out[size] <= least + 0.02) if least < 0.5 else sizes[-1]
     return size, left_out[size]
+
+
+def _sizes(train: CocoSplit, network: Detector, largest: int, aspect: float) -> list[ImageSize]:
+    """Return the sizes that images may have, up to that of the pictures."""
+    step = network.stride * math.ceil(32 / network.stride)
+    pictures = np.median([max(image.width, image.height) for image in train.images])
+    most = max(step, min(largest, math.ceil(pictures / step) * step) // step * step)
+    widths = range(min(max(step, SMALLEST // step * step), most), most + 1, step)
+    return [smallest(max(1, round(width / aspect / step)) * step, width) for width in widths]
 
 
 def _trainings(images: int, detector: Mapping[str, Any], notes: dict[str, str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from robustprune.attacks import ATTACKS
 from robustprune.cli.main import cli, main
+from robustprune.detection.centernet.by_name import CENTERNETS
 from robustprune.detection.darknet import cfg
 from robustprune.methods import INITIALIZERS
 from robustprune.plugins import Registry
@@ -39,7 +40,7 @@ def test_every_method_is_listed_with_its_package_and_what_it_is() -> None:
 def test_detectors_that_are_files_are_listed_among_networks() -> None:
     listed = json.loads(CliRunner().invoke(cli, ["methods", "--format", "json"]).stdout)
     detectors = {line["name"]: line["summary"] for line in listed if line["kind"] == "network (detection)"}
-    assert detectors.keys() == cfg.bundled().keys()
+    assert detectors.keys() == cfg.bundled().keys() | CENTERNETS.keys()
     assert detectors["yolov3-nano"].startswith("yolov3-nano: YOLOv3's ideas (")
     assert detectors["yolov3-nano"].endswith("at a size that one CPU core trains in minutes")
 

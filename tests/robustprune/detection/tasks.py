@@ -9,25 +9,26 @@ import torch
 from torch import Tensor
 
 from robustprune.attacks import Attack
+from robustprune.detection.anchors.detector import AnchorDetector
 from robustprune.detection.data.samples import Samples
-from robustprune.detection.detector import AnchorDetector
+from robustprune.detection.detector import Detector
 from robustprune.detection.losses.assignment import Assignment, assign
 from robustprune.detection.task import DetectionTask
 from robustprune.training import Objective
 
 
-def task_of(detector: AnchorDetector, samples: Samples | None = None, **more: Any) -> DetectionTask:
+def task_of(detector: Detector, samples: Samples | None = None, **more: Any) -> DetectionTask:
     """Return detection by one detector, which learns `samples`; `more` are further attributes of the task."""
     size = 64 if samples is None else samples.image_size
     return DetectionTask.of(detector, **{"image_size": size, "train": samples, **more})
 
 
-def clean(detector: AnchorDetector, samples: Samples | None = None, **more: Any) -> Objective:
+def clean(detector: Detector, samples: Samples | None = None, **more: Any) -> Objective:
     """Return the loss of clean images; `more` are further attributes of the task."""
     return Objective(task=task_of(detector, samples, **more))
 
 
-def under(attack: Attack, detector: AnchorDetector, samples: Samples | None = None, **more: Any) -> Objective:
+def under(attack: Attack, detector: Detector, samples: Samples | None = None, **more: Any) -> Objective:
     """Return the losses of clean and of attacked images; `more` are further attributes of the task."""
     return Objective(task=task_of(detector, samples, **more), attack=attack, clean_too=True)
 

@@ -156,10 +156,10 @@ def test_a_truncated_model_is_named(file: Path) -> None:
 
 
 def test_another_format_is_named(detector: Detector, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("robustprune.detection.kept_models.FORMAT", 3)
+    monkeypatch.setattr("robustprune.detection.kept_models.FORMAT", 4)
     file.write_bytes(model_files(detector, cell=CELL, image_size=96, classes=CLASSES)[".safetensors"])
     monkeypatch.undo()
-    with pytest.raises(InputError, match="kept.safetensors: found a model of format 3, expected 1 or 2"):
+    with pytest.raises(InputError, match="kept.safetensors: found a model of format 4, expected 1 or 2 or 3"):
         load_model(file)
 
 
@@ -216,6 +216,7 @@ def test_a_study_keeps_what_it_has_finetuned(tmp_path: Path, monkeypatch: pytest
     path = tmp_path / "kept.safetensors"
     path.write_bytes(row["models"][".safetensors"])
     rebuilt, spec = load_model(path)
+    assert isinstance(rebuilt, Detector)
     assert len(spec.classes) == len(set(spec.classes)) == rebuilt.heads[0].classes
     for name, layer in rebuilt.prunable_layers().items():
         kept = keep_count(0.75, layer.weight.numel())

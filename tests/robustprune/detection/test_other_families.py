@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from robustprune.attacks import PgdSettings, pgd
 from robustprune.core.arrays import to_arrays
 from robustprune.core.timing import TimingSettings
+from robustprune.detection.anchors.detector import AnchorDetector
+from robustprune.detection.anchors.heads import Head
 from robustprune.detection.data.samples import Samples
-from robustprune.detection.detector import AnchorDetector
-from robustprune.detection.heads import Head
 from robustprune.detection.measure.pruned import measure_pruned
 from robustprune.detection.task import DetectionTask
 from robustprune.methods import INITIALIZERS, NoSettings, Problem

@@ -11,7 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from robustprune.attacks import pgd
 from robustprune.core.errors import DivergedError
-from robustprune.detection import task
+from robustprune.detection.anchors import detector
 from robustprune.detection.darknet import Detector
 from robustprune.detection.data.samples import Samples
 from robustprune.plugins import TaskEntry
@@ -128,9 +128,10 @@ def test_a_loss_that_is_no_number_stops_the_training(
     nano: Detector, samples: Samples, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     # Two steps an epoch, so the fourth value is of the second.
-    monkeypatch.setattr(task, "LOSSES", {"scripted": scripted([1, 1, 1, value])})
+    monkeypatch.setattr(detector, "LOSSES", {"scripted": scripted([1, 1, 1, value])})
+    nano.loss_name = "scripted"
     with pytest.raises(DivergedError, match=f"the loss became {value} in epoch 2 of 3"):
-        trained(nano, samples, objective=partial(clean, loss_name="scripted"), epochs=3)
+        trained(nano, samples, objective=clean, epochs=3)
 
 
 def test_the_first_step_of_adam_has_the_length_of_the_learning_rate(nano: Detector, samples: Samples) -> None:

@@ -109,6 +109,16 @@ def test_the_state_before_is_what_is_left(monkeypatch: pytest.MonkeyPatch) -> No
     assert fitted.watch.seen == (2, 0.61, 0.5)
 
 
+def test_a_fall_under_one_step_too_is_no_overfitting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(_: Watch, epoch: int, network: nn.Module, batches: Any) -> Look:
+        return Look([0.6, 0.2, 0.5, 0.1][epoch - 1], [0.0, 0.09, 0.0, 0.1][epoch - 1], 0.9)
+
+    monkeypatch.setattr(Watch, "_look", look)
+    fitted = Fitted()
+    assert fitted.watch is not None
+    assert (fitted.kept, fitted.watch.seen.epoch) == (3, 4)
+
+
 def test_a_training_that_never_fell_goes_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     Scripted(monkeypatch, [0.6, 0.45, 0.26, 0.1])
     fitted, undisturbed = Fitted(), Fitted(watched=False)
@@ -204,7 +214,7 @@ def test_the_images_are_the_first_that_the_epoch_trained_on(monkeypatch: pytest.
         objective=Objective(task=task),
         settings=TRAINING,
         generator=generator,
-        watch=watch_of(task, batches=2),
+        watch=watch_of(task, images=2 * TRAINING.batch_size - 1),
     )
     assert len(trained) == 4 * 4
     for epoch, batches in looked.items():

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from robustprune.attacks import PgdSettings
+from robustprune.detection.anchors.detector import AnchorDetector
 from robustprune.detection.darknet import Detector, Head
 from robustprune.detection.data.samples import Samples
 from robustprune.detection.losses.margin import OVERLAP_WEIGHT, margin
@@ -14,9 +15,21 @@ from tests.robustprune.detection.tasks import task_of
 SIDE = 32
 
 
-def head(classes: int) -> Head:
-    """Return a head with one anchor in each of its 2 × 2 cells of 16 pixels."""
-    return Head(torch.tensor([[16.0, 16.0]]), 16, classes=classes, scale_x_y=1.0, ignore_thresh=0.7)
+class Cells(AnchorDetector):
+    """A detector with one anchor in each of its 2 × 2 cells of 16 pixels."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.of = classes
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        return (Head(torch.tensor([[16.0, 16.0]]), 16, classes=self.of, scale_x_y=1.0, ignore_thresh=0.7),)
+
+
+def margin_of(output: Tensor, objects: Tensor, *, classes: int = 3) -> Tensor:
+    """Return the margin loss of a detector's outputs."""
+    return margin(Cells(classes).candidates([output], SIDE), objects, SIDE)
 
 
 def raw(classes: Tensor, objectness: float) -> Tensor:
@@ -33,19 +46,19 @@ def test_one_object_by_hand() -> None:
     output = raw(torch.tensor([1.0, 4.0, 2.5]), objectness=0.7)
     sure = torch.tensor(0.7).sigmoid().item()
     counted, false_alarms = sure * (2.5 - 4.0 - OVERLAP_WEIGHT), 3 * sure
-    assert margin([output], UPPER_LEFT, [head(3)]).item() == pytest.approx(counted + false_alarms, rel=1e-5)
+    assert margin_of(output, UPPER_LEFT).item() == pytest.approx(counted + false_alarms, rel=1e-5)
 
 
 def test_one_class_has_no_rival_but_its_absence() -> None:
     output = raw(torch.tensor([4.0]), objectness=0.7)
     sure = torch.tensor(0.7).sigmoid().item()
-    found = margin([output], UPPER_LEFT * torch.tensor([1, 0, 1, 1, 1, 1]), [head(1)])
+    found = margin_of(output, UPPER_LEFT * torch.tensor([1, 0, 1, 1, 1, 1]), classes=1)
     assert found.item() == pytest.approx(sure * (-4.0 - OVERLAP_WEIGHT) + 3 * sure, rel=1e-5)
 
 
 def test_it_rises_as_class_overlap_and_silence_elsewhere_are_lost() -> None:
     output = raw(torch.tensor([1.0, 4.0, 2.5]), objectness=0.7).requires_grad_()
-    (gradient,) = torch.autograd.grad(margin([output], UPPER_LEFT, [head(3)]).sum(), output)
+    (gradient,) = torch.autograd.grad(margin_of(output, UPPER_LEFT).sum(), output)
     own, others = gradient[0, 0, 0, 0], gradient[0, 0].flatten(0, 1)[1:]
     assert own[4] < 0 < others[:, 4].min()
     assert own[5] == 0
@@ -53,18 +66,18 @@ def test_it_rises_as_class_overlap_and_silence_elsewhere_are_lost() -> None:
     assert not others[:, 5:].any()
     wider = output.detach().clone()
     wider[0, 0, 0, 0, 2] = 0.4
-    assert margin([wider], UPPER_LEFT, [head(3)]) > margin([output], UPPER_LEFT, [head(3)])
+    assert margin_of(wider, UPPER_LEFT) > margin_of(output, UPPER_LEFT)
 
 
 def test_where_the_class_is_lost_objectness_rises() -> None:
     output = raw(torch.tensor([20.0, 4.0, 2.5]), objectness=0.7).requires_grad_()
-    (gradient,) = torch.autograd.grad(margin([output], UPPER_LEFT, [head(3)]).sum(), output)
+    (gradient,) = torch.autograd.grad(margin_of(output, UPPER_LEFT).sum(), output)
     assert gradient[0, 0, 0, 0, 4] > 0
 
 
 def test_without_objects_every_box_is_a_false_alarm() -> None:
     output = raw(torch.zeros(3), objectness=0.7)
-    found = margin([output], torch.zeros(0, 6), [head(3)])
+    found = margin_of(output, torch.zeros(0, 6))
     assert found.item() == pytest.approx(4 * torch.tensor(0.7).sigmoid().item(), rel=1e-5)
 
 
@@ -72,10 +85,11 @@ def test_an_image_has_the_same_loss_in_any_batch(trained: Detector, samples: Sam
     batch = samples.batch(range(4))
     with torch.no_grad():
         outputs = trained(batch.images)
-    together = margin(outputs, batch.targets, trained.heads)
+    together = margin(trained.candidates(outputs, 64), batch.targets, 64)
     for index, loss in enumerate(together):
         targets = batch.targets[batch.targets[:, 0] == index] * torch.tensor([0, 1, 1, 1, 1, 1])
-        alone = margin([output[index : index + 1] for output in outputs], targets, trained.heads)
+        one = [output[index : index + 1] for output in outputs]
+        alone = margin(trained.candidates(one, 64), targets, 64)
         torch.testing.assert_close(alone[0], loss)
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_convert, nms
 
-from robustprune.detection.detector import AnchorDetector, Suppression
+from robustprune.detection.anchors.detector import AnchorDetector
+from robustprune.detection.detector import Suppression
 from robustprune.detection.measure.detections import detect
 from robustprune.detection.measure.matching import MAX_DETECTIONS
 

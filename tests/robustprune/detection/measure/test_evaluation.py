@@ -131,7 +131,7 @@ def test_attacks_find_an_images_own_perturbation_in_any_batch(
         assignments = assign(targets, detector.heads, 64)
         with frozen(detector) as answer:
             losses = partial(task.losses, targets=assignments)
-            margin = MarginLoss(answer, targets, detector.heads, losses)
+            margin = MarginLoss(answer, targets, detector.candidates, losses)
             return [
                 attack(plain(lambda pixels: task.attack_loss(answer(pixels), assignments)), images),
                 attack(margin, images),

@@ -9,16 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from robustprune.classification import networks
+from robustprune.classification.classifier import CIFAR10, Classifier
+from robustprune.core.errors import InputError
 from robustprune.detection.darknet import Detector, build, cfg
 from robustprune.detection.darknet.compact.compaction import compact
 from robustprune.detection.darknet.couplings import couplings
 from robustprune.inference.cost import cost, size
+from robustprune.methods import INITIALIZERS
 from robustprune.methods.intrain.operations import Operations
 from robustprune.structures import CoupledGroup, Masks, Members
 from robustprune.structures import masks as masking
 from robustprune.structures.groups import decided_layers
 from robustprune.structures.removal import departing, remove, unread
 from robustprune.structures.spread import spread
+from tests.robustprune.classification.small import bright_or_dark, task_on
 from tests.robustprune.detection.darknet.random_cfg import SIDE as RANDOM_SIDE
 from tests.robustprune.detection.darknet.random_cfg import cfg_texts
 from tests.robustprune.detection.pruned import HEAD, conv, detector_of, randomised
@@ -118,3 +123,18 @@ def test_groups_of_a_convolution_read_channels_of_their_own() -> None:
     assert operations.full == 4 * (3 * 4 + 6 * 2)
     assert left(operations, [torch.tensor([True, False, False, False])]) == 4 * (3 * 1 + 3 * 1)
     assert left(operations, [torch.tensor([True, False, True, True])]) == 4 * (3 * 3 + 3 * 1 + 3 * 2)
+
+
+@pytest.mark.parametrize("model", ["resnet8", "mlp-mixer-tiny"])
+def test_networks_whose_layers_run_less_often_with_fewer_channels_are_refused(model: str) -> None:
+    network = Classifier(networks.build(model, classes=2, image_size=16), CIFAR10, classes=("a", "b"))
+    task = task_on(bright_or_dark(4, size=16), build=lambda: network)
+    check = INITIALIZERS["intrain"].check
+    assert check is not None
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    if model == "resnet8":
+        check(task, network)
+    else:
+        with pytest.raises(InputError, match=r"^initializer 'intrain': found a network of which "):
+            check(task, network)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

@@ -138,7 +138,8 @@ def test_it_brings_weights_to_where_pruning_changes_nothing_and_is_worth_more_th
     task = regression()
     start = fitted(task)
     asked = problem(task=task, objective=Objective(task=task), structure=structure, scope=scope)
-    steps = {"batch_size": EXAMPLES, "learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0, "rho": 1.0}
+    steps: dict[str, Any] = {"learning_rate": 0.1, "schedule": "constant", "momentum": 0.0, "weight_decay": 0.0}
+    steps |= {"batch_size": EXAMPLES, "rho": 1.0}
     found = run(name, start, asked, epochs=150, every_epochs=5, **steps)
     gaps = found.tables["multipliers"]["gap"]
     assert gaps[-1] < 0.03 * gaps[0]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from robustprune.classification.classifier import CIFAR10, Classifier
-from robustprune.classification.explained import ReLU6AsReLU, explainable
 from robustprune.classification.networks import cifar, torchvision_networks
+from robustprune.methods.explaining.rewriting import ReLU6AsReLU, explainable
 from tests.robustprune.structures.networks import experienced, images
 
 

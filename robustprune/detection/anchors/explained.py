@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from robustprune.core.errors import InputError
+from robustprune.detection.anchors.detector import AnchorDetector
 from robustprune.detection.darknet.layers import MaxPool, Product
-from robustprune.detection.detector import AnchorDetector
 from robustprune.detection.losses.assignment import Assignment
 from robustprune.methods.explaining.contributions import EXPLAINED
 from robustprune.methods.explaining.max_as_relu import MaxAsReLU, replace

@@ -1,0 +1,72 @@
+"""A network without the channels that pruning has left idle, for networks of whose graph nothing is known beforehand.
+
+DepGraph finds which channels go together; those whose filters, biases and batch norms are all zero leave a copy. That
+the copy computes the same is not believed but tried: where it does not, the network stays whole.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from robustprune.structures.dependency_graph import dependency_groups
+from robustprune.structures.groups import CoupledGroup
+from robustprune.structures.removal import remove
+from robustprune.structures.trial import removable
+
+TOLERANCE = 1e-4
+"""Largest difference between outputs, as a part of the largest of them or of 1, that rounding may make."""
+
+
+def without_idle_channels(network: nn.Module, example: Tensor) -> nn.Module:
+    """Return a smaller network in eval mode, without gradients, that computes what `network` computes in eval mode.
+
+    Args:
+        network: its outputs are a tensor or a list of these; not changed.
+        example: an input, (1, …); that there is a difference is seen on noise of its shape.
+    """
+    whole = copy.deepcopy(network).eval()
+    for tried in (False, True):
+        smaller = copy.deepcopy(whole)
+        groups = dependency_groups(smaller, example)
+        if tried:  # group by group, which takes long
+            groups = removable(smaller, groups, find=dependency_groups, example=example)
+        remove(groups, [_in_use(smaller, group) for group in groups])
+        if _agree(smaller.eval(), whole, example):
+            return smaller.requires_grad_(False)
+    return whole.requires_grad_(False)
+
+
+def _in_use(network: nn.Module, group: CoupledGroup) -> Tensor:
+    """Return which decisions of a group have a parameter that is not zero, (decisions,), boolean; one stays always."""
+    found = torch.zeros(group.decisions, dtype=torch.bool)
+    for layer, (indices, decisions) in (*group.filters.items(), *group.norms.items()):
+        module = network.get_submodule(layer)
+        for parameter in (module.weight, module.bias):
+            if isinstance(parameter, Tensor):
+                used = parameter.detach().flatten(1).any(dim=1) if parameter.ndim > 1 else parameter.detach() != 0
+                found[decisions[used.cpu()[indices]]] = True
+    if not found.any():
+        found[0] = True
+    return found
+
+
+@torch.no_grad()
+def _agree(one: nn.Module, other: nn.Module, example: Tensor) -> bool:
+    noise = torch.rand(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
+    try:
+        pairs = list(zip(_tensors(one(noise)), _tensors(other(noise)), strict=True))
+    except Exception:  # Whatever a layer says of inputs that do not fit it any more.
+        return False
+    return all(
+        found.shape == expected.shape
+        and bool(((found - expected).abs() <= TOLERANCE * expected.abs().max().clamp(min=1)).all())
+        for found, expected in pairs
+    )
+
+
+def _tensors(outputs: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else outputs
