@@ -9,6 +9,7 @@ which with U = Λ/ρ is the usual scaled form. Λ keeps its values where ρ grow
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 from pydantic import Field
@@ -26,6 +27,11 @@ class AdmmSettings(LagrangianSettings):
     """A training in the course of which weights are drawn to what pruning would leave of them, by ADMM."""
 
     rho_growth: float = Field(default=1.0, ge=1, description="what rho is multiplied with at each update; 1: never")
+
+    @property
+    def log_growth(self) -> float:
+        """Of all updates, each after `every_epochs`."""
+        return self.epochs // self.every_epochs * math.log(self.rho_growth)
 
 
 def admm_rule(*, rho: float, growth: float = 1.0) -> Rule:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from robustprune.core.settings import Settings
@@ -36,6 +37,26 @@ class LagrangianSettings(Settings):
     condition_images: int = Field(
         default=128, ge=1, description="training images, the first ones, on which the conditions of updates are taken"
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.epochs and self.every_epochs > self.epochs:
+            raise ValueError(
+                f"every_epochs is {self.every_epochs}, expected at most epochs, {self.epochs}: multipliers would never "
+                "be updated"
+            )
+        most = math.log(torch.finfo(torch.float32).max)
+        if math.log(self.rho) + self.log_growth > most:
+            raise ValueError(
+                f"rho is {self.rho:g}, expected no more, with all that it grows, than weights can be multiplied with, "
+                f"{math.exp(most):.1e}"
+            )
+        return self
+
+    @property
+    def log_growth(self) -> float:
+        """The logarithm of what rho is multiplied with over the whole training."""
+        return 0.0
 
     def training(self) -> Training:
         """Return it as the loop takes it."""
