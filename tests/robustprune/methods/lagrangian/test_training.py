@@ -231,8 +231,8 @@ def test_settings_that_do_not_go_together_are_refused(name: str, options: dict[s
 
 
 def test_updates_far_apart_leave_rho_small() -> None:
-    INITIALIZERS["admm"].settings(epochs=200, every_epochs=20, rho_growth=2.0)
-    INITIALIZERS["slr"].settings(epochs=0, every_epochs=5)
+    INITIALIZERS["admm"].settings.model_validate({"epochs": 200, "every_epochs": 20, "rho_growth": 2.0})
+    INITIALIZERS["slr"].settings.model_validate({"epochs": 0, "every_epochs": 5})
 
 
 def test_admm_moves_once_a_turn_and_slr_as_often_as_conditions_hold(network: Classifier) -> None:
