@@ -103,6 +103,6 @@ def unlike_methods(cells: Sequence[Mapping[str, Any]], settings: Callable[[str],
         told = ", ".join(f"{name} ({counted(count, 'epoch')})" for name, count in longer.items())
         said.append(
             f"{told}: weights are trained so much longer before they are pruned than for {', '.join(others)}; some of "
-            "what that gains is owed to the epochs alone"
+            "what that gains may be owed to the epochs alone"
         )
     return said
