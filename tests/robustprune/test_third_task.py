@@ -26,6 +26,7 @@ from robustprune.studies.pruning.axes import INITIALIZER, RATIO, SCOPE, SEED, ST
 from robustprune.studies.pruning_study import PruningStudy
 from robustprune.task import Task, first_images
 from robustprune.training import Objective, train
+from tests.robustprune.methods.fitting import FITTING
 from tests.robustprune.training.keeper import killed_after
 from tests.support.linear_regression import GradientDescent, LinearRegression
 
@@ -199,8 +200,7 @@ def test_what_hydra_keeps_loses_less_than_what_chance_keeps(structure: str) -> N
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("structure", STRUCTURES)
-@pytest.mark.parametrize("name", INITIALIZERS)
+@pytest.mark.parametrize(("name", "structure"), FITTING)
 def test_every_initializer_serves_every_structure_and_scope_and_what_is_pruned_stays_so(
     name: str, structure: str, scope: str
 ) -> None:
@@ -377,8 +377,7 @@ class RegressionStudy(PruningStudy):
 
 
 @pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("structure", STRUCTURES)
-@pytest.mark.parametrize("name", INITIALIZERS)
+@pytest.mark.parametrize(("name", "structure"), FITTING)
 def test_a_study_of_it_scores_and_prunes_with_what_all_studies_share(name: str, structure: str, scope: str) -> None:
     study = RegressionStudy(RegressionSettings())
     cell: dict[str, Any] = {"structure": structure, "initializer": name, "scope": scope, "seed": 0, "ratio": 0.5}
@@ -388,13 +387,14 @@ def test_a_study_of_it_scores_and_prunes_with_what_all_studies_share(name: str, 
     scores = study.score(cell, checkpoint)
     assert all(np.array_equal(scores[layer], again) for layer, again in study.score(cell, checkpoint).items())
     pruned = study.prune(network, cell, scores, task=task)
-    if STRUCTURES[structure].coupled:
-        assert pruned.channels == (HIDDEN, HIDDEN // 2, HIDDEN // 2, 0)
-    else:
-        assert pruned.channels is None
+    left = HIDDEN // 2
+    if INITIALIZERS[name].prunes == "operations":  # of which each hidden unit has as many
+        left = round(HIDDEN * (1 - handed(scores).columns["operations_reached"]))
+        assert left <= HIDDEN // 2
+    assert pruned.channels == ((HIDDEN, left, left, 0) if STRUCTURES[structure].coupled else None)
     if STRUCTURES[structure].removes:
         assert pruned.masks == {}
-        assert len(weight(network)) == HIDDEN // 2
+        assert len(weight(network)) == left
     for layer, mask in pruned.masks.items():
         before = handed(scores).state or checkpoint  # of a network that the method has trained, its own
         assert torch.equal(weight(network, layer), torch.tensor(before[f"{layer}.weight"]) * mask)

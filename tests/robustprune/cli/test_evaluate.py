@@ -151,7 +151,7 @@ def test_a_long_run_says_where_it_is(command: Command, nano: list[object], monke
         (["--attack", "pgd", "--margin-steps", -1], "Invalid value for '--margin-steps': -1 is not in the range x>=0."),
         (["--batch-size", 0], "Invalid value for '--batch-size': 0 is not in the range x>=1."),
         (["--attack", "fgsm", "--restarts", 2], "--restarts: fgsm has no such setting"),
-        (["--attack", "ddn"], "Invalid value for '--attack': 'ddn' is not one of 'pgd', 'fgsm'."),
+        (["--attack", "ddn"], "Invalid value for '--attack': 'ddn' is not one of 'pgd', 'fgsm', 'fast-at'."),
         (["--attack", "pgd", "--epsilon", 0], "Invalid value for '--epsilon': 0 is not in the range 0<x<=1."),
         (
             ["--attack", "pgd", "--epsilon", "8/0"],

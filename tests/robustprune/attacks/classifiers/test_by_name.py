@@ -98,7 +98,7 @@ def test_every_attack_is_of_one_sort_and_its_settings_are_its_own() -> None:
         }
         assert type(adapter.validate_python({"name": name, **required})) is entry.settings
     assert {name for name, entry in ATTACKS.items() if entry.finds == "least"} == {"ddn", "fmn"}
-    assert {name for name, entry in ATTACKS.items() if entry.sees == "loss"} == {"pgd", "fgsm"}
+    assert {name for name, entry in ATTACKS.items() if entry.sees == "loss"} == {"pgd", "fgsm", "fast-at"}
 
 
 @pytest.mark.parametrize(
