@@ -17,9 +17,10 @@ from robustprune.core.timing import TimingSettings
 from robustprune.detection.anchors.detector import AnchorDetector
 from robustprune.detection.anchors.heads import Head
 from robustprune.detection.data.samples import Samples
+from robustprune.detection.measure.kitti_ap import LEVEL_COLUMNS
 from robustprune.detection.measure.pruned import measure_pruned
 from robustprune.detection.task import DetectionTask
-from robustprune.methods import INITIALIZERS, NoSettings, Problem
+from robustprune.methods import INITIALIZERS, Problem
 from robustprune.methods.deeplift import contributions
 from robustprune.methods.hydra import HydraSettings
 from robustprune.structures import Masks, draw_masks
@@ -29,6 +30,7 @@ from robustprune.studies.detection.training import AdamTraining
 from robustprune.training import Objective, train
 from robustprune.training.batch_norm import average_statistics
 from tests.robustprune.detection.tasks import batch_of, task_of, under
+from tests.robustprune.methods.fitting import FITTING
 
 CLASSES = 6
 
@@ -146,11 +148,11 @@ def test_its_contributions_are_complete(toy: Toy, samples: Samples) -> None:
     assert all(found[name].sum().item() == pytest.approx(expected) for name in (STEM, "head"))
 
 
-@pytest.mark.parametrize("structure", ["unstructured", "structured"])
-@pytest.mark.parametrize("name", INITIALIZERS)
+@pytest.mark.parametrize(("name", "structure"), [pair for pair in FITTING if pair[1] != "channels"])
 def test_every_initializer_scores_it(toy: Toy, samples: Samples, name: str, structure: str) -> None:
     entry, objective = INITIALIZERS[name], robust(toy, samples)
-    options: dict[str, Any] = {"images": 3, "batch_size": 3} if entry.settings is not NoSettings else {}
+    brief = {"images": 3, "batch_size": 3, "epochs": 3, "condition_images": 3}
+    options: dict[str, Any] = {option: brief[option] for option in brief if option in entry.settings.model_fields}
     problem = Problem(
         task=objective.task,
         objective=objective,
@@ -212,7 +214,7 @@ def test_it_is_measured_clean_and_under_attack_and_timed_as_it_is(toy: Toy, samp
     task = task_of(toy, val=samples, attack_settings=PgdSettings(steps=1))
     found = task.measure(toy, seed=0)
     attacked = {f"{name}_adv{end}" for name in ("map", "map50") for end in ("", "_low", "_high", "_margin")}
-    assert found.keys() == {"map_clean", "map50_clean"} | attacked
+    assert found.keys() == {"map_clean", "map50_clean", *LEVEL_COLUMNS} | attacked
     masks = drawn(toy, "structured")
     pruned = copy.deepcopy(toy)
     masking.apply(masks, pruned)

@@ -49,7 +49,10 @@ def images(root: Path, *, classes: dict[str, int], splits: tuple[str, ...] = ("t
         ("evaluation.distances=[{name: ddn}, {name: ddn, steps: 5}]", ["evaluation.distances", "ddn a second time"]),
         ("evaluation.distances=[]", ["evaluation.distances: found [], expected at least 1 of them"]),
         ("evaluation.attack={name: apgd, norm: l1, epsilon: 1}", ["evaluation.attack.norm", "'l1'", "unavailable"]),
-        ("grid.initializer=[l2]", ["grid.initializer[0]", "'l2'", "hydra, deeplift, magnitude, taylor, random"]),
+        (
+            "grid.initializer=[l2]",
+            ["grid.initializer[0]", "'l2'", "hydra, deeplift, magnitude, taylor, snip, random"],
+        ),
         ("grid.scope=[locally]", ["grid.scope[0]", "layer, global"]),
         ("grid.model=[resnet9]", ["resnet9", "6n + 2"]),
         ("grid.model=[vgg18]", ["vgg18", "did you mean 'vgg19'"]),

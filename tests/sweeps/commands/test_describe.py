@@ -34,7 +34,8 @@ def test_without_a_study_the_studies_are_listed(sweeps: Sweeps) -> None:
     classification, detection = ran.output.splitlines()
     assert classification.startswith("classification  robust-pruning-sweeps ")
     assert detection.endswith(
-        "robustprune.studies.detection.study:DetectionStudy; specs: coco-small, demo, kitti-demo, kitti-small, liu2024"
+        "robustprune.studies.detection.study:DetectionStudy; specs: coco-small, demo, kitti-demo, kitti-small, "
+        "liu2024, methods-demo-detection, vemparala2021-kitti, zhou2023-yolo"
     )
     found = json.loads(sweeps("describe", "--format", "json").output)
     assert [each["name"] for each in found] == ["classification", "detection"]

@@ -105,6 +105,10 @@ def assert_reads_back_equal(loaded: spec.Spec) -> None:
 GIVEN = {
     "liu2024": ["dataset.root=coco", "detector.weights=yolov3.weights"],
     "tajwar2023": ["dataset.root=cifar"],
+    "vemparala2021": ["dataset.root=cifar"],
+    "vemparala2021-kitti": ["dataset.root=kitti"],
+    "zhou2023": ["dataset.root=cifar"],
+    "zhou2023-yolo": ["dataset.root=coco", "detector.weights=yolov3-tiny.weights"],
     "cifar-small": ["dataset.root=cifar", "weights.resnet20.initial=resnet20.npz"],
     "coco-small": ["dataset.root=coco", "detector.config=small.cfg", "detector.weights=small.weights"],
     "kitti-small": ["dataset.root=kitti", "detector.config=small.cfg", "detector.weights=small.weights"],
