@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -50,7 +51,7 @@ class Dla34(nn.Module):
         import timm
 
         super().__init__()
-        whole = timm.create_model("dla34", pretrained=False)
+        whole: Any = timm.create_model("dla34", pretrained=False)
         self.stem = nn.Sequential(whole.base_layer, whole.level0, whole.level1)
         self.levels = nn.ModuleList([whole.level2, whole.level3, whole.level4, whole.level5])
 
