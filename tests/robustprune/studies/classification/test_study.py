@@ -116,7 +116,8 @@ def test_a_baseline_is_measured_as_it_is(monkeypatch: pytest.MonkeyPatch, checkp
     monkeypatch.setattr(retraining, "train", train)
     (baseline,) = study().baselines([cell()])
     row = study().evaluate_row(baseline, checkpoint, None)
-    assert row.keys() == {*ClassificationStudy.columns, "perturbations"}
+    assert row.keys() == {*ClassificationStudy.columns, *ClassificationStudy.tables}
+    assert [name for name in ClassificationStudy.tables if row[name] is not None] == ["perturbations"]
     assert (row["params_kept"], row["macs"]) == (row["params_total"], row["macs_dense"])
     assert row["channels_kept"] == row["channels_total"]
     assert row["best_epoch"] == 0
