@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -37,3 +38,20 @@ class Training(Settings):
     def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:
         """Return the learning rate of a step, counted from 0 over all epochs."""
         return self.learning_rate * one_cycle((step + 0.5) / (self.epochs * steps_per_epoch))
+
+
+Optimizer = Literal["sgd", "adam"]
+
+
+class ChosenOptimizer(Training):
+    """A training whose settings choose its optimizer: `by` SGD, with `momentum`, or by Adam."""
+
+    by: Optimizer
+    momentum: float
+
+    def optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        """Return what was chosen."""
+        rate, decay = self.learning_rate, self.weight_decay
+        if self.by == "adam":
+            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+        return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal, Self
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from robustprune.core.settings import Settings
 from robustprune.training import Training
+from robustprune.training.settings import ChosenOptimizer, Optimizer
 
 PUBLISHED_STRENGTH, PUBLISHED_RATE = 10.0, 0.01
 """b, and the length of a step of the masks."""
 
-Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["one-cycle", "steps", "constant"]
 
 
@@ -115,23 +112,14 @@ class IntrainSettings(Settings):
         )
 
 
-class _Training(Training):
-    by: Optimizer
+class _Training(ChosenOptimizer):
     schedule: Schedule
     decay_every: int
-    momentum: float
     clip_norm: float | None
 
     @property
     def largest_gradient(self) -> float | None:
         return self.clip_norm
-
-    def optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        if self.by == "adam":
-            return torch.optim.Adam(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
-        return torch.optim.SGD(
-            parameters, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay
-        )
 
     def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:
         if self.schedule == "one-cycle":

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from robustprune.core.settings import Settings
 from robustprune.training import Training
+from robustprune.training.settings import ChosenOptimizer, Optimizer
 
-Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["constant", "one-cycle"]
 
 
@@ -71,16 +69,8 @@ class LagrangianSettings(Settings):
         )
 
 
-class _Training(Training):
-    by: Optimizer
+class _Training(ChosenOptimizer):
     schedule: Schedule
-    momentum: float
-
-    def optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        rate, decay = self.learning_rate, self.weight_decay
-        if self.by == "adam":
-            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
-        return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay)
 
     def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:
         return self.learning_rate if self.schedule == "constant" else super().learning_rate_at(step, steps_per_epoch)
