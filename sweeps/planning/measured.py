@@ -15,17 +15,25 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from sweeps.errors import SpecError
+from sweeps.spec.axes.values import at
 from sweeps.spec.studies import find, plugin_of
 from sweeps.storage import Store
 from sweeps.storage.rows import read_all, split_location
-from sweeps.study import Axis, Cell, Files, Measurement, Progress, Stage, Study
+from sweeps.study import Axis, Cell, Files, Measurement, Progress, Stage, Study, Value
+
+SETTINGS = "settings"
+"""The field of measurements' settings that has those of the study whose rows are measured."""
 
 
 class Kept(NamedTuple):
-    """A row that has left files, and how the names of these begin."""
+    """A row that has left files, and how the names of these begin.
+
+    `fields` are its values of fields of settings that are axes, by path; null is any.
+    """
 
     row_key: str
     files_key: str
+    fields: Mapping[Any, Value | None]
 
 
 class MeasuredSettings(BaseModel):
@@ -34,6 +42,9 @@ class MeasuredSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     sweep: str = Field(description="folder of the sweep whose rows have left the files, <storage>/<name>")
+    fields: dict[str, dict[str, Any]] = Field(
+        default={}, description="fields of settings that are its axes, by path: what the labels in its rows stand for"
+    )
 
 
 class MeasuredStudy(Study):
@@ -141,10 +152,18 @@ class MeasuredStudy(Study):
         Raises:
             ValueError: there is none.
         """
-        own = self.own_cell(cell)
-        kept = self._rows.get(tuple(own.values()))
+        own, known = self.own_cell(cell), self.settings.fields
+        settings = self.settings.settings.model_dump(mode="json") if known else {}
+        asked = {path: at(settings, path) for path in known}
+        fits = (
+            (sum(value is not None for value in each.fields.values()), each)
+            for each in self._rows.get(tuple(own.values()), ())
+            if all(value is None or known[path].get(value, value) == asked[path] for path, value in each.fields.items())
+        )
+        # The settings of a row may be null, which is any other row's that it does not matter to.
+        _, kept = max(fits, key=lambda fit: fit[0], default=(0, None))
         if kept is None:
-            said = ", ".join(f"{axis} {value}" for axis, value in own.items())
+            said = ", ".join(f"{axis} {value}" for axis, value in {**own, **asked}.items())
             raise ValueError(f"{self.settings.sweep}: found no row of {said}, expected one that is finished")
         return kept
 
@@ -154,7 +173,8 @@ class MeasuredStudy(Study):
         return Store(storage), name
 
     @functools.cached_property
-    def _rows(self) -> dict[tuple[Any, ...], Kept]:
+    def _rows(self) -> dict[tuple[Any, ...], list[Kept]]:
+        """The rows of each cell of the study's own axes."""
         found = read_all(*self._place)
         if found is None:
             return {}
@@ -162,7 +182,12 @@ class MeasuredStudy(Study):
         # Rows of versions that named files by the row say nothing there.
         begin = rows["files_key"].fillna(rows["row_key"]) if "files_key" in rows else rows["row_key"]
         cells = zip(*(rows[axis.name].tolist() for axis in self.source_class.axes), strict=True)
-        return dict(zip(cells, map(Kept, rows["row_key"], begin), strict=True))
+        there = [path for path in self.settings.fields if path in rows]
+        fields = rows[there].astype(object).where(rows[there].notna(), None).to_dict("records")
+        by_cell: dict[tuple[Any, ...], list[Kept]] = {}
+        for cell, kept in zip(cells, map(Kept, rows["row_key"], begin, fields), strict=True):
+            by_cell.setdefault(cell, []).append(kept)
+        return by_cell
 
 
 def name_of(study: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +12,12 @@ from pydantic import create_model
 
 from sweeps import spec as specs
 from sweeps.errors import SpecError, StorageError
-from sweeps.planning.measured import in_words, name_of
+from sweeps.planning.measured import SETTINGS, in_words, name_of
 from sweeps.results.rows.selection import selected
 from sweeps.results.sweep import Sweep, measured_name, open_sweep
 from sweeps.spec import Spec, plain_yaml
+from sweeps.spec.axes.values import LABEL
+from sweeps.spec.axes.varied import fields_of
 from sweeps.spec.loading import mapping_of
 from sweeps.spec.mistakes import validated
 from sweeps.spec.recorded import RecordedStudy
@@ -23,9 +26,6 @@ from sweeps.study import Measurement, Study
 
 OPTION = "--attack"
 """Of the command line, for messages: what studies mostly measure under."""
-
-LABEL = "label"
-"""The key of what is asked for that names it; all others are settings."""
 
 
 class Asked(NamedTuple):
@@ -59,7 +59,6 @@ def asked_of(
         StorageError: no sweep, or no row that is asked for has kept files.
     """
     sweep = open_sweep(location, study)
-    _check_axes(sweep)
     measurement = _measurement(sweep)
     labelled = _labelled(given, measurement, sweep.spec.study)
     rows, remarks = _with_files(sweep, where)
@@ -77,10 +76,7 @@ def asked_of(
                 f"{store.describe(target)} have it that were measured under {in_words(before[label])}, expected "
                 "another one ({label: …})"
             )
-    axes = [axis.name for axis in sweep.spec.study.axes]
-    for values in rows[axes].itertuples(index=False):
-        cell = dict(zip(axes, values, strict=True))
-        cells += [cell | {measurement.axis.name: label} for label in labelled]
+    cells += [cell | {measurement.axis.name: label} for cell in _cells(rows, sweep.spec) for label in labelled]
     resolved = {
         "name": target,
         "study": measures,
@@ -89,20 +85,35 @@ def asked_of(
         "sweep": kept_in,
         "under": before | labelled,
         "settings": sweep.spec.settings.model_dump(mode="json"),
-        "grid": {"include": [*{tuple(cell.items()): cell for cell in cells}.values()]},
+        "grid": {"include": [*{json.dumps(cell): cell for cell in cells}.values()]},
     }
+    fields = fields_of(sweep.spec.study)
+    if fields:
+        resolved["fields"] = {field.path: dict(field.settings) for field in fields}
     remarks += [f"{measurement.axis.name} {label}: {in_words(settings)}" for label, settings in labelled.items()]
     return Asked(store, specs.parse(plain_yaml.write(resolved), store.describe(target)), remarks)
 
 
-def _check_axes(sweep: Sweep) -> None:
-    """Refuse what cannot be measured again yet: with settings of their own, rows are of as many studies."""
-    fields = [axis.name for axis in sweep.spec.study.axes if axis.optional]
-    if fields:
-        raise SpecError(
-            f"{sweep.location}: found fields of settings among its axes ({', '.join(fields)}), expected a sweep of the "
-            "study's own axes alone: rows of others cannot be measured again yet"
-        )
+def _cells(rows: pd.DataFrame, spec: Spec) -> list[dict[str, Any]]:
+    """Return the cells of rows, for a grid: of fields of settings that are axes, the setting of each, under the path
+    that it has in measurements. One that does not matter to a row, or is null anyway, is left as the spec has it.
+    """
+    fields = fields_of(spec.study)
+    own = [axis.name for axis in spec.study.axes if not axis.optional]
+    nullable = {field.path for field in fields if any(cell[field.path] is None for cell in spec.cells)}
+    cells: list[dict[str, Any]] = []
+    for row in rows.to_dict("records"):
+        cell: dict[str, Any] = {name: row[name] for name in own}
+        for field in fields:
+            path = f"{SETTINGS}.{field.path}"
+            if not pd.isna(row[field.path]):
+                value = field.axis.kind(row[field.path])
+                setting = field.setting(value)
+                cell[path] = {LABEL: value, **setting} if isinstance(setting, Mapping) else setting
+            elif field.path in nullable:
+                cell[path] = None
+        cells.append(cell)
+    return cells
 
 
 def _measurement(sweep: Sweep) -> Measurement:

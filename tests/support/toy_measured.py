@@ -11,9 +11,9 @@ from sweeps import spec
 from sweeps.planning import plan
 from sweeps.spec import recorded
 from sweeps.storage import Store
-from sweeps.study import Axis, Cell, Files, Measurement
+from sweeps.study import Axis, Cell, Files, Measurement, Stage
 from tests.support import toy_rows, toy_study
-from tests.support.toy_study import ToyStudy
+from tests.support.toy_study import ToySettings, ToyStudy
 
 
 class Spoon(BaseModel):
@@ -31,9 +31,17 @@ class Cup(BaseModel):
     depth: int = 1
 
 
-class Tasting(ToyStudy):
-    """What is measured of a souvenir is its dose in spoons, or in cups."""
+class TastingSettings(ToySettings):
+    saucer: Cup | None = None
 
+
+class Tasting(ToyStudy):
+    """What is measured of a souvenir is its dose in spoons, or in cups, and the offset; deeper by that of a saucer,
+    which matters to the slow alone.
+    """
+
+    Settings: ClassVar = TastingSettings
+    settings: TastingSettings
     measurement: ClassVar = Measurement(
         axis=Axis("vessel", str, meaning="what it was measured with"),
         settings=Annotated[Spoon | Cup, Field(discriminator="name")],
@@ -45,13 +53,21 @@ class Tasting(ToyStudy):
     def measured_under(self) -> Mapping[str, Any]:
         return {"name": "spoon", "size": 3.0, "silver": False}
 
+    def stage(self, name: str, cell: Cell) -> Stage | None:
+        stage, saucer = super().stage(name, cell), self.settings.saucer
+        if stage is None or saucer is None or (name, cell["method"]) != ("evaluate_row", "slow"):
+            return stage
+        return stage._replace(settings={**(stage.settings or {}), "saucer": saucer.depth})
+
     def measuring(self, asked: Any) -> Mapping[str, Any]:
         return {"offset": self.settings.offset}
 
     def measure_kept(self, cell: Cell, files: Mapping[str, Files], asked: Any) -> dict[str, Any]:
         with self._entry("measure", cell):
             size = asked.size if isinstance(asked, Spoon) else 100.0 * asked.depth
-            return {"outcome": float(files["souvenirs"][".txt"]) / size}
+            outcome = float(files["souvenirs"][".txt"]) / size + self.settings.offset
+            saucer = self.settings.saucer
+            return {"outcome": outcome + (1000 * saucer.depth if saucer and cell["method"] == "slow" else 0)}
 
 
 SPEC = toy_study.SPEC.replace("tests.toy_study:ToyStudy", f"{__name__}:Tasting") + "souvenirs: true\n"

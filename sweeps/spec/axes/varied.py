@@ -17,7 +17,7 @@ from sweeps.study import Cell, Course, DataTable, Files, Gallery, Lines, Stage, 
 
 DECLARED = (
     *("stages", "row_axis", "replicate_axis", "columns", "metrics", "beside", "doubts", "pruned", "panel_axis"),
-    *("tables", "formats", "meanings", "trade_off", "baseline_name"),
+    *("tables", "formats", "meanings", "trade_off", "baseline_name", "measurement"),
 )
 """What a study declares as a class."""
 
@@ -128,6 +128,11 @@ class VariedStudy(Study):
         known = [self._study, *self._variants.values()]
         return {name: endings for study in known for name, endings in study.files.items()}
 
+    @property
+    def measured_under(self) -> Mapping[str, Any]:
+        """Under what rows were measured to which the grid says nothing."""
+        return self._study.measured_under
+
     def export(self, files: Mapping[str, Files], form: str) -> Files:
         """Return a row's files in another format."""
         return self._study.export(files, form)
@@ -237,6 +242,11 @@ def _telling(field: FieldAxis, values: set[Any]) -> set[Any]:
         return values
     known = values - {None}
     return {min(known), max(known), *(values - known)}
+
+
+def fields_of(study: Study) -> Sequence[FieldAxis]:
+    """Return the axes that are fields of the study's settings."""
+    return study.fields if isinstance(study, VariedStudy) else ()
 
 
 def study_at(study: Study, cell: Cell) -> tuple[Study, Cell]:

@@ -13,6 +13,7 @@ from sweeps.errors import StorageError
 from sweeps.planning import plan
 from sweeps.results.measuring import asked_of
 from sweeps.spec import Spec, recorded
+from sweeps.spec.axes.varied import study_at
 from sweeps.storage import Store, rows
 from sweeps.study import Progress
 from tests.support import toy_measured, toy_rows
@@ -39,7 +40,8 @@ def published(asked: Spec, store: Store) -> None:
     recorded.write(asked, store)
     study = asked.study
     for row in toy_rows.all_rows(plan.make(asked, store)):
-        values = study.measure(row.cell, NO_PROGRESS)  # type: ignore[attr-defined]
+        own, cell = study_at(study, row.cell)
+        values = own.measure(cell, NO_PROGRESS)  # type: ignore[attr-defined]
         rows.check_returned(values, study)
         provenance = {name: kind(0) for name, kind in rows.PROVENANCE.items()} | {"row_key": str(row.key)}
         store.publish_row(asked.name, str(row.key), rows.table({**row.cell, **values, **provenance}, study))
@@ -114,6 +116,35 @@ def test_a_row_that_is_made_anew_is_measured_anew(kept: str, store: Store) -> No
     store.publish_file("toy", "souvenirs", f"{row['row_key']}-89abcdef", ".txt", b"7")
     again = asked_of(kept, [])
     assert "computed from other inputs" in plan.make(again.spec, store).conflict("here")
+
+
+FIELDS = """\
+  offset: [0, 10]
+  saucer: [null, {label: deep, name: cup, depth: 4}, {name: cup, depth: 2}]
+"""
+
+
+def test_each_row_is_measured_with_the_settings_that_it_was_made_with(store: Store) -> None:
+    location = toy_measured.publish(store, toy_measured.SPEC.replace("grid:\n", "grid:\n" + FIELDS))
+    asked = asked_of(location, ["cup"])
+    made = plan.make(asked.spec, store)
+    there = load_results(location)
+    # The quick ones have no saucer; each row is measured once.
+    assert there["saucer"].isna().any()
+    assert made.rows == len(there) == made.missing
+    published(asked.spec, store)
+    measured = load_results(f"{location}-measured")
+    assert sorted(measured["source_row_key"]) == sorted(there["row_key"])
+    both = measured.merge(there, left_on="source_row_key", right_on="row_key", suffixes=("", "_was"))
+    saucer = both["saucer"].map({"deep": 4, "cup, depth=2": 2, "name=cup, depth=2": 2}).fillna(0)
+    expected = both["dose_was"] / 100 + both["offset"].astype(float) + 1000 * saucer
+    assert list(both["outcome"]) == pytest.approx(list(expected))
+    assert {0, 2, 4} == set(saucer)
+    again = asked_of(location, [])
+    assert again.spec.to_yaml() == asked.spec.to_yaml()
+    assert plan.make(again.spec, store).missing == 0
+    few = asked_of(location, ["spoon"], where="offset == 10 and saucer == 'deep'", name="few").spec
+    assert plan.make(few, store).rows == 12
 
 
 def test_measurements_are_read_as_any_rows_are(kept: str, store: Store, sweeps: Sweeps) -> None:
