@@ -31,6 +31,9 @@ Integers = NDArray[np.int64]
 LANES = 16 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 8
 """Floats of a vector. LLVM splits what the processor does not have, and keeps compiled code apart by processor."""
 
+_ANYWHERE = 1
+"""Alignment of vectors that may lie anywhere."""
+
 VECTORS = 13
 """Sums of a block, in vectors. Of the 16 registers of a processor without AVX-512, one holds the weight."""
 
@@ -51,68 +54,176 @@ def _add(  # type: ignore[no-untyped-def]
     _, packed, at, offsets, values, first, last, sums, start, vectors
 ):
     """Add the weights from `first` up to `last`, one at least, to so many vectors of sums from sums[start]; the input
-    of the first lies at packed[at + offset]."""
-    given = packed, at, offsets, values, first, last, sums, start, vectors
-    # Positions are signed words, whatever their expressions were inferred as.
-    signature = types.void(*(each if isinstance(each, types.Array) else types.intp for each in given))
-    return signature, _add_in_registers
+    of the first sum lies at packed[at + offset]."""
+    return _signature(packed, at, offsets, values, first, last, sums, start, vectors), _add_in_registers
 
 
 def _add_in_registers(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
     """Write `_add` in LLVM's language: a loop over the weights for each number of vectors."""
-
-    def data(argument: int) -> ir.Value:
-        return context.make_array(signature.args[argument])(context, builder, arguments[argument]).data
-
-    word, number = ir.IntType(64), context.get_value_type(signature.args[0].dtype)
-    vector = ir.VectorType(number, LANES)
-    name = f"llvm.fmuladd.v{LANES}{number.intrinsic_name}"
+    packed, at, offsets, values, first, last, sums, start, vectors = _addresses(context, builder, signature, arguments)
+    vector = ir.VectorType(packed.type.pointee, LANES)
+    name = f"llvm.fmuladd.v{LANES}{packed.type.pointee.intrinsic_name}"
     multiply_add = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
-    source, target = builder.gep(data(0), [arguments[1]]), builder.gep(data(6), [arguments[7]])
-    offsets, values, first, last = data(2), data(3), arguments[4], arguments[5]
-
-    def pieces(address: ir.Value, count: int) -> list[ir.Value]:
-        whole = builder.bitcast(address, vector.as_pointer())
-        return [builder.gep(whole, [ir.Constant(word, piece)]) for piece in range(count)]
-
-    # All vectors may lie anywhere.
-    align = number.get_abi_alignment(context.target_data)
+    source, target = builder.gep(packed, [at]), builder.gep(sums, [start])
     done = builder.append_basic_block("done")
-    switch = builder.switch(arguments[8], done)
+    switch = builder.switch(vectors, done)
     for count in range(1, VECTORS + 1):
         begin, loop, end = (builder.append_basic_block(f"{part}.{count}") for part in ("begin", "loop", "end"))
         switch.add_case(count, begin)
+        places = [_WORD(LANES * place) for place in range(count)]
 
         builder.position_at_end(begin)
-        before = [builder.load(piece, align=align) for piece in pieces(target, count)]
+        before = [_load(builder, target, place, LANES) for place in places]
         builder.branch(loop)
 
         builder.position_at_end(loop)
-        weight, *sums = [builder.phi(word), *(builder.phi(vector) for _ in range(count))]
-        offset = builder.sext(builder.load(builder.gep(offsets, [weight])), word)
-        value = _splat(builder, builder.load(builder.gep(values, [weight])), vector)
+        weight, *totals = [builder.phi(_WORD), *(builder.phi(vector) for _ in range(count))]
+        inputs = builder.gep(source, [builder.sext(builder.load(builder.gep(offsets, [weight])), _WORD)])
+        value = _splat(builder, builder.load(builder.gep(values, [weight])), LANES)
         after = [
-            builder.call(multiply_add, [builder.load(piece, align=align), value, total])
-            for piece, total in zip(pieces(builder.gep(source, [offset]), count), sums, strict=True)
+            builder.call(multiply_add, [_load(builder, inputs, place, LANES), value, total])
+            for place, total in zip(places, totals, strict=True)
         ]
-        following = builder.add(weight, ir.Constant(word, 1))
+        following = builder.add(weight, _WORD(1))
         builder.cbranch(builder.icmp_signed("<", following, last), loop, end)
-        for phi, old, new in zip([weight, *sums], [first, *before], [following, *after], strict=True):
+        for phi, old, new in zip([weight, *totals], [first, *before], [following, *after], strict=True):
             phi.add_incoming(old, begin)
             phi.add_incoming(new, loop)
 
         builder.position_at_end(end)
-        for total, piece in zip(after, pieces(target, count), strict=True):
-            builder.store(total, piece, align=align)
+        for total, place in zip(after, places, strict=True):
+            _store(builder, total, target, place)
         builder.branch(done)
     builder.position_at_end(done)
     return context.get_dummy_value()
 
 
-def _splat(builder: ir.IRBuilder, value: ir.Value, vector: ir.VectorType) -> ir.Value:
-    none, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.IntType(32), 0)
-    all_first = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None)
-    return builder.shuffle_vector(builder.insert_element(none, value, first), none, all_first)
+@intrinsic
+def _copy(_, row, at, line, start, count):  # type: ignore[no-untyped-def]
+    """Write row[at : at + count] to line[start : start + count]."""
+
+    def write(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        row, at, line, start, count = _addresses(context, builder, signature, arguments)
+        source, target = builder.gep(row, [at]), builder.gep(line, [start])
+        _along(builder, count, lambda p, lanes: _store(builder, _load(builder, source, p, lanes), target, p))
+        return context.get_dummy_value()
+
+    return _signature(row, at, line, start, count), write
+
+
+@intrinsic
+def _activate(_, total, at, slope, line, start, count):  # type: ignore[no-untyped-def]
+    """Write the leaky ReLU of total[at : at + count] to line[start : start + count]."""
+
+    def write(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        total, at, slope, line, start, count = _addresses(context, builder, signature, arguments)
+        source, target = builder.gep(total, [at]), builder.gep(line, [start])
+
+        def some(p: ir.Value, lanes: int) -> None:
+            _store(builder, _leaky(builder, _load(builder, source, p, lanes), slope), target, p)
+
+        _along(builder, count, some)
+        return context.get_dummy_value()
+
+    return _signature(total, at, slope, line, start, count), write
+
+
+@intrinsic
+def _pool(_, total, at, below, slope, line, start, count):  # type: ignore[no-untyped-def]
+    """Write the leaky ReLU of the largest of every 2 × 2 pixels from total[at] on, the lower two of which lie so far
+    `below`, to line[start : start + count]. NaN is the largest.
+
+    Pool, then activate: the same as the other way round, with a quarter of the work.
+    """
+
+    def write(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        total, at, below, slope, line, start, count = _addresses(context, builder, signature, arguments)
+        upper, target = builder.gep(total, [at]), builder.gep(line, [start])
+        lower = builder.gep(upper, [below])
+
+        def some(p: ir.Value, lanes: int) -> None:
+            twice = builder.add(p, p)
+            higher = _larger(builder, *(_load(builder, each, twice, 2 * lanes) for each in (upper, lower)))
+            indices = (ir.Constant(ir.VectorType(_INDEX, lanes), [*range(odd, 2 * lanes, 2)]) for odd in (0, 1))
+            sides = (builder.shuffle_vector(higher, higher, each) for each in indices)
+            _store(builder, _leaky(builder, _larger(builder, *sides), slope), target, p)
+
+        _along(builder, count, some)
+        return context.get_dummy_value()
+
+    return _signature(total, at, below, slope, line, start, count), write
+
+
+_WORD, _INDEX = ir.IntType(64), ir.IntType(32)
+
+
+def _signature(*given: types.Type) -> Any:
+    """Of a function that returns nothing: positions are words, whatever their expressions were inferred as."""
+    return types.void(*(types.intp if isinstance(each, types.Integer) else each for each in given))
+
+
+def _addresses(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> list[ir.Value]:
+    """Return arguments with the address of its numbers for each array."""
+    return [
+        context.make_array(kind)(context, builder, each).data if isinstance(kind, types.Array) else each
+        for kind, each in zip(signature.args, arguments, strict=True)
+    ]
+
+
+def _along(builder: ir.IRBuilder, count: ir.Value, some: Callable[[ir.Value, int], None]) -> None:
+    """Call `some` with the first index and the number of every vector of so many numbers; of the widest vectors that
+    are not too long. The last one ends with the numbers, even if it overlaps with the one before: so they must not be
+    changed in place."""
+    done = builder.append_basic_block("done")
+    for lanes in sorted({LANES, 8, 4, 1}, reverse=True):
+        loop, end, rest, narrower = (builder.append_basic_block(part) for part in ("loop", "end", "rest", "narrower"))
+        before, last = builder.block, builder.sub(count, _WORD(lanes))
+        builder.cbranch(builder.icmp_signed("<=", _WORD(0), last), loop, narrower)
+        builder.position_at_end(loop)
+        index = builder.phi(_WORD)
+        some(index, lanes)
+        following = builder.add(index, _WORD(lanes))
+        builder.cbranch(builder.icmp_signed("<=", following, last), loop, end)
+        index.add_incoming(_WORD(0), before)
+        index.add_incoming(following, loop)
+        builder.position_at_end(end)
+        builder.cbranch(builder.icmp_signed("<", following, count), rest, done)
+        builder.position_at_end(rest)
+        some(last, lanes)
+        builder.branch(done)
+        builder.position_at_end(narrower)
+    builder.branch(done)
+    builder.position_at_end(done)
+
+
+def _load(builder: ir.IRBuilder, numbers: ir.Value, place: ir.Value, lanes: int) -> ir.Value:
+    address = builder.bitcast(builder.gep(numbers, [place]), ir.VectorType(numbers.type.pointee, lanes).as_pointer())
+    return builder.load(address, align=_ANYWHERE)
+
+
+def _store(builder: ir.IRBuilder, vector: ir.Value, numbers: ir.Value, place: ir.Value) -> None:
+    address = builder.bitcast(builder.gep(numbers, [place]), vector.type.as_pointer())
+    builder.store(vector, address, align=_ANYWHERE)
+
+
+def _splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
+    none = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    first = builder.insert_element(none, value, _INDEX(0))
+    return builder.shuffle_vector(first, none, ir.Constant(ir.VectorType(_INDEX, lanes), None))
+
+
+def _larger(builder: ir.IRBuilder, one: ir.Value, other: ir.Value) -> ir.Value:
+    larger = builder.select(builder.fcmp_ordered(">", one, other), one, other)
+    return builder.select(builder.fcmp_unordered("uno", one, one), one, larger)
+
+
+def _leaky(builder: ir.IRBuilder, value: ir.Value, slope: ir.Value) -> ir.Value:
+    zero = ir.Constant(value.type, None)
+    scaled = builder.fmul(value, _splat(builder, slope, value.type.count))
+    # Infinity times zero would be no number.
+    is_relu = builder.fcmp_ordered("==", slope, ir.Constant(slope.type, 0))
+    scaled = builder.select(is_relu, zero, scaled)
+    return builder.select(builder.fcmp_ordered("<", value, zero), scaled, value)
 
 
 @_compiled
@@ -165,7 +276,7 @@ def convolve(
         last: the one before which to stop.
         output: (filters, H', W') or (filters, H' / 2, W' / 2), contiguous.
     """
-    height = len(kinds)
+    height, columns = len(kinds), bias.shape[2]
     span = -(-rows * width // LANES) * LANES
     packed = np.empty(np.diff(tiles).max() * size + LANES, image.dtype)
     sums = np.empty(np.diff(groups).max() * span, image.dtype)
@@ -175,7 +286,7 @@ def convolve(
         here = min(rows, height - top)
         for f in range(low, high):
             for y in range(here):
-                _copy(bias[f, kinds[top + y]], sums[(f - low) * span + y * width :])
+                _copy(bias, (f * bias.shape[1] + kinds[top + y]) * columns, sums, (f - low) * span + y * width, columns)
         vectors = -(-here * width // LANES)
         blocks = -(-vectors // VECTORS)
         for tile in range(len(tiles) - 1):
@@ -192,18 +303,26 @@ def convolve(
                     if weight < end:
                         _add(packed, start, offsets, values, weight, end, sums, (f - low) * span + start, count)
         for f in range(low, high):
-            total = sums[(f - low) * span :]
+            total = (f - low) * span
             if pool:
                 for y in range(0, here, 2):
-                    _pool(total[y * width :], total[(y + 1) * width :], slope, output[f, (top + y) // 2])
+                    line = (f * height + top + y) // 2 * (columns // 2)
+                    _pool(sums, total + y * width, width, slope, output, line, columns // 2)
+            elif width == columns:
+                _activate(sums, total, slope, output, (f * height + top) * columns, here * columns)
             else:
                 for y in range(here):
-                    _activate(total[y * width :], slope, output[f, top + y])
+                    line = (f * height + top + y) * columns
+                    _activate(sums, total + y * width, slope, output, line, columns)
 
 
 @_compiled
 def _pack(image: Floats, row: int, column: int, stride: tuple[int, int], rows: int, width: int, plane: Floats) -> None:
     """Copy every stride-th pixel from (row, column) on; what lies beside the image is zero."""
+    within = row >= 0 and column == 0 and row + rows <= image.shape[0] and width == image.shape[1]
+    if within and stride[0] == stride[1] == 1:
+        _copy(image, row * width, plane, 0, rows * width)
+        return
     left = min(width, max(0, -(column // stride[1])))
     right = max(left, min(width, (image.shape[1] - 1 - column) // stride[1] + 1))
     for r in range(rows):
@@ -217,39 +336,9 @@ def _pack(image: Floats, row: int, column: int, stride: tuple[int, int], rows: i
         for p in range(right, width):
             line[p] = 0
         if stride[1] == 1:
-            _copy(image[y, column + left : column + right], line[left:])
+            _copy(image, y * image.shape[1] + column + left, line, left, right - left)
         else:
             pixels = image[y, column + left * stride[1] :]
             inner = line[left:right]
             for p in range(len(inner)):
                 inner[p] = pixels[p * stride[1]]
-
-
-@_compiled
-def _copy(row: Floats, total: Floats) -> None:
-    for p in range(len(row)):
-        total[p] = row[p]
-
-
-@_compiled
-def _activate(total: Floats, slope: np.float32, line: Floats) -> None:
-    if slope == 0:
-        # Infinity times zero would be no number.
-        for p in range(len(line)):
-            value = total[p]
-            line[p] = 0 if value < 0 else value
-    else:
-        for p in range(len(line)):
-            value = total[p]
-            line[p] = slope * value if value < 0 else value
-
-
-@_compiled
-def _pool(upper: Floats, lower: Floats, slope: np.float32, line: Floats) -> None:
-    """Pool, then activate: the same as the other way round, with a quarter of the work. NaN is the largest."""
-    for p in range(len(line)):
-        a, b, c, d = upper[2 * p], lower[2 * p], upper[2 * p + 1], lower[2 * p + 1]
-        left = b if b > a or b != b else a
-        right = d if d > c or d != d else c
-        line[p] = right if right > left or right != right else left
-    _activate(line, slope, line)
