@@ -128,6 +128,13 @@ class CpuSparseConvolution(SparseConvolution):
         return finished
 
 
+def layouts() -> tuple[bool, ...]:
+    """Return which values of `shifted` are worth trying on this processor."""
+    from robustprune.inference.sparse_kernel import LANES
+
+    return (False, True) if LANES == 16 else (False,)
+
+
 class _Prepared(NamedTuple):
     """What the kernel needs for images of one size.
 
@@ -217,10 +224,11 @@ def _workers(threads: int) -> ThreadPoolExecutor:
 
 
 def is_convolution(layer: nn.Module) -> bool:
-    """Whether a layer of a compacted detector is a convolution with its bias and activation."""
-    return isinstance(layer, BorderedConvolution) or (
-        isinstance(layer, nn.Sequential) and isinstance(layer[0], nn.Conv2d)
-    )
+    """Whether a layer of a compacted network is a zero-padded convolution with its bias and activation."""
+    if isinstance(layer, BorderedConvolution):
+        return True
+    conv = layer[0] if isinstance(layer, nn.Sequential) and len(layer) == 2 else None
+    return isinstance(conv, nn.Conv2d) and conv.padding_mode == "zeros" and isinstance(conv.padding, tuple)
 
 
 def _parts(layer: nn.Module) -> tuple[nn.Conv2d, nn.Module, Tensor, Tensor]:

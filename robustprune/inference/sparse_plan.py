@@ -26,6 +26,9 @@ SUMS = 320 * 1024
 BAND = 416
 """Pixels of a band: with more, planes are larger and tiles have fewer; with less, borders are copied more often."""
 
+LOWEST = 4
+"""Rows of a band, at least."""
+
 _COST_OF_A_FILTER = 4
 """What it takes to write a filter's output, in weights."""
 
@@ -92,8 +95,9 @@ def make_plan(
         stride: rows and columns.
         padding: rows above and columns to the left.
         even: whether a band must have an even number of rows.
-        shifted: a plane for every column of taps, so that all loads are aligned: for processors on which other loads
-            take twice as long. They are larger together, and fit caches less.
+        shifted: a plane for every column of taps, so that all loads are aligned. A vector that lies across two lines
+            of the cache takes as long as two: every second one of 8 floats, every one of 16. But these planes are
+            larger together and fit caches less: with vectors of 8 floats that cost more than it gave everywhere.
         threads: which share the pieces.
     """
     filters, height, columns = bias.shape
@@ -140,7 +144,7 @@ def make_plan(
 def _rows(height: int, width: int, *, even: bool) -> int:
     """Of a band, all being equally high but for rounding."""
     bands = max(1, round(height * width / BAND))
-    rows = max(2, -(-height // bands))
+    rows = max(LOWEST, -(-height // bands))
     return _multiple(rows, 2) if even else rows
 
 
