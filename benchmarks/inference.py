@@ -10,10 +10,15 @@ With `--protocol`, what the reference study found a significant difference betwe
 repeatedly timed in turns as every row of a sweep is, and one after the other. `p_value` is of a one-way ANOVA, the
 reference's test; `p_value_paired` of a paired t test, which drift does not blind: a bias of a percent does not escape.
 
-Why not more of single weights: our kernel loads an input for every multiply-add, 512 bits of it, and mostly from the
-second cache: some 25 billion a second on the machine of the README's figures, where the dense convolution does 90,
-zeros included. To reach the reference's 2.4 at 90%, a kernel would have to use an input more than once per load:
-several filters at a time, in registers, whose zeros lie in the same places. Scattered masks do not offer that.
+What single weights can give, by arithmetic: dense code multiplies a vector that it has loaded with weights of several
+filters, and is bound by its multiply-adds, two vectors in a cycle. Where zeros are scattered, every multiply-add wants a
+load of its own. Of these a core does two in a cycle as well, but a tap's input begins anywhere, and a load that lies
+across two lines of the cache counts twice: every second one of 8 floats, every one of 16. So 256-bit units reach two
+thirds of dense code's pace at best (measured: 20 of 30 billion a second), which at 50% is 1.3 times its speed before
+anything else is paid; 512-bit units reach half of it, so that half the weights take as long as all of them, and the
+reference's 1.2 at 50% is beyond scattered zeros there. Aligned copies for each column of taps avoid these loads, and
+are three times as much for the caches; the engine tries them where vectors have 16 floats. Using a loaded input more
+than once would take filters whose zeros lie in the same places, and scattered masks do not have them.
 """
 
 from __future__ import annotations

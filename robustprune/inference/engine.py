@@ -25,6 +25,7 @@ from robustprune.inference.sparse_convolution import (
     CsrConvolution,
     SparseConvolution,
     is_convolution,
+    layouts,
 )
 
 ROUND_TO = {"cpu": (1,), "cuda": (1, 8)}
@@ -178,18 +179,18 @@ def _ways(layer: nn.Module, pool: nn.Module | None = None) -> list[list[nn.Modul
     if is_convolution(layer):
         layers = [layer, _converted(layer, torch.channels_last)]
         plain = [[each] if pool is None else [each, ChannelsLast(pool)] for each in layers]
-        return [*plain, _sparse_way(layer, pool)]
+        return [*plain, *_sparse_ways(layer, pool)]
     if any(isinstance(module, nn.MaxPool2d) for module in layer.modules()):
         return [[layer], [ChannelsLast(layer)]]
     return [[layer]]
 
 
-def _sparse_way(layer: nn.Module, pool: nn.Module | None) -> list[nn.Module]:
-    """Return a convolution without its zeros, and its pool."""
-    on_cpu = next(layer.parameters()).device.type == "cpu"
-    if pool is None:
-        return [CpuSparseConvolution(layer) if on_cpu else CsrConvolution(layer)]
-    return [CpuSparseConvolution(layer, pool=True), nn.Identity()] if on_cpu else [CsrConvolution(layer), pool]
+def _sparse_ways(layer: nn.Module, pool: nn.Module | None) -> list[list[nn.Module]]:
+    """Return the ways to run a convolution without its zeros, and its pool."""
+    if next(layer.parameters()).device.type != "cpu":
+        return [[CsrConvolution(layer)] if pool is None else [CsrConvolution(layer), pool]]
+    made = [CpuSparseConvolution(layer, pool=pool is not None, shifted=each) for each in layouts()]
+    return [[each] if pool is None else [each, nn.Identity()] for each in made]
 
 
 def _halves(pool: nn.Module, x: Tensor) -> bool:

@@ -1,8 +1,4 @@
-"""Convolutions that compute nothing for a weight of zero, as modules; when they pay is found out elsewhere.
-
-Both kinds see an image as padded planes, flat, in which a tap's input lies at the same distance from its output
-everywhere. With a stride there is a plane for each phase of it.
-"""
+"""Convolutions that compute nothing for a weight of zero, as modules; when they pay is found out elsewhere."""
 
 from __future__ import annotations
 
@@ -16,180 +12,210 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robustprune.inference.compact_layers import BorderedConvolution
-
-_COST_OF_A_FILTER = 4
-"""What it takes to write a filter's output, in weights."""
 
 
 class SparseConvolution(nn.Module):
     """A convolution, its bias and its activation, in time that follows from the number of its weights.
 
-    Any stride, zero padding and groups. `zeros` weights are left out; the others are copied, for use where they are:
-    as a module it has no parameters, and stays on its device.
+    Any stride, zero padding, dilation and groups. `zeros` weights are left out; the others are copied, for use where
+    they are: as a module it has no parameters, and stays on its device.
     """
 
     def __init__(self, layer: nn.Module) -> None:
-        """`layer` is a convolution of a compacted detector (`is_convolution`)."""
+        """`layer` is a convolution of a compacted network (`is_convolution`)."""
         super().__init__()
         conv, self.activation, self._bias, self._border = _parts(layer)
         assert isinstance(conv.padding, tuple)
-        self._kernel_size, self._stride, self._padding = conv.kernel_size, conv.stride[0], conv.padding[0]
-        assert conv.stride == (self._stride, self._stride)
-        assert conv.padding == (self._padding, self._padding)
+        self._stride, self._padding, self._dilation = (_pair(s) for s in (conv.stride, conv.padding, conv.dilation))
         weight = conv.weight.detach()
-        self._filter, channel, self._row, self._column = weight.nonzero().T
+        self._filter, channel, row, column = weight.nonzero().T
         self._input = self._filter // (conv.out_channels // conv.groups) * weight.shape[1] + channel
-        self._values = weight[self._filter, channel, self._row, self._column]
+        self._values = weight[self._filter, channel, row, column]
+        self._row, self._column = row * self._dilation[0], column * self._dilation[1]
         self.zeros = weight.numel() - len(self._values)
         self._inputs = conv.in_channels
-        self._settled: tuple[_Shape, Any] | None = None
+        self._settled: tuple[Any, Any] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, filters, H', W'), contiguous and without gradient."""
         # One name for both: other threads may come with images of another size.
-        settled = self._settled
-        if settled is None or settled[0].image != x.shape[2:]:
-            shape = self._shape(*x.shape[2:])
-            settled = self._settled = shape, self._prepared(shape)
-        return self._convolved(self._planes(x.detach()).flatten(2), *settled)
+        settled, case = self._settled, self._case(x)
+        if settled is None or settled[0] != case:
+            settled = self._settled = case, self._prepared(x)
+        return self._convolved(x.detach(), settled[1])
 
-    def _prepared(self, shape: _Shape) -> Any:
+    def _case(self, x: Tensor) -> Any:
+        """Return what, for other images, must be the same for them to need no other preparation."""
+        return x.shape[2:]
+
+    def _prepared(self, x: Tensor) -> Any:
         """Return what need not be done again for images of the same size."""
         raise NotImplementedError
 
-    def _convolved(self, planes: Tensor, shape: _Shape, prepared: Any) -> Tensor:
-        """(N, inputs · stride², rows · columns) -> (N, filters, H', W')."""
+    def _convolved(self, x: Tensor, prepared: Any) -> Tensor:
+        """(N, inputs, H, W) -> (N, filters, H', W')."""
         raise NotImplementedError
 
-    def _planes(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, inputs · stride², rows, columns), contiguous."""
-        before, step = self._padding, self._stride
-        height, width = x.shape[2:]
-        if not before and step == 1:
-            return x.contiguous()
-        rows, columns = (_padded(side, before, step) for side in (height, width))
-        padded = x.new_zeros(*x.shape[:2], rows, columns)
-        padded[:, :, before : before + height, before : before + width] = x
-        return padded if step == 1 else nn.functional.pixel_unshuffle(padded, step)
-
-    def _shape(self, height: int, width: int) -> _Shape:
-        step = self._stride
-        rows, columns = (_padded(side, self._padding, step) // step for side in (height, width))
+    def _bias_map(self, height: int, width: int) -> Tensor:
+        """(filters, H', W'), what the output starts with."""
         ones = self._bias.new_ones(1, 1, height, width)
-        return _Shape(
-            image=torch.Size((height, width)),
-            width=columns,
-            plane_size=rows * columns,
-            plane=(self._input * step + self._row % step) * step + self._column % step,
-            shift=self._row // step * columns + self._column // step,
-            bias=nn.functional.conv2d(ones, self._border, self._bias, step, self._padding)[0],
-        )
-
-
-class _Shape(NamedTuple):
-    """What follows from the size of an image.
-
-    Attributes:
-        image: its height and width.
-        width: of a plane.
-        plane_size: pixels of a plane.
-        plane: (weights,), the plane each reads.
-        shift: (weights,), where in it the input of output pixel 0 lies; that of pixel (y, x) is y · width + x further.
-        bias: (filters, H', W').
-    """
-
-    image: torch.Size
-    width: int
-    plane_size: int
-    plane: Tensor
-    shift: Tensor
-    bias: Tensor
+        border, bias = self._border, self._bias
+        return nn.functional.conv2d(ones, border, bias, self._stride, self._padding, self._dilation)[0]
 
 
 class CpuSparseConvolution(SparseConvolution):
     """On a CPU, by our own kernel; it can take the largest of every 2 × 2 pixels besides."""
 
-    def __init__(self, layer: nn.Module, *, pool: bool = False) -> None:
-        """`pool` is for layers whose output has even sides."""
+    def __init__(self, layer: nn.Module, *, pool: bool = False, shifted: bool = False) -> None:
+        """`pool` is for layers whose output has even sides; `shifted` is told in `sparse_plan.make_plan`."""
         super().__init__(layer)
         slope = _slope(self.activation)
         # What is no leaky ReLU may not be monotonic, and cannot wait until after the pool.
         self._slope, self._pool = np.float32(1 if slope is None else slope), pool and slope is not None
         self._after = nn.Sequential(self.activation, nn.MaxPool2d(2) if pool else nn.Identity())
-        self._all_done = slope is not None
-        counts = self._filter.bincount(minlength=len(self._bias))
-        self._starts = nn.functional.pad(counts.cumsum(0), (1, 0)).numpy()
+        self._all_done, self._shifted = slope is not None, shifted
 
-    def _prepared(self, shape: _Shape) -> Callable[..., None]:
-        from robustprune.inference.sparse_kernel import convolve  # its compiler takes half a second to import
+    def _case(self, x: Tensor) -> Any:
+        return x.shape[2:], torch.get_num_threads()
 
-        # Few rows differ, those at the border.
-        rows, kinds = shape.bias.unique(dim=1, return_inverse=True)
-        return partial(
-            convolve,
-            starts=self._starts,
-            offsets=(shape.plane * shape.plane_size + shape.shift).numpy(),
-            values=self._values.numpy(),
-            bias=nn.functional.pad(rows, (0, shape.width - rows.shape[2])).numpy(),
-            kinds=kinds.numpy(),
-            slope=self._slope,
-            pool=self._pool,
+    def _prepared(self, x: Tensor) -> _Prepared:
+        # Its compiler takes half a second to import.
+        from robustprune.inference.sparse_kernel import convolve
+        from robustprune.inference.sparse_plan import Taps, make_plan
+
+        taps = Taps(*(part.numpy() for part in (self._filter, self._input, self._row, self._column, self._values)))
+        bias = self._bias_map(*x.shape[2:]).numpy()
+        threads = torch.get_num_threads()
+        plan = make_plan(
+            taps,
+            bias,
+            stride=self._stride,
+            padding=self._padding,
+            even=self._pool,
+            shifted=self._shifted,
+            threads=threads,
         )
-
-    def _convolved(self, planes: Tensor, shape: _Shape, prepared: Callable[..., None]) -> Tensor:
-        filters, height, width = shape.bias.shape
+        filters, height, width = bias.shape
         if self._pool:
             assert height % 2 == width % 2 == 0
             height, width = height // 2, width // 2
-        output = planes.new_empty(len(planes), filters, height, width)
-        for image, result in zip(planes.flatten(1).numpy(), output.numpy(), strict=True):
-            self._by_threads(partial(prepared, planes=image, output=result))
+        edges = [plan.pieces * thread // threads for thread in range(threads + 1)]
+        shares = [share for share in itertools.pairwise(edges) if share[0] < share[1]]
+        return _Prepared((filters, height, width), partial(_called, convolve, plan, self._slope, self._pool), shares)
+
+    def _convolved(self, x: Tensor, prepared: _Prepared) -> Tensor:
+        output = x.new_empty(len(x), *prepared.output)
+        images, results = x.contiguous().numpy(), output.numpy()
+        if len(prepared.shares) == 1:
+            for image, result in zip(images, results, strict=True):
+                prepared.convolve(*prepared.shares[0], image, result)
+        else:
+            pool = _workers(len(prepared.shares))
+            jobs = [
+                pool.submit(prepared.convolve, *share, image, result)
+                for image, result in zip(images, results, strict=True)
+                for share in prepared.shares
+            ]
+            for job in jobs:
+                job.result()
         if self._all_done:
             return output
         finished: Tensor = self._after(output)
         return finished
 
-    def _by_threads(self, convolved: Callable[..., None]) -> None:
-        """Call a function with ranges of filters, one for each of PyTorch's threads, that take equally long."""
-        threads = torch.get_num_threads()
-        if threads == 1:
-            convolved(first=0, last=len(self._bias))
-            return
-        work = self._starts + _COST_OF_A_FILTER * np.arange(len(self._starts))
-        edges = np.searchsorted(work, np.linspace(0, work[-1], threads + 1)).tolist()
-        jobs = [
-            _workers(threads).submit(convolved, first=first, last=last)
-            for first, last in itertools.pairwise(edges)
-            if first < last
-        ]
-        for job in jobs:
-            job.result()
+
+def layouts() -> tuple[bool, ...]:
+    """Return which values of `shifted` are worth trying on this processor."""
+    from robustprune.inference.sparse_kernel import LANES
+
+    return (False, True) if LANES == 16 else (False,)
+
+
+class _Prepared(NamedTuple):
+    """What the kernel needs for images of one size.
+
+    Attributes:
+        output: the shape of one image's.
+        convolve: first and last piece, image, output.
+        shares: of the pieces, one for each thread.
+    """
+
+    output: tuple[int, int, int]
+    convolve: Callable[[int, int, NDArray[Any], NDArray[Any]], None]
+    shares: list[tuple[int, int]]
+
+
+def _called(
+    convolve: Callable[..., None],
+    plan: tuple[Any, ...],
+    slope: np.float32,
+    pool: bool,
+    first: int,
+    last: int,
+    image: NDArray[Any],
+    output: NDArray[Any],
+) -> None:
+    convolve(image, *plan, slope, pool, first, last, output)
 
 
 class CsrConvolution(SparseConvolution):
-    """On any device, by PyTorch's products of a sparse and a dense matrix: one per tap, its matrix in CSR format."""
+    """On any device, by PyTorch's products of a sparse and a dense matrix: one per tap, its matrix in CSR format.
 
-    def _prepared(self, shape: _Shape) -> list[tuple[int, Tensor]]:
-        size = len(self._bias), self._inputs * self._stride**2
-        return [
-            (int(shift), _csr(self._filter[at], shape.plane[at], self._values[at], size))
-            for shift in shape.shift.unique()
-            for at in [shape.shift == shift]
+    An image is padded planes, flat, in which a tap's input lies at the same distance from its output everywhere. With a
+    stride there is a plane for each phase of it.
+    """
+
+    def _prepared(self, x: Tensor) -> _Matrices:
+        (down, right), (_, columns) = self._stride, self._sides(x)
+        width = columns // right
+        plane = (self._input * down + self._row % down) * right + self._column % right
+        shifts = self._row // down * width + self._column // right
+        size = len(self._bias), self._inputs * down * right
+        matrices = [
+            (int(shift), _csr(self._filter[at], plane[at], self._values[at], size))
+            for shift in shifts.unique()
+            for at in [shifts == shift]
         ]
+        return _Matrices(matrices, width, self._bias_map(*x.shape[2:]))
 
-    def _convolved(self, planes: Tensor, shape: _Shape, prepared: list[tuple[int, Tensor]]) -> Tensor:
-        filters, height, width = shape.bias.shape
-        pixels = (height - 1) * shape.width + width
-        total = planes.new_zeros(len(planes), filters, height * shape.width)
+    def _convolved(self, x: Tensor, prepared: _Matrices) -> Tensor:
+        filters, height, columns = prepared.bias.shape
+        pixels = (height - 1) * prepared.width + columns
+        planes = self._planes(x)
+        total = planes.new_zeros(len(planes), filters, height * prepared.width)
         for image, result in zip(planes, total, strict=True):
-            for shift, matrix in prepared:
+            for shift, matrix in prepared.matrices:
                 result[:, :pixels] += matrix @ image[:, shift : shift + pixels]
-        output = total.view(len(planes), filters, height, shape.width)[..., :width] + shape.bias
+        output = total.view(len(planes), filters, height, prepared.width)[..., :columns] + prepared.bias
         activated: Tensor = self.activation(output)
         return activated
+
+    def _planes(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, inputs · strides, pixels), contiguous."""
+        (top, left), (down, right), (height, width) = self._padding, self._stride, x.shape[2:]
+        rows, columns = self._sides(x)
+        padded = x.new_zeros(*x.shape[:2], rows, columns)
+        padded[:, :, top : top + height, left : left + width] = x
+        phases = padded.view(*x.shape[:2], rows // down, down, columns // right, right)
+        return phases.permute(0, 1, 3, 5, 2, 4).reshape(len(x), self._inputs * down * right, -1)
+
+    def _sides(self, x: Tensor) -> tuple[int, int]:
+        """Return those of an image with its padding, and more of it up to a multiple of the stride."""
+        sides = zip(x.shape[2:], self._padding, self._stride, strict=True)
+        rows, columns = (-(-(side + 2 * padding) // stride) * stride for side, padding, stride in sides)
+        return rows, columns
+
+
+class _Matrices(NamedTuple):
+    """A matrix for each tap and where its inputs begin, the width of a plane, and the bias of every output pixel."""
+
+    matrices: list[tuple[int, Tensor]]
+    width: int
+    bias: Tensor
 
 
 @functools.cache
@@ -198,10 +224,11 @@ def _workers(threads: int) -> ThreadPoolExecutor:
 
 
 def is_convolution(layer: nn.Module) -> bool:
-    """Whether a layer of a compacted detector is a convolution with its bias and activation."""
-    return isinstance(layer, BorderedConvolution) or (
-        isinstance(layer, nn.Sequential) and isinstance(layer[0], nn.Conv2d)
-    )
+    """Whether a layer of a compacted network is a zero-padded convolution with its bias and activation."""
+    if isinstance(layer, BorderedConvolution):
+        return True
+    conv = layer[0] if isinstance(layer, nn.Sequential) and len(layer) == 2 else None
+    return isinstance(conv, nn.Conv2d) and conv.padding_mode == "zeros" and isinstance(conv.padding, tuple)
 
 
 def _parts(layer: nn.Module) -> tuple[nn.Conv2d, nn.Module, Tensor, Tensor]:
@@ -211,13 +238,8 @@ def _parts(layer: nn.Module) -> tuple[nn.Conv2d, nn.Module, Tensor, Tensor]:
     assert isinstance(layer, nn.Sequential)
     conv, activation = layer
     assert isinstance(conv, nn.Conv2d)
-    assert conv.bias is not None
-    return conv, activation, conv.bias.detach().clone(), conv.weight.new_zeros(conv.out_channels, 1, *conv.kernel_size)
-
-
-def _padded(side: int, padding: int, stride: int) -> int:
-    """Side of an image with its padding, and more of it up to a multiple of the stride."""
-    return -(-(side + 2 * padding) // stride) * stride
+    bias = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().clone()
+    return conv, activation, bias, conv.weight.new_zeros(conv.out_channels, 1, *conv.kernel_size)
 
 
 def _csr(rows: Tensor, columns: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
@@ -229,7 +251,12 @@ def _csr(rows: Tensor, columns: Tensor, values: Tensor, size: tuple[int, int]) -
 
 
 def _slope(activation: nn.Module) -> float | None:
-    """The slope of an activation that is a leaky ReLU, or none at all."""
-    if isinstance(activation, nn.LeakyReLU):
+    """The slope of an activation that is a leaky ReLU, a ReLU or none at all; it never decreases."""
+    if isinstance(activation, nn.LeakyReLU) and activation.negative_slope >= 0:
         return activation.negative_slope
-    return 1.0 if isinstance(activation, nn.Identity) else None
+    return 0.0 if isinstance(activation, nn.ReLU) else 1.0 if isinstance(activation, nn.Identity) else None
+
+
+def _pair(sides: tuple[int, ...]) -> tuple[int, int]:
+    height, width = sides
+    return height, width
