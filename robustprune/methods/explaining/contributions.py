@@ -107,7 +107,7 @@ def multipliers(activation: nn.Module, x: Tensor, y: Tensor, reference: Tensor) 
     slope = activation.negative_slope if isinstance(activation, nn.LeakyReLU) else 0.0
     above = x > 0
     found = (y - activation(reference)).div_(x - reference)
-    return torch.where(above == (reference > 0), torch.where(above, 1.0, slope).to(x.dtype), found)
+    return torch.where(above == (reference > 0), torch.where(above, x.new_ones(()), x.new_tensor(slope)), found)
 
 
 def contribution(layer: nn.Module, difference: Tensor, multiplier: Tensor) -> Tensor:
