@@ -28,16 +28,16 @@ class Batch(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """What DeepLIFT explains: a functional of a network that it can follow.
+    """What DeepLIFT explains: an answer of a network that it can follow.
 
     Attributes:
-        functional: from a batch of inputs and their references in turn, (2N, …), to one value of each, (2N,), in
-            float64; see `methods.explaining.contributions`.
-        network: the part of it that has the layers under the names that they have in the network explained.
+        network: a copy, whose layers have the names that they have in the network explained; see
+            `methods.explaining.contributions.Explainer`.
+        answer: from its outputs for N inputs, and their targets, to one value of each, (N,), linear in the outputs.
     """
 
-    functional: nn.Module
     network: nn.Module
+    answer: Callable[[Any, Any], Tensor]
 
 
 class Task(Protocol):
@@ -133,8 +133,8 @@ class Task(Protocol):
 
     # What DeepLIFT explains
 
-    def explained(self, network: nn.Module, targets: Any) -> Explained:
-        """Return the answer to explain, of a copy of the network, at the targets of N examples.
+    def explained(self, network: nn.Module) -> Explained:
+        """Return the answer to explain, of a copy of the network.
 
         Raises:
             InputError: the network computes what DeepLIFT cannot explain.

@@ -18,7 +18,7 @@ from robustprune.classification.augmentation import augmented as changed
 from robustprune.classification.classifier import Classifier
 from robustprune.classification.data import Split
 from robustprune.classification.data.images import LabelledImages
-from robustprune.classification.explained import TrueClassLogit
+from robustprune.classification.explained import true_class_logits
 from robustprune.classification.losses import LOSSES
 from robustprune.classification.measure.accuracy import accuracy, attacked_accuracy
 from robustprune.classification.measure.attacks import unbounded
@@ -176,14 +176,13 @@ class ClassificationTask:
 
     # What DeepLIFT explains
 
-    def explained(self, network: nn.Module, targets: Tensor) -> Explained:
+    def explained(self, network: nn.Module) -> Explained:
         """Return the logit of an image's true class.
 
         Raises:
             InputError: the classifier computes what DeepLIFT cannot explain.
         """
-        copied = explainable(network).double().requires_grad_(False)
-        return Explained(TrueClassLogit(copied, targets), copied)
+        return Explained(explainable(network).requires_grad_(False), true_class_logits)
 
     # How well it is learnt
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from robustprune.core.errors import InputError
@@ -122,16 +121,15 @@ class Detector(nn.Module):
         """Return the sum of the logits that answer for each image's objects, (N,)."""
         raise InputError(f"deeplift cannot explain a {type(self).__name__}: found no method answers(outputs, targets)")
 
-    def explained(self, targets: Any) -> Explained:
-        """Return `answers`, of a copy in float64 that Captum follows, at the targets of N images.
+    def explained(self) -> Explained:
+        """Return `answers`, of a copy that DeepLIFT can follow.
 
         Raises:
             InputError: the detector computes what DeepLIFT cannot explain.
         """
         from robustprune.methods.explaining.rewriting import explainable  # torch.fx is slow to import
 
-        copied = explainable(self).double().requires_grad_(False)
-        return Explained(_Answers(copied, lambda outputs: self.answers(outputs, targets)), copied)
+        return Explained(explainable(self).requires_grad_(False), self.answers)
 
     # What is pruned, and what it is trained with
 
@@ -181,16 +179,3 @@ class DetectorBuilder:
     def __call__(self, *, classes: int, image_size: ImageSize) -> Detector:
         """Return a detector."""
         return self.build(classes=classes, image_size=image_size)
-
-
-class _Answers(nn.Module):
-    """F of `methods.deeplift`, for a batch that holds images and their references in turn: (2N, …) to (2N,)."""
-
-    def __init__(self, network: nn.Module, answers: Callable[[Sequence[Tensor]], Tensor]) -> None:
-        super().__init__()
-        self.network = network
-        self.answers = answers
-
-    def forward(self, images: Tensor) -> Tensor:
-        halves = zip(*(output.chunk(2) for output in self.network(images)), strict=True)
-        return torch.cat([self.answers(outputs) for outputs in halves])

@@ -192,14 +192,14 @@ class DetectionTask:
 
     # What DeepLIFT explains
 
-    def explained(self, network: nn.Module, targets: Any) -> Explained:
+    def explained(self, network: nn.Module) -> Explained:
         """Return the logits that answer for the objects.
 
         Raises:
             InputError: the detector computes what DeepLIFT cannot explain.
         """
         assert isinstance(network, Detector)
-        return network.explained(targets)
+        return network.explained()
 
     # How well it is learnt
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from robustprune.core.devices import in_full_precision
 from robustprune.core.operations import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT, Work
 from robustprune.core.settings import Settings
 from robustprune.methods.entry import InitializerEntry
-from robustprune.methods.explaining.contributions import contributions_to
+from robustprune.methods.explaining.contributions import Explainer
 from robustprune.methods.first_order.mean_magnitude import mean_magnitude
 from robustprune.methods.problem import Problem
 from robustprune.task import Task, first_images
@@ -51,12 +52,12 @@ def deeplift(network: nn.Module, problem: Problem, settings: DeepLiftSettings) -
         reference = torch.stack(sums).sum(dim=0) / images
 
     together = settings.batch_size if settings.magnitude_of == "batch" else 1
-
-    def by_batch() -> Iterator[dict[str, Tensor]]:
-        for inputs, targets in task.batches(together, images=images):
-            yield contributions(task, network, inputs, targets, reference=reference, layers=layers)
-
-    importance = mean_magnitude(by_batch(), batches=-(-images // together), progress=problem.progress)
+    with in_full_precision():
+        explained = _Explained(
+            task, network, reference, layers, shape=next(iter(task.batches(1, images=1))).inputs.shape
+        )
+        by_batch = (explained.contributions(*batch) for batch in task.batches(together, images=images))
+        importance = mean_magnitude(by_batch, batches=-(-images // together), progress=problem.progress)
     return importance if settings.normalise == "none" else {name: _by_filter(own) for name, own in importance.items()}
 
 
@@ -73,12 +74,9 @@ def contributions(
 
     F is the answer that the task explains, at the targets of the inputs; the same for an input and its reference.
 
-    Computed and returned in float64: F is a small difference of large numbers, and a GPU would round the products
-    of float32 to TF32.
-
     Args:
         task: says what is explained.
-        network: not changed.
+        network: not changed; computed in its own precision.
         inputs: (N, …).
         targets: of the inputs.
         reference: broadcast against `inputs`.
@@ -87,13 +85,23 @@ def contributions(
     Raises:
         InputError: the network computes what DeepLIFT cannot explain.
     """
-    explained = task.explained(network, targets)
-    return contributions_to(
-        explained.functional,
-        inputs.double(),
-        reference.double(),
-        layers={name: explained.network.get_submodule(name) for name in layers},
-    )
+    return _Explained(task, network, reference, layers, shape=inputs.shape).contributions(inputs, targets)
+
+
+class _Explained:
+    """A network, explained against one reference."""
+
+    def __init__(
+        self, task: Task, network: nn.Module, reference: Tensor, layers: Sequence[str], *, shape: torch.Size
+    ) -> None:
+        explained = task.explained(network)
+        self._answer = explained.answer
+        one = reference if reference.ndim == len(shape) else reference.expand(1, *shape[1:])
+        own = {name: explained.network.get_submodule(name) for name in layers}
+        self._explainer = Explainer(explained.network, one.contiguous(), layers=own)
+
+    def contributions(self, inputs: Tensor, targets: object) -> dict[str, Tensor]:
+        return self._explainer.contributions(inputs, lambda outputs: self._answer(outputs, targets))
 
 
 def _check(task: Task, network: nn.Module) -> None:
@@ -101,15 +109,14 @@ def _check(task: Task, network: nn.Module) -> None:
     values: dict[int, Any] = {id(each): nn.Parameter(each.to("meta")) for each in network.parameters()}
     values |= {id(each): each.to("meta") for each in network.buffers()}
     network = copy.deepcopy(network, values)
-    for _, targets in task.batches(1, images=1):
-        task.explained(network, targets)
+    task.explained(network)
 
 
 def _work(settings: DeepLiftSettings, *, forward: float, images: int, **_: object) -> Work:
-    """Nothing is attacked: forward and back through images and references."""
+    """Nothing is attacked: forward and back through images, and forward through their reference."""
     used = min(settings.images or images, images)
-    passes = 2 * (FORWARD + INPUT_GRADIENT) + WEIGHT_GRADIENT
-    return Work(f"deeplift's scores: {used:,} images, in float64", used * passes * forward)
+    passes = FORWARD + INPUT_GRADIENT + WEIGHT_GRADIENT
+    return Work(f"deeplift's scores: {used:,} images", (used * passes + FORWARD) * forward)
 
 
 DEEPLIFT = InitializerEntry(

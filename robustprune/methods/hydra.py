@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -46,44 +47,68 @@ def hydra(network: nn.Module, problem: Problem, settings: HydraSettings) -> dict
     Raises:
         DivergedError: the robust loss became NaN or infinite.
     """
-    network = copy.deepcopy(network)
-    groups = problem.groups(network)
-    network.requires_grad_(False).train()
-    layers = problem.layers(network, groups)
     images = first_images(problem.task, settings.images)
     steps_per_epoch = problem.task.steps(images, settings.batch_size)
-    scores: _WeightScores | _ChannelScores
-    scores = _ChannelScores(network, layers, groups) if problem.is_coupled else _WeightScores(layers)
-    optimizer = torch.optim.SGD(
-        list(scores.tensors.values()),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, settings.epochs * steps_per_epoch))
+    search = Search(network, problem, settings, steps=settings.epochs * steps_per_epoch)
     state = TrainingState(
-        tensors={**scores.tensors, **dict(network.named_buffers())},
-        optimizer=optimizer,
-        generator=problem.generator,
-        progress=problem.progress,
+        tensors=search.tensors, optimizer=search.optimizer, generator=problem.generator, progress=problem.progress
     )
     finished, _ = state.resume()
-    schedule.last_epoch = finished * steps_per_epoch
+    search.schedule.last_epoch = finished * steps_per_epoch
     epochs = Epochs(problem.progress, epochs=settings.epochs, steps_per_epoch=steps_per_epoch, done=finished)
     for epoch in range(finished + 1, settings.epochs + 1):
         batches = problem.task.batches(settings.batch_size, images=images, generator=problem.generator)
         for taken, (inputs, targets) in enumerate(batches, start=1):
-            weights = scores.masked(problem.masks(scores.importance(), groups))
-            optimizer.zero_grad(set_to_none=True)
-            loss = problem.objective(network, inputs, targets, weights)
-            if not loss.isfinite():
-                raise DivergedError(f"the robust loss became {loss.item()} while hydra optimised its scores")
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            epochs.step(epoch, taken, loss)
+            epochs.step(epoch, taken, search.step(inputs, targets))
         state.save(epoch)
-    return scores.importance()
+    return search.importance()
+
+
+class Search:
+    """Scores on their way: the network that they are of, whose weights stay fixed, and what moves them."""
+
+    def __init__(self, network: nn.Module, problem: Problem, settings: HydraSettings, *, steps: int) -> None:
+        """Begin with the initial scores of a copy of the network, and a schedule of so many steps."""
+        network = copy.deepcopy(network)
+        self._groups = problem.groups(network)
+        self._network = network.requires_grad_(False).train()
+        self._problem = problem
+        layers = problem.layers(network, self._groups)
+        self._scores: _WeightScores | _ChannelScores = (
+            _ChannelScores(network, layers, self._groups) if problem.is_coupled else _WeightScores(layers)
+        )
+        self.optimizer = torch.optim.SGD(
+            list(self._scores.tensors.values()),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=max(1, steps))
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What steps change, by name: the scores, and batch norm's statistics."""
+        return {**self._scores.tensors, **dict(self._network.named_buffers())}
+
+    def step(self, inputs: Tensor, targets: Any) -> Tensor:
+        """Move the scores once, by a batch; return the robust loss of what they kept.
+
+        Raises:
+            DivergedError: it is NaN or infinite.
+        """
+        weights = self._scores.masked(self._problem.masks(self._scores.importance(), self._groups))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._problem.objective(self._network, inputs, targets, weights)
+        if not loss.isfinite():
+            raise DivergedError(f"the robust loss became {loss.item()} while hydra optimised its scores")
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        return loss
+
+    def importance(self) -> dict[str, Tensor]:
+        """Return |s| per layer, of the shape of its weights."""
+        return {name: score.contiguous() for name, score in self._scores.importance().items()}
 
 
 class _WeightScores:
@@ -125,15 +150,30 @@ class _ChannelScores:
 
 
 def initial_scores(layer: Layer) -> Tensor:
-    """Return s = √(6 / fan_in) · W / max|W|, in contiguous memory."""
+    """Return s = √(6 / fan_in) · W / max|W|, laid out in memory as W is."""
     weight = layer.weight.detach()
     fan_in = weight[0].numel()
-    return (math.sqrt(6 / fan_in) * weight / weight.abs().max()).contiguous()
+    return math.sqrt(6 / fan_in) * weight / weight.abs().max()
 
 
 def masked(weight: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
     """Return W ⊙ m, with the straight-through gradient ∂L/∂s = sign(s) · W · ∂L/∂(W ⊙ m)."""
-    return weight * straight_through(scores, mask)
+    found: Tensor = _Masked.apply(weight, scores, mask)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Masked(torch.autograd.Function):
+    """What weight · straight_through(scores, mask) is, in fewer passes over memory."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, scores)
+        return weight * mask
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
+        weight, scores = ctx.saved_tensors
+        return None, gradient * weight * scores.sign(), None
 
 
 def straight_through(scores: Tensor, mask: Tensor) -> Tensor:

@@ -51,17 +51,19 @@ def train(
     optimizer = settings.optimizer(network.parameters())
     best = _Best(network) if chosen_by is not None or watch is not None else None
     beside = Companion() if companion is None else companion
+    perturbation = None if objective.free is None else objective.free.start(objective.task, settings.batch_size)
     state = TrainingState(
         tensors={
             **(network.state_dict() if best is None else best.tensors),
             **{f"companion.{name}": tensor for name, tensor in beside.tensors.items()},
             **({} if watch is None else {f"watch.{name}": tensor for name, tensor in watch.tensors.items()}),
+            **({} if perturbation is None else {"perturbation": perturbation.tensor}),
         },
         optimizer=optimizer,
         generator=generator,
         progress=progress,
     )
-    steps_per_epoch = objective.task.steps(objective.task.images, settings.batch_size)
+    steps_per_epoch = objective.steps_per_epoch(settings.batch_size)
     finished, inside = state.resume()
     epochs = Epochs(progress, epochs=settings.epochs, steps_per_epoch=steps_per_epoch, done=finished)
     ended = watch is not None and watch.has_seen
@@ -69,6 +71,7 @@ def train(
     for epoch in range(finished + 1, last + 1):
         network.train()
         batches = objective.task.batches(settings.batch_size, generator=generator, augmented=settings.augmented)
+        batches = batches if objective.free is None else objective.free.replayed(batches)
         began, taken = generator.get_state(), 0
         if inside is not None:
             inside.go_on(batches, generator)
@@ -80,12 +83,18 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate_at(step, steps_per_epoch)
             optimizer.zero_grad(set_to_none=True)
-            loss = objective(network, inputs, targets, beside.weights())
+            weights = beside.weights()
+            if perturbation is None:
+                loss = objective(network, inputs, targets, weights)
+            else:
+                loss = objective.of_attacked(network, inputs, perturbation.on(inputs), targets, weights)
             penalty = beside.penalty()
             loss = loss if penalty is None else loss + penalty
             if not loss.isfinite():
                 raise DivergedError(f"the loss became {loss.item()} in epoch {epoch} of {settings.epochs}")
             loss.backward()
+            if perturbation is not None:
+                perturbation.climb()
             masking.apply_to_gradients(masks or {}, network)
             beside.after_backward()
             if settings.largest_gradient is not None:

@@ -17,6 +17,7 @@ from robustprune.training.objectives.ascended import OwnLosses, TaskLoss
 from robustprune.training.objectives.attacked import ATTACKED
 from robustprune.training.objectives.clean_and_attacked import CLEAN_AND_ATTACKED
 from robustprune.training.objectives.entry import Form
+from robustprune.training.objectives.free import Free
 from robustprune.training.objectives.gradient_alignment import Alignment
 
 
@@ -30,6 +31,7 @@ class Objective:
         clean_too: clean images take part beside the attacked ones.
         form: how these go together, which agrees with `clean_too`; None: by their losses, added.
         alignment: a term that is added under attack, if any.
+        free: trainings take their perturbations from their own steps, and not from the attack; all else does from that.
     """
 
     task: Task
@@ -37,6 +39,11 @@ class Objective:
     clean_too: bool = False
     form: Form | None = None
     alignment: Alignment | None = None
+    free: Free | None = None
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Return how many steps of a training see every image once, or as often as batches are replayed."""
+        return self.task.steps(self.task.images, batch_size) * (1 if self.free is None else self.free.replays)
 
     def __call__(
         self, network: nn.Module, inputs: Tensor, targets: Any, weights: Mapping[str, Tensor] | None = None

@@ -96,13 +96,12 @@ class AnchorDetector(Detector):
             found.append(Candidates(decoded[..., :4], decoded[..., 4], output[..., 5:].flatten(1, 3)))
         return found
 
-    def explained(self, targets: Sequence[Assignment]) -> Explained:
+    def explained(self) -> Explained:
         """Return the logits of the anchors that objects are assigned to.
 
         Raises:
             InputError: the detector has an activation without a Rescale rule, or multiplies layers.
         """
-        from robustprune.detection.anchors.explained import AssignedLogits, explainable  # it knows Darknet's layers
+        from robustprune.detection.anchors.explained import assigned_logits, explainable  # it knows Darknet's layers
 
-        copied = explainable(self)
-        return Explained(AssignedLogits(copied, targets), copied)
+        return Explained(explainable(self), assigned_logits)

@@ -22,7 +22,7 @@ class Activation(NamedTuple):
     nonlinearity: str
 
 
-# Never in place, and a new module for every layer: Captum and forward hooks rely on both.
+# Never in place, and a new module for every layer: DeepLIFT and forward hooks rely on both.
 ACTIVATIONS = {
     "leaky": Activation(lambda: nn.LeakyReLU(LEAKY_SLOPE), "leaky_relu"),
     "linear": Activation(nn.Identity, "linear"),

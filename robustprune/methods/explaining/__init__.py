@@ -1,1 +1,1 @@
-"""How an answer of a network is explained: contributions of weights, and networks rewritten for Captum to follow."""
+"""How an answer of a network is explained: contributions of weights, and networks rewritten so that it can be."""

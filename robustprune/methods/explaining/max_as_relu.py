@@ -1,7 +1,7 @@
-"""Max-pooling written as additions and ReLUs, which Captum explains exactly where its own max-pool rule does not.
+"""Max-pooling written as additions and ReLUs, which the Rescale rule explains exactly: max(a, b) = a + relu(b − a).
 
-Captum's hook on a max-pool replaces the gradient of other branches that read the same tensor, and is wrong for
-overlapping windows. The same function as a chain of max(a, b) = a + relu(b − a) has neither problem.
+Captum's own rule for a max-pool replaces the gradient of other branches that read the same tensor, and is wrong for
+overlapping windows.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A network rewritten so that Captum's DeepLIFT explains it rightly, without a change to what it computes.
+"""A network rewritten so that DeepLIFT explains it rightly, without a change to what it computes.
 
-Captum keeps what went through an activation with its module: none may be used twice, as torchvision's ResNets do, nor
-be a mere function. It replaces the gradient of what an activation takes in, whatever else reads that tensor: each gets
-one of its own. Through whatever it does not know it passes a plain gradient, silently; that is refused here.
+What went through an activation at the reference is kept with its module: none may be used twice, as torchvision's
+ResNets do, nor be a mere function, nor in place. Through whatever has no rule a plain gradient would pass, silently;
+that is refused here.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ def explainable(network: nn.Module) -> fx.GraphModule:
         own = _activation_of_its_own(copied, node)
         if own is not None:
             copied.add_submodule(f"explained_{index}", own)
-            with copied.graph.inserting_before(node):
-                taken = copied.graph.call_method("view_as", (node.args[0], node.args[0]))
-            node.op, node.target, node.args, node.kwargs = "call_module", f"explained_{index}", (taken,), {}
+            node.op, node.target, node.args, node.kwargs = "call_module", f"explained_{index}", node.args[:1], {}
         elif node.target is operator.iadd:
             node.target = operator.add
     copied.delete_all_unused_submodules()

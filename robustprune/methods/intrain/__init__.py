@@ -63,7 +63,7 @@ def intrain(network: nn.Module, problem: Problem, settings: IntrainSettings) -> 
         Operations(network, groups, size(network, image).layer_macs),
         target=1 - problem.ratio,
         settings=settings,
-        steps_per_epoch=task.steps(task.images, settings.batch_size),
+        steps_per_epoch=problem.objective.steps_per_epoch(settings.batch_size),
         removes=STRUCTURES[problem.structure].removes,
     )
     with masks.on_shortcuts():

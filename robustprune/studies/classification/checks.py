@@ -73,7 +73,13 @@ def check_objective(settings: ClassificationSettings, cells: Sequence[Cell], tas
         InputError: they cannot.
     """
     if any(cell["training"] == "adversarial" for cell in cells) or settings.retrain.under_attack:
-        check_fit(settings.objective, task, attack=settings.adversary, fields=("objective", "adversary"))
+        check_fit(
+            settings.objective,
+            task,
+            attack=settings.adversary,
+            fields=("objective", "adversary"),
+            free=settings.free is not None,
+        )
 
 
 def check_time(settings: ClassificationSettings, cells: Sequence[Cell], *, on_cpu: bool) -> list[str]:

@@ -21,6 +21,7 @@ from robustprune.studies.measured import keep_models_field
 from robustprune.studies.pruning.hard_pruned import hard_pruned_field
 from robustprune.studies.pruning.ratios import LayerRatios, ratios_field
 from robustprune.studies.pruning.under_attack import (
+    free_field,
     grad_align_field,
     objective_field,
     objective_inputs,
@@ -31,6 +32,7 @@ from robustprune.studies.seed_draws import SeedDraws, drawn_inputs, seed_draws_f
 from robustprune.training import Renewal
 from robustprune.training.objectives import ObjectiveSettings
 from robustprune.training.objectives.attacked import AttackedSettings
+from robustprune.training.objectives.free import FreeSettings
 from robustprune.training.objectives.gradient_alignment import GradAlign
 from robustprune.training.overfitting import Overfitting
 
@@ -136,6 +138,7 @@ class ClassificationSettings(Settings):
     )
     objective: ObjectiveSettings = objective_field(AttackedSettings())
     grad_align: GradAlign | None = grad_align_field()
+    free: FreeSettings | None = free_field()
     overfitting: Overfitting | None = overfitting_field()
     retrain: Retraining = Retraining()
     renewal: Renewal | None = Field(

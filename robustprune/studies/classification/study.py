@@ -67,7 +67,7 @@ filters; CHANGELOG.md says how.
 
 META = torch.device("meta")
 
-_ATTACKED = ("adversary", "objective", "grad_align", "overfitting")
+_ATTACKED = ("adversary", "objective", "grad_align", "free", "overfitting")
 _DATA = ("dataset", "normalisation", "weights", "holdout", "loss", "threads", *_ATTACKED, "seed_draws")
 
 

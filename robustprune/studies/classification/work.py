@@ -12,13 +12,13 @@ from robustprune.classification import networks
 from robustprune.classification.classifier import NORMALISATIONS, Classifier
 from robustprune.classification.measure.attacks import members
 from robustprune.classification.task import held_out_of
-from robustprune.core.operations import FORWARD, AttackWork, Work, counted, training_passes
+from robustprune.core.operations import FORWARD, Work, counted, training_passes
 from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings
 from robustprune.structures import STRUCTURES
 from robustprune.structures.narrowing import can_be_narrowed
 from robustprune.studies.classification.settings import ClassificationSettings, retrained_under_attack
-from robustprune.studies.pruning.under_attack import training_work
+from robustprune.studies.pruning.under_attack import TrainingWork, loop_work, training_work
 from robustprune.training import Training
 from robustprune.training.renewal import renewal_work
 from sweeps.study import NONE, Cell
@@ -48,7 +48,7 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
         images = len(dataset.load("train"))
         images -= held_out_of(images, settings.holdout)
         attacked = method.attacked(own, trained=training == "adversarial")
-        attack, clean_too = _attack(settings, attacked=attacked)
+        attack, clean_too = _attack(settings, attacked=attacked, in_loop=method.trains is not None)
         if method.work is None:
             return []
         return [method.work(own, forward=forward, images=images, attack=attack, clean_too=clean_too)]
@@ -75,15 +75,17 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
     return [retraining, renewed, *measured]
 
 
-def _attack(settings: ClassificationSettings, *, attacked: bool) -> tuple[AttackWork | None, bool]:
+def _attack(settings: ClassificationSettings, *, attacked: bool, in_loop: bool = False) -> TrainingWork:
     """Return what attacking an image in training takes, and whether it is trained on unattacked too."""
-    return training_work(settings, settings.adversary) if attacked else (None, False)
+    if not attacked:
+        return TrainingWork(None, False)
+    return (loop_work if in_loop else training_work)(settings, settings.adversary)
 
 
 def _training(kind: str, settings: ClassificationSettings, training: Training, attacked: bool, forward: float) -> Work:
     images = len(settings.dataset.load("train"))
     held_out = held_out_of(images, settings.holdout)
-    attack, clean_too = _attack(settings, attacked=attacked)
+    attack, clean_too = _attack(settings, attacked=attacked, in_loop=True)
     chosen_by = FORWARD + (attack_work(settings.adversary).passes if attacked else 0)
     passes = (images - held_out) * training_passes(attack, clean_too=clean_too) + held_out * chosen_by
     under = ", under attack" if attacked else ""

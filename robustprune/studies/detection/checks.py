@@ -43,7 +43,13 @@ def check_inputs(settings: DetectionSettings, cells: Sequence[Cell], task: Detec
     if given.weights_cutoff is not None and given.weights is None:
         raise InputError(f"detector.weights_cutoff: found {given.weights_cutoff}, but no detector.weights to cut off")
     attack_field = "attack" if settings.adversary is None else "adversary"
-    check_objective(settings.objective, task, attack=settings.training_attack, fields=("objective", attack_field))
+    check_objective(
+        settings.objective,
+        task,
+        attack=settings.training_attack,
+        fields=("objective", attack_field),
+        free=settings.free is not None,
+    )
     if settings.grad_align is not None and settings.compute.compile:
         raise InputError(
             "compute.compile: found true with grad_align, expected false: passes that are compiled have no second "

@@ -30,6 +30,7 @@ from robustprune.studies.measured import keep_models_field
 from robustprune.studies.pruning.hard_pruned import hard_pruned_field
 from robustprune.studies.pruning.ratios import LayerRatios, ratios_field
 from robustprune.studies.pruning.under_attack import (
+    free_field,
     grad_align_field,
     objective_field,
     objective_inputs,
@@ -40,6 +41,7 @@ from robustprune.studies.seed_draws import SeedDraws, drawn_inputs, seed_draws_f
 from robustprune.training import Renewal
 from robustprune.training.objectives import ObjectiveSettings
 from robustprune.training.objectives.clean_and_attacked import CleanAndAttackedSettings
+from robustprune.training.objectives.free import FreeSettings
 from robustprune.training.objectives.gradient_alignment import GradAlign
 from robustprune.training.overfitting import Overfitting
 
@@ -187,6 +189,7 @@ class DetectionSettings(Settings):
     )
     objective: ObjectiveSettings = objective_field(CleanAndAttackedSettings())
     grad_align: GradAlign | None = grad_align_field()
+    free: FreeSettings | None = free_field()
     overfitting: Overfitting | None = overfitting_field()
     base: BaseTraining | None = Field(default=None, validate_default=True)
     pretrain: AdamTraining = Field(description="adversarial training, before pruning")

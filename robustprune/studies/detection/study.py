@@ -59,7 +59,7 @@ PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 
 CHANGELOG.md says how."""
 
 _DATA = ("dataset", "detector", "compute", "loader", "threads")
-_ROBUST = (*_DATA, "attack", "adversary", "objective", "grad_align", "overfitting")
+_ROBUST = (*_DATA, "attack", "adversary", "objective", "grad_align", "free", "overfitting")
 _PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
 _ROW = ("ratios", "finetune", "renewal", "evaluation", "detections", "hard_pruned", "keep_models")
 

@@ -16,13 +16,13 @@ from robustprune.inference.cost import size
 from robustprune.methods import INITIALIZERS, NoSettings
 from robustprune.studies.detection.inputs import arranged, network_input
 from robustprune.studies.detection.settings import DetectionSettings
-from robustprune.studies.pruning.under_attack import TrainingWork, training_work
+from robustprune.studies.pruning.under_attack import TrainingWork, loop_work, training_work
 from robustprune.training.renewal import renewal_work
 
 
 class Scale(NamedTuple):
     """How much one pass over the data is: floating-point operations of an image forward, images of each split, and
-    attacking one, to measure and in training.
+    attacking one, to measure and in training, and the same of training where it goes through its loop.
     """
 
     forward: float
@@ -30,6 +30,7 @@ class Scale(NamedTuple):
     validation_images: int
     attack: AttackWork
     training: TrainingWork
+    loop: TrainingWork
 
 
 def scale(settings: DetectionSettings) -> Scale:
@@ -41,8 +42,14 @@ def scale(settings: DetectionSettings) -> Scale:
     train, val = arranged(settings).splits
     read = network_input(settings)
     forward = _forward(settings.detector.config, len(train.categories), read.size)
+    attack = settings.training_attack
     return Scale(
-        forward, len(train), len(val), attack_work(settings.attack), training_work(settings, settings.training_attack)
+        forward,
+        len(train),
+        len(val),
+        attack_work(settings.attack),
+        training_work(settings, attack),
+        loop_work(settings, attack),
     )
 
 
@@ -64,7 +71,9 @@ def scoring_work(settings: DetectionSettings, of: Scale, initializer: str) -> li
     if method.work is None:
         return []
     own = getattr(settings.initializers, initializer, NoSettings())
-    attacking = of.training if method.attacked(own, trained=True) else TrainingWork(None, False)
+    attacking = TrainingWork(None, False)
+    if method.attacked(own, trained=True):
+        attacking = of.training if method.trains is None else of.loop
     return [method.work(own, forward=of.forward, images=of.images, **attacking._asdict())]
 
 
@@ -76,7 +85,7 @@ def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> 
     """
 
     def adversarial(kind: str, epochs: int, *, left: float = 1.0) -> Work:
-        return training(kind, forward=left * of.forward, images=of.images, epochs=epochs, **of.training._asdict())
+        return training(kind, forward=left * of.forward, images=of.images, epochs=epochs, **of.loop._asdict())
 
     if settings.detector.is_whole:
         base = Work("weights as they are given", 0.0)

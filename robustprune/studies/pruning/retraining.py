@@ -54,7 +54,7 @@ def retrained(
     epoch = train(
         subject, objective=objective, settings=settings, masks=held, chosen_by=chosen_by, watch=watch, **training
     )
-    steps = epoch * objective.task.steps(objective.task.images, settings.batch_size)
+    steps = epoch * objective.steps_per_epoch(settings.batch_size)
     done_already = chosen_by is not None and epoch == 0
     if renewed is not None and is_due(subject, steps=steps) and not done_already:
         seconds += renewed(subject)

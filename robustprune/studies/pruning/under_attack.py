@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 
 from robustprune.attacks import configured, takes_one_step
-from robustprune.core.operations import AttackWork
+from robustprune.core.operations import STATISTICS, AttackWork, counted, training_passes
 from robustprune.core.settings import Settings
 from robustprune.plugins import identities
 from robustprune.studies.in_words import attack as in_words
@@ -16,6 +16,7 @@ from robustprune.task import Task
 from robustprune.training import Objective
 from robustprune.training.objectives import OBJECTIVES, entry_of, form_of
 from robustprune.training.objectives.by_name import training_attack_work
+from robustprune.training.objectives.free import Free
 from robustprune.training.objectives.gradient_alignment import PASSES, Alignment, GradAlign
 from robustprune.training.overfitting import Overfitting, Watch
 
@@ -37,12 +38,21 @@ def grad_align_field() -> Any:
     )
 
 
+def free_field() -> Any:
+    """Return the field of a study's settings that lets trainings do without steps of an attack."""
+    return Field(
+        default=None,
+        description="free adversarial training: perturbations from the trainings' own steps; null: the adversary's, "
+        "which scoring, renewal and the choice of an epoch take either way",
+    )
+
+
 def overfitting_field() -> Any:
     """Return the field of a study's settings that has trainings watched."""
     return Field(
         default=Overfitting(),
-        description="how trainings under attacks of a single step (fast-at, fgsm) are watched for catastrophic "
-        "overfitting; null: never",
+        description="how trainings under attacks of a single step (fast-at, fgsm), and free ones, are watched for "
+        "catastrophic overfitting; null: never",
     )
 
 
@@ -65,6 +75,7 @@ def objective_under(attack: Settings, *, settings: Any, task: Task, generator: t
         clean_too=entry_of(settings.objective).clean_too,
         form=form_of(settings.objective),
         alignment=alignment,
+        free=None if settings.free is None else Free(replays=settings.free.replays, epsilon=epsilon),
     )
 
 
@@ -76,6 +87,7 @@ def objective_inputs(settings: Any) -> dict[str, Any]:
         **({} if own == usual else {"objective": own.model_dump(mode="json")}),
         **identities((OBJECTIVES, own.name)),
         **({} if term is None else {"grad_align": term.model_dump(mode="json")}),
+        **({} if settings.free is None else {"free": settings.free.model_dump(mode="json")}),
     }
 
 
@@ -83,15 +95,21 @@ def watch_of(attack: Settings | None, settings: Any, objective: Objective, *, se
     """Return what watches a training under an attack; None where it is not attacked or there is nothing to see."""
     if attack is None or objective.attack is None:
         return None
-    return Watch.of(settings.overfitting, task=objective.task, adversary=attack, seed=seed)
+    return Watch.of(_watching(settings), task=objective.task, adversary=attack, seed=seed)
 
 
 def watch_inputs(settings: Any, attack: Settings) -> dict[str, Any]:
     """Return, as JSON, what determines the end of a training under an attack: nothing where it is not watched."""
-    own: Overfitting | None = settings.overfitting
+    own = _watching(settings)
     if own is None or not (own.always or takes_one_step(attack)):
         return {}
     return {"overfitting": own.model_dump(mode="json", exclude={"always"})}
+
+
+def _watching(settings: Any) -> Overfitting | None:
+    """Return how trainings are watched: free ones take a single step at a time, whatever the adversary does."""
+    own: Overfitting | None = settings.overfitting
+    return own if own is None or settings.free is None else own.model_copy(update={"always": True})
 
 
 class TrainingWork(NamedTuple):
@@ -108,6 +126,18 @@ def training_work(settings: Any, attack: Settings) -> TrainingWork:
     return TrainingWork(AttackWork(passes + term, words), entry_of(settings.objective).clean_too)
 
 
+def loop_work(settings: Any, attack: Settings) -> TrainingWork:
+    """Return what a step of the training loop takes of `training_work`, free trainings being told as what they are."""
+    usual = training_work(settings, attack)
+    if settings.free is None or usual.attack is None:
+        return usual
+    replays, own = settings.free.replays, training_passes(None) * (1 + usual.clean_too)
+    term = 0 if settings.grad_align is None else PASSES
+    # Neither a pass for the statistics that an attack sees nor one for its steps, and every batch several times.
+    passes = replays * (own + term) - own - STATISTICS
+    return TrainingWork(AttackWork(passes, f"free, {counted(replays, 'replay')}"), usual.clean_too)
+
+
 def training_in_words(settings: Any, attack: Settings) -> str:
     """Return the attack in training, and of the rest what is not as usual."""
     term: GradAlign | None = settings.grad_align
@@ -115,6 +145,7 @@ def training_in_words(settings: Any, attack: Settings) -> str:
     said = [
         in_words(attack),
         *([] if settings.objective == usual else [f"objective {in_words(settings.objective)}"]),
+        *([] if settings.free is None else [f"free, {counted(settings.free.replays, 'replay')}"]),
         *([] if term is None else [f"GradAlign, weight {term.weight_at(attack.epsilon):.4g}"]),  # type: ignore[attr-defined]
     ]
     return "; ".join(said)

@@ -46,7 +46,7 @@ def form_of(settings: Settings) -> Form:
     return Form(partial(entry.loss, **options), None if entry.ascended is None else partial(entry.ascended, **options))
 
 
-def check_fit(settings: Settings, task: Task, *, attack: Settings, fields: tuple[str, str]) -> None:
+def check_fit(settings: Settings, task: Task, *, attack: Settings, fields: tuple[str, str], free: bool = False) -> None:
     """See before any training that an objective is one for a task, and that its attack gets anywhere.
 
     Args:
@@ -54,6 +54,7 @@ def check_fit(settings: Settings, task: Task, *, attack: Settings, fields: tuple
         task: what is trained on.
         attack: settings of the attack that images are under.
         fields: where the spec has these two, for messages.
+        free: trainings take their perturbations from their own steps.
 
     Raises:
         InputError: it is not, or does not.
@@ -64,6 +65,12 @@ def check_fit(settings: Settings, task: Task, *, attack: Settings, fields: tuple
         raise InputError(
             f"{fields[0]}: found {name!r}, which compares the logits of classifiers, expected one of {others} for "
             "networks that answer otherwise"
+        )
+    if entry.ascended is not None and free:
+        others = ", ".join(other for other, each in OBJECTIVES.items() if each.ascended is None)
+        raise InputError(
+            f"{fields[0]}: found {name!r} with free, expected one of {others}: what the attack of {name!r} raises has "
+            "no slope at the image itself, where a free training begins"
         )
     if entry.ascended is not None and not getattr(attack, "random_start", True):
         raise InputError(

@@ -27,7 +27,6 @@ from tests.robustprune.detection.tasks import assigned, task_of, under
 from tests.robustprune.training.keeper import Told
 from tests.support import batch_norms
 
-# Captum is loud by nature; none of it may reach the user.
 pytestmark = pytest.mark.filterwarnings("error")
 
 
@@ -74,9 +73,12 @@ def explained(detector: Detector, images: Tensor, targets: Tensor) -> float:
 def contributions(
     detector: Detector, images: Tensor, targets: Tensor, *, reference: Tensor, layers: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Return contributions to what the detector's task explains of images and their objects, (M, 6)."""
-    batch = assigned(detector, images, targets)
-    return method.contributions(task_of(detector), detector, *batch, reference=reference, layers=layers)
+    """Return contributions in float64 to what the detector's task explains of images and their objects, (M, 6)."""
+    exact = copy.deepcopy(detector).double()
+    pixels, positives = assigned(detector, images, targets)
+    return method.contributions(
+        task_of(detector), exact, pixels.double(), positives, reference=reference.double(), layers=layers
+    )
 
 
 def assert_complete(detector: Detector, images: Tensor, targets: Tensor, reference: Tensor) -> None:
@@ -86,9 +88,14 @@ def assert_complete(detector: Detector, images: Tensor, targets: Tensor, referen
     expected = explained(detector, images, targets)
     expected -= explained(detector, reference.expand_as(images), targets)
     assert abs(expected) > 0.1
-    # 1e-4 is what is promised; what is left is rounding.
-    assert found[layers[0]].sum().item() == pytest.approx(expected, rel=1e-9)
-    assert sum(found[name].sum().item() for name in head_convolutions(detector)) == pytest.approx(expected, rel=1e-9)
+    first, heads = found[layers[0]].sum().item(), sum(found[name].sum().item() for name in head_convolutions(detector))
+    assert [first, heads] == pytest.approx([expected] * 2, rel=1e-9)  # what is left is rounding
+    batch = assigned(detector, images, targets)
+    found = method.contributions(task_of(detector), detector, *batch, reference=reference, layers=layers)
+    assert all(each.dtype == torch.float32 for each in found.values())
+    first = found[layers[0]].double().sum().item()
+    heads = sum(found[name].double().sum().item() for name in head_convolutions(detector))
+    assert [first, heads] == pytest.approx([expected] * 2, rel=1e-4)  # which is promised
 
 
 ZEROS = torch.zeros(())
@@ -272,7 +279,7 @@ def test_what_is_checked_before_a_run_has_no_values_to_copy(
 ) -> None:
     looked_at: list[Detector] = []
 
-    def explained(self: DetectionTask, network: Detector, targets: object) -> None:
+    def explained(self: DetectionTask, network: Detector) -> None:
         looked_at.append(network)
 
     monkeypatch.setattr(DetectionTask, "explained", explained)

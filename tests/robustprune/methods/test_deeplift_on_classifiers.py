@@ -21,7 +21,6 @@ from robustprune.training import Objective
 from tests.robustprune.classification.small import bright_or_dark, task_on
 from tests.robustprune.structures.networks import SIZE, classifier, drawn, experienced, groups_of, images, pruned
 
-# Captum is loud by nature; none of it may reach the user.
 pytestmark = pytest.mark.filterwarnings("error")
 
 ZEROS = torch.zeros(())
@@ -96,7 +95,10 @@ def explained(classifier: Classifier, images: Tensor, labels: Sequence[int]) -> 
 def assert_complete(classifier: Classifier, images: Tensor, reference: Tensor) -> None:
     labels = [2, 0, 1][: len(images)]
     names = layers(classifier, size=images.shape[-1])
-    found = contributions(TASK, classifier, images, torch.tensor(labels), reference=reference, layers=names)
+    exact = copy.deepcopy(classifier).double()
+    found = contributions(
+        TASK, exact, images.double(), torch.tensor(labels), reference=reference.double(), layers=names
+    )
     assert list(found) == names
     for name, contribution in found.items():
         assert contribution.shape == classifier.get_submodule(name).weight.shape
@@ -105,8 +107,10 @@ def assert_complete(classifier: Classifier, images: Tensor, reference: Tensor) -
     expected = explained(classifier, images, labels)
     expected -= explained(classifier, reference.expand_as(images), labels)
     assert abs(expected) > 1e-3
-    # 1e-4 is what is promised; what is left is rounding.
-    assert found[names[0]].sum().item() == pytest.approx(expected, rel=1e-7)
+    assert found[names[0]].sum().item() == pytest.approx(expected, rel=1e-7)  # what is left is rounding
+    found = contributions(TASK, classifier, images, torch.tensor(labels), reference=reference, layers=names)
+    assert all(each.dtype == torch.float32 for each in found.values())
+    assert found[names[0]].double().sum().item() == pytest.approx(expected, rel=1e-4)  # which is promised
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
@@ -128,8 +132,9 @@ def test_a_pruned_network_is_explained_as_well() -> None:
 
 def test_the_last_convolution_of_a_chain_is_a_cut_too() -> None:
     network = classifier([("plain", 2), ("plain", 3)])
+    exact, pixels = copy.deepcopy(network).double(), images().double()
     found = contributions(
-        TASK, network, images(), torch.tensor([0, 1]), reference=ZEROS, layers=["network.1.0", "network.2.0"]
+        TASK, exact, pixels, torch.tensor([0, 1]), reference=ZEROS.double(), layers=["network.1.0", "network.2.0"]
     )
     expected = explained(network, images(), [0, 1]) - explained(network, torch.zeros(2, 3, SIZE, SIZE), [0, 1])
     for contribution in found.values():

@@ -48,6 +48,8 @@ EVERYTHING = {"pretrain", "score", "evaluate_row"}
         ({"objective": {"name": "trades", "beta": 1.0}}, EVERYTHING),
         ({"grad_align": None}, set()),
         ({"grad_align": {}}, EVERYTHING),
+        ({"free": None}, set()),
+        ({"free": {}}, EVERYTHING),
         ({"overfitting": None}, set()),
         ({"overfitting": {"drop": 0.1}}, set()),
         ({"overfitting": {"always": True}}, {"pretrain", "evaluate_row"}),
