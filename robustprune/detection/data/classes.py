@@ -182,6 +182,12 @@ def _with(split: CocoSplit, categories: tuple[CategoryRecord, ...], table: np.nd
     return dataclasses.replace(split, categories=categories, objects=objects)
 
 
+def in_both(wanted: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return those of the names wanted that are among others, in whatever spelling."""
+    alike = {_plain(name) for name in names}
+    return [name for name in wanted if _plain(name) in alike]
+
+
 def _plain(name: str) -> str:
     """Return what two spellings of a name have in common."""
     bare = re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name)).casefold()

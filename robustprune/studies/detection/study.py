@@ -32,6 +32,7 @@ from robustprune.studies.detection.columns import (
     HARD_PRUNED,
     LEVEL_METRICS,
     LEVELS_BESIDE,
+    LEVELS_EARLIER,
     MEANINGS,
 )
 from robustprune.studies.detection.facts import data_tables, detection_facts
@@ -102,6 +103,7 @@ class DetectionStudy(KeptDetectors):
         if getattr(settings.dataset, "has_levels", False):
             setattr(self, "metrics", {**self.metrics, **LEVEL_METRICS})  # noqa: B010 - no other instance's
             setattr(self, "beside", {**self.beside, **LEVELS_BESIDE})  # noqa: B010
+            setattr(self, "earlier", {**self.earlier, **LEVELS_EARLIER})  # noqa: B010
 
     # What the engine asks before anything runs
 
