@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -132,6 +133,16 @@ class Detector(nn.Module):
 
         copied = explainable(self).double().requires_grad_(False)
         return Explained(_Answers(copied, lambda outputs: self.answers(outputs, targets)), copied)
+
+    # Where it starts from
+
+    def take_backbone(self, path: Path) -> None:
+        """Let the backbone start from a file of weights.
+
+        Raises:
+            InputError: the file is wrong, or there are none for such a detector.
+        """
+        raise InputError(f"detector.backbone: found {path}, expected none for a {type(self).__name__}")
 
     # What is pruned, and what it is trained with
 
