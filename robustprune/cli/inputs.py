@@ -171,7 +171,8 @@ def _read_kitti(files: SplitFiles, given: str, names: Sequence[str] | None) -> K
     ):
         if value is not None:
             raise InputError(f"{option}: found {value} beside --kitti, expected one data set")
-    classes = files.kitti_classes or (CLASSES[:1] if names is None else tuple(in_both(CLASSES, names)))
+    known = CLASSES[:1] if names is None else [name for name in CLASSES if name in in_both(CLASSES, names)]
+    classes = files.kitti_classes or known
     if not classes:
         raise InputError(
             f"--kitti: found none of {', '.join(CLASSES)} among the detector's {len(names or ())} classes, expected one"

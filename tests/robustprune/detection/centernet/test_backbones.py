@@ -23,7 +23,7 @@ def resnet() -> nn.Module:
     from torchvision.models import resnet18
 
     torch.manual_seed(1)
-    found = resnet18(weights=None)
+    found: nn.Module = resnet18(weights=None)
     batch_norms.draw(found)
     return found.eval()
 
