@@ -171,8 +171,7 @@ def _read_kitti(files: SplitFiles, given: str, names: Sequence[str] | None) -> K
     ):
         if value is not None:
             raise InputError(f"{option}: found {value} beside --kitti, expected one data set")
-    known = CLASSES[:1] if names is None else [name for name in CLASSES if name in in_both(CLASSES, names)]
-    classes = files.kitti_classes or known
+    classes = files.kitti_classes or (CLASSES[:1] if names is None else in_both(CLASSES, names))
     if not classes:
         raise InputError(
             f"--kitti: found none of {', '.join(CLASSES)} among the detector's {len(names or ())} classes, expected one"
