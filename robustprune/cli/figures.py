@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from robustprune.detection.data.coco import CocoSplit
+from robustprune.detection.data.kitti.levels import LEVELS
 from robustprune.detection.data.kitti.split import KittiSplit
 from robustprune.detection.measure.average_precision import AveragePrecision
 from robustprune.detection.measure.breakdown import Line, means
@@ -47,9 +48,12 @@ def level_figures(
     """Return KITTI's AP by level, means over classes and of each class; nothing of a split without levels."""
     if not isinstance(split, KittiSplit):
         return {}
-    by_level = {name.removesuffix("_clean"): value for name, value in level_columns(clean, attacked).items()}
-    if not attacked:
-        by_level = {name: value for name, value in by_level.items() if not name.endswith("_adv")}
+    columns = level_columns(clean, attacked)
+    by_level = {
+        f"ap_{level.name}{'' if what == 'clean' else f'_{what}'}": columns[f"ap_{level.name}_{what}"]
+        for what in ("clean", *(["adv"] if attacked else []), "ceiling")
+        for level in LEVELS
+    }
     under_attack = {(line.level, line.class_): {"ap_adv": line.ap} for line in attacked}
     records = [
         {
