@@ -140,7 +140,7 @@ def _given(arguments: argparse.Namespace) -> Iterator[tuple[str, Detector, Detec
         raise InputError("--config: found it alone, expected --weights and --coco with it")
     detector = open_detector(arguments.config, arguments.weights)
     size = checked_size(detector, arguments.image_size)
-    (split,), _ = open_split(SplitFiles(arguments.coco, arguments.split), classes=detector.heads[0].classes)
+    (split,), _ = open_split(SplitFiles(root=arguments.coco, split=arguments.split), classes=detector.heads[0].classes)
     fit = fit_of(detector.sections).fit
     samples = open_samples(split, detector, image_size=size, fit=fit, images=arguments.images)
     yield arguments.config, detector, DetectionTask.of(detector, image_size=size, val=samples)

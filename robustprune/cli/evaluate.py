@@ -1,4 +1,4 @@
-"""`python -m robustprune evaluate`: one detector on COCO, clean and attacked, without Ray; or detections of any."""
+"""`python -m robustprune evaluate`: one detector on COCO or KITTI, clean and attacked, without Ray; or detections."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 from click.core import ParameterSource
 
 from robustprune.attacks import ATTACKS, AttackSettings, ZeroGradients, configured
-from robustprune.cli.figures import PER_CLASS, class_figures, precision_figures, show
+from robustprune.cli.figures import PER_CLASS, class_figures, level_figures, precision_figures, show
 from robustprune.cli.inputs import (
+    KittiClassesType,
     SizeType,
     SplitFiles,
     UnitType,
@@ -43,6 +44,8 @@ from robustprune.detection.measure.evaluation import (
     is_linf,
     margin_attack,
 )
+from robustprune.detection.measure.kitti_ap import KittiSettings, level_precisions
+from robustprune.detection.measure.kitti_results import read_kitti_results
 from robustprune.detection.measure.matching import MAX_DETECTIONS, matched_by_size
 from robustprune.detection.measure.pruned import dense_engine, fastest_engine
 from robustprune.detection.measure.results import check_writable, read_results, write_results
@@ -58,12 +61,24 @@ _MORE = "--max-detections N lets more count"
 @click.option("--config", help="A Darknet .cfg, or the name of a bundled one.")
 @click.option("--weights", help="The .weights that belong to it.")
 @click.option("--model", help="In place of both: the .safetensors of a model that a sweep has kept.")
-@click.option("--results", "--detections", help="In place of these: detections to measure, COCO's results as JSON.")
+@click.option(
+    "--results",
+    "--detections",
+    help="In place of these: detections to measure, COCO's results as JSON, or a folder of KITTI's result files.",
+)
 @click.option(
     "--save-results", help="Write the detections to this file, likewise; with --attack, FILE.attacked.json too."
 )
 @click.option("--coco", "root", help="Folder with annotations/instances_SPLIT.json and SPLIT/, or as tools export it.")
-@click.option("--split", default="val2017", show_default=True)
+@click.option("--kitti", help="Folder with training/image_2/ and training/label_2/, in place of --coco.")
+@click.option(
+    "--kitti-classes",
+    type=KittiClassesType(),
+    help="What is to be found there. Default: what the detector knows by name; without names, Car.",
+)
+@click.option(
+    "--split", help="Default: val2017. With --kitti a file that lists pictures, one a line; by default all are taken."
+)
 @click.option("--annotations", help="The annotation file, if it is elsewhere; --coco can be left out then.")
 @click.option("--image-folder", help="The folder of its pictures, if it is elsewhere.")
 @click.option(
@@ -119,7 +134,9 @@ def evaluate_(
     results: str | None,
     save_results: str | None,
     root: str | None,
-    split: str,
+    kitti: str | None,
+    kitti_classes: Any,
+    split: str | None,
     annotations: str | None,
     image_folder: str | None,
     exif: Any,
@@ -141,7 +158,7 @@ def evaluate_(
     threads: int | None,
     form: str,
 ) -> None:
-    """Measure one detector on COCO: average precision, clean and attacked, and time per image.
+    """Measure one detector on COCO or KITTI: average precision, clean and attacked, and time per image.
 
     \b
     python -m robustprune evaluate --config yolov3-tiny.cfg --weights yolov3-tiny.weights \\
@@ -156,6 +173,9 @@ def evaluate_(
     `ap_small` and so on are COCO's by size of the objects, `ar_1`, `ar_10` and `ar_100` the recall of so many
     detections of an image and class, and `per_class` has AP and recall of each class. Of what there is none, there is
     no figure. --results measures detections of any engine, with nothing but annotations.
+
+    With --kitti, `ap_easy`, `ap_moderate` and `ap_hard` are KITTI's AP of 2D boxes at 40 recalls too, `_adv` the same
+    under the attack, and `_ceiling` the most that so few objects let it be; `per_level` has them by class.
 
     `inference_ms` is the mean time of one image, a batch by itself, to raw outputs; the median and the 95th percentile
     are beside it. `engine` is how it was run, the fastest way found: all of it (dense), what pruning left (compact), or
@@ -175,7 +195,16 @@ def evaluate_(
     reuse_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
-    files = SplitFiles(root, split, annotations, image_folder, exif, repeated_files)
+    files = SplitFiles(
+        root=root,
+        kitti=kitti,
+        kitti_classes=kitti_classes,
+        split=split,
+        annotations=annotations,
+        images=image_folder,
+        exif=exif,
+        repeated_files=repeated_files,
+    )
     if results is not None:
         _no_more_than_results(click.get_current_context())
         show(_of_results(files, results, images=images, limit=max_detections), form)
@@ -233,6 +262,7 @@ def evaluate_(
     figures |= _size_and_time(detector, size)
     figures |= {"images": len(samples), "image_size": size if isinstance(size, int) else in_words(size)}
     figures |= {"colour": colour, "fit": chosen.fit, "fit_reason": chosen.reason, "max_detections": max_detections}
+    figures |= level_figures(samples.split, precision.clean_levels, precision.attacked_levels)
     figures[PER_CLASS] = class_figures(samples.split, precision.clean_lines, precision.attacked_lines)
     show(figures, form)
 
@@ -246,7 +276,7 @@ def _say(remarks: Sequence[str | None]) -> None:
 def _no_more_than_results(context: click.Context) -> None:
     """Complain about options that a measurement of given detections would ignore."""
     used = {"results", "root", "split", "annotations", "image_folder", "repeated_files", "images", "max_detections"}
-    used |= {"threads", "form"}
+    used |= {"threads", "form", "kitti", "kitti_classes"}
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")
         if option.name not in used and source == ParameterSource.COMMANDLINE:
@@ -259,10 +289,12 @@ def _of_results(files: SplitFiles, results: str, *, images: int | None, limit: i
     split = read_split(files, images=images, with_pictures=False)
     _say([split.remark, *crowded(split, limit, setting=_MORE)])
     measured = {*split.image_ids}
-    found = [detections for detections in read_results(Path(results), whole) if detections.image_id in measured]
+    read = read_kitti_results if Path(results).is_dir() else read_results
+    found = [detections for detections in read(Path(results), whole) if detections.image_id in measured]
     by_size = matched_by_size(split, found, limit=limit)
     lines = breakdown(by_size)
     figures = precision_figures(average_precision(by_size["all"]), lines)
+    figures |= level_figures(split, level_precisions(split, found, KittiSettings()))
     figures |= {"images": len(split), "max_detections": limit, "detections": sum(len(one.scores) for one in found)}
     return {**figures, PER_CLASS: class_figures(split, lines)}
 

@@ -9,11 +9,14 @@ from typing import Any
 import click
 
 from robustprune.detection.data.coco import CocoSplit
+from robustprune.detection.data.kitti.levels import LEVELS
+from robustprune.detection.data.kitti.split import KittiSplit
 from robustprune.detection.measure.average_precision import AveragePrecision
 from robustprune.detection.measure.breakdown import Line, means
+from robustprune.detection.measure.kitti_ap import LevelPrecision, level_columns
 
-PER_CLASS = "per_class"
-"""The name of the figures of each class, a list."""
+PER_CLASS, PER_LEVEL = "per_class", "per_level"
+"""The names of the figures of each class, and of each class by level, which are lists."""
 
 
 def precision_figures(precision: AveragePrecision, lines: Sequence[Line], *, suffix: str = "") -> dict[str, Any]:
@@ -39,17 +42,45 @@ def class_figures(split: CocoSplit, clean: Sequence[Line], attacked: Sequence[Li
     return records
 
 
+def level_figures(
+    split: CocoSplit, clean: Sequence[LevelPrecision], attacked: Sequence[LevelPrecision] = ()
+) -> dict[str, Any]:
+    """Return KITTI's AP by level, means over classes and of each class; nothing of a split without levels."""
+    if not isinstance(split, KittiSplit):
+        return {}
+    columns = level_columns(clean, attacked)
+    by_level = {
+        f"ap_{level.name}{'' if what == 'clean' else f'_{what}'}": columns[f"ap_{level.name}_{what}"]
+        for what in ("clean", *(["adv"] if attacked else []), "ceiling")
+        for level in LEVELS
+    }
+    under_attack = {(line.level, line.class_): {"ap_adv": line.ap} for line in attacked}
+    records = [
+        {
+            "level": line.level,
+            "category": split.category_names[line.class_],
+            "objects": line.objects,
+            "ap": line.ap,
+            **under_attack.get((line.level, line.class_), {}),
+            "ceiling": line.ceiling,
+        }
+        for line in clean
+    ]
+    return {**by_level, PER_LEVEL: records}
+
+
 def show(figures: Mapping[str, Any], form: str) -> None:
-    """Print figures, those of classes last."""
+    """Print figures, those of classes and levels last."""
     if form == "json":
         click.echo(json.dumps(figures, indent=1))
         return
     width = max(map(len, figures))
     for name, value in figures.items():
-        if name != PER_CLASS:
+        if name not in (PER_CLASS, PER_LEVEL):
             click.echo(f"{name:{width}}  {_told(value)}")
-    records = figures.get(PER_CLASS)
-    if records:
+    for records in (figures.get(PER_LEVEL), figures.get(PER_CLASS)):
+        if not records:
+            continue
         cells = [[*records[0]], *([_told(value) for value in record.values()] for record in records)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         click.echo()

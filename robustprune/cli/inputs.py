@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import click
 import torch
@@ -13,9 +14,20 @@ from robustprune import staging
 from robustprune.core.errors import InputError
 from robustprune.core.images.reading import Exif
 from robustprune.detection import darknet
-from robustprune.detection.data.classes import Arranged, by_name, groups_remark, paired_by_position, without_groups
+from robustprune.detection.data.classes import (
+    Arranged,
+    by_name,
+    groups_remark,
+    in_both,
+    paired_by_position,
+    without_groups,
+)
 from robustprune.detection.data.coco import CocoSplit, fetch_pictures, load_split
 from robustprune.detection.data.coco_json import RepeatedFiles
+from robustprune.detection.data.kitti.files import folder_of, listed_in
+from robustprune.detection.data.kitti.levels import CLASSES, KittiClass
+from robustprune.detection.data.kitti.split import KittiSplit, load_pictures
+from robustprune.detection.data.kitti.streets import pixel_of
 from robustprune.detection.data.layouts import root_of
 from robustprune.detection.data.letterbox import Fit
 from robustprune.detection.data.samples import Colour, Samples
@@ -25,20 +37,25 @@ from robustprune.detection.image_size import ImageSize, in_words, sides, smalles
 from robustprune.detection.kept_models import KeptModel, load_model
 
 
-class SplitFiles(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class SplitFiles:
     """Where a split is, as named on a command line.
 
     Attributes:
         root: Folder in a layout that `detection.data.layouts` knows; None where annotations are given.
-        split: Such as val2017.
+        kitti: In place of these, a folder in KITTI's format.
+        kitti_classes: What is to be found there; None for what the detector knows by name, or cars.
+        split: Such as val2017; of KITTI's a file that lists pictures. None for val2017, and all pictures.
         annotations: Its annotation file; None to find it.
         images: The folder of its pictures; None to find it.
         exif: Whether pictures are turned as their metadata says.
         repeated_files: Whether one file may be several images.
     """
 
-    root: str | None
-    split: str
+    root: str | None = None
+    kitti: str | None = None
+    kitti_classes: tuple[KittiClass, ...] | None = None
+    split: str | None = None
     annotations: str | None = None
     images: str | None = None
     exif: Exif = "ignore"
@@ -81,6 +98,20 @@ class SizeType(click.ParamType[ImageSize]):
         return smallest(int(height or width), int(width))
 
 
+class KittiClassesType(click.ParamType[tuple[KittiClass, ...]]):
+    """Classes of KITTI's, with commas between."""
+
+    name = "CLASS,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[KittiClass, ...]:
+        """Return the classes in their order, or complain."""
+        given = str(value).split(",")
+        for name in given:
+            if name not in CLASSES:
+                self.fail(f"{name!r} is no such class, expected some of {', '.join(CLASSES)}", param, ctx)
+        return tuple(name for name in CLASSES if name in given)
+
+
 class UnitType(click.ParamType[float]):
     """A number of (0, 1], which may be written as a quotient: `8/255`."""
 
@@ -111,29 +142,66 @@ def checked_size(detector: Detector, image_size: ImageSize | None) -> ImageSize:
     return size
 
 
-def read_split(files: SplitFiles, *, images: int | None = None, with_pictures: bool = True) -> CocoSplit:
-    """Return a split as its files have it, or its first so many images by id.
+def read_split(
+    files: SplitFiles,
+    *,
+    images: int | None = None,
+    with_pictures: bool = True,
+    names: Sequence[str] | None = None,
+) -> CocoSplit:
+    """Return a split as its files have it, or its first so many images by id; of KITTI's, with the classes that are
+    among `names`, unless others are asked for.
 
     Raises:
-        InputError: a file is missing or wrong, or none is named.
+        InputError: a file is missing or wrong, or none is named, or two data sets are.
     """
+    if files.kitti is not None:
+        found: CocoSplit = _read_kitti(files, files.kitti, names)
+    else:
+        found = _read_coco(files, with_pictures=with_pictures)
+    return found if images is None else take(found, range(min(images, len(found))))
+
+
+@staging.told_by_uri()
+def _read_kitti(files: SplitFiles, given: str, names: Sequence[str] | None) -> KittiSplit:
+    for option, value in (
+        ("--coco", files.root),
+        ("--annotations", files.annotations),
+        ("--image-folder", files.images),
+    ):
+        if value is not None:
+            raise InputError(f"{option}: found {value} beside --kitti, expected one data set")
+    classes = files.kitti_classes or (CLASSES[:1] if names is None else in_both(CLASSES, names))
+    if not classes:
+        raise InputError(
+            f"--kitti: found none of {', '.join(CLASSES)} among the detector's {len(names or ())} classes, expected one"
+        )
+    root = staging.opened(given, "--kitti")
+    folder = folder_of(root)
+    stems = [*folder.pictures] if files.split is None else listed_in(root, files.split, "--split", folder)
+    source = staging.shown(root).rstrip("/")
+    return load_pictures(folder, stems, source=source, classes=classes, hides=False, pixel=pixel_of(root))
+
+
+def _read_coco(files: SplitFiles, *, with_pictures: bool) -> CocoSplit:
+    if files.kitti_classes is not None:
+        raise InputError("--kitti-classes: expected --kitti with it")
     if files.root is None and files.annotations is None:
-        raise InputError("expected --coco, the folder of a data set, or --annotations")
+        raise InputError("expected --coco or --kitti, the folder of a data set, or --annotations")
     root = (
         staging.opened(files.root, "--coco")
         if files.root is not None
         else root_of(staging.opened(files.annotations or "", "--annotations"))
     )
-    found = load_split(
+    return load_split(
         root,
-        files.split,
+        "val2017" if files.split is None else files.split,
         annotations=files.annotations,
         images=files.images,
         exif=files.exif,
         repeated_files=files.repeated_files,
         with_pictures=with_pictures,
     )
-    return found if images is None else take(found, range(min(images, len(found))))
 
 
 def open_split(files: SplitFiles, *, classes: int, names: Sequence[str] | None = None) -> Arranged:
@@ -148,7 +216,7 @@ def open_split(files: SplitFiles, *, classes: int, names: Sequence[str] | None =
         InputError: a file is missing or wrong, or none is named, or the detector has another number of classes, or
             others.
     """
-    found = read_split(files)
+    found = read_split(files, names=names)
     if names is not None:
         if len(names) != classes:
             raise InputError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
@@ -130,6 +131,16 @@ class Detector(nn.Module):
         from robustprune.methods.explaining.rewriting import explainable  # torch.fx is slow to import
 
         return Explained(explainable(self).requires_grad_(False), self.answers)
+
+    # Where it starts from
+
+    def take_backbone(self, path: Path) -> None:
+        """Let the backbone start from a file of weights.
+
+        Raises:
+            InputError: the file is wrong, or there are none for such a detector.
+        """
+        raise InputError(f"detector.backbone: found {path}, expected none for a {type(self).__name__}")
 
     # What is pruned, and what it is trained with
 

@@ -18,6 +18,8 @@ from robustprune.core.progress import NOWHERE, Progress, reporter
 from robustprune.core.randomness import drawing_from, generator_for, resampled, seed_for
 from robustprune.core.settings import Settings
 from robustprune.detection import darknet
+from robustprune.detection.augmentation import Augmentation
+from robustprune.detection.augmentation import augmented as changed
 from robustprune.detection.darknet.compact.narrowing import narrowed as darknet_narrowed
 from robustprune.detection.darknet.couplings import couplings
 from robustprune.detection.darknet.folding import fold
@@ -50,6 +52,7 @@ class DetectionTask:
         attack_settings: the attack that the detector is measured under, if any.
         compute: how passes of training are carried out.
         evaluation: how detectors are measured.
+        augmentation: how images to train on are changed at random, besides being mirrored, if at all.
         prune_heads: heads may be pruned too.
         data_seed: of a sample of the images to train on, as many, drawn with replacement; None for all, once each.
     """
@@ -63,6 +66,7 @@ class DetectionTask:
     attack_settings: Settings | None = None
     compute: Compute = field(default_factory=Compute)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    augmentation: Augmentation | None = None
     prune_heads: bool = False
     data_seed: int | None = None
 
@@ -132,7 +136,7 @@ class DetectionTask:
         generator: torch.Generator | None = None,
         augmented: bool = True,
     ) -> Iterator[Batch]:
-        """Yield images (N, C, H, W), mirrored at random, and their objects as targets; see `task.Task`."""
+        """Yield images (N, C, H, W), changed at random, and their objects as targets; see `task.Task`."""
         count = min(images or self.images, self.images)
         order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
         order = order if self.data_seed is None else resampled(self.images, self.data_seed)[order]
@@ -143,6 +147,8 @@ class DetectionTask:
             if generator is not None and augmented:
                 mirrored = torch.rand(len(pixels), generator=generator) < 0.5
                 pixels, targets = flip_horizontally(pixels, targets, mirrored.to(self.device))
+                if self.augmentation is not None:
+                    pixels, targets = changed(pixels, targets, self.augmentation, generator)
             pixels = pixels.contiguous(memory_format=self.compute.memory_format)
             size = (pixels.shape[-2], pixels.shape[-1])
             yield Batch(pixels, self.reader.targets(targets, size, images=len(pixels)))

@@ -1,6 +1,6 @@
 """Weights given by the user, laid over a classifier: names as the model zoos spell them, and their normalisation.
 
-Reading the file is in `files`.
+Reading the file is in `staging.state_dicts`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from robustprune.classification.classifier import Classifier
-from robustprune.classification.weights.files import StateDict, read_state_dicts
 from robustprune.core.errors import InputError
+from robustprune.staging.state_dicts import StateDict, read_state_dicts
 
 _SPELLINGS = (
     # kuangliu's networks, and those of the `robustness` package, against torchvision's.

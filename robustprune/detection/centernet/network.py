@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
+from robustprune.detection.centernet.backbones.given import load_backbone
 from robustprune.detection.centernet.backbones.layers import convolution
 from robustprune.detection.centernet.loss import POINTS, PointLoss
 from robustprune.detection.centernet.targets import CELL, Targets, encode
@@ -78,6 +80,10 @@ class CenterNet(Detector):
     def head_layers(self) -> frozenset[str]:
         """Names of the last convolutions of the heads."""
         return frozenset({"heat.2", "offset.2", "size.2"})
+
+    def take_backbone(self, path: Path) -> None:
+        """Let the backbone start from weights for ImageNet; see `backbones.given`."""
+        load_backbone(self.backbone, path)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return raw outputs of images (N, channels, H, W) in [0, 1]."""

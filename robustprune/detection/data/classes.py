@@ -9,7 +9,7 @@ import dataclasses
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -180,6 +180,15 @@ def _with(split: CocoSplit, categories: tuple[CategoryRecord, ...], table: np.nd
     """Return a split with other categories, `table[c]` being the class of what was class c."""
     objects = split.objects._replace(classes=table[split.objects.classes])
     return dataclasses.replace(split, categories=categories, objects=objects)
+
+
+_Name = TypeVar("_Name", bound=str)
+
+
+def in_both(wanted: Sequence[_Name], names: Sequence[str]) -> list[_Name]:
+    """Return those of the names wanted that are among others, in whatever spelling."""
+    alike = {_plain(name) for name in names}
+    return [name for name in wanted if _plain(name) in alike]
 
 
 def _plain(name: str) -> str:

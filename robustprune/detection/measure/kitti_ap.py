@@ -92,8 +92,11 @@ def level_precisions(
     return lines
 
 
-LEVEL_COLUMNS = tuple(f"ap_{level.name}_{what}" for what in ("adv", "clean", "ceiling") for level in LEVELS)
+LEVEL_PRECISIONS = tuple(f"ap_{level.name}_{what}" for what in ("adv", "clean") for level in LEVELS)
 """Means over classes, as a row has them."""
+
+LEVEL_COLUMNS = (*LEVEL_PRECISIONS, *(f"ap_{level.name}_ceiling" for level in LEVELS))
+"""The same, and the most that they could be."""
 
 
 def level_columns(clean: Sequence[LevelPrecision], attacked: Sequence[LevelPrecision]) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Detections as KITTI's server and development kit take them: a file for each picture, a line for each box."""
+"""Detections as KITTI's server and development kit take them, a file for each picture: written, and read."""
 
 from __future__ import annotations
 
@@ -6,8 +6,37 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from robustprune.core.errors import InputError
-from robustprune.detection.data.kitti.labels import label_line
+from robustprune.detection.data.coco import CocoSplit
+from robustprune.detection.data.kitti.labels import label_line, read_detections
+from robustprune.detection.measure.matching import Detections
+
+
+def read_kitti_results(folder: Path, split: CocoSplit) -> list[Detections]:
+    """Return the detections in a folder, image by image, on images of `split`, and of its classes.
+
+    A picture without a file has none. Files of other pictures, and lines of other classes, are left alone.
+
+    Raises:
+        InputError: a file is wrong, or none is of these pictures.
+    """
+    paths = {image_id: folder / f"{image_id:06d}.txt" for image_id in split.image_ids}
+    if not any(path.is_file() for path in paths.values()):
+        raise InputError(
+            f"{folder}: found no file of the {len(paths)} pictures of {split.source}, expected detections, one file "
+            f"for each picture, such as {next(iter(paths.values())).name}"
+        )
+    classes = {name: class_ for class_, name in enumerate(split.category_names)}
+    found = []
+    for image_id, path in paths.items():
+        types, boxes, scores = read_detections(path) if path.is_file() else ((), np.zeros((0, 4)), np.zeros(0))
+        own = np.array([type_ in classes for type_ in types], dtype=np.bool_)
+        of_class = torch.tensor([classes[type_] for type_ in types if type_ in classes], dtype=torch.int64)
+        found.append(Detections(image_id, torch.from_numpy(boxes[own]), torch.from_numpy(scores[own]), of_class))
+    return found
 
 
 def write_kitti_results(folder: Path, found: Mapping[str, Any], image_ids: Iterable[int] = ()) -> int:

@@ -3,7 +3,7 @@
 from robustprune.core.devices import PLACE_COLUMNS
 from robustprune.core.timing import TIME_COLUMNS
 from robustprune.detection.data.kitti.levels import LEVELS
-from robustprune.detection.measure.kitti_ap import LEVEL_COLUMNS
+from robustprune.detection.measure.kitti_ap import LEVEL_COLUMNS, LEVEL_PRECISIONS
 from robustprune.methods import method_columns
 from robustprune.studies.columns import SHARED_MEANINGS
 from robustprune.studies.pruning.hard_pruned import hard_columns, hard_meanings
@@ -24,7 +24,7 @@ PRECISIONS: dict[str, type] = {
 }
 """Columns of how well a detector does."""
 
-HARD = ("map_adv", "map50_adv", "map_clean", "map50_clean")
+HARD = ("map_adv", "map50_adv", "map_clean", "map50_clean", *LEVEL_PRECISIONS)
 """What is measured of hard-pruned detectors."""
 
 HARD_PRUNED = hard_columns(HARD)
@@ -56,13 +56,16 @@ COLUMNS: dict[str, type] = {
 """Columns of a row."""
 
 LEVEL_METRICS = {
-    f"ap_{level.name}_{what}": f"KITTI AP {of}, {level.name}"
+    f"ap_{level.name}_{what}{then}": f"KITTI AP {of}, {level.name}{pruned}"
     for level in LEVELS
+    for then, pruned in (("", ""), ("_hard", ", hard-pruned"))
     for what, of in (("adv", "under attack"), ("clean", "on clean images"))
 }
 """Columns that rows of data sets with levels are drawn and tested by, beside the others; with labels."""
 
 LEVELS_BESIDE = {f"ap_{level.name}_adv": f"ap_{level.name}_clean" for level in LEVELS}
+
+LEVELS_EARLIER = {column: f"{column}_hard" for column in LEVEL_PRECISIONS}
 
 _OF_LEVELS = {
     "adv": "KITTI's AP of {} objects under attack, mean over classes, of [0, 1]; null where there are no levels",

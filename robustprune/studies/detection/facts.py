@@ -124,6 +124,6 @@ def _start(detector: DetectorSettings) -> str:
     if detector.is_whole:
         return "given weights"
     if detector.weights is None:
-        return "trained from scratch"
+        return "trained from scratch" if detector.backbone is None else "trained from the backbone's weights"
     layers = "layer's" if detector.weights_cutoff == 1 else f"{detector.weights_cutoff} layers'"
     return f"trained from the first {layers} weights"

@@ -1,6 +1,6 @@
 """Which pictures a sweep's report shows: chosen images, a line per configuration and ratio, clean beside under attack.
 
-How one is drawn is in `detection.pictures`. Nothing is detected here: boxes come from what was kept of every model.
+How one is drawn is in `core.images.labelled`. Nothing is detected here: boxes come from what was kept of every model.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from robustprune.core.errors import InputError
+from robustprune.core.images.labelled import MEDIA_TYPE, draw, thumbnail
 from robustprune.detection.data.coco import CocoSplit
-from robustprune.detection.pictures import MEDIA_TYPE, draw, thumbnail
 from sweeps.study import Gallery, Lines, Picture
 
 CHOSEN = 3

@@ -79,10 +79,14 @@ def load_weights(detector: Detector, settings: DetectorSettings) -> None:
     """Fill a detector with the weights that are given.
 
     Raises:
-        InputError: they are not its own, or it is not Darknet's.
+        InputError: they are not its own, or not of its sort.
     """
+    if settings.backbone is not None:
+        with staging.told_by_uri():
+            detector.take_backbone(staging.local(settings.backbone, "detector.backbone"))
     path = settings.weights
-    assert path is not None
+    if path is None:
+        return
     if not isinstance(detector, darknet.Detector):
         raise InputError(f"detector.weights: found {path}, expected none for a network that is not Darknet's")
     try:

@@ -12,6 +12,8 @@ from robustprune.attacks import ATTACKS, AttackSettings, PgdSettings
 from robustprune.core.files import file_sha256
 from robustprune.core.precision import Compute
 from robustprune.core.settings import GIB, PIXELS, Settings
+from robustprune.detection import augmentation
+from robustprune.detection.augmentation import Augmentation
 from robustprune.detection.darknet import cfg
 from robustprune.detection.data.classes import read_names
 from robustprune.detection.data.datasets import DATASETS, Dataset
@@ -75,6 +77,11 @@ class DetectorSettings(Settings):
     weights: str | None = Field(
         default=None,
         description="Darknet .weights to start from, in place of base training; a path, or a URI in a bucket",
+    )
+    backbone: str | None = Field(
+        default=None,
+        description="file of weights that the backbone of a CenterNet starts from, as torchvision (ResNet-18) or timm "
+        "(DLA-34) have them for ImageNet: .safetensors, .npz or PyTorch's; base trains the whole",
     )
     weights_cutoff: int | None = Field(
         default=None,
@@ -142,6 +149,11 @@ class DetectorSettings(Settings):
         return None if self.names is None else read_names(self.names, "detector.names")
 
     @property
+    def starts_from_weights(self) -> bool:
+        """Whether any layer starts from a file."""
+        return self.weights is not None or self.backbone is not None
+
+    @property
     def is_whole(self) -> bool:
         """Whether weights for all layers are given, so that nothing is trained before pretraining."""
         return self.weights is not None and self.weights_cutoff is None
@@ -191,6 +203,9 @@ class DetectionSettings(Settings):
     grad_align: GradAlign | None = grad_align_field()
     free: FreeSettings | None = free_field()
     overfitting: Overfitting | None = overfitting_field()
+    augmentation: Augmentation | None = Field(
+        default=None, description="how images of every training are changed at random; null: mirrored alone"
+    )
     base: BaseTraining | None = Field(default=None, validate_default=True)
     pretrain: AdamTraining = Field(description="adversarial training, before pruning")
     finetune: AdamTraining = Field(description="adversarial training, after pruning")
@@ -272,6 +287,7 @@ def stage_inputs(settings: DetectionSettings) -> dict[str, dict[str, Any]]:
     plain = settings.model_dump(mode="json")
     detector = _detector(settings.detector, plain["detector"])
     trained, exact = (_unless_default(compute) for compute in (settings.compute, settings.compute.exactly()))
+    trained |= augmentation.inputs(settings.augmentation)
     common = {"detector": detector, "threads": plain["threads"], **exact}
     loss = [] if settings.detector.loss is None else [(LOSSES, settings.detector.loss)]
     common |= identities((DATASETS, settings.dataset.name), *loss)
@@ -313,6 +329,8 @@ def _detector(settings: DetectorSettings, plain: dict[str, Any]) -> dict[str, An
     said: dict[str, Any] = {"config": network_identity(settings.config), "weights": None}
     if settings.weights is not None:
         said["weights"] = file_sha256(str(staging.local(settings.weights, "detector.weights")), "detector.weights")
+    if settings.backbone is not None:
+        said["backbone"] = file_sha256(str(staging.local(settings.backbone, "detector.backbone")), "detector.backbone")
     if settings.weights_cutoff is not None:
         said["weights_cutoff"] = settings.weights_cutoff
     if settings.class_names is not None:

@@ -32,6 +32,7 @@ from robustprune.studies.detection.columns import (
     HARD_PRUNED,
     LEVEL_METRICS,
     LEVELS_BESIDE,
+    LEVELS_EARLIER,
     MEANINGS,
 )
 from robustprune.studies.detection.facts import data_tables, detection_facts
@@ -58,7 +59,7 @@ PRETRAIN_VERSION, COUPLED_SCORES_VERSION, ROW_VERSION, MASKED_FILTERS_VERSION = 
 """Raised when the same settings give other checkpoints, scores under coupled masks, rows, or rows of masked filters;
 CHANGELOG.md says how."""
 
-_DATA = ("dataset", "detector", "compute", "loader", "threads")
+_DATA = ("dataset", "detector", "compute", "loader", "threads", "augmentation")
 _ROBUST = (*_DATA, "attack", "adversary", "objective", "grad_align", "free", "overfitting")
 _PRUNED = (*_ROBUST, "prune_heads", "scope", "seed_draws")
 _ROW = ("ratios", "finetune", "renewal", "evaluation", "detections", "hard_pruned", "keep_models")
@@ -100,8 +101,9 @@ class DetectionStudy(KeptDetectors):
         """Take validated settings; where the data has levels, rows are drawn and tested by these too."""
         super().__init__(settings)
         if getattr(settings.dataset, "has_levels", False):
-            setattr(self, "metrics", {**self.metrics, **LEVEL_METRICS})  # noqa: B010 - no other instance's
-            setattr(self, "beside", {**self.beside, **LEVELS_BESIDE})  # noqa: B010
+            more = {"metrics": LEVEL_METRICS, "beside": LEVELS_BESIDE, "earlier": LEVELS_EARLIER}
+            for name, columns in more.items():  # of this instance alone
+                setattr(self, name, {**getattr(self, name), **columns})
 
     # What the engine asks before anything runs
 
@@ -392,6 +394,7 @@ class DetectionStudy(KeptDetectors):
             device=self.device() if device is None else device,
             train=train_split.in_colour(in_colour),
             val=val_split.in_colour(in_colour),
-            weights=None if given.weights is None else functools.partial(load_weights, settings=given),
+            weights=functools.partial(load_weights, settings=given) if given.starts_from_weights else None,
             compute=settings.compute,
+            augmentation=settings.augmentation,
         )

@@ -20,11 +20,13 @@ class AdamTraining(Training):
         default="one-cycle", description="the learning rate over time: always the same, or up and down once"
     )
     clip_norm: float | None = Field(default=10.0, gt=0, description="norm to which gradients are cut; null: never")
-    flip: bool = Field(default=True, description="mirror images at random")
+    flip: bool = Field(
+        default=True, description="change images at random: mirror them, and as `augmentation` says, where it says so"
+    )
 
     @property
     def augmented(self) -> bool:
-        """Whether images are mirrored at random."""
+        """Whether images are changed at random."""
         return self.flip
 
     @property

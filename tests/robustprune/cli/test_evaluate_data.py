@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_written_is_named_before_anything_is_measured(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--results", "nowhere.json"], "expected --coco, the folder of a data set, or --annotations"),
+        (["--results", "nowhere.json"], "expected --coco or --kitti, the folder of a data set, or --annotations"),
         (["--results", "x.json", "--coco", "nowhere"], "nowhere/annotations/instances_val2017.json: No such file"),
         (
             ["--results", "x.json", "--coco", ".", "--attack", "pgd"],

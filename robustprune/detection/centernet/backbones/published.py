@@ -1,9 +1,12 @@
-"""The backbones of the published CenterNet: ResNet-18 as torchvision has it, and DLA-34 as timm has it."""
+"""The backbones of the published CenterNet: ResNet-18 as torchvision has it, and DLA-34 as timm has it.
+
+Their `published` says what their parts are called there; see `given`.
+"""
 
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -14,6 +17,11 @@ class ResNet18(nn.Module):
     """ResNet-18 (He et al. 2016), the maps of its four stages."""
 
     widths = (64, 128, 256, 512)
+    published: ClassVar = {
+        "stem.0": "conv1",
+        "stem.1": "bn1",
+        **{f"stages.{index}": f"layer{index + 1}" for index in range(4)},
+    }
 
     def __init__(self) -> None:
         """Take weights from torch's generator."""
@@ -37,6 +45,12 @@ class Dla34(nn.Module):
     """DLA-34 (Yu et al. 2018), the maps of its last four levels."""
 
     widths = (64, 128, 256, 512)
+    published: ClassVar = {
+        "stem.0": "base_layer",
+        "stem.1": "level0",
+        "stem.2": "level1",
+        **{f"levels.{index}": f"level{index + 2}" for index in range(4)},
+    }
 
     def __init__(self) -> None:
         """Take weights from torch's generator.

@@ -1,5 +1,7 @@
 """KITTI's label files, a line of fifteen fields per object: read, or one sentence on what is wrong; and written.
 
+Files of detections are the same with a sixteenth field, the score.
+
 What an object counts for is in `levels`; pictures and splits are in `split`.
 
 Source: the readme of the object development kit (Geiger, Lenz and Urtasun, Are we ready for autonomous driving?, 2012).
@@ -31,6 +33,9 @@ FIELDS = (
 )
 """Of a line. Edges are pixels of the picture; the rest is of space, in metres and radians, and not used here."""
 
+SCORED = (*FIELDS, "score")
+"""Of a line of detections."""
+
 UNKNOWN = (-1, -1, -10), (-1, -1, -1, -1000, -1000, -1000, -10)
 """What a line says before and after the box where it is of the box alone."""
 
@@ -61,16 +66,18 @@ def read_labels(path: Path) -> Labels:
     Raises:
         InputError: it cannot be read, or a line is wrong; the message has the file, the line and the field.
     """
-    content = read_utf8(path, "a label file of KITTI's") if path.stat().st_size else b""
-    if found := undecodable(content):
-        raise InputError(f"{path}: found {found}, expected a label file of KITTI's")
-    types, numbers = [], []
-    for number, line in enumerate(content.decode().splitlines(), start=1):
-        if written := line.split():
-            types.append(_type(written, f"{path}: line {number}"))
-            numbers.append(_numbers(written, f"{path}: line {number}"))
-    table = np.array(numbers, dtype=np.float64).reshape(-1, len(FIELDS) - 1)
-    return Labels(tuple(types), table[:, 0], table[:, 1].astype(np.int64), table[:, 3:7])
+    types, table = _read(path, FIELDS, "a label file of KITTI's")
+    return Labels(types, table[:, 0], table[:, 1].astype(np.int64), table[:, 3:7])
+
+
+def read_detections(path: Path) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
+    """Return types, boxes (N, 4) and scores (N,) of a file of detections.
+
+    Raises:
+        InputError: as `read_labels`.
+    """
+    types, table = _read(path, SCORED, "a file of detections of KITTI's")
+    return types, table[:, 3:7], table[:, -1]
 
 
 def label_line(
@@ -100,11 +107,24 @@ def _plain(value: float) -> str:
     return f"{value:.0f}" if value == round(value) else f"{value:.2f}"
 
 
-def _type(written: Sequence[str], where: str) -> str:
-    if len(written) != len(FIELDS):
-        more = "; a sixteenth is the score of a detection" if len(written) == len(FIELDS) + 1 else ""
+def _read(path: Path, fields: Sequence[str], what: str) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Return the types in a file, and the numbers after them, (N, fields − 1)."""
+    content = read_utf8(path, what) if path.stat().st_size else b""
+    if found := undecodable(content):
+        raise InputError(f"{path}: found {found}, expected {what}")
+    types, numbers = [], []
+    for number, line in enumerate(content.decode().splitlines(), start=1):
+        if written := line.split():
+            types.append(_type(written, fields, f"{path}: line {number}"))
+            numbers.append(_numbers(written, fields, f"{path}: line {number}"))
+    return tuple(types), np.array(numbers, dtype=np.float64).reshape(-1, len(fields) - 1)
+
+
+def _type(written: Sequence[str], fields: Sequence[str], where: str) -> str:
+    if len(written) != len(fields):
+        more = "; a sixteenth is the score of a detection" if len(written) == len(SCORED) else ""
         raise InputError(
-            f"{where}: found {len(written)} fields, expected {len(FIELDS)}, {FIELDS[0]} to {FIELDS[-1]}{more}"
+            f"{where}: found {len(written)} fields, expected {len(fields)}, {fields[0]} to {fields[-1]}{more}"
         )
     if written[0] not in TYPES:
         near = difflib.get_close_matches(written[0].title(), TYPES, n=1)
@@ -120,9 +140,9 @@ _OTHERS: dict[str, tuple[Callable[[float], bool], str]] = {
 """What fields have to be that are more than numbers."""
 
 
-def _numbers(written: Sequence[str], where: str) -> list[float]:
+def _numbers(written: Sequence[str], fields: Sequence[str], where: str) -> list[float]:
     values = []
-    for name, text in zip(FIELDS[1:], written[1:], strict=True):
+    for name, text in zip(fields[1:], written[1:], strict=True):
         fits, expected = _OTHERS.get(name, (math.isfinite, "a finite number"))
         try:
             value = float(text)

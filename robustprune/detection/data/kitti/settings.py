@@ -14,7 +14,7 @@ from robustprune.core.settings import PIXELS, Settings
 from robustprune.detection.data.kitti.files import Folder, folder_of, listed_in
 from robustprune.detection.data.kitti.levels import KittiClass
 from robustprune.detection.data.kitti.split import KittiSplit, load_pictures
-from robustprune.detection.data.kitti.streets import KITTI_WIDTH, LISTS, VERSION, generate
+from robustprune.detection.data.kitti.streets import LISTS, VERSION, generate, pixel_of
 from robustprune.detection.data.subsets import shuffled_ids
 from robustprune.staging.cache import cache_folder
 
@@ -123,7 +123,7 @@ def _generated(settings: Streets) -> tuple[KittiSplit, KittiSplit]:
     root = generate(Path(settings.root) if settings.root else cache_folder() / name, **drawn)
     folder = folder_of(root)
     stems = [listed_in(root, LISTS[split], "dataset.root", folder) for split in ("train", "val")]
-    return _both(settings, root, folder, stems[0], stems[1], pixel=KITTI_WIDTH / settings.width)
+    return _both(settings, root, folder, stems[0], stems[1])
 
 
 @functools.lru_cache(maxsize=4)
@@ -189,9 +189,9 @@ def _first(count: int | None, stems: list[str], seed: int, split: str) -> list[s
 
 
 def _both(
-    settings: _InKittisFormat, root: Path, folder: Folder, train: list[str], val: list[str], *, pixel: float = 1.0
+    settings: _InKittisFormat, root: Path, folder: Folder, train: list[str], val: list[str]
 ) -> tuple[KittiSplit, KittiSplit]:
-    place = staging.shown(root).rstrip("/")
+    place, pixel = staging.shown(root).rstrip("/"), pixel_of(root)
     return (
         load_pictures(
             folder, train, source=f"{place} (train)", classes=settings.classes, hides=settings.hide_unclear, pixel=pixel

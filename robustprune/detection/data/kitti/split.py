@@ -10,12 +10,14 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from robustprune import staging
+from robustprune.core.errors import InputError
 from robustprune.core.images.reading import picture_size
 from robustprune.detection.data.boxes import ROUNDING, clip
 from robustprune.detection.data.coco import CocoSplit, Objects
@@ -78,7 +80,7 @@ def load_pictures(
         pixel: likewise.
 
     Raises:
-        InputError: a file is missing or damaged, or a label is wrong.
+        InputError: a file is missing or damaged, or a label is wrong, or of a picture of another size.
     """
     labels = read_folder(folder.path / LABELS, stems)
     paths = [folder.path / PICTURES / folder.pictures[stem] for stem in stems]
@@ -86,6 +88,8 @@ def load_pictures(
     images = tuple(
         ImageRecord(int(stem), path.name, *picture_size(path)) for stem, path in zip(stems, paths, strict=True)
     )
+    for stem, of_image, image in zip(stems, labels, images, strict=True):
+        _check_size(of_image, image, folder.path / LABELS / f"{stem}.txt")
     categories = tuple(CategoryRecord(1 + CLASSES.index(name), name) for name in CLASSES if name in classes)
     objects, mended = _objects(labels, images, [category.name for category in categories])
     return KittiSplit(
@@ -99,6 +103,21 @@ def load_pictures(
         pixel=pixel,
         hides=hides,
     )
+
+
+def _check_size(labels: Labels, image: ImageRecord, path: Path) -> None:
+    """Check that every object is in its picture: it is not where pictures were resized without their labels.
+
+    Raises:
+        InputError: one is not.
+    """
+    left, top, right, bottom = labels.boxes.T
+    outside = (left >= image.width) | (top >= image.height) | (right < 0) | (bottom < 0)
+    for number in np.flatnonzero(outside & ~labels.of_type(DONT_CARE))[:1]:
+        raise InputError(
+            f"{path}: object {number + 1}, a {labels.types[number]}: found the box {labels.boxes[number].tolist()}, "
+            f"expected one in its picture of {image.width}x{image.height} pixels"
+        )
 
 
 def painted_over(picture: Image.Image, regions: NDArray[np.floating], *, spared: NDArray[np.floating]) -> Image.Image:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from robustprune import staging
 from robustprune.core.errors import InputError
 from robustprune.core.files import write_folder_once
 from robustprune.detection.data.kitti.files import LABELS, PICTURES, PLACES
@@ -25,6 +26,23 @@ KITTI_WIDTH = 1242
 """Of KITTI's pictures, in pixels, in which heights are told."""
 
 _SETTINGS = "streets.json"
+
+
+def pixel_of(root: Path) -> float:
+    """Return the side of a pixel of a data set's pictures, in pixels of KITTI's: 1, but for streets, which are smaller.
+
+    Args:
+        root: of any data set in KITTI's format.
+    """
+    path = root / _SETTINGS
+    beside = staging.listed(root)
+    if not (path.is_file() if beside is None else path.name in beside):
+        return 1.0
+    staging.fetch([path])
+    try:
+        return KITTI_WIDTH / int(json.loads(path.read_bytes())["width"])
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        raise InputError(f"{path}: found something else, expected what `streets` wrote of its pictures") from None
 
 
 def generate(root: Path, *, seed: int = 0, train_images: int = 256, val_images: int = 96, width: int = 192) -> Path:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from robustprune.detection.data.kitti.levels import LEVELS
-from robustprune.detection.measure.kitti_ap import LEVEL_COLUMNS, ceiling
-from robustprune.studies.detection.columns import LEVEL_METRICS
+from robustprune.detection.measure.kitti_ap import LEVEL_COLUMNS, LEVEL_PRECISIONS, ceiling
+from robustprune.studies.detection.columns import LEVEL_METRICS, LEVELS_EARLIER
 from robustprune.studies.detection.settings import stage_inputs
 from robustprune.studies.detection.study import DetectionStudy
 from tests.robustprune.studies.detection.small_study import SPEC, cell, study
@@ -38,6 +38,16 @@ def test_a_row_has_the_precision_of_each_level_beside_its_ceiling() -> None:
     assert 0 <= row["map_clean"] <= 1, "COCO's, of the same detections"
 
 
+def test_hard_pruned_detectors_have_it_too() -> None:
+    streets = on_streets(finetune={**SPEC["finetune"], "epochs": 0}, renewal=None)
+    own = cell(initializer="magnitude", ratio=0.5)
+    checkpoint = streets.base(own)
+    row = streets.evaluate_row(own, checkpoint, streets.score(own, checkpoint))
+    for column in LEVELS_EARLIER:
+        assert row[f"{column}_hard"] == row[column], "nothing was trained after pruning"
+    assert streets.earlier["ap_hard_adv"] == "ap_hard_adv_hard"
+
+
 def test_the_data_are_told_by_level(capsys: pytest.CaptureFixture[str]) -> None:
     streets = on_streets()
     few = [sentence for sentence in streets.check([cell()]) if "KITTI's AP is at most" in sentence]
@@ -61,7 +71,8 @@ def test_levels_are_drawn_and_tested_where_there_are_some() -> None:
     assert streets.beside["ap_moderate_adv"] == "ap_moderate_clean"
     assert {*streets.beside} - {*plain.beside} == {f"ap_{level.name}_adv" for level in LEVELS}
     assert DetectionStudy.metrics == plain.metrics
-    assert {*LEVEL_METRICS} < {*LEVEL_COLUMNS} < {*DetectionStudy.columns}
+    assert {*LEVEL_PRECISIONS} < {*LEVEL_METRICS} < {*DetectionStudy.columns}
+    assert {*LEVEL_COLUMNS} < {*DetectionStudy.columns}
 
 
 def test_how_precision_is_taken_is_part_of_keys_where_it_is_not_as_kitti_does() -> None:

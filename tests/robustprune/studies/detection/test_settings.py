@@ -104,6 +104,8 @@ def changed(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
         ("compute__channels_last", True, {}),
         ("compute__precision", "bfloat16", {BASE, PRETRAIN, *SEEING, ROW}),
         ("compute__compile", True, {BASE, PRETRAIN, *SEEING, ROW}),
+        ("augmentation", {"colour": 0.4}, {BASE, PRETRAIN, *SEEING, ROW}),
+        ("augmentation", None, {}),
     ],
 )
 def test_a_setting_changes_the_stages_it_determines(path: str, value: Any, stages: set[str]) -> None:
@@ -118,6 +120,16 @@ def test_settings_that_came_later_leave_the_inputs_of_earlier_results_as_they_we
     assert one["baseline"]["attack"] != two["baseline"]["attack"]
     assert "max_detections" not in inputs(evaluation__max_detections=100)["baseline"]["evaluation"]
     assert inputs(attack={"name": "fgsm"}) != inputs(attack={"name": "fgsm", "random_start": False})
+
+
+def test_a_backbone_is_what_its_file_holds(tmp_path: Path) -> None:
+    detector = {"config": "centernet-resnet18", "image_size": 64}
+    for name, content in (("a.pth", b"1"), ("copy.pth", b"1"), ("other.pth", b"2")):
+        (tmp_path / name).write_bytes(content)
+    own = {path.name: inputs(detector={**detector, "backbone": str(path)}) for path in tmp_path.iterdir()}
+    assert changed(own["a.pth"], inputs(detector=detector)) == set(STAGES)
+    assert changed(own["a.pth"], own["copy.pth"]) == set()
+    assert changed(own["a.pth"], own["other.pth"]) == set(STAGES)
 
 
 def test_inputs_are_json_and_the_same_each_time() -> None:

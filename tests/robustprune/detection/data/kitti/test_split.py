@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from robustprune.core.errors import InputError
@@ -168,6 +169,15 @@ def test_what_is_wrong_with_a_folder_is_told(root: Path, tmp_path: Path) -> None
     (pictures / "12.jpg").rename(pictures / "frame 1.png")
     with pytest.raises(InputError, match=r"found the name 'frame 1', expected a number, such as 000012$"):
         kitti(root, seed=13).splits()
+
+
+def test_labels_of_pictures_of_another_size_are_told(root: Path) -> None:
+    Image.new("RGB", (9, 40)).save(root / "training" / "image_2" / "000000.png")
+    with pytest.raises(
+        InputError,
+        match=r"000000.txt: object 1, a Car: found the box \[10.0, 5.0, 30.0, 25.0\], expected one in its .* of 9x40 ",
+    ):
+        kitti(root, **listed(root, train="000000", val="000001")).splits()
 
 
 def test_the_first_pictures_of_kitti(kitti_data: Path) -> None:

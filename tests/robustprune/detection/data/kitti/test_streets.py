@@ -62,7 +62,7 @@ def test_they_are_read_as_kitti_is(root: Path, train: KittiSplit) -> None:
     assert read.image_ids == train.image_ids == tuple(range(0, 60, 2))
     assert val.image_ids == tuple(range(1, 20, 2))
     assert (read.images[0].width, read.images[0].height) == (192, 64)
-    assert (read.pixel, train.pixel) == (1, KITTI_WIDTH / 192)
+    assert read.pixel == train.pixel == KITTI_WIDTH / 192
 
 
 def test_levels_are_of_different_objects(train: KittiSplit) -> None:

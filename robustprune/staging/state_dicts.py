@@ -1,7 +1,7 @@
 """The state dicts in a file of weights, read without running anything that the file says.
 
 Formats by ending: safetensors, NumPy's npz without objects, and PyTorch's with `weights_only`. What the tensors are to
-a classifier is in `fitting`.
+a network is known where that is: `classification.weights`, `detection.centernet.backbones.given`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robustprune.detection.pictures import SIDE, draw, thumbnail
+from robustprune.core.images.labelled import SIDE, draw, thumbnail
 
 GREY = (128, 128, 128)
 NO_BOXES, NO_CLASSES = np.zeros((0, 4)), np.zeros(0, np.int64)
