@@ -93,7 +93,7 @@ def compared(
         loss_steps: of training, before the loss is told.
     """
     ours, textbook = Ours(detector, compute, attack_steps), Textbook(detector, attack_steps)
-    floor = _Floor(detector, compute, images)
+    floor = Floor(detector, compute, images)
     mine, theirs, attack_pass, full_pass = take_turns(
         [
             lambda: ours.step(images, targets),
@@ -182,7 +182,7 @@ class Textbook:
         return ciou(self.detector(images), assign(targets, heads, images.shape[-1]), heads)
 
 
-class _Floor:
+class Floor:
     """The passes of a step of ours, without loss, attack or optimizer."""
 
     def __init__(self, detector: Detector, compute: Compute, images: Tensor) -> None:
