@@ -8,6 +8,8 @@ images, and reads and writes the memory that it was recorded with.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -36,7 +38,7 @@ class Replay(nn.Module):
         """
         super().__init__()
         self.network = network
-        self._recording = _recorded(network, images)
+        self._recording: _Recording | None = _recorded(network, images)
 
     @torch.inference_mode()
     def forward(self, images: Tensor) -> Any:
@@ -85,17 +87,36 @@ class _Recording(NamedTuple):
 @torch.inference_mode()
 def _recorded(network: nn.Module, images: Tensor) -> _Recording:
     static = images.clone()
+    current = torch.cuda.current_stream(images.device)
     aside = torch.cuda.Stream(images.device)
-    aside.wait_stream(torch.cuda.current_stream(images.device))
-    with torch.cuda.stream(aside):
-        for _ in range(WARM_UP):
-            network(static)
-    torch.cuda.current_stream(images.device).wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    # Other threads, such as a loader's, may ask the GPU for memory meanwhile.
-    with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
-        outputs = network(static)
+    aside.wait_stream(current)
+    try:
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP):
+                network(static)
+            # Before a recording, of which one that fails leaves the allocator waiting for its end.
+            with _waiting_refused():
+                network(static)
+        graph = torch.cuda.CUDAGraph()
+        # Other threads, such as a loader's, may ask the GPU for memory meanwhile.
+        with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+            outputs = network(static)
+    finally:
+        # A recording that fails does not leave its stream by itself.
+        torch.cuda.set_stream(current)
+        current.wait_stream(aside)
     return _Recording(graph, static, outputs, [*network.parameters(), *network.buffers()])
+
+
+@contextmanager
+def _waiting_refused() -> Iterator[None]:
+    """Let what would make the host wait for the GPU raise RuntimeError meanwhile."""
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
 
 
 def _alike(images: Tensor, others: Tensor) -> bool:

@@ -2,9 +2,10 @@
 
 Code runs the way it would there and meets what it would be refused there: a CPU's tensor beside a device's (but for
 numbers without a dimension, and indices), a CPU's generator, NumPy. `waits` counts what would make the host wait for a
-GPU, and what therefore can be in no CUDA graph: numbers read back, sizes that depend on values, copies from or to the
-host. The arithmetic is the CPU's, in its order and precision: what rounding, TF32 or autocast on a GPU do to a result,
-and what its memory holds, only a GPU tells.
+GPU: numbers read back, sizes that depend on values, copies from or to the host. So much as one of them is refused in a
+CUDA graph, which is pretended too: its operations are computed again, in the same memory. There are no generators of
+its own and no autocast. The arithmetic is the CPU's, in its order and precision: what rounding, TF32 or bfloat16 on a
+GPU do to a result, and what its memory holds, only a GPU tells.
 
 To PyTorch's C++ such a tensor is on "lazy", a device that autograd runs without asking for hardware.
 """
@@ -12,9 +13,9 @@ To PyTorch's C++ such a tensor is on "lazy", a device that autograd runs without
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, NamedTuple, Self
 from unittest.mock import patch
 
 import torch
@@ -42,41 +43,33 @@ _INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, 
 _WHOLE = set[Any]()
 """Operations that are found not to be made of others."""
 
-_CUDA: dict[str, Callable[..., Any]] = {
-    "_lazy_init": lambda: None,
-    "synchronize": lambda device=None: None,
-    "manual_seed": torch.manual_seed,
-    "get_rng_state": lambda device=None: torch.get_rng_state(),
-    "set_rng_state": lambda state, device=None: torch.set_rng_state(state),
-    "get_device_name": lambda device=None: "pretended",
-}
-"""Functions of `torch.cuda` that ask for hardware, and what they do meanwhile."""
-
 
 class GpuTensor(torch.Tensor):
     """A tensor of the pretended GPU."""
 
-    inner: Tensor
+    on_host: Tensor
 
     @staticmethod
-    def __new__(cls, inner: Tensor) -> Self:
+    def __new__(cls, on_host: Tensor) -> Self:
         """Wrap a tensor of the CPU."""
-        made: Self = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: Self = torch.Tensor._make_wrapper_subclass(
             cls,
-            inner.shape,
-            strides=inner.stride(),
-            storage_offset=inner.storage_offset(),
-            dtype=inner.dtype,
+            on_host.shape,
+            strides=on_host.stride(),
+            storage_offset=on_host.storage_offset(),
+            dtype=on_host.dtype,
             device=_INSIDE,
             requires_grad=False,
         )
-        made.inner = inner
+        made.on_host = on_host
         return made
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Outside of a mode nothing is counted."""
         return _computed(func, args, kwargs or {}, Counter())
 
@@ -89,30 +82,80 @@ class GpuTensor(torch.Tensor):
         return True
 
     @property
-    def data(self) -> Tensor:  # type: ignore[override]
+    def data(self) -> Tensor:
         return self.detach()
 
     @data.setter
-    def data(self, other: Self) -> None:
+    def data(self, other: Tensor) -> None:
+        assert isinstance(other, GpuTensor)
         torch.Tensor.data.__set__(self, other)  # type: ignore[attr-defined]
-        self.inner = other.inner
+        self.on_host = other.on_host
 
     def __repr__(self) -> str:  # type: ignore[override]
-        return f"GpuTensor({self.inner})"
+        return f"GpuTensor({self.on_host})"
 
-    def to(self, *args: Any, **kwargs: Any) -> Tensor:  # type: ignore[override]
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:
         """As PyTorch's, which compares with the device that its C++ sees."""
         args, kwargs = tree_map_only(torch.device, _inside, (args, kwargs))
         args = tuple(_inside(torch.device(each)) if isinstance(each, str) else each for each in args)
         return super().to(*args, **kwargs)
 
 
+class _Operation(NamedTuple):
+    func: Any
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    out: Any
+
+
+class Graph:
+    """Operations that were recorded, to be computed again from and into the memory that they had."""
+
+    def __init__(self) -> None:
+        self.operations: list[_Operation] = []
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        """Compute them in their order."""
+        for func, args, kwargs, out in self.operations:
+            again = _computed(func, args, kwargs, Counter())
+            for place, found in zip(tree_leaves(out), tree_leaves(again), strict=True):
+                if isinstance(place, GpuTensor) and place.on_host.data_ptr() != found.on_host.data_ptr():
+                    place.on_host.copy_(found.on_host)
+
+
+class _Stream:
+    def __init__(self, device: torch.device | None = None) -> None:
+        pass
+
+    def wait_stream(self, other: _Stream) -> None:
+        pass
+
+
+_CUDA: dict[str, Callable[..., Any]] = {
+    "_lazy_init": lambda: None,
+    "synchronize": lambda device=None: None,
+    "manual_seed": torch.manual_seed,
+    "get_rng_state": lambda device=None: torch.get_rng_state(),
+    "set_rng_state": lambda state, device=None: torch.set_rng_state(state),
+    "Stream": _Stream,
+    "current_stream": _Stream,
+    "stream": lambda stream: nullcontext(),
+    "set_stream": lambda stream: None,
+    "CUDAGraph": Graph,
+    "get_device_name": lambda device=None: "pretended",
+}
+"""Functions of `torch.cuda` that ask for hardware, and what they do meanwhile."""
+
+
 class PretendedGpu(TorchDispatchMode):
     """While it is entered, there is the device "cuda", and `waits` counts by operation."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.waits = Counter[str]()
+        self._recorded: list[_Operation] | None = None
+        self._on_waits: str | int = 0
         self._entered = ExitStack()
 
     @classmethod
@@ -122,30 +165,53 @@ class PretendedGpu(TorchDispatchMode):
     def __enter__(self) -> Self:
         """Let PyTorch not look for a driver, which it does before it makes a tensor."""
         torch._C._ensureCUDADeviceGuardSet()
-        for name, value in _CUDA.items():
+        for name, value in {**_CUDA, **self._asked()}.items():
             self._entered.enter_context(patch(f"torch.cuda.{name}", value))
         self._entered.enter_context(_FromNumbers())
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *raised: Any) -> None:
         """There is no GPU any more."""
-        super().__exit__(*raised)
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
         self._entered.close()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if torch.is_inference_mode_enabled() and func not in _WHOLE:
             # What autograd takes apart elsewhere, such as `to`, comes in one piece.
-            super().__enter__()
+            super().__enter__()  # type: ignore[no-untyped-call]
             try:
                 made = func.decompose(*args, **kwargs)
             finally:
-                super().__exit__(None, None, None)
+                super().__exit__(None, None, None)  # type: ignore[no-untyped-call]
             if made is not NotImplemented:
                 return made
             _WHOLE.add(func)
-        return _computed(func, args, kwargs, self.waits)
+        before = self.waits.total()
+        out = _computed(func, args, kwargs, self.waits)
+        if self._on_waits == "error" and self.waits.total() > before:
+            raise RuntimeError("called a synchronizing CUDA operation")
+        if self._recorded is not None and any(isinstance(each, GpuTensor) for each in tree_leaves((args, kwargs, out))):
+            if self.waits.total() > before:
+                raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+            self._recorded.append(_Operation(func, args, kwargs, out))
+        return out
+
+    def _asked(self) -> dict[str, Any]:
+        def set_mode(mode: str | int) -> None:
+            self._on_waits = mode
+
+        modes = {"set_sync_debug_mode": set_mode, "get_sync_debug_mode": lambda: self._on_waits}
+        return {"graph": self._capture, **modes}
+
+    @contextmanager
+    def _capture(self, graph: Graph, **_: Any) -> Iterator[None]:
+        self._recorded = graph.operations
+        try:
+            yield
+        finally:
+            self._recorded = None
 
 
 class _FromNumbers(TorchFunctionMode):
@@ -179,14 +245,18 @@ def _computed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], waits: 
     _check(func, args, kwargs, leaves, is_ours)
     if func in _READ_BACK | _SIZED_BY_VALUES or _crosses(func, leaves, is_ours):
         waits[func.overloadpacket.__name__] += 1
-    plain_args, plain_kwargs = tree_map_only(GpuTensor, lambda each: each.inner, (list(args), dict(kwargs)))
+    plain_args, plain_kwargs = tree_map_only(GpuTensor, lambda each: each.on_host, (list(args), dict(kwargs)))
     if is_ours and asked is not None:
         plain_kwargs["device"] = torch.device("cpu")
     out = func(*plain_args, **plain_kwargs)
     if not is_ours:
         # Never the same memory on both sides.
-        mine = {id(each.inner) for each in ours}
-        return args[0] if func is aten.copy_.default else tree_map_only(Tensor, lambda each: each.clone() if id(each) in mine else each, out)
+        mine = {id(each.on_host) for each in ours}
+        return (
+            args[0]
+            if func is aten.copy_.default
+            else tree_map_only(Tensor, lambda each: each.clone() if id(each) in mine else each, out)
+        )
     wrapped = tree_map_only(Tensor, GpuTensor, out)
     return return_and_correct_aliasing(func, args, kwargs, wrapped) if ours else wrapped
 

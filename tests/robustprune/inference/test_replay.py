@@ -1,26 +1,22 @@
 """A replay is of one kind of images; others are run, and so is all that cannot be recorded.
 
-The GPU is a pretended one, and so are its graphs: one that is recorded runs the recorded calls again. That a real one
-computes the same is asked by `benchmarks.gpu`, where there is one.
+The GPU is a pretended one. That a real one computes the same is asked by `benchmarks.gpu`, where there is one.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from robustprune.inference import engine, replay
+from robustprune.inference import engine
 from robustprune.inference.engine import dense_engine, faster_engine
 from robustprune.inference.replay import WARM_UP, Replay, replayed
 from tests.support.pretended_gpu import GPU, PretendedGpu
-
-CAPTURING = "CUDA error: operation not permitted when stream is capturing"
 
 
 class Net(nn.Module):
@@ -39,48 +35,8 @@ class Net(nn.Module):
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedGpu]:
-    """A pretended GPU whose graphs, pretended too, are refused to what waits for it."""
+def gpu() -> Iterator[PretendedGpu]:
     with PretendedGpu() as there:
-
-        class Graph:
-            """Runs the network on its static images again, and leaves the outputs where they were."""
-
-            def replay(self) -> None:
-                self.again()
-
-        @contextmanager
-        def capture(graph: Any, *, stream: Any, capture_error_mode: str) -> Iterator[None]:
-            before = there.waits.total()
-            yield
-            if there.waits.total() > before:
-                raise RuntimeError(CAPTURING)
-
-        class Stream:
-            def __init__(self, device: Any = None) -> None:
-                pass
-
-            def wait_stream(self, other: Any) -> None:
-                pass
-
-        monkeypatch.setattr(torch.cuda, "Stream", Stream)
-        monkeypatch.setattr(torch.cuda, "current_stream", Stream)
-        monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-        monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-        monkeypatch.setattr(torch.cuda, "graph", capture)
-        original = replay._recorded
-
-        def recorded(network: nn.Module, images: Tensor) -> Any:
-            made = original(network, images)
-
-            def again() -> None:
-                for place, found in zip(made.outputs, network(made.images), strict=True):
-                    place.copy_(found)
-
-            made.graph.again = again
-            return made
-
-        monkeypatch.setattr(replay, "_recorded", recorded)
         yield there
 
 
@@ -95,7 +51,7 @@ def same(found: Any, expected: Any) -> bool:
 def test_it_is_replayed_on_its_kind_of_images_and_run_on_others(gpu: PretendedGpu) -> None:
     network = Net().to(GPU).eval()
     recorded = Replay(network, images())
-    assert network.calls == WARM_UP + 1
+    assert network.calls == WARM_UP + 2
     first = recorded(images(seed=1))
     assert same(first, network(images(seed=1)))
     expected = network(images(seed=2))
@@ -103,7 +59,12 @@ def test_it_is_replayed_on_its_kind_of_images_and_run_on_others(gpu: PretendedGp
     assert second[0] is first[0]  # overwritten, as its docstring says
     assert same(second, expected)
     assert recorded._recording is not None
-    for other in (images(12), images(count=2), images().contiguous(memory_format=torch.channels_last), images().double()):
+    for other in (
+        images(12),
+        images(count=2),
+        images().contiguous(memory_format=torch.channels_last),
+        images().double(),
+    ):
         run = network.double() if other.dtype == torch.float64 else network
         found = recorded(other)
         assert same(found, run(other))
@@ -116,7 +77,8 @@ def test_a_copy_is_recorded_anew(gpu: PretendedGpu) -> None:
     assert copied.network is not recorded.network
     assert copied._recording is not None
     with torch.no_grad():
-        copied.network.conv.weight.zero_()
+        for parameter in copied.network.parameters():
+            parameter.zero_()
     kept = [each.clone() for each in recorded(images(seed=1))]
     assert not same(copied(images(seed=1)), kept)
     assert same(recorded(images(seed=1)), kept)
@@ -125,7 +87,7 @@ def test_a_copy_is_recorded_anew(gpu: PretendedGpu) -> None:
 def test_what_waits_for_the_gpu_is_not_replayed_and_neither_is_anything_on_a_cpu(gpu: PretendedGpu) -> None:
     assert replayed(Net(waits=True).to(GPU).eval(), images()) is None
     assert replayed(Net().eval(), torch.rand(1, 3, 8, 8)) is None
-    with pytest.raises(RuntimeError, match="capturing"):
+    with pytest.raises(RuntimeError, match="synchronizing"):
         Replay(Net(waits=True).to(GPU).eval(), images())
 
 
