@@ -93,7 +93,7 @@ def compared(
         loss_steps: of training, before the loss is told.
     """
     ours, textbook = Ours(detector, compute, attack_steps), Textbook(detector, attack_steps)
-    floor = _Floor(detector, compute, images)
+    floor = Floor(detector, compute, images)
     mine, theirs, attack_pass, full_pass = take_turns(
         [
             lambda: ours.step(images, targets),
@@ -182,10 +182,11 @@ class Textbook:
         return ciou(self.detector(images), assign(targets, heads, images.shape[-1]), heads)
 
 
-class _Floor:
+class Floor:
     """The passes of a step of ours, without loss, attack or optimizer."""
 
     def __init__(self, detector: Detector, compute: Compute, images: Tensor) -> None:
+        """Copy the detector, to run passes of it on `images`, (N, 3, S, S)."""
         self._compute = compute
         self._detector = _copy(detector, compute.memory_format).train()
         network, tensors = fold(self._detector)
@@ -194,11 +195,13 @@ class _Floor:
         self._both = torch.cat([self._images, self._images])
 
     def attack_pass(self) -> None:
+        """Go forward, and back to the images."""
         images = self._images.detach().requires_grad_()
         outputs = self._compute.outputs(self._network, self._tensors, images)
         torch.autograd.grad(_sum(outputs), images)
 
     def full_pass(self) -> None:
+        """Go forward, and back to the weights, of twice as many images."""
         self._detector.zero_grad(set_to_none=True)
         _sum(self._compute.outputs(self._detector, {}, self._both)).backward()
 

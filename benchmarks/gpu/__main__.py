@@ -1,6 +1,6 @@
-"""Is a GPU used rightly and well? In eight minutes: parity with the CPU, determinism, memory, pace, engines.
+"""Is a GPU used rightly and well? In six minutes: bars, parity with the CPU, memory, pace, engines.
 
-`python -m benchmarks.gpu --budget 480` needs no network, and Ray for its part `sweep` alone. Parts run in order of
+`python -m benchmarks.gpu --budget 360` needs no network, and Ray for its part `sweep` alone. Parts run in order of
 their worth, each for a share of the time; what there is no time for is named. A part that fails is told with its cause,
 and the others go on. Where there is no GPU, everything runs small on the CPU: that shows that it works, no more.
 
@@ -23,16 +23,19 @@ from benchmarks.gpu.tables import as_json, as_markdown
 
 PARTS = (
     Part("device", "benchmarks.gpu.about:run", least=0, most=30),
-    Part("parity", "benchmarks.gpu.parity:run", least=20, most=120),
-    Part("out of memory", "benchmarks.gpu.memory:survival", least=15, most=60),
-    Part("step", "benchmarks.gpu.steps:eager", least=30, most=100),
-    tiny_sweep.PART,
-    Part("memory", "benchmarks.gpu.memory:batches", least=20, most=60),
-    Part("teraflops", "benchmarks.gpu.pace:teraflops", least=15, most=60),
-    Part("timing null", "benchmarks.gpu.engines:null", least=10, most=40),
+    Part("bars: step", "benchmarks.gpu.bars:step", least=20, most=60),
+    Part("bars: compact", "benchmarks.gpu.bars:compact_networks", least=10, most=30),
+    Part("bars: CUDA graphs", "benchmarks.gpu.bars:replays", least=10, most=30),
+    Part("parity", "benchmarks.gpu.parity:run", least=20, most=90),
+    Part("out of memory", "benchmarks.gpu.memory:survival", least=15, most=45),
     Part("CUDA graph", "benchmarks.gpu.steps:graphed", least=15, most=40),
+    Part("step", "benchmarks.gpu.steps:eager", least=30, most=80),
+    Part("timing null", "benchmarks.gpu.engines:null", least=10, most=30),
+    Part("teraflops", "benchmarks.gpu.pace:teraflops", least=15, most=45),
+    Part("memory", "benchmarks.gpu.memory:batches", least=20, most=50),
     Part("determinism", "benchmarks.gpu.determinism:run", least=15, most=45),
     Part("engines", "benchmarks.gpu.engines:speedups", least=15, most=45),
+    tiny_sweep.PART,
     Part("loader", "benchmarks.gpu.pace:loader", least=30, most=60),
     Part("compiled step", "benchmarks.gpu.steps:compiled", least=45, most=240),
 )
@@ -121,7 +124,7 @@ def _command_line() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("--budget", type=_seconds, default=480.0, metavar="SECONDS", help="for everything (%(default)s)")
+    made.add_argument("--budget", type=_seconds, default=360.0, metavar="SECONDS", help="for everything (%(default)s)")
     made.add_argument("--device", help="such as cuda or cpu; by default the GPU, where there is one")
     made.add_argument("--only", action="append", choices=[part.name for part in PARTS], help="this part (repeatable)")
     made.add_argument("--format", choices=["table", "json"], default="table", help="what to print (%(default)s)")

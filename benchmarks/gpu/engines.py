@@ -16,6 +16,7 @@ from robustprune.detection.darknet.compact.compaction import compact
 from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
 from robustprune.inference.engine import Engine
 from robustprune.inference.graph import GraphNetwork
+from robustprune.inference.replay import replayed
 from robustprune.inference.sparse_convolution import CpuSparseConvolution, CsrConvolution, is_convolution
 
 RATIOS = (0.5, 0.9)
@@ -42,8 +43,9 @@ def _engines(bench: Bench, image: Tensor, dense: Engine, structure: str, ratio: 
             Engine("sparse", _without_zeros(network), torch.contiguous_format),
         ]
     chosen = fastest_engine(detector, image, dense=dense)
-    engines.append(chosen._replace(name=f"fastest as found ({chosen.name})"))
     with torch.inference_mode():
+        engines += list(filter(None, (_replayed(each, image) for each in engines)))
+        engines.append(chosen._replace(name=f"fastest as found ({chosen.name})"))
         runs = [each.on(image) for each in (dense, *engines)]
         whole, *others = take_turns(runs, repeats=max(3, bench.sizes.repeats), warm_up=2, device=image.device)
     for engine, timing in zip(engines, others, strict=True):
@@ -51,6 +53,12 @@ def _engines(bench: Bench, image: Tensor, dense: Engine, structure: str, ratio: 
         yield Figure(f"{name}: speed-up", whole.p50 / timing.p50, "×")
         apart = difference(detector, engine, image)
         yield Figure(f"{name}: outputs beside the masked detector's", apart, "largest difference", apart <= 1e-3)
+
+
+def _replayed(engine: Engine, image: Tensor) -> Engine | None:
+    """Return an engine as a CUDA graph, if that can be made."""
+    network = replayed(engine.network, image.contiguous(memory_format=engine.memory_format))
+    return None if network is None else engine._replace(name=f"{engine.name}, replayed", network=network)
 
 
 def null(bench: Bench) -> Iterator[Figure]:

@@ -64,11 +64,14 @@ def compiled(bench: Bench) -> Iterator[Figure]:
 
 
 def graphed(bench: Bench) -> Iterator[Figure]:
-    """Yield the pace of a step recorded once as a CUDA graph, against the same step launched kernel by kernel."""
-    detector, images, targets = _subject(bench)
+    """Yield the pace of a step recorded once as a CUDA graph, against the same step launched kernel by kernel.
+
+    Of a small detector: a large one's kernels take longer than it takes to launch them.
+    """
+    detector, images, targets = _subject(bench, bench.sizes.small_detector, bench.sizes.small_image_size)
     steps, device = bench.sizes.attack_steps, torch.device(bench.device)
     for way in (Way("TF32"), Way("bfloat16", Compute(precision="bfloat16"))):
-        with _arithmetic(way):
+        with arithmetic(way):
             ours = Ours(detector, way.compute, steps)
             recorded = GraphedStep(detector, images, targets, way.compute, attack_steps=steps)
             plain, graph = take_turns(
@@ -88,12 +91,12 @@ def graphed(bench: Bench) -> Iterator[Figure]:
 
 
 def _paces(bench: Bench, ways: tuple[Way, ...]) -> Iterator[Figure]:
-    detector, images, targets = _subject(bench)
+    detector, images, targets = _subject(bench, bench.sizes.detector, bench.sizes.image_size)
     steps = bench.sizes.attack_steps
-    with _arithmetic(FLOAT32):
+    with arithmetic(FLOAT32):
         wanted = loss_after(Ours(detector, Compute(), steps), images, targets, steps=LOSS_STEPS)
     for way in ways:
-        with _arithmetic(way):
+        with arithmetic(way):
             row = compared(
                 detector,
                 images,
@@ -111,16 +114,16 @@ def _paces(bench: Bench, ways: tuple[Way, ...]) -> Iterator[Figure]:
         yield Figure(f"{way.name}: loss beside float32's", apart, "relative difference", apart <= ALIKE)
 
 
-def _subject(bench: Bench) -> tuple[Detector, Tensor, Tensor]:
-    sizes, device = bench.sizes, torch.device(bench.device)
+def _subject(bench: Bench, config: str, image_size: int) -> tuple[Detector, Tensor, Tensor]:
+    device = torch.device(bench.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        detector = Detector.from_cfg(sizes.detector).to(device)
-    return detector, *random_batch(sizes.batch, sizes.image_size, detector.heads[0].classes, device)
+        detector = Detector.from_cfg(config).to(device)
+    return detector, *random_batch(bench.sizes.batch, image_size, detector.heads[0].classes, device)
 
 
 @contextmanager
-def _arithmetic(way: Way) -> Iterator[None]:
+def arithmetic(way: Way) -> Iterator[None]:
     """Let convolutions multiply as a way says, meanwhile."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=way.search, allow_tf32=way.tf32):
         yield

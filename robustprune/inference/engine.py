@@ -3,7 +3,7 @@
 Nothing is assumed about what pays. A convolution may be fastest as it is, in either memory format, or without its
 zeros: that depends on their number, its size and the processor. So each layer of a compacted network is tried in
 every way on the very tensors that the layers before it hand on, and the fastest way stays. The whole is then timed
-against the dense network, and has to be faster.
+against the dense network, and has to be faster. On a GPU each, the dense one too, is timed as it is and replayed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from robustprune.core.timing import milliseconds
 from robustprune.inference.compact_layers import ChannelsLast
 from robustprune.inference.graph import IMAGE, GraphNetwork, last_reads
+from robustprune.inference.replay import Replay, replayed
 from robustprune.inference.sparse_convolution import (
     CpuSparseConvolution,
     CsrConvolution,
@@ -52,7 +53,8 @@ class Engine(NamedTuple):
     Attributes:
         name: `dense`, all of it; `compact`, without what zeros made idle; `sparse`, where some convolutions besides
             leave out zeros one by one.
-        network: from images, (N, channels, H, W), to the outputs.
+        network: from images, (N, channels, H, W), to the outputs. Those of a `replay.Replay`, which may be chosen on a
+            GPU, last until its next call.
         memory_format: in which it takes images at once.
     """
 
@@ -73,7 +75,7 @@ def dense_engine(whole: nn.Module, image: Tensor) -> Engine:
         whole: what zeros it has are made no use of.
         image: (1, channels, H, W), what is timed with, on the network's device.
     """
-    engines = [_in_format("dense", whole, memory_format) for memory_format in _FORMATS]
+    engines = _and_replayed([_in_format("dense", whole, memory_format) for memory_format in _FORMATS], image)
     times = _milliseconds([engine.on(image) for engine in engines], image.device)
     return engines[times.index(min(times))]
 
@@ -101,7 +103,7 @@ def fastest_engine(
         round_to: to multiples of what compaction may round up, the fastest being taken; by default `ROUND_TO`.
     """
     if zeros <= CHANCE:
-        return _in_format("dense", whole, dense.memory_format)
+        return _as_dense(whole, image, dense=dense)
     multiples = ROUND_TO.get(image.device.type, (1,)) if round_to is None else round_to
     networks = {str(network.widths): network for network in map(compacted, multiples)}
     candidates: list[Engine] = []
@@ -121,7 +123,7 @@ def faster_engine(whole: nn.Module, smaller: nn.Module, image: Tensor, *, dense:
         dense: what is to be beaten, the engine of such a network that is not pruned.
     """
     if _parameters(smaller) == _parameters(whole):
-        return _in_format("dense", whole, dense.memory_format)
+        return _as_dense(whole, image, dense=dense)
     return _fastest(whole, [_in_format("compact", smaller, each) for each in _FORMATS], image, dense=dense)
 
 
@@ -131,13 +133,25 @@ def _parameters(network: nn.Module) -> int:
 
 def _fastest(whole: nn.Module, others: Sequence[Engine], image: Tensor, *, dense: Engine) -> Engine:
     """Return the fastest of some engines if it beats the unpruned network's, else the dense one of the whole."""
-    as_dense = _in_format("dense", whole, dense.memory_format)
-    candidates = [as_dense, *others]
+    as_dense = _as_dense(whole, image, dense=dense)
+    candidates = [as_dense, *_and_replayed(others, image)]
     times = _milliseconds([engine.on(image) for engine in candidates], image.device)
     best = candidates[times.index(min(times))]
     # The winner is asked once more: of several, one is lucky in a noisy moment.
     limit, again = _milliseconds([dense.on(image), best.on(image)], image.device)
     return best if again < GAIN * limit else as_dense
+
+
+def _as_dense(whole: nn.Module, image: Tensor, *, dense: Engine) -> Engine:
+    """Return a whole network as the unpruned one runs."""
+    engine = _in_format("dense", whole, dense.memory_format)
+    return _and_replayed([engine], image)[-1] if isinstance(dense.network, Replay) else engine
+
+
+def _and_replayed(engines: Sequence[Engine], image: Tensor) -> list[Engine]:
+    """Return engines, and after them the same ones to be replayed, those of them that can be."""
+    networks = ((each, replayed(each.network, image.contiguous(memory_format=each.memory_format))) for each in engines)
+    return [*engines, *(each._replace(network=network) for each, network in networks if network is not None)]
 
 
 def _in_format(name: str, network: nn.Module, memory_format: torch.memory_format) -> Engine:
