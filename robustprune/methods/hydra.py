@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -14,7 +15,7 @@ from robustprune.core.errors import DivergedError
 from robustprune.core.operations import AttackWork, Work, training
 from robustprune.core.settings import Settings
 from robustprune.methods.entry import InitializerEntry
-from robustprune.methods.gates import gated
+from robustprune.methods.gates import GatedPasses
 from robustprune.methods.problem import Problem
 from robustprune.structures.group_scores import group_scores
 from robustprune.structures.groups import CoupledGroup, Layer
@@ -23,6 +24,7 @@ from robustprune.structures.removal import kept_decisions
 from robustprune.structures.spread import spread
 from robustprune.task import first_images
 from robustprune.training.epochs import Epochs
+from robustprune.training.objective import Objective
 from robustprune.training.state import TrainingState
 
 
@@ -53,7 +55,7 @@ def hydra(network: nn.Module, problem: Problem, settings: HydraSettings) -> dict
     images = first_images(problem.task, settings.images)
     steps_per_epoch = problem.task.steps(images, settings.batch_size)
     scores: _WeightScores | _ChannelScores
-    scores = _ChannelScores(network, layers, groups) if problem.is_coupled else _WeightScores(layers)
+    scores = _ChannelScores(network, layers, groups) if problem.is_coupled else _WeightScores(network, layers)
     optimizer = torch.optim.SGD(
         list(scores.tensors.values()),
         lr=settings.learning_rate,
@@ -73,9 +75,9 @@ def hydra(network: nn.Module, problem: Problem, settings: HydraSettings) -> dict
     for epoch in range(finished + 1, settings.epochs + 1):
         batches = problem.task.batches(settings.batch_size, images=images, generator=problem.generator)
         for taken, (inputs, targets) in enumerate(batches, start=1):
-            weights = scores.masked(problem.masks(scores.importance(), groups))
+            masks = problem.masks(scores.importance(), groups)
             optimizer.zero_grad(set_to_none=True)
-            loss = problem.objective(network, inputs, targets, weights)
+            loss = scores.loss(problem.objective, inputs, targets, masks)
             if not loss.isfinite():
                 raise DivergedError(f"the robust loss became {loss.item()} while hydra optimised its scores")
             loss.backward()
@@ -89,25 +91,27 @@ def hydra(network: nn.Module, problem: Problem, settings: HydraSettings) -> dict
 class _WeightScores:
     """A score s per weight, in the weight's shape."""
 
-    def __init__(self, layers: Mapping[str, Layer]) -> None:
-        self._layers = layers
+    def __init__(self, network: nn.Module, layers: Mapping[str, Layer]) -> None:
+        self._network, self._layers = network, layers
         self.tensors = {name: initial_scores(layer).requires_grad_() for name, layer in layers.items()}
 
     def importance(self) -> dict[str, Tensor]:
         return {name: score.detach().abs() for name, score in self.tensors.items()}
 
-    def masked(self, masks: Masks) -> dict[str, Tensor]:
-        return {
+    def loss(self, objective: Objective, inputs: Tensor, targets: Any, masks: Masks) -> Tensor:
+        weights = {
             f"{name}.weight": masked(layer.weight, self.tensors[name], masks[name])
             for name, layer in self._layers.items()
         }
+        return objective(self._network, inputs, targets, weights)
 
 
 class _ChannelScores:
     """A score s per channel, of every group (decisions,); first what its filters' weights would have on average."""
 
     def __init__(self, network: nn.Module, layers: Mapping[str, Layer], groups: Sequence[CoupledGroup]) -> None:
-        self._network, self._layers, self._groups = network, layers, groups
+        self._layers, self._groups = layers, groups
+        self._passes = GatedPasses(network, groups)
         weights = {name: initial_scores(layer).abs() for name, layer in layers.items()}
         first = group_scores(weights, groups, comparable=True)
         self.tensors = {f"group.{index}": scores.requires_grad_() for index, scores in enumerate(first)}
@@ -115,13 +119,13 @@ class _ChannelScores:
     def importance(self) -> dict[str, Tensor]:
         return spread([score.detach().abs() for score in self.tensors.values()], self._groups, self._layers)
 
-    def masked(self, masks: Masks) -> dict[str, Tensor]:
+    def loss(self, objective: Objective, inputs: Tensor, targets: Any, masks: Masks) -> Tensor:
         kept = kept_decisions(self._groups, masks)
         gates = [
             straight_through(score, stays.to(score.device))
             for score, stays in zip(self.tensors.values(), kept, strict=True)
         ]
-        return gated(self._network, self._groups, gates)
+        return self._passes.loss(objective, inputs, targets, gates, kept)
 
 
 def initial_scores(layer: Layer) -> Tensor:
