@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustprune.core.errors import DivergedError
-from robustprune.core.operations import AttackWork, Work, training
+from robustprune.core.operations import FORWARD, INPUT_GRADIENT, STATISTICS, AttackWork, Work, training
 from robustprune.core.settings import Settings
 from robustprune.methods.entry import InitializerEntry
 from robustprune.methods.gates import GatedPasses
@@ -147,13 +147,30 @@ def straight_through(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def _work(
-    settings: HydraSettings, *, forward: float, images: int, attack: AttackWork | None, clean_too: bool = True
+    settings: HydraSettings,
+    *,
+    forward: float,
+    images: int,
+    attack: AttackWork | None,
+    clean_too: bool = True,
+    left: float = 1.0,
 ) -> Work:
-    """Scores are trained as weights are."""
+    """Scores of weights are trained as weights are; those of channels with less work, see `methods.gates`."""
     used, epochs = min(settings.images or images, images), settings.epochs
-    return training("hydra's scores", forward=forward, images=used, epochs=epochs, attack=attack, clean_too=clean_too)
+    whole = training("hydra's scores", forward=forward, images=used, epochs=epochs, attack=attack, clean_too=clean_too)
+    if left == 1:
+        return whole
+    attacking = 0 if attack is None else left**2 * (attack.passes + STATISTICS)
+    learning = (1 + (attack is not None and clean_too)) * left * (FORWARD + INPUT_GRADIENT)
+    return whole._replace(operations=float(epochs) * used * (attacking + learning) * forward)
 
 
 HYDRA = InitializerEntry(
-    score=hydra, settings=HydraSettings, per_structure=True, per_ratio=True, comparable=True, work=_work
+    score=hydra,
+    settings=HydraSettings,
+    per_structure=True,
+    per_ratio=True,
+    comparable=True,
+    work=_work,
+    leaves_out=True,
 )

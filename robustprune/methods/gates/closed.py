@@ -6,6 +6,7 @@ Places of channels in weights are found once; for other gates the same small net
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -68,22 +69,18 @@ def can_be_left_out(network: nn.Module, groups: Sequence[CoupledGroup]) -> list[
         network: in eval mode: what is drawn in training may be drawn for each channel.
         groups: of it.
     """
-    known = (nn.Conv2d, nn.Linear, _BatchNorm)
-    if any([*module.parameters(recurse=False)] and not isinstance(module, known) for module in network.modules()):
-        return [False] * len(groups)
-    claims: dict[tuple[str, int], Tensor] = {}
+    taken: dict[tuple[str, int], list[Tensor]] = defaultdict(list)
     for name, side, members, _ in _sides(groups):
-        width = _width(network.get_submodule(name), side)
-        claims.setdefault((name, side), torch.zeros(width, dtype=torch.int64)).index_add_(
-            0, members.indices, torch.ones_like(members.indices)
-        )
+        taken[name, side].append(members.indices)
     # A channel of two decisions leaves with both of them alone.
-    shared = {where for where, counts in claims.items() if counts.max() > 1}
-    return [
-        bool(group.readers) and group.leaves and not group.copied and not group.gates
-        and not any((name, side) in shared for name, side, *_ in _sides([group]))
-        for group in groups
-    ]  # fmt: skip
+    shared = {where for where, indices in taken.items() if torch.cat(indices).bincount().max() > 1}
+    return [_leaves(network, group) and shared.isdisjoint(side[:2] for side in _sides([group])) for group in groups]
+
+
+def _leaves(network: nn.Module, group: CoupledGroup) -> bool:
+    # Other norms see all channels at once.
+    are_known = all(isinstance(network.get_submodule(name), _BatchNorm) for name in group.norms)
+    return group.leaves and bool(group.readers) and are_known and not group.copied and not group.gates
 
 
 def _sides(groups: Sequence[CoupledGroup]) -> Iterator[tuple[str, int, Members, int]]:

@@ -46,8 +46,8 @@ class GatedPasses:
             gates: of every group, (decisions,), of the values 1 and 0.
             kept: which of them are 1, boolean.
         """
-        # A term of gradients is differentiated twice, which `reading` is not.
-        if self._smaller is None or objective.alignment is not None:
+        # Another's objective is asked as a whole; and a term of gradients is differentiated twice, as `reading` is not.
+        if self._smaller is None or not isinstance(objective, Objective) or objective.alignment is not None:
             return objective(self._network, inputs, targets, gated(self._network, self._groups, gates))
         others = [not leaves for leaves in self._leaves]
         weights = gated(self._network, self._of(self._groups, others), self._of(gates, others))

@@ -13,7 +13,7 @@ of a share s that is closed. Weights have no gradient, and the gate's comes with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ def read_through(network: nn.Module, gates: Mapping[str, Tensor], heard: Mapping
     """Let layers read their inputs through gates meanwhile.
 
     Args:
-        network: whose weights need no gradient.
+        network: whose own weights need no gradient.
         gates: of what a layer reads, by its name: (inputs,), each 1 or 0.
         heard: the output channels of a layer that anything reads, by its name, (count,) int64, where not all are: no
             gradient comes back from the others.
@@ -36,7 +36,7 @@ def read_through(network: nn.Module, gates: Mapping[str, Tensor], heard: Mapping
     changed = []
     for name, gate in gates.items():
         layer = network.get_submodule(name)
-        layer.forward = partial(_answer(layer), layer, gate, heard.get(name))
+        layer.forward = partial(_answer, layer, gate, heard.get(name))
         changed.append(layer)
     try:
         yield
@@ -57,26 +57,17 @@ def select(values: Tensor, channels: Tensor | None, *, dim: int = 1) -> Tensor:
     return values.index_select(dim, channels)
 
 
-def _answer(layer: nn.Module) -> Callable[..., Tensor]:
+def _answer(layer: nn.Module, gate: Tensor, heard: Tensor | None, inputs: Tensor) -> Tensor:
     if isinstance(layer, nn.Linear):
-        return _linear
+        return functional.linear(inputs * gate, layer.weight, layer.bias)
     assert isinstance(layer, nn.Conv2d)
     is_plain = layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return _convolution if is_plain else _any_convolution
-
-
-def _linear(layer: nn.Linear, gate: Tensor, heard: Tensor | None, inputs: Tensor) -> Tensor:
-    return functional.linear(inputs * gate, layer.weight, layer.bias)
-
-
-def _any_convolution(layer: nn.Conv2d, gate: Tensor, heard: Tensor | None, inputs: Tensor) -> Tensor:
-    return nn.Conv2d.forward(layer, inputs * gate.view(-1, 1, 1))
-
-
-def _convolution(layer: nn.Conv2d, gate: Tensor, heard: Tensor | None, inputs: Tensor) -> Tensor:
-    found: Tensor = _Convolution.apply(
-        inputs, gate, layer.weight, layer.bias, heard, layer.stride, layer.padding, layer.dilation
-    )
+    # Weights in place of the layer's own may be such as to be differentiated.
+    learns = layer.weight.requires_grad or (layer.bias is not None and layer.bias.requires_grad)
+    if learns or not is_plain:
+        return nn.Conv2d.forward(layer, inputs * gate.view(-1, 1, 1))
+    geometry = layer.stride, layer.padding, layer.dilation
+    found: Tensor = _Convolution.apply(inputs, gate, layer.weight, layer.bias, heard, *geometry)
     return found
 
 

@@ -49,9 +49,10 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
         images -= held_out_of(images, settings.holdout)
         attacked = method.attacked(own, trained=training == "adversarial")
         attack, clean_too = _attack(settings, attacked=attacked)
-        if method.work is None:
-            return []
-        return [method.work(own, forward=forward, images=images, attack=attack, clean_too=clean_too)]
+        coupled = method.per_ratio and STRUCTURES[str(cell["structure"])].coupled
+        left = 1 - float(cell["ratio"]) if coupled else 1.0
+        scale = {"forward": forward, "images": images, "attack": attack, "clean_too": clean_too}
+        return method.works(own, left=left, **scale)
     assert name == "evaluate_row"
     is_baseline = cell["initializer"] == NONE
     pruned = None if is_baseline else STRUCTURES[str(cell["structure"])]

@@ -200,13 +200,13 @@ class DetectionStudy(KeptDetectors):
 
     def workloads(self, name: str, cell: Cell) -> list[Workload]:
         """Return the parts of a stage's work; nothing for an initializer that does not tell its own."""
+        # Filters that are gone are computed with no more while the others are trained.
+        left = 1 - float(cell["ratio"]) if name in ("score", "evaluate_row") and self.masks_filters(cell) else 1.0
         if name == "score":
-            parts = scoring_work(self.settings, self._scale, str(cell["initializer"]))
+            parts = scoring_work(self.settings, self._scale, str(cell["initializer"]), left=left)
         else:
             row = "baseline" if self.is_baseline(cell) else "evaluate_row"
-            # Filters that are gone are computed with no more while the others are trained.
-            left = (1 - float(cell["ratio"])) ** 2 if name == "evaluate_row" and self.masks_filters(cell) else 1.0
-            parts = self._work(left)[{"evaluate_row": row}.get(name, name)]
+            parts = self._work(left**2)[{"evaluate_row": row}.get(name, name)]
         return [Workload(*part) for part in parts]
 
     @functools.cached_property

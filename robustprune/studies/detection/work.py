@@ -58,14 +58,15 @@ def _forward(config: str, classes: int, image_size: ImageSize) -> float:
 HARD = "measuring before fine-tuning"
 
 
-def scoring_work(settings: DetectionSettings, of: Scale, initializer: str) -> list[Work]:
-    """Return the parts of a scoring's work; none for an initializer that does not tell its own."""
+def scoring_work(settings: DetectionSettings, of: Scale, initializer: str, *, left: float = 1.0) -> list[Work]:
+    """Return the parts of a scoring's work; none for an initializer that does not tell its own.
+
+    `left` is the share of a layer's filters that stay, where whole ones will be pruned.
+    """
     method = INITIALIZERS[initializer]
-    if method.work is None:
-        return []
     own = getattr(settings.initializers, initializer, NoSettings())
     attacking = of.training if method.attacked(own, trained=True) else TrainingWork(None, False)
-    return [method.work(own, forward=of.forward, images=of.images, **attacking._asdict())]
+    return method.works(own, left=left, forward=of.forward, images=of.images, **attacking._asdict())
 
 
 def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> dict[str, list[Work]]:
