@@ -46,6 +46,7 @@ from robustprune.studies.drafts.kitti import KITTI
 from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning.axes import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.studies.pruning.ratios import ratio_inputs
+from robustprune.studies.pruning.retraining import measurable
 from robustprune.studies.pruning.seen import seen_columns, trained
 from robustprune.studies.pruning.under_attack import objective_under
 from robustprune.task import Task
@@ -283,6 +284,7 @@ class DetectionStudy(KeptDetectors):
             hard = self.hard_pruned(
                 detector,
                 cell,
+                pruned,
                 objective=objective,
                 renewal=settings.renewal,
                 measure=functools.partial(by_one_attack.measure, seed=int(cell["seed"])),
@@ -301,7 +303,7 @@ class DetectionStudy(KeptDetectors):
             )
         finetuned = time.perf_counter()
         with in_full_precision():
-            measured = task.detections(detector, seed=int(cell["seed"]), progress=progress)
+            measured = task.detections(measurable(detector, pruned, task), seed=int(cell["seed"]), progress=progress)
         assert task.val is not None
         detections = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
         lines = {"clean": measured.clean_lines, "attacked": measured.attacked_lines}

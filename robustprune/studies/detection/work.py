@@ -72,7 +72,7 @@ def scoring_work(settings: DetectionSettings, of: Scale, initializer: str, *, le
 def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> dict[str, list[Work]]:
     """Return the parts of the other stages' work, under the keys of `settings.stage_inputs`.
 
-    `left` is the share of the operations with which a pruned detector is fine-tuned: of one with a share s of its
+    `left` is the share of the operations with which a pruned detector is fine-tuned and measured: of one with a share s of its
     filters gone, (1 − s)², as each convolution has that many fewer, and each filter reads that many fewer channels.
     """
 
@@ -94,8 +94,9 @@ def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> 
     attacks = [of.attack]
     if settings.evaluation.margin is not None:
         attacks.append(attack_work(margin_attack(settings.attack, steps=settings.evaluation.margin.steps)))
-    measured = measuring(forward=of.forward, images=of.validation_images, timed=timed, attacks=attacks)
-    before = [measuring(forward=of.forward, images=of.validation_images, timed=0, attacks=[of.attack], what=HARD)]
+    of_images = functools.partial(measuring, forward=of.forward, images=of.validation_images, left=left)
+    measured = of_images(timed=timed, attacks=attacks)
+    before = [of_images(timed=0, attacks=[of.attack], what=HARD)]
     return {
         "base": [base],
         "pretrain": [adversarial("adversarial training", settings.pretrain.epochs)],
