@@ -34,7 +34,7 @@ class GatedPasses:
     def loss(
         self, objective: Objective, inputs: Tensor, targets: Any, gates: Sequence[Tensor], kept: Sequence[Tensor]
     ) -> Tensor:
-        """Return the objective of a batch, to be differentiated by the gates; as with `gated` weights, but for rounding.
+        """Return the objective of a batch, to be differentiated by the gates: that of `gated` weights but for rounding.
 
         The attack is that of the network without closed channels. The pass that is differentiated is one of the whole
         network, in which nobody reads them.

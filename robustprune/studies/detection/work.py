@@ -40,14 +40,14 @@ def scale(settings: DetectionSettings) -> Scale:
     """
     train, val = arranged(settings).splits
     read = network_input(settings)
-    forward = _forward(settings.detector.config, len(train.categories), read.size)
+    forward = forward_operations(settings.detector.config, len(train.categories), read.size)
     return Scale(
         forward, len(train), len(val), attack_work(settings.attack), training_work(settings, settings.training_attack)
     )
 
 
 @functools.lru_cache(maxsize=16)
-def _forward(config: str, classes: int, image_size: ImageSize) -> float:
+def forward_operations(config: str, classes: int, image_size: ImageSize) -> float:
     """Return the operations of one image: the same for all settings of a sweep that leave the detector as it is."""
     # On the meta device: shapes without numbers.
     with torch.device("meta"):
@@ -72,8 +72,8 @@ def scoring_work(settings: DetectionSettings, of: Scale, initializer: str, *, le
 def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> dict[str, list[Work]]:
     """Return the parts of the other stages' work, under the keys of `settings.stage_inputs`.
 
-    `left` is the share of the operations with which a pruned detector is fine-tuned and measured: of one with a share s of its
-    filters gone, (1 − s)², as each convolution has that many fewer, and each filter reads that many fewer channels.
+    `left` is the share of the operations with which a pruned detector is fine-tuned and measured: of one with a share
+    s of its filters gone, (1 − s)², as each convolution has that many fewer, and each reads that many fewer channels.
     """
 
     def adversarial(kind: str, epochs: int, *, left: float = 1.0) -> Work:
