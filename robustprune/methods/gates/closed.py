@@ -54,7 +54,7 @@ class Smaller:
             module.training = wide.training
             rows, columns = places.get((name, 0)), places.get((name, 1))
             for own, tensor in [*wide.named_parameters(recurse=False), *wide.named_buffers(recurse=False)]:
-                value = weights.get(f"{name}.{own}", tensor).detach()
+                value = weights.get(f"{name}.{own}" if name else own, tensor).detach()
                 if value.ndim:
                     value = _at(value, rows, columns)
                 _put(module, own, value)

@@ -46,8 +46,7 @@ class GatedPasses:
             gates: of every group, (decisions,), of the values 1 and 0.
             kept: which of them are 1, boolean.
         """
-        # Another's objective is asked as a whole; and a term of gradients is differentiated twice, as `reading` is not.
-        if self._smaller is None or not isinstance(objective, Objective) or objective.alignment is not None:
+        if self._smaller is None or not _leaves_out(objective):
             return objective(self._network, inputs, targets, gated(self._network, self._groups, gates))
         others = [not leaves for leaves in self._leaves]
         weights = gated(self._network, self._of(self._groups, others), self._of(gates, others))
@@ -65,6 +64,15 @@ class GatedPasses:
         """Return those of the groups that can be left out, or others."""
         chosen = self._leaves if chosen is None else chosen
         return [one for one, is_chosen in zip(each, chosen, strict=True) if is_chosen]
+
+
+def _leaves_out(objective: Objective) -> bool:
+    """Say whether an objective can be taken in parts, and differently at every step."""
+    if not isinstance(objective, Objective):
+        return False
+    # What is compiled would be compiled anew; a term of gradients is differentiated twice, as `reading` is not.
+    is_compiled = getattr(getattr(objective.task, "compute", None), "compile", False)
+    return objective.alignment is None and not is_compiled
 
 
 def _read(network: nn.Module, groups: Sequence[CoupledGroup], gates: Sequence[Tensor]) -> dict[str, Tensor]:
