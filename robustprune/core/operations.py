@@ -82,16 +82,25 @@ def training(
 
 
 def measuring(
-    *, forward: float, images: int, timed: int, attacks: Sequence[AttackWork], what: str = "measuring"
+    *,
+    forward: float,
+    images: int,
+    timed: int,
+    attacks: Sequence[AttackWork],
+    left: float = 1.0,
+    what: str = "measuring",
 ) -> Work:
-    """Return the work of measuring precision, clean and under attacks, and time, in `timed` forward passes."""
+    """Return the work of measuring precision, clean and under attacks, and time, in `timed` forward passes.
+
+    `left` is the share of the operations with which precision is measured, and not time.
+    """
     passes = FORWARD + sum(FORWARD + attack.passes for attack in attacks)
     # Two attacks of as many steps are told as such, and not in the same words twice.
     times = Counter(attack.steps for attack in attacks)
     said = [f"{count} times {steps}" if count > 1 else steps for steps, count in times.items()]
     return Work(
         f"{what}: {counted(images, 'image')}, clean and in {' and in '.join(said)}",
-        float(images) * passes * forward + timed * FORWARD * forward,
+        float(images) * passes * left * forward + timed * FORWARD * forward,
     )
 
 

@@ -37,6 +37,8 @@ class InitializerEntry:
             settings says so, if there is one that is not null.
         work: `work(settings, forward=…, images=…, attack=…, clean_too=…)`, with arguments as in
             `core.operations.training`, tells what scoring takes; None where that is not known.
+        leaves_out: where whole channels will be pruned, it computes with no more of them than it must: `work` is given
+            `left=…` as well, the share of a layer's channels that stay, which is 1 in other structures.
         check: `check(task, network)` raises InputError for a network that cannot be scored, before anything runs.
         refuses: `refuses(settings, structure=…, scope=…, ratio=…)` says in a sentence why it cannot serve one of the
             grid, with the field, what was found and what was expected; None where it can. It is asked before anything
@@ -60,6 +62,7 @@ class InitializerEntry:
     sees_images: bool = True
     attacks: bool = True
     work: Callable[..., Work] | None = None
+    leaves_out: bool = False
     check: Callable[[Task, nn.Module], object] | None = None
     refuses: Callable[..., str | None] | None = None
     trains: Literal["onward", "scratch"] | None = None
@@ -74,6 +77,18 @@ class InitializerEntry:
         """Say whether images are attacked, by the settings and by whether the network was trained under attack."""
         asked = getattr(settings, "attacked", None)
         return self.attacks and (trained if asked is None else bool(asked))
+
+    def works(self, settings: Any, *, left: float, **scale: Any) -> list[Work]:
+        """Return the parts of a scoring's work; none where that is not known.
+
+        Args:
+            settings: its own.
+            left: share of a layer's channels that stay, where whole ones will be pruned; else 1.
+            scale: the other arguments of `work`.
+        """
+        if self.work is None:
+            return []
+        return [self.work(settings, **scale, **({"left": left} if self.leaves_out else {}))]
 
     def outcome(self, network: nn.Module, problem: Problem, settings: Any) -> Outcome:
         """Return what `score` does, in one form."""

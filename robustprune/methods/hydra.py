@@ -12,10 +12,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustprune.core.errors import DivergedError
-from robustprune.core.operations import AttackWork, Work, training
+from robustprune.core.operations import FORWARD, INPUT_GRADIENT, STATISTICS, AttackWork, Work, training
 from robustprune.core.settings import Settings
 from robustprune.methods.entry import InitializerEntry
-from robustprune.methods.gates import gated
+from robustprune.methods.gates import GatedPasses
 from robustprune.methods.problem import Problem
 from robustprune.structures.group_scores import group_scores
 from robustprune.structures.groups import CoupledGroup, Layer
@@ -24,6 +24,7 @@ from robustprune.structures.removal import kept_decisions
 from robustprune.structures.spread import spread
 from robustprune.task import first_images
 from robustprune.training.epochs import Epochs
+from robustprune.training.objective import Objective
 from robustprune.training.state import TrainingState
 
 
@@ -75,7 +76,7 @@ class Search:
         self._problem = problem
         layers = problem.layers(network, self._groups)
         self._scores: _WeightScores | _ChannelScores = (
-            _ChannelScores(network, layers, self._groups) if problem.is_coupled else _WeightScores(layers)
+            _ChannelScores(network, layers, self._groups) if problem.is_coupled else _WeightScores(network, layers)
         )
         self.optimizer = torch.optim.SGD(
             list(self._scores.tensors.values()),
@@ -96,9 +97,9 @@ class Search:
         Raises:
             DivergedError: it is NaN or infinite.
         """
-        weights = self._scores.masked(self._problem.masks(self._scores.importance(), self._groups))
+        masks = self._problem.masks(self._scores.importance(), self._groups)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._problem.objective(self._network, inputs, targets, weights)
+        loss = self._scores.loss(self._problem.objective, inputs, targets, masks)
         if not loss.isfinite():
             raise DivergedError(f"the robust loss became {loss.item()} while hydra optimised its scores")
         loss.backward()
@@ -114,25 +115,27 @@ class Search:
 class _WeightScores:
     """A score s per weight, in the weight's shape."""
 
-    def __init__(self, layers: Mapping[str, Layer]) -> None:
-        self._layers = layers
+    def __init__(self, network: nn.Module, layers: Mapping[str, Layer]) -> None:
+        self._network, self._layers = network, layers
         self.tensors = {name: initial_scores(layer).requires_grad_() for name, layer in layers.items()}
 
     def importance(self) -> dict[str, Tensor]:
         return {name: score.detach().abs() for name, score in self.tensors.items()}
 
-    def masked(self, masks: Masks) -> dict[str, Tensor]:
-        return {
+    def loss(self, objective: Objective, inputs: Tensor, targets: Any, masks: Masks) -> Tensor:
+        weights = {
             f"{name}.weight": masked(layer.weight, self.tensors[name], masks[name])
             for name, layer in self._layers.items()
         }
+        return objective(self._network, inputs, targets, weights)
 
 
 class _ChannelScores:
     """A score s per channel, of every group (decisions,); first what its filters' weights would have on average."""
 
     def __init__(self, network: nn.Module, layers: Mapping[str, Layer], groups: Sequence[CoupledGroup]) -> None:
-        self._network, self._layers, self._groups = network, layers, groups
+        self._layers, self._groups = layers, groups
+        self._passes = GatedPasses(network, groups)
         weights = {name: initial_scores(layer).abs() for name, layer in layers.items()}
         first = group_scores(weights, groups, comparable=True)
         self.tensors = {f"group.{index}": scores.requires_grad_() for index, scores in enumerate(first)}
@@ -140,13 +143,13 @@ class _ChannelScores:
     def importance(self) -> dict[str, Tensor]:
         return spread([score.detach().abs() for score in self.tensors.values()], self._groups, self._layers)
 
-    def masked(self, masks: Masks) -> dict[str, Tensor]:
+    def loss(self, objective: Objective, inputs: Tensor, targets: Any, masks: Masks) -> Tensor:
         kept = kept_decisions(self._groups, masks)
         gates = [
             straight_through(score, stays.to(score.device))
             for score, stays in zip(self.tensors.values(), kept, strict=True)
         ]
-        return gated(self._network, self._groups, gates)
+        return self._passes.loss(objective, inputs, targets, gates, kept)
 
 
 def initial_scores(layer: Layer) -> Tensor:
@@ -183,13 +186,30 @@ def straight_through(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def _work(
-    settings: HydraSettings, *, forward: float, images: int, attack: AttackWork | None, clean_too: bool = True
+    settings: HydraSettings,
+    *,
+    forward: float,
+    images: int,
+    attack: AttackWork | None,
+    clean_too: bool = True,
+    left: float = 1.0,
 ) -> Work:
-    """Scores are trained as weights are."""
+    """Scores of weights are trained as weights are; those of channels with less work, see `methods.gates`."""
     used, epochs = min(settings.images or images, images), settings.epochs
-    return training("hydra's scores", forward=forward, images=used, epochs=epochs, attack=attack, clean_too=clean_too)
+    whole = training("hydra's scores", forward=forward, images=used, epochs=epochs, attack=attack, clean_too=clean_too)
+    if left == 1:
+        return whole
+    attacking = 0 if attack is None else left**2 * (attack.passes + STATISTICS)
+    learning = (1 + (attack is not None and clean_too)) * left * (FORWARD + INPUT_GRADIENT)
+    return whole._replace(operations=float(epochs) * used * (attacking + learning) * forward)
 
 
 HYDRA = InitializerEntry(
-    score=hydra, settings=HydraSettings, per_structure=True, per_ratio=True, comparable=True, work=_work
+    score=hydra,
+    settings=HydraSettings,
+    per_structure=True,
+    per_ratio=True,
+    comparable=True,
+    work=_work,
+    leaves_out=True,
 )

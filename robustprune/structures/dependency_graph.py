@@ -89,12 +89,15 @@ def _group(group: Any, names: Mapping[nn.Module, str], copying: Sequence[Any]) -
     )
     readers = (function.prune_conv_in_channels, function.prune_linear_in_channels)
     norms = (function.prune_batchnorm_out_channels,)
+    known = {*filters, *readers, *norms}
+    others = [item for item in group if item.dep.target.module in names and item.dep.handler not in known]
     return CoupledGroup(
         decisions=len(group[0].idxs),
         filters=_members(group, names, filters),
         readers=_members(group, names, readers),
         copied=_members(group, names, copying),
         norms=_members(group, names, norms),
+        leaves=not others,
         dependencies=group,
     )
 

@@ -32,6 +32,8 @@ class CoupledGroup:
         norms: of norms of those channels.
         gates: of layers and norms at whose outputs a gate on the channels multiplies, where one on what readers read
             would not do: through a layer norm, which averages over channels, or into a product with other channels.
+        leaves: none of its channels is counted, mixed with others or handed out by what is no layer of weights: without
+            one, the network computes what it does where nobody reads that channel.
         dependencies: what removes decisions by its `prune`, such as torch-pruning's own group of all of them; None
             where channels of this network are not removed but masked.
     """
@@ -42,6 +44,7 @@ class CoupledGroup:
     copied: Mapping[str, Members] = field(default_factory=dict)
     norms: Mapping[str, Members] = field(default_factory=dict)
     gates: Mapping[str, Members] = field(default_factory=dict)
+    leaves: bool = True
     dependencies: Any = None
 
     def remove(self, decisions: Sequence[int]) -> None:

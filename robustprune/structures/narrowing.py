@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -22,8 +23,12 @@ WHOLE = (nn.LayerNorm, nn.GroupNorm, nn.modules.dropout._DropoutNd)
 
 
 def can_be_narrowed(network: nn.Module) -> bool:
-    """Say whether a network of fewer channels is trained as this one is with those channels masked."""
-    return not any(isinstance(module, WHOLE) for module in network.modules())
+    """Say whether a network of fewer channels is trained as this one is with those channels masked.
+
+    Dropout right before a fully connected layer is no obstacle: it goes on drawing as many numbers; see `_Dropout`.
+    """
+    followed = _followed_dropouts(network)
+    return not any(isinstance(module, WHOLE) and name not in followed for name, module in network.named_modules())
 
 
 class Narrowed(NamedTuple):
@@ -79,6 +84,12 @@ def narrowed(
         for tensor in counted.state_dict().values():
             tensor.copy_(torch.arange(tensor.numel()).view(tensor.shape))
     remove(groups, kept_decisions(groups, held))
+    for name, reader in _followed_dropouts(network).items():
+        module, whole = counted.get_submodule(reader), network.get_submodule(reader)
+        assert isinstance(module, nn.Linear)
+        assert isinstance(whole, nn.Linear)
+        own = module.weight.detach()[0].long() % whole.in_features
+        counted.set_submodule(name, _Dropout(network.get_submodule(name), whole.in_features, own))
     places = {name: tensor.detach().long() for name, tensor in counted.state_dict().items()}
     return filled(counted, places, network)
 
@@ -96,3 +107,34 @@ def filled(narrow: nn.Module, places: Mapping[str, Tensor], wide: nn.Module) -> 
     for name, parameter in narrow.named_parameters():
         parameter.requires_grad_(asked[name])
     return Narrowed(narrow, places)
+
+
+class _Dropout(nn.Dropout):
+    """Dropout that draws a number for each channel of a wide network, and goes by those of its own channels."""
+
+    channels: Tensor
+
+    def __init__(self, wide: nn.Module, width: int, channels: Tensor) -> None:
+        """Take the place of `wide`, among so many channels, of which `channels` are left: (count,) int64."""
+        assert isinstance(wide, nn.Dropout)
+        super().__init__(wide.p)
+        self.width = width
+        self.register_buffer("channels", channels, persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not self.training:
+            return inputs
+        factors: Tensor = super().forward(inputs.new_ones(*inputs.shape[:-1], self.width))
+        return inputs * factors[..., self.channels]
+
+
+def _followed_dropouts(network: nn.Module) -> dict[str, str]:
+    """Return the dropouts whose outputs go to a fully connected layer alone, and that layer, by their names."""
+    found = {}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Sequential):
+            named = [(f"{name}.{own}" if name else own, layer) for own, layer in module.named_children()]
+            for (one, first), (other, second) in pairwise(named):
+                if isinstance(first, nn.Dropout) and isinstance(second, nn.Linear):
+                    found[one] = other
+    return found

@@ -37,7 +37,7 @@ from robustprune.studies.pruning.fit import check_fit
 from robustprune.studies.pruning.hard_pruned import hard
 from robustprune.studies.pruning.pruned import Pruned, Retrained
 from robustprune.studies.pruning.ratios import check_fixed, layer_ratios, ratio_inputs
-from robustprune.studies.pruning.retraining import retrained
+from robustprune.studies.pruning.retraining import measurable, retrained
 from robustprune.studies.pruning.seen import network_state
 from robustprune.studies.pruning.under_attack import watch_of
 from robustprune.studies.seed_draws import DRAWN, SeedDraw
@@ -293,6 +293,7 @@ class PruningStudy(Study):
         self,
         network: nn.Module,
         cell: Cell,
+        pruned: Pruned,
         *,
         objective: Objective,
         renewal: Renewal | None,
@@ -307,6 +308,7 @@ class PruningStudy(Study):
         Args:
             network: pruned; left as it is.
             cell: the point of the grid.
+            pruned: what pruning left.
             objective: of the training to come, under whose attack statistics are taken.
             renewal: how statistics are renewed; None: never.
             measure: returns columns of a row.
@@ -314,7 +316,7 @@ class PruningStudy(Study):
         """
         if not self.settings.hard_pruned:
             return hard(dict.fromkeys(columns), columns)
-        network = copy.deepcopy(network)
+        network = copy.deepcopy(measurable(network, pruned, objective.task))
         if renewal is not None:
             self._renew(network, cell, objective, renewal)
         with in_full_precision():

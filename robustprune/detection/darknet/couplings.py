@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from robustprune.detection.darknet.channels import origins
-from robustprune.detection.darknet.layers import Convolutional
+from robustprune.detection.darknet.layers import Convolutional, Reorg, Route, Yolo
 from robustprune.detection.darknet.network import Detector
 from robustprune.inference.graph import IMAGE
 from robustprune.structures.groups import CoupledGroup, Members
@@ -42,8 +42,8 @@ def couplings(detector: Detector, layers: Collection[str]) -> list[CoupledGroup]
     together: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for label, members in filters.items():
         together[tuple(name for name, _ in members)].append(label)
-    read = _coupled(_inputs(detector, labels))
-    return [_group(detector, own, filters, read) for own in together.values()]
+    read, stay = _coupled(_inputs(detector, labels)), _staying(detector, labels, layers)
+    return [_group(detector, own, filters, read, stay) for own in together.values()]
 
 
 def channel_labels(detector: Detector) -> dict[int, NDArray[np.integer]]:
@@ -81,7 +81,26 @@ def _inputs(detector: Detector, labels: Mapping[int, NDArray[np.integer]]) -> di
     }
 
 
-def _group(detector: Detector, labels: Sequence[int], filters: _Coupled, read: _Coupled) -> CoupledGroup:
+def _staying(detector: Detector, labels: Mapping[int, NDArray[np.integer]], layers: Collection[str]) -> set[int]:
+    """Return labels of which no channel can be left out: of the image, of layers that are spared, of heads, and of what
+    mixes or counts channels.
+    """
+    staying = set(labels[IMAGE].tolist())
+    for index, (layer, inputs) in enumerate(zip(detector.layers, detector.inputs, strict=True)):
+        if isinstance(layer, Convolutional):
+            is_counted = layer.conv.groups > 1 and not _is_depthwise(layer.conv)
+            own = [index, *inputs] if is_counted else [] if f"layers.{index}.conv" in layers else [index]
+        else:
+            counts = isinstance(layer, Yolo | Reorg) or (isinstance(layer, Route) and layer.groups > 1)
+            own = list(inputs) if counts else []
+        for source in own:
+            staying.update(labels[source].tolist())
+    return staying
+
+
+def _group(
+    detector: Detector, labels: Sequence[int], filters: _Coupled, read: _Coupled, stay: set[int]
+) -> CoupledGroup:
     """Return the group of some labels, whose channels are filters of the same layers."""
 
     def members(coupled: _Coupled) -> dict[str, Members]:
@@ -102,6 +121,7 @@ def _group(detector: Detector, labels: Sequence[int], filters: _Coupled, read: _
             for name, norm in normed.items()
             if detector.get_submodule(name.removesuffix(".conv")).batch_norm is not None
         },
+        leaves=stay.isdisjoint(labels),
     )
 
 

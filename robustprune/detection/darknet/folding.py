@@ -47,6 +47,8 @@ def fold(detector: Detector, weights: Mapping[str, Tensor] | None = None) -> Fol
     tensors: dict[str, Tensor] = {}
     for index, layer in enumerate(detector.layers):
         if isinstance(layer, Convolutional):
+            # It may have been given fewer channels since.
+            network.layers[index].conv.groups = layer.conv.groups
             names = f"layers.{index}.conv.weight", f"layers.{index}.conv.bias"
             folded = _folded(layer, own, f"layers.{index}.")
             tensors |= {name: tensor.detach() for name, tensor in zip(names, folded, strict=True)}

@@ -51,6 +51,7 @@ from robustprune.studies.drafts.classification import FOLDERS
 from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning.axes import INITIALIZER, RATIO, SCOPE, SEED, STRUCTURE, structure_entry
 from robustprune.studies.pruning.ratios import ratio_inputs
+from robustprune.studies.pruning.retraining import measurable
 from robustprune.studies.pruning.seen import seen_columns, trained
 from robustprune.studies.pruning.under_attack import objective_under
 from robustprune.task import Task
@@ -281,6 +282,7 @@ class ClassificationStudy(KeptClassifiers):
             hard = self.hard_pruned(
                 classifier,
                 cell,
+                pruned,
                 objective=objective,
                 renewal=settings.renewal,
                 measure=functools.partial(task.accuracies, seed=int(cell["seed"])),
@@ -300,7 +302,8 @@ class ClassificationStudy(KeptClassifiers):
             )
         retrained = time.perf_counter()
         with in_full_precision():
-            measured = task.perturbations(classifier, seed=int(cell["seed"]), progress=progress)
+            left = measurable(classifier, pruned, task)
+            measured = task.perturbations(left, seed=int(cell["seed"]), progress=progress)
         return {
             **measured.columns,
             **hard,

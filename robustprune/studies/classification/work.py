@@ -49,29 +49,29 @@ def stage_work(settings: ClassificationSettings, name: str, cell: Cell) -> list[
         images -= held_out_of(images, settings.holdout)
         attacked = method.attacked(own, trained=training == "adversarial")
         attack, clean_too = _attack(settings, attacked=attacked, in_loop=method.trains is not None)
-        if method.work is None:
-            return []
-        return [method.work(own, forward=forward, images=images, attack=attack, clean_too=clean_too)]
+        coupled = method.per_ratio and STRUCTURES[str(cell["structure"])].coupled
+        left = 1 - float(cell["ratio"]) if coupled else 1.0
+        scale = {"forward": forward, "images": images, "attack": attack, "clean_too": clean_too}
+        return method.works(own, left=left, **scale)
     assert name == "evaluate_row"
     is_baseline = cell["initializer"] == NONE
     pruned = None if is_baseline else STRUCTURES[str(cell["structure"])]
     share = (1 - float(cell["ratio"])) ** 2
-    left = forward * (share if pruned is not None and pruned.removes else 1)
-    measuring = _measuring(model, settings, left, forward)
     if pruned is None:
-        return [measuring]
+        return [_measuring(model, settings, forward, forward)]
     attacked = retrained_under_attack(settings, training)
-    # Masked channels are computed with no more while the others are trained.
+    # Masked channels are computed with no more while the others are trained and measured.
     narrow = pruned.coupled and can_be_narrowed(_on_paper(model, len(dataset.classes), dataset.image_size))
-    trained = forward * share if narrow else left
-    retraining = _training(f"{model}: retraining", settings, settings.retrain, attacked, trained)
+    left = forward * (share if narrow or pruned.removes else 1)
+    measuring = _measuring(model, settings, left, forward)
+    retraining = _training(f"{model}: retraining", settings, settings.retrain, attacked, left)
     measured = [*([_hard_pruned(model, settings, left)] if settings.hard_pruned else []), measuring]
     if settings.renewal is None:
         return [retraining, *measured]
     images = len(settings.dataset.load("train"))
     images -= held_out_of(images, settings.holdout)
     attack, clean_too = _attack(settings, attacked=attacked)
-    renewed = renewal_work(settings.renewal, forward=trained, images=images, attack=attack, clean_too=clean_too)
+    renewed = renewal_work(settings.renewal, forward=left, images=images, attack=attack, clean_too=clean_too)
     return [retraining, renewed, *measured]
 
 

@@ -47,6 +47,7 @@ from robustprune.studies.drafts.kitti import KITTI
 from robustprune.studies.on_device import on_device
 from robustprune.studies.pruning.axes import INITIALIZER, RATIO, SEED, STRUCTURE, structure_entry
 from robustprune.studies.pruning.ratios import ratio_inputs
+from robustprune.studies.pruning.retraining import measurable
 from robustprune.studies.pruning.seen import seen_columns, trained
 from robustprune.studies.pruning.under_attack import objective_under
 from robustprune.task import Task
@@ -202,13 +203,13 @@ class DetectionStudy(KeptDetectors):
 
     def workloads(self, name: str, cell: Cell) -> list[Workload]:
         """Return the parts of a stage's work; nothing for an initializer that does not tell its own."""
+        # Filters that are gone are computed with no more while the others are trained.
+        left = 1 - float(cell["ratio"]) if name in ("score", "evaluate_row") and self.masks_filters(cell) else 1.0
         if name == "score":
-            parts = scoring_work(self.settings, self._scale, str(cell["initializer"]))
+            parts = scoring_work(self.settings, self._scale, str(cell["initializer"]), left=left)
         else:
             row = "baseline" if self.is_baseline(cell) else "evaluate_row"
-            # Filters that are gone are computed with no more while the others are trained.
-            left = (1 - float(cell["ratio"])) ** 2 if name == "evaluate_row" and self.masks_filters(cell) else 1.0
-            parts = self._work(left)[{"evaluate_row": row}.get(name, name)]
+            parts = self._work(left**2)[{"evaluate_row": row}.get(name, name)]
         return [Workload(*part) for part in parts]
 
     @functools.cached_property
@@ -285,6 +286,7 @@ class DetectionStudy(KeptDetectors):
             hard = self.hard_pruned(
                 detector,
                 cell,
+                pruned,
                 objective=objective,
                 renewal=settings.renewal,
                 measure=functools.partial(by_one_attack.measure, seed=int(cell["seed"])),
@@ -303,7 +305,7 @@ class DetectionStudy(KeptDetectors):
             )
         finetuned = time.perf_counter()
         with in_full_precision():
-            measured = task.detections(detector, seed=int(cell["seed"]), progress=progress)
+            measured = task.detections(measurable(detector, pruned, task), seed=int(cell["seed"]), progress=progress)
         assert task.val is not None
         detections = {"clean": measured.clean_detections, "attacked": measured.attacked_detections}
         lines = {"clean": measured.clean_lines, "attacked": measured.attacked_lines}

@@ -41,7 +41,7 @@ def scale(settings: DetectionSettings) -> Scale:
     """
     train, val = arranged(settings).splits
     read = network_input(settings)
-    forward = _forward(settings.detector.config, len(train.categories), read.size)
+    forward = forward_operations(settings.detector.config, len(train.categories), read.size)
     attack = settings.training_attack
     return Scale(
         forward,
@@ -54,7 +54,7 @@ def scale(settings: DetectionSettings) -> Scale:
 
 
 @functools.lru_cache(maxsize=16)
-def _forward(config: str, classes: int, image_size: ImageSize) -> float:
+def forward_operations(config: str, classes: int, image_size: ImageSize) -> float:
     """Return the operations of one image: the same for all settings of a sweep that leave the detector as it is."""
     # On the meta device: shapes without numbers.
     with torch.device("meta"):
@@ -65,23 +65,24 @@ def _forward(config: str, classes: int, image_size: ImageSize) -> float:
 HARD = "measuring before fine-tuning"
 
 
-def scoring_work(settings: DetectionSettings, of: Scale, initializer: str) -> list[Work]:
-    """Return the parts of a scoring's work; none for an initializer that does not tell its own."""
+def scoring_work(settings: DetectionSettings, of: Scale, initializer: str, *, left: float = 1.0) -> list[Work]:
+    """Return the parts of a scoring's work; none for an initializer that does not tell its own.
+
+    `left` is the share of a layer's filters that stay, where whole ones will be pruned.
+    """
     method = INITIALIZERS[initializer]
-    if method.work is None:
-        return []
     own = getattr(settings.initializers, initializer, NoSettings())
     attacking = TrainingWork(None, False)
     if method.attacked(own, trained=True):
         attacking = of.training if method.trains is None else of.loop
-    return [method.work(own, forward=of.forward, images=of.images, **attacking._asdict())]
+    return method.works(own, left=left, forward=of.forward, images=of.images, **attacking._asdict())
 
 
 def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> dict[str, list[Work]]:
     """Return the parts of the other stages' work, under the keys of `settings.stage_inputs`.
 
-    `left` is the share of the operations with which a pruned detector is fine-tuned: of one with a share s of its
-    filters gone, (1 − s)², as each convolution has that many fewer, and each filter reads that many fewer channels.
+    `left` is the share of the operations with which a pruned detector is fine-tuned and measured: of one with a share
+    s of its filters gone, (1 − s)², as each convolution has that many fewer, and each reads that many fewer channels.
     """
 
     def adversarial(kind: str, epochs: int, *, left: float = 1.0) -> Work:
@@ -102,8 +103,9 @@ def stage_work(settings: DetectionSettings, of: Scale, *, left: float = 1.0) -> 
     attacks = [of.attack]
     if settings.evaluation.margin is not None:
         attacks.append(attack_work(margin_attack(settings.attack, steps=settings.evaluation.margin.steps)))
-    measured = measuring(forward=of.forward, images=of.validation_images, timed=timed, attacks=attacks)
-    before = [measuring(forward=of.forward, images=of.validation_images, timed=0, attacks=[of.attack], what=HARD)]
+    of_images = functools.partial(measuring, forward=of.forward, images=of.validation_images, left=left)
+    measured = of_images(timed=timed, attacks=attacks)
+    before = [of_images(timed=0, attacks=[of.attack], what=HARD)]
     return {
         "base": [base],
         "pretrain": [adversarial("adversarial training", settings.pretrain.epochs)],

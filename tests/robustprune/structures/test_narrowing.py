@@ -30,6 +30,7 @@ def narrow_of(network: nn.Module, held: dict[str, Tensor]) -> Narrowed:
 
 def course(network: nn.Module, held: dict[str, Tensor]) -> list[float]:
     """Return the losses of 20 steps, masks held."""
+    torch.manual_seed(0)  # of dropout
     optimizer = torch.optim.SGD(network.train().parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
     losses = []
     for _ in range(20):
@@ -62,6 +63,22 @@ def test_twenty_steps_take_the_masked_course(kind: str, hidden: int | None) -> N
     masking.apply(held, back)
     narrow.write_back(back)
     assert torch.allclose(back.eval()(images_), wide.eval()(images_), atol=1e-6)
+
+
+@pytest.mark.parametrize("hidden", [None, 6])
+def test_dropout_before_a_fully_connected_layer_draws_as_for_the_whole_width(hidden: int | None) -> None:
+    wide = classifier([("plain", 2)], hidden=hidden).double()
+    assert isinstance(wide.network, nn.Sequential)
+    wide.network.insert(len(wide.network) - 1, nn.Dropout(0.5))
+    held = pruned(wide)
+    narrow = narrow_of(wide, held)
+    assert narrow.network.get_parameter(f"network.{len(wide.network) - 1}.weight").shape[1] in (3, 12)
+    masked, small = course(wide, held), course(narrow.network, narrow.masks(held))
+    assert small == pytest.approx(masked, rel=1e-5)
+    assert torch.allclose(narrow.network.eval()(images().double()), wide.eval()(images().double()), atol=1e-6)
+    back = copy.deepcopy(wide)
+    narrow.write_back(back)
+    assert back.state_dict().keys() == wide.state_dict().keys()
 
 
 def test_a_network_keeps_its_mode_its_buffers_and_which_parameters_learn() -> None:

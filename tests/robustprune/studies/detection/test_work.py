@@ -31,11 +31,13 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-def passes(**changes: Any) -> dict[str, list[float]]:
-    """Return the parts of each stage in forward passes of one image."""
+def passes(*, left: float = 1.0, **changes: Any) -> dict[str, list[float]]:
+    """Return the parts of each stage in forward passes of one image, where a share of filters is left."""
     settings = DetectionSettings.model_validate({**SPEC, **changes})
     of = scale(settings)
-    told = stage_work(settings, of) | {name: scoring_work(settings, of, name) for name in INITIALIZERS}
+    told = stage_work(settings, of, left=left**2) | {
+        name: scoring_work(settings, of, name, left=left) for name in INITIALIZERS
+    }
     forward = 2 * size(Detector.from_cfg("yolov3-nano", classes=6), torch.zeros(1, 3, 96, 96)).macs
     return {stage: [part.operations / forward for part in parts] for stage, parts in told.items()}
 
@@ -58,6 +60,15 @@ def test_passes_by_hand() -> None:
         "evaluate_row": [16 * adversarial, 16 * (1 + 5 * 2 + 2), 8 * (1 + 5 * 2 + 1), measuring],
         "baseline": [measuring],
     }
+
+
+def test_what_masked_filters_make_idle_takes_nothing() -> None:
+    half = passes(left=0.5)
+    # A gate that is closed has a gradient: all filters are computed from those that are left, there and back.
+    assert half["hydra"] == [16 * ((5 * 2 + 1) / 4 + 2 * 2 / 2)]
+    attack, statistics, before, measuring = passes()["evaluate_row"]
+    assert half["evaluate_row"] == [attack / 4, statistics / 4, before / 4, (measuring - 3 * 4) / 4 + 3 * 4]
+    assert half["deeplift"] == passes()["deeplift"]
 
 
 def test_the_margin_attack_can_be_left_out() -> None:
