@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from robustprune.classification.classifier import Classifier
+from robustprune.classification.networks.pruning import channel_groups
 from robustprune.core.devices import place
-from robustprune.core.timing import TimingSettings, compare
+from robustprune.core.timing import TimingSettings
+from robustprune.inference import engine, traced_engines
 from robustprune.inference.cost import cost, size
+from robustprune.inference.without_channels import without_idle_channels
 
 COUNTED: dict[str, type] = {
     "params_total": int,
@@ -35,7 +36,8 @@ def measure_cost(
     timing: TimingSettings,
     gone: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Any]:
-    """Return columns of a row: what is left of the unpruned classifier, and the time that one image takes either.
+    """Return columns of a row: what is left of the unpruned classifier, and the time that one image takes either, each
+    in its fastest engine.
 
     Args:
         pruned: in eval mode; its channels may have left it.
@@ -47,13 +49,15 @@ def measure_cost(
     """
     device = dense.mean.device
     image = torch.rand(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
-    networks = pruned, dense, copy.deepcopy(dense)
-    with torch.inference_mode():
-        compared = compare(*(partial(network, image) for network in networks), settings=timing, device=device)
+    unpruned = traced_engines.dense_engine(dense, image)
+    smaller = without_idle_channels(pruned, image, find=channel_groups)
+    own = traced_engines.fastest_engine(pruned, smaller, image, dense=unpruned)
+    compared = engine.compared(own, unpruned, image, settings=timing)
     where = place(device)
     counted = cost(pruned, masks, image, gone=gone, before=size(dense, image))._asdict()
     return {
         **{name: counted[name] for name in COUNTED},
         **compared.columns(alone=where["device_shared_by"] == 1),
+        "engine": own.name,
         **where,
     }
