@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 
 from robustprune.classification.kept_models import model_of
-from robustprune.classification.networks.pruning import channel_groups
+from robustprune.classification.measure.cost import smaller
 from robustprune.core.errors import InputError
 from robustprune.inference.onnx import check_packages, run_onnx, save_onnx
 from robustprune.inference.tracing import traced
-from robustprune.inference.without_channels import without_idle_channels
 
 TOLERANCE = 1e-4
 """By what part of the largest logit, or of 1 where that is less, an exported model's logits may differ."""
@@ -42,12 +41,12 @@ def exported(files: Mapping[str, bytes], form: str) -> dict[str, bytes]:
     images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = model(images)
-    smaller = without_idle_channels(model.classifier, images[:1], find=channel_groups)
+    left = traced(smaller(model.classifier, images[:1]), images[:1])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "exported.onnx")
         try:
             save_onnx(
-                traced(smaller, images[:1]),
+                left,
                 path,
                 channels=3,
                 image_size=(side, side),

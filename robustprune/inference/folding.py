@@ -51,9 +51,7 @@ def folded(steps: Sequence[Step], heads: Sequence[int]) -> tuple[list[Step], lis
             readers[source] = readers[index]
     left = [index for index in range(len(steps)) if taken[index] == index]
     place = {-1: -1} | {index: left.index(found) for index, found in enumerate(taken)}
-    found = [
-        Step(_finished(layers[index]), tuple(place[source] for source in steps[index].inputs)) for index in left
-    ]
+    found = [Step(_finished(layers[index]), tuple(place[source] for source in steps[index].inputs)) for index in left]
     return found, [place[index] for index in heads]
 
 
@@ -94,4 +92,3 @@ def _finished(layer: nn.Module) -> nn.Module:
         conv._parameters = dict(conv._parameters)
         conv.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels), requires_grad=False)
     return nn.Sequential(conv, layer[1] if is_joined else nn.Identity())
-

@@ -94,7 +94,7 @@ class _Tracer(fx.Tracer):
         try:
             return super().call_module(m, forward, args, kwargs)
         except Exception:  # whatever it does that cannot be traced
-            for node in list(self.graph.nodes)[:before - 1 : -1]:
+            for node in list(self.graph.nodes)[: before - 1 : -1]:
                 self.graph.erase_node(node)
             while len(self.module_stack) > depth:
                 self.module_stack.popitem()

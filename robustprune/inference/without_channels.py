@@ -7,6 +7,7 @@ the copy computes the same is not believed but tried: where it does not, the net
 from __future__ import annotations
 
 import copy
+
 import torch
 from torch import Tensor, nn
 

@@ -19,8 +19,8 @@ from robustprune.detection import networks as detectors
 from robustprune.detection.networks import NETWORKS as DETECTORS
 from robustprune.inference import engine
 from robustprune.inference.sparse_convolution import SparseConvolution
-from robustprune.inference.tracing import traced
 from robustprune.inference.traced_engines import dense_engine, fastest_engine
+from robustprune.inference.tracing import traced
 from robustprune.inference.without_channels import without_idle_channels
 from robustprune.structures import draw_masks
 from robustprune.structures import masks as masking
@@ -36,7 +36,9 @@ SIBLINGS = {
     **dict.fromkeys(["resnet20", "resnet56", "resnet110"], "resnet8"),
     **dict.fromkeys(["wrn-28-10", "wrn-34-10"], "wrn-10-1"),
     **dict.fromkeys(["mlp-mixer-s16", "mlp-mixer-b16"], "mlp-mixer-tiny"),
-    **{"wrn-28-10-silu": "wrn-10-1-silu", "resnet50": "resnet18", "vgg19": "vgg16"},
+    "wrn-28-10-silu": "wrn-10-1-silu",
+    "resnet50": "resnet18",
+    "vgg19": "vgg16",
 }
 """Small networks of the same modules as large ones."""
 
