@@ -83,12 +83,17 @@ def _in_place(activation: nn.Module) -> nn.Module:
 
 def _finished(layer: nn.Module) -> nn.Module:
     """Return a convolution with its bias and activation, and other layers as they are."""
-    is_joined = type(layer) is nn.Sequential and type(layer[0]) is nn.Conv2d
-    conv = layer[0] if is_joined else layer
-    if type(conv) is not nn.Conv2d:
-        return layer
-    if conv.bias is None:
-        conv = copy.copy(conv)
-        conv._parameters = dict(conv._parameters)
-        conv.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels), requires_grad=False)
-    return nn.Sequential(conv, layer[1] if is_joined else nn.Identity())
+    if type(layer) is nn.Conv2d:
+        return nn.Sequential(_biased(layer), nn.Identity())
+    if type(layer) is nn.Sequential and type(layer[0]) is nn.Conv2d:
+        return nn.Sequential(_biased(layer[0]), layer[1])
+    return layer
+
+
+def _biased(conv: nn.Conv2d) -> nn.Conv2d:
+    if conv.bias is not None:
+        return conv
+    found = copy.copy(conv)
+    found._parameters = dict(conv._parameters)
+    found.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels), requires_grad=False)
+    return found

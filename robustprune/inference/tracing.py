@@ -112,7 +112,7 @@ def _translated(root: nn.Module) -> tuple[list[Step], list[int], Any]:
         if node.op == "placeholder":
             values[node] = Input(IMAGE) if not values else node.args[0]
         elif node.op == "get_attr":
-            values[node] = operator.attrgetter(node.target)(root)
+            values[node] = operator.attrgetter(str(node.target))(root)
         elif node.op == "output":
             form, heads = _gathered(node.args[0], values)
         else:

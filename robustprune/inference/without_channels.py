@@ -11,6 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from robustprune.core.devices import in_full_precision
 from robustprune.structures.dependency_graph import dependency_groups
 from robustprune.structures.groups import CoupledGroup
 from robustprune.structures.removal import remove
@@ -66,11 +67,12 @@ def _in_use(network: nn.Module, group: CoupledGroup) -> Tensor:
 def agree(one: nn.Module, other: nn.Module, example: Tensor) -> bool:
     """Say whether two networks give the same of noise in the shape of an example, but for rounding (`TOLERANCE`)."""
     noise = torch.rand(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
-    expected = list(tensors(other(noise)))
-    try:
-        found = list(tensors(one(noise)))
-    except Exception:  # Whatever a layer says of inputs that do not fit it any more.
-        return False
+    with in_full_precision():
+        expected = list(tensors(other(noise)))
+        try:
+            found = list(tensors(one(noise)))
+        except Exception:  # Whatever a layer says of inputs that do not fit it any more.
+            return False
     return len(found) == len(expected) and all(map(_close, found, expected))
 
 
