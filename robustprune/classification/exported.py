@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 
 from robustprune.classification.kept_models import model_of
+from robustprune.classification.measure.cost import smaller
 from robustprune.core.errors import InputError
 from robustprune.inference.onnx import check_packages, run_onnx, save_onnx
+from robustprune.inference.tracing import traced
 
 TOLERANCE = 1e-4
 """By what part of the largest logit, or of 1 where that is less, an exported model's logits may differ."""
@@ -21,6 +23,8 @@ FORMATS = {"onnx": (".onnx",)}
 
 def exported(files: Mapping[str, bytes], form: str) -> dict[str, bytes]:
     """Return a kept model in one of `FORMATS`, by the endings of its files, for images of the model's own size.
+
+    Written is what pruning has left of it: without channels that are idle, its batch norms folded.
 
     Args:
         files: see `kept_models.model_files`.
@@ -37,11 +41,12 @@ def exported(files: Mapping[str, bytes], form: str) -> dict[str, bytes]:
     images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = model(images)
+    left = traced(smaller(model.classifier, images[:1]), images[:1])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "exported.onnx")
         try:
             save_onnx(
-                model.classifier,
+                left,
                 path,
                 channels=3,
                 image_size=(side, side),

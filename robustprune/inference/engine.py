@@ -11,13 +11,14 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from robustprune.core.timing import milliseconds
+from robustprune.core.timing import Comparison, TimingSettings, compare, milliseconds
 from robustprune.inference.compact_layers import ChannelsLast
 from robustprune.inference.graph import IMAGE, GraphNetwork, last_reads
 from robustprune.inference.replay import Replay, replayed
@@ -27,7 +28,9 @@ from robustprune.inference.sparse_convolution import (
     SparseConvolution,
     is_convolution,
     layouts,
+    takes,
 )
+from robustprune.inference.without_channels import agree
 
 ROUND_TO = {"cpu": (1,), "cuda": (1, 8)}
 """Multiples of filters that are tried on a device. On a CPU rounding up cost more than it gave at every ratio
@@ -75,7 +78,9 @@ def dense_engine(whole: nn.Module, image: Tensor) -> Engine:
         whole: what zeros it has are made no use of.
         image: (1, channels, H, W), what is timed with, on the network's device.
     """
-    engines = _and_replayed([_in_format("dense", whole, memory_format) for memory_format in _FORMATS], image)
+    engines = [_in_format("dense", whole, memory_format) for memory_format in _FORMATS]
+    engines = [each for each in engines if agree(each.network, whole, image)] or engines[:1]
+    engines = _and_replayed(engines, image)
     times = _milliseconds([engine.on(image) for engine in engines], image.device)
     return engines[times.index(min(times))]
 
@@ -86,7 +91,6 @@ def fastest_engine(
     compacted: Callable[[int], GraphNetwork],
     image: Tensor,
     *,
-    zeros: float,
     dense: Engine,
     round_to: Sequence[int] | None = None,
 ) -> Engine:
@@ -98,33 +102,41 @@ def fastest_engine(
             multiples of a number.
         image: (1, channels, H, W), what is timed with, on the network's device. Images of other sizes are computed
             as well, if not as fast as they could be.
-        zeros: share of its weights that are zero, in [0, 1].
         dense: what is to be beaten, the engine of such a network that is not pruned.
         round_to: to multiples of what compaction may round up, the fastest being taken; by default `ROUND_TO`.
     """
-    if zeros <= CHANCE:
+    if _zeros(whole) <= CHANCE and _parameters(whole) == _parameters(dense.network):
         return _as_dense(whole, image, dense=dense)
     multiples = ROUND_TO.get(image.device.type, (1,)) if round_to is None else round_to
     networks = {str(network.widths): network for network in map(compacted, multiples)}
     candidates: list[Engine] = []
     for network in networks.values():
-        candidates += [_tuned(network, image), _in_format("compact", network, torch.channels_last)]
+        candidates.append(_in_format("compact", network, torch.channels_last))
+        with suppress(RuntimeError):  # from layers that do not take the memory format in which another was faster
+            candidates.append(_tuned(network, image))
     return _fastest(whole, candidates, image, dense=dense)
 
 
-@torch.inference_mode()
-def faster_engine(whole: nn.Module, smaller: nn.Module, image: Tensor, *, dense: Engine) -> Engine:
-    """Return the engine that runs a pruned network fastest, of those that need not know its graph.
+def compared(own: Engine, dense: Engine, image: Tensor, *, settings: TimingSettings) -> Comparison:
+    """Time a pruned network's engine in turns with the unpruned one's, and with a copy of that; see `timing.compare`.
 
     Args:
-        whole: the network, of whose zeros no use is made.
-        smaller: what is left of it without what zeros made idle; all of it, where nothing was.
-        image: (1, channels, H, W), what is timed with, on the network's device.
-        dense: what is to be beaten, the engine of such a network that is not pruned.
+        own: of the pruned network.
+        dense: of the unpruned one.
+        image: (1, channels, H, W), on their device.
+        settings: how often each is timed.
     """
-    if _parameters(smaller) == _parameters(whole):
-        return _as_dense(whole, image, dense=dense)
-    return _fastest(whole, [_in_format("compact", smaller, each) for each in _FORMATS], image, dense=dense)
+    with torch.inference_mode():
+        # Copied in this mode, as engines are made: ordinary tensors take 3% longer in it, and twins would differ.
+        twin = dense._replace(network=copy.deepcopy(dense.network))
+        return compare(own.on(image), dense.on(image), twin.on(image), settings=settings, device=image.device)
+
+
+def _zeros(network: nn.Module) -> float:
+    """Return the share of its layers' weights that are zero."""
+    weights = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    kept = sum(int(weight.count_nonzero()) for weight in weights)
+    return 1 - kept / max(1, sum(weight.numel() for weight in weights))
 
 
 def _parameters(network: nn.Module) -> int:
@@ -132,14 +144,20 @@ def _parameters(network: nn.Module) -> int:
 
 
 def _fastest(whole: nn.Module, others: Sequence[Engine], image: Tensor, *, dense: Engine) -> Engine:
-    """Return the fastest of some engines if it beats the unpruned network's, else the dense one of the whole."""
-    as_dense = _as_dense(whole, image, dense=dense)
-    candidates = [as_dense, *_and_replayed(others, image)]
+    """Return the fastest of some engines if it beats the unpruned network's, else that of the whole.
+
+    A network that channels have left for good is the compact one itself, and there is none to go back to.
+    """
+    is_smaller = _parameters(whole) < _parameters(dense.network)
+    as_whole = _as_dense(whole, image, dense=dense)._replace(name="compact" if is_smaller else "dense")
+    # What some layer does not take, or computes otherwise in another memory format, is no candidate.
+    others = [each for each in others if agree(each.network, whole, image)]
+    candidates = [as_whole, *_and_replayed(others, image)]
     times = _milliseconds([engine.on(image) for engine in candidates], image.device)
     best = candidates[times.index(min(times))]
     # The winner is asked once more: of several, one is lucky in a noisy moment.
     limit, again = _milliseconds([dense.on(image), best.on(image)], image.device)
-    return best if again < GAIN * limit else as_dense
+    return best if is_smaller or again < GAIN * limit else as_whole
 
 
 def _as_dense(whole: nn.Module, image: Tensor, *, dense: Engine) -> Engine:
@@ -164,7 +182,7 @@ def _converted(module: Module, memory_format: torch.memory_format) -> Module:
 
 def _tuned(network: GraphNetwork, image: Tensor) -> Engine:
     """Try every layer in every way, in order of depth."""
-    network = copy.deepcopy(network)
+    network = _converted(network, torch.contiguous_format)
     readers = Counter(source for sources in network.inputs for source in sources)
     unread = last_reads(network.inputs, kept=network.heads)
     outputs = {IMAGE: image.contiguous()}
@@ -172,7 +190,7 @@ def _tuned(network: GraphNetwork, image: Tensor) -> Engine:
     while index < len(network.layers):
         inputs = [outputs[source] for source in network.inputs[index]]
         layer = network.layers[index]
-        alone = readers[index] == 1 and network.inputs[index + 1] == (index,)
+        alone = readers[index] == 1 and network.inputs[index + 1] == (index,) and index not in network.heads
         pool = network.layers[index + 1] if alone and is_convolution(layer) else None
         if pool is not None and not _halves(pool, layer(*inputs)):
             pool = None
@@ -193,7 +211,7 @@ def _ways(layer: nn.Module, pool: nn.Module | None = None) -> list[list[nn.Modul
     if is_convolution(layer):
         layers = [layer, _converted(layer, torch.channels_last)]
         plain = [[each] if pool is None else [each, ChannelsLast(pool)] for each in layers]
-        return [*plain, *_sparse_ways(layer, pool)]
+        return [*plain, *_sparse_ways(layer, pool)] if takes(layer) else plain
     if any(isinstance(module, nn.MaxPool2d) for module in layer.modules()):
         return [[layer], [ChannelsLast(layer)]]
     return [[layer]]

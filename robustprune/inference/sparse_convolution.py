@@ -231,6 +231,18 @@ def is_convolution(layer: nn.Module) -> bool:
     return isinstance(conv, nn.Conv2d) and conv.padding_mode == "zeros" and isinstance(conv.padding, tuple)
 
 
+def takes(layer: nn.Module) -> bool:
+    """Whether a layer (`is_convolution`) is one that `SparseConvolution` computes."""
+    conv = _parts(layer)[0]
+    sides = conv.kernel_size, conv.stride, conv.padding, conv.dilation
+    return (
+        conv.padding_mode == "zeros"
+        and conv.weight.dtype == torch.float32
+        and all(isinstance(each, tuple) and len(set(each)) == 1 for each in sides[1:])
+        and conv.dilation == (1, 1)
+    )
+
+
 def _parts(layer: nn.Module) -> tuple[nn.Conv2d, nn.Module, Tensor, Tensor]:
     """Convolution, activation, bias, and the taps that read a constant which ends at the border."""
     if isinstance(layer, BorderedConvolution):

@@ -7,37 +7,46 @@ the copy computes the same is not believed but tried: where it does not, the net
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from robustprune.core.devices import in_full_precision
 from robustprune.structures.dependency_graph import dependency_groups
 from robustprune.structures.groups import CoupledGroup
 from robustprune.structures.removal import remove
-from robustprune.structures.trial import removable
+from robustprune.structures.trial import Find, removable, tensors
 
 TOLERANCE = 1e-4
 """Largest difference between outputs, as a part of the largest of them or of 1, that rounding may make."""
 
 
-def without_idle_channels(network: nn.Module, example: Tensor) -> nn.Module:
+def without_idle_channels(network: nn.Module, example: Tensor, *, find: Find = dependency_groups) -> nn.Module:
     """Return a smaller network in eval mode, without gradients, that computes what `network` computes in eval mode.
 
     Args:
-        network: its outputs are a tensor or a list of these; not changed.
+        network: its outputs are a tensor, or several in lists or dictionaries; not changed.
         example: an input, (1, …); that there is a difference is seen on noise of its shape.
+        find: which of its channels go together.
     """
     whole = copy.deepcopy(network).eval()
+    if not any(_has_idle_filter(module) for module in whole.modules()):
+        return whole.requires_grad_(False)
     for tried in (False, True):
         smaller = copy.deepcopy(whole)
-        groups = dependency_groups(smaller, example)
+        groups = find(smaller, example)
         if tried:  # group by group, which takes long
-            groups = removable(smaller, groups, find=dependency_groups, example=example)
+            groups = removable(smaller, groups, find=find, example=example)
         remove(groups, [_in_use(smaller, group) for group in groups])
-        if _agree(smaller.eval(), whole, example):
+        if agree(smaller.eval(), whole, example):
             return smaller.requires_grad_(False)
     return whole.requires_grad_(False)
+
+
+def _has_idle_filter(module: nn.Module) -> bool:
+    if not isinstance(module, nn.Conv2d | nn.Linear):
+        return False
+    return not bool(module.weight.detach().flatten(1).any(dim=1).all())
 
 
 def _in_use(network: nn.Module, group: CoupledGroup) -> Tensor:
@@ -55,18 +64,19 @@ def _in_use(network: nn.Module, group: CoupledGroup) -> Tensor:
 
 
 @torch.no_grad()
-def _agree(one: nn.Module, other: nn.Module, example: Tensor) -> bool:
+def agree(one: nn.Module, other: nn.Module, example: Tensor) -> bool:
+    """Say whether two networks give the same of noise in the shape of an example, but for rounding (`TOLERANCE`)."""
     noise = torch.rand(example.shape, generator=torch.Generator().manual_seed(0)).to(example)
-    try:
-        pairs = list(zip(_tensors(one(noise)), _tensors(other(noise)), strict=True))
-    except Exception:  # Whatever a layer says of inputs that do not fit it any more.
+    with in_full_precision():
+        expected = list(tensors(other(noise)))
+        try:
+            found = list(tensors(one(noise)))
+        except Exception:  # Whatever a layer says of inputs that do not fit it any more.
+            return False
+    return len(found) == len(expected) and all(map(_close, found, expected))
+
+
+def _close(found: Tensor, expected: Tensor) -> bool:
+    if found.shape != expected.shape:
         return False
-    return all(
-        found.shape == expected.shape
-        and bool(((found - expected).abs() <= TOLERANCE * expected.abs().max().clamp(min=1)).all())
-        for found, expected in pairs
-    )
-
-
-def _tensors(outputs: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
-    return [outputs] if isinstance(outputs, Tensor) else outputs
+    return bool(((found - expected).abs() <= TOLERANCE * expected.abs().max().clamp(min=1)).all())

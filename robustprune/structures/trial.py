@@ -52,10 +52,10 @@ def _failing(network: nn.Module, groups: int, find: Find, example: Tensor) -> It
                 _silence(silent, found[place])
                 found[place].remove([0])
         try:
-            left = list(_tensors(smaller.eval()(noise)))
+            left = list(tensors(smaller.eval()(noise)))
         except Exception:  # Whatever a layer says of inputs that do not fit it any more.
             return False
-        expected = list(_tensors(silent(noise)))
+        expected = list(tensors(silent(noise)))
         return len(left) == len(expected) and all(map(_agree, left, expected))
 
     with torch.no_grad():
@@ -86,14 +86,15 @@ def _largest(values: Tensor) -> float:
     return float(values.abs().max()) if values.numel() else 0.0
 
 
-def _tensors(output: Any) -> Iterator[Tensor]:
+def tensors(output: Any) -> Iterator[Tensor]:
+    """Yield the tensors in what a network returns, however these are nested."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, Mapping):
-        yield from _tensors(list(output.values()))
+        yield from tensors(list(output.values()))
     elif isinstance(output, list | tuple):
         for each in output:
-            yield from _tensors(each)
+            yield from tensors(each)
 
 
 def _architecture(network: nn.Module, example: Tensor) -> str:

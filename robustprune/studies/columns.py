@@ -18,6 +18,7 @@ SHARED_MEANINGS = SEEN_MEANINGS | {
     "speedup_control_high": "upper end of its 95% interval",
     "timing_turns": "how often each network was timed",
     "timing_doubtful": "the control was not near 1, or others computed on the device: times are not to be trusted",
+    "engine": "what ran the pruned network fastest: dense, compact (without what zeros made idle) or sparse",
     "params_total": "parameters of the unpruned network",
     "params_kept": "parameters without those that were pruned and what went with them",
     "macs_dense": "multiply–accumulates of the unpruned network, per image",

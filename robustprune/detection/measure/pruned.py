@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from robustprune.core.devices import place
-from robustprune.core.timing import TimingSettings, compare
+from robustprune.core.timing import TimingSettings
 from robustprune.detection import darknet
 from robustprune.detection.darknet.compact import engines as darknet_engines
 from robustprune.detection.darknet.compact.compaction import compact
 from robustprune.detection.detector import Detector
 from robustprune.detection.image_size import ImageSize, sides
-from robustprune.inference import engine
+from robustprune.inference import engine, traced_engines
 from robustprune.inference.cost import cost, size
 from robustprune.inference.engine import Engine
 from robustprune.inference.without_channels import without_idle_channels
@@ -47,13 +46,9 @@ def measure_pruned(
     unpruned = dense_engine(dense, image)
     own = fastest_engine(detector, image, dense=unpruned)
     left = size(smaller(detector, image), image)
-    with torch.inference_mode():
-        # Copied in this mode, as engines are made: ordinary tensors take 3% longer in it, and twins would differ.
-        twin = unpruned._replace(network=copy.deepcopy(unpruned.network))
-        compared = compare(own.on(image), unpruned.on(image), twin.on(image), settings=timing, device=device)
     where = place(device)
     return {
-        **compared.columns(alone=where["device_shared_by"] == 1),
+        **engine.compared(own, unpruned, image, settings=timing).columns(alone=where["device_shared_by"] == 1),
         "engine": own.name,
         **where,
         **cost(detector, masks, image, gone=gone)._asdict(),
@@ -79,11 +74,11 @@ def dense_engine(detector: Detector, image: Tensor) -> Engine:
     """Return a whole detector, of whose zeros no use is made, as it runs fastest; arguments are those of `smaller`."""
     if isinstance(detector, darknet.Detector):
         return darknet_engines.dense_engine(detector, image)
-    return engine.dense_engine(detector, image)
+    return traced_engines.dense_engine(detector, image)
 
 
 def fastest_engine(detector: Detector, image: Tensor, *, dense: Engine) -> Engine:
     """Return the engine that runs a pruned detector fastest, `dense` being that of the unpruned one, to be beaten."""
     if isinstance(detector, darknet.Detector):
         return darknet_engines.fastest_engine(detector, image, dense=dense)
-    return engine.faster_engine(detector, smaller(detector, image), image, dense=dense)
+    return traced_engines.fastest_engine(detector, smaller(detector, image), image, dense=dense)

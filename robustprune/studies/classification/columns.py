@@ -27,6 +27,7 @@ COLUMNS: dict[str, type] = {
     "layers_at_floor": int,
     **COUNTED,
     **TIME_COLUMNS,
+    "engine": str,
     "retrain_s": float,
     "renew_s": float,
     "evaluate_s": float,

@@ -89,7 +89,6 @@ _AFTER = SHARED_MEANINGS | {
     "macs_compact": "multiply–accumulates of the smaller detector, per image",
     "weights_pruned": "fraction of the weights of the layers with a mask that is pruned",
     "filters_pruned": "fraction of their filters of which every weight is pruned",
-    "engine": "what ran the pruned detector fastest: dense, compact or sparse",
     "finetune_s": "training after pruning; seconds",
     "average_precision": "how precise each model is, a line per class and size of objects",
     "average_precision.attacked": "whether the images were attacked",

@@ -30,13 +30,6 @@ def fastest_engine(
         whole(detector),
         lambda multiple: compact(detector, round_to=multiple),
         image,
-        zeros=_zeros(detector),
         dense=dense,
         round_to=round_to,
     )
-
-
-def _zeros(detector: Detector) -> float:
-    weights = [layer.weight for layer in detector.prunable_layers(heads=True).values()]
-    kept = sum(int(weight.count_nonzero()) for weight in weights)
-    return 1 - kept / sum(weight.numel() for weight in weights)

@@ -14,6 +14,7 @@ from robustprune.detection.darknet import Detector
 from robustprune.detection.darknet.compact.compaction import compact
 from robustprune.detection.measure import pruned
 from robustprune.detection.measure.pruned import measure_pruned
+from robustprune.inference import engine
 from robustprune.inference.cost import size
 from robustprune.inference.engine import Engine
 from tests.robustprune.detection.pruned import drawn_masks, randomised
@@ -45,7 +46,7 @@ def test_a_row_tells_the_pruned_detectors_time_and_the_dense_ones(monkeypatch: p
         return COMPARED
 
     compacted, settings = Compacted(), TimingSettings(timing_repeats=3, timing_warm_up=1)
-    monkeypatch.setattr(pruned, "compare", compare)
+    monkeypatch.setattr(engine, "compare", compare)
     monkeypatch.setattr(pruned, "fastest_engine", lambda detector, image, dense: compacted(detector, image))
     monkeypatch.setattr(pruned, "dense_engine", compacted)
     monkeypatch.delenv("SWEEPS_ROWS_PER_DEVICE", raising=False)
