@@ -9,12 +9,13 @@ the bill as it is. Units are 10¹⁸ operations; 108 of them are a thousand hour
 from __future__ import annotations
 
 import functools
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.output import parser, write
 from robustprune.attacks import attack_work
+from robustprune.studies.detection.settings import DetectionSettings
 from robustprune.studies.detection.study import DetectionStudy
 from robustprune.studies.detection.work import Scale, forward_operations
 from robustprune.studies.pruning.under_attack import training_work
@@ -34,9 +35,10 @@ class _Priced(DetectionStudy):
 
     @functools.cached_property
     def _scale(self) -> Scale:
-        settings = self.settings
+        settings, size = self.settings, self.settings.detector.image_size
+        assert isinstance(size, int)
         return Scale(
-            forward_operations(settings.detector.config, CLASSES, settings.detector.image_size),
+            forward_operations(settings.detector.config, CLASSES, size),
             IMAGES,
             VALIDATION_IMAGES,
             attack_work(settings.attack),
@@ -59,19 +61,22 @@ def main() -> None:
     form = parser(__doc__).parse_args().format
     now, before = bill(_Priced), bill(_Whole)
     total = sum(now.values())
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"work": kind, "structure": structure, "whole": before[kind, structure] / EXA, "now": operations / EXA}
-        for (kind, structure), operations in now.most_common()
+        for (kind, structure), operations in sorted(now.items(), key=lambda each: -each[1])
         if operations
     ]
     rows.append({"work": "all", "structure": "", "whole": sum(before.values()) / EXA, "now": total / EXA})
     write([{**row, "share": row["now"] * EXA / total} for row in rows], form)
 
 
-def bill(study: type[_Priced]) -> Counter[tuple[str, str]]:
+def bill(study: type[_Priced]) -> dict[tuple[str, str], float]:
     """Return the operations of each kind of work in each structure; what cells share counts once."""
     loaded = spec.load("liu2024", ["dataset.root=unread", "detector.weights=unread"])
-    priced, seen, found = study(loaded.settings), set(), Counter[tuple[str, str]]()
+    assert isinstance(loaded.settings, DetectionSettings)
+    priced = study(loaded.settings)
+    seen: set[tuple[Any, ...]] = set()
+    found: dict[tuple[str, str], float] = defaultdict(float)
     for cell in [*loaded.cells, *loaded.baselines]:
         for name in priced.stages:
             stage = priced.stage(name, cell)

@@ -36,7 +36,7 @@ def main() -> None:
     reuse_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
-    detector = Detector.from_cfg(arguments.detector).to(device, memory_format=torch.channels_last)
+    detector = Detector.from_cfg(arguments.detector).to(device).to(memory_format=torch.channels_last)
     detector.train().requires_grad_(False)
     images, targets = random_batch(arguments.batch, arguments.image_size, detector.heads[0].classes, device)
     images = images.contiguous(memory_format=torch.channels_last)

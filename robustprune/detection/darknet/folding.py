@@ -48,7 +48,9 @@ def fold(detector: Detector, weights: Mapping[str, Tensor] | None = None) -> Fol
     for index, layer in enumerate(detector.layers):
         if isinstance(layer, Convolutional):
             # It may have been given fewer channels since.
-            network.layers[index].conv.groups = layer.conv.groups
+            alike = network.layers[index]
+            assert isinstance(alike, Convolutional)
+            alike.conv.groups = layer.conv.groups
             names = f"layers.{index}.conv.weight", f"layers.{index}.conv.bias"
             folded = _folded(layer, own, f"layers.{index}.")
             tensors |= {name: tensor.detach() for name, tensor in zip(names, folded, strict=True)}

@@ -91,7 +91,7 @@ class _Convolution(torch.autograd.Function):
         ctx.save_for_backward(inputs, gate, weight)
         ctx.heard, ctx.geometry = heard, (stride, padding, dilation)
         read = select(inputs, opened), select(weight, opened)
-        return torch.conv2d(*read, bias, stride, padding, dilation)  # type: ignore[call-overload,no-any-return]
+        return torch.conv2d(*read, bias, stride, padding, dilation)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:

@@ -178,6 +178,6 @@ def test_twenty_steps_of_hydra_take_the_course_of_gated_weights(
     assert len(courses[0]) >= 20
     assert courses[0] == pytest.approx(courses[1], rel=1e-5)
     (mine, my_masks), (theirs, their_masks) = found
-    for name, scores in theirs.items():
-        torch.testing.assert_close(mine[name], scores, rtol=1e-5, atol=1e-9)
+    for name, expected in theirs.items():
+        torch.testing.assert_close(mine[name], expected, rtol=1e-5, atol=1e-9)
         assert torch.equal(my_masks[name], their_masks[name])
