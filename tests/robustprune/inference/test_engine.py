@@ -78,7 +78,9 @@ def test_every_way_to_run_a_layer_computes_the_same(
 
 
 def test_other_devices_multiply_matrices_in_csr_format(monkeypatch: pytest.MonkeyPatch, nano: Detector) -> None:
-    monkeypatch.setattr(engine, "_sparse_way", lambda layer, pool: [CsrConvolution(layer), *([pool] if pool else [])])
+    monkeypatch.setattr(
+        engine, "_sparse_ways", lambda layer, pool: [[CsrConvolution(layer), *([pool] if pool else [])]]
+    )
     monkeypatch.setattr(
         engine, "_milliseconds", lambda candidates, device: [-float(i) for i, _ in enumerate(candidates)]
     )
