@@ -20,6 +20,12 @@ Integers = NDArray[np.int64]
 TILE = 32 * 1024
 """Bytes of the planes of a tile: the first cache."""
 
+LARGEST_TILE = 4 * TILE
+"""Those of a tile where it would otherwise have too few weights: a share of the second cache."""
+
+WORTHWHILE = 8
+"""Weights of a filter in a tile that are worth loading and storing its sums for."""
+
 SUMS = 320 * 1024
 """Bytes of the sums of a piece: most of the second cache of a small processor. What is smaller copies planes again."""
 
@@ -110,7 +116,8 @@ def make_plan(
     rows = _rows(height, width, even=even)
     size = _multiple((rows + more_rows) * width + more_columns, LANES)
 
-    tile_count = max(1, -(-len(planes) // max(1, TILE // (size * bias.itemsize))))
+    fewest, most = (-(-len(planes) // max(1, limit // (size * bias.itemsize))) for limit in (LARGEST_TILE, TILE))
+    tile_count = max(1, fewest, min(most, len(plane) // (filters * WORTHWHILE)))
     tiles = _shares(len(planes), tile_count)
     tile = np.searchsorted(tiles, plane, side="right") - 1
     order = np.lexsort((down, plane, taps.filter, tile))
