@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -75,10 +76,10 @@ def _is_activation(layer: nn.Module) -> bool:
 
 def _in_place(activation: nn.Module) -> nn.Module:
     """Return an activation that writes over what it reads, where it can."""
-    found = copy.deepcopy(activation)
+    found: Any = copy.deepcopy(activation)
     if hasattr(found, "inplace"):
         found.inplace = True
-    return found
+    return found  # type: ignore[no-any-return]
 
 
 def _finished(layer: nn.Module) -> nn.Module:

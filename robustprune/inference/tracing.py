@@ -116,17 +116,18 @@ def _translated(root: nn.Module) -> tuple[list[Step], list[int], Any]:
         elif node.op == "output":
             form, heads = _gathered(node.args[0], values)
         else:
-            function = _function(node, root)
-            function, args, kwargs, changes = _out_of_place(function, node.args, node.kwargs)
+            function, args, kwargs, changes = _out_of_place(_function(node, root), node.args, node.kwargs)
             if _hands_on(function, args, kwargs):
-                values[node] = values[node.args[0]]
+                values[node] = values[args[0]]
                 continue
+            changed = values[args[0]] if changes else None
             (args, kwargs), inputs = _gathered((args, kwargs), values)
-            values[node] = Input(len(steps))
+            values[node] = step = Input(len(steps))
             steps.append(Step(_layer(function, args, kwargs), tuple(inputs)))
-            if changes:
-                before = values[node.args[0]]
-                values |= {each: values[node] for each, value in values.items() if value == before}
+            if isinstance(changed, Input):
+                values |= {
+                    each: step for each, value in values.items() if isinstance(value, Input) and value == changed
+                }
     for place, head in enumerate(heads):
         if head == IMAGE:
             heads[place] = len(steps)
@@ -167,9 +168,9 @@ def _out_of_place(function: Function, args: Any, kwargs: Any) -> tuple[Function,
     if isinstance(function, nn.Module):
         if not getattr(function, "inplace", False):
             return function, args, kwargs, False
-        function = copy.copy(function)
-        function.inplace = False
-        return function, args, kwargs, True
+        plain: Any = copy.copy(function)
+        plain.inplace = False
+        return plain, args, kwargs, True
     if name.endswith("_") and not name.endswith("__"):
         return getattr(torch, name[:-1]), args, kwargs, True
     given = _by_name(function, args, kwargs)
@@ -223,9 +224,15 @@ def _convolution(
     """Return a convolution whose weights are no output of other steps."""
     if not isinstance(weight, Tensor) or isinstance(bias, Input) or isinstance(padding, str):
         return None
+
+    def pair(sides: Any) -> Any:
+        return (sides, sides) if isinstance(sides, int) else tuple(sides)
+
     filters, inputs, *size = weight.shape
-    sides = size, *((each, each) if isinstance(each, int) else tuple(each) for each in (stride, padding, dilation))
-    conv = nn.Conv2d(inputs * groups, filters, *sides, groups=groups, bias=False, device="meta")  # type: ignore[arg-type]
+    stride, padding, dilation = map(pair, (stride, padding, dilation))
+    conv = nn.Conv2d(
+        inputs * groups, filters, pair(size), stride, padding, dilation, groups=groups, bias=False, device="meta"
+    )
     conv.weight = nn.Parameter(weight, requires_grad=False)
     conv.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
     return conv.eval()

@@ -114,7 +114,7 @@ SMALL = ("centernet-small", "mlp-mixer-tiny", "resnet8", "wrn-10-1", "wrn-10-1-s
 
 
 CASES = [
-    pytest.param(name, how, ratio, marks=() if name in SMALL or ratio == 0.9 else (pytest.mark.slow,))
+    pytest.param(name, how, ratio, marks=() if name in SMALL else (pytest.mark.slow,))
     for name in NAMES
     for how in ("weights", "channels", *(["filters"] if name in SMALL else []))
     for ratio in (0.5, 0.9)
