@@ -119,7 +119,7 @@ def _training_step(subject: Subject, objective: Objective) -> Callable[[], None]
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        objective(network, subject.inputs, subject.targets).backward()  # type: ignore[no-untyped-call]
+        objective(network, subject.inputs, subject.targets).backward()
         optimizer.step()
 
     return step

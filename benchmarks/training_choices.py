@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,10 +24,12 @@ import torch
 from benchmarks.output import parser, write
 from robustprune.attacks import PgdSettings
 from robustprune.attacks.square import SquareSettings
+from robustprune.classification.data.images import LabelledImages
 from robustprune.classification.measure.accuracy import accuracy, attacked_accuracy
 from robustprune.classification.measure.attacks import ball_attacks
 from robustprune.core.operations import training_passes
 from robustprune.core.randomness import generator_for
+from robustprune.core.settings import Settings
 from robustprune.studies.classification.study import ClassificationStudy
 from robustprune.studies.pruning.under_attack import loop_work
 from robustprune.training import train
@@ -91,14 +94,17 @@ def _trained(way: Way, seed: int, epsilon: float, epochs: int) -> Found:
     start = time.process_time()
     train(classifier, objective=objective, settings=settings, generator=generator)
     seconds = time.process_time() - start
-    test, batch = task.load("test"), {"batch_size": 100, "device": task.device}
+    test = task.load("test")
+    run = partial(attacked_accuracy, classifier, batch_size=100, device=task.device)
     pgd = PgdSettings(epsilon=epsilon, step_size=epsilon / 4, steps=20, random_start=True)
     square = SquareSettings(epsilon=epsilon, queries=100)
-    under = []
-    for attack, images in ((pgd, test), (square, test.take(range(100)))):
-        run = next(iter(ball_attacks(attack, generator_for(seed, "evaluate"), classes=len(test.classes)).values()))
-        under.append(attacked_accuracy(classifier, images, attack=run, **batch))
-    return Found(accuracy(classifier, test, **batch), *under, seconds)
+
+    def under(attack: Settings, images: LabelledImages) -> float:
+        made = ball_attacks(attack, generator_for(seed, "evaluate"), classes=len(test.classes))
+        return run(images, attack=next(iter(made.values())))
+
+    clean = accuracy(classifier, test, batch_size=100, device=task.device)
+    return Found(clean, under(pgd, test), under(square, test.take(range(100))), seconds)
 
 
 def _rows(ways: dict[str, Way], found: dict[str, list[Found]], epochs: int) -> Iterator[dict[str, Any]]:

@@ -161,7 +161,7 @@ def initial_scores(layer: Layer) -> Tensor:
 
 def masked(weight: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
     """Return W ⊙ m, with the straight-through gradient ∂L/∂s = sign(s) · W · ∂L/∂(W ⊙ m)."""
-    found: Tensor = _Masked.apply(weight, scores, mask)  # type: ignore[no-untyped-call]
+    found: Tensor = _Masked.apply(weight, scores, mask)
     return found
 
 

@@ -77,14 +77,14 @@ class Explainer:
                 return output
             output = output.detach()
             multiplier = multipliers(activation, x.detach(), output, self._at_reference[activation])
-            rescaled: Tensor = _Rescaled.apply(x, output, multiplier)  # type: ignore[no-untyped-call]
+            rescaled: Tensor = _Rescaled.apply(x, output, multiplier)
             return rescaled
 
         hooks: dict[nn.Module, Callable[..., Any]] = dict.fromkeys(self._activations, rescale)
         with _hooked(hooks | {layer: layer_hook(name) for name, layer in self._layers.items()}):
             value = answer(self._network(images)).sum()
         if value.requires_grad:
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
         # Of a layer that no answer reads, nothing.
         return {name: found.get(name, torch.zeros_like(each.weight.detach())) for name, each in self._layers.items()}  # type: ignore[operator]
 
@@ -123,7 +123,7 @@ def contribution(layer: nn.Module, difference: Tensor, multiplier: Tensor) -> Te
     else:
         assert isinstance(layer, nn.Conv2d)
         options = (layer.stride, layer.padding, layer.dilation, layer.groups)
-        gradient = conv2d_weight(difference, layer.weight.shape, multiplier, *options)  # type: ignore[arg-type]
+        gradient = conv2d_weight(difference, layer.weight.shape, multiplier, *options)
     product: Tensor = layer.weight.detach() * gradient
     return product
 

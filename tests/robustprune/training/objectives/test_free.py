@@ -57,12 +57,12 @@ def test_a_line_by_hand(replays: int) -> None:
         inputs=torch.tensor([[x] for x, _ in points], dtype=torch.float64),
         targets=torch.tensor([[y] for _, y in points], dtype=torch.float64),
     )
-    network = nn.Sequential(nn.Linear(1, 1)).double()
+    line = nn.Linear(1, 1).double()
     with torch.no_grad():
-        network[0].weight.fill_(0.8)
-        network[0].bias.fill_(0.1)
+        line.weight.fill_(0.8)
+        line.bias.fill_(0.1)
     train(
-        network,
+        nn.Sequential(line),
         objective=Objective(task=task, free=Free(replays=replays, epsilon=EPSILON)),
         settings=GradientDescent(epochs=2, batch_size=1, learning_rate=RATE, weight_decay=0),
         generator=torch.Generator().manual_seed(3),
@@ -79,8 +79,8 @@ def test_a_line_by_hand(replays: int) -> None:
                 weight, bias = weight - RATE * 2 * error * seen, bias - RATE * 2 * error
                 if slope:
                     added = min(EPSILON, max(-EPSILON, added + math.copysign(EPSILON, slope)))
-    assert network[0].weight.item() == pytest.approx(weight, rel=1e-12)
-    assert network[0].bias.item() == pytest.approx(bias, rel=1e-12)
+    assert line.weight.item() == pytest.approx(weight, rel=1e-12)
+    assert line.bias.item() == pytest.approx(bias, rel=1e-12)
 
 
 def test_a_smaller_batch_takes_the_first_places_and_leaves_the_others() -> None:
