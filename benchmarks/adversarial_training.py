@@ -138,7 +138,7 @@ class Ours:
         self._memory_format = compute.memory_format
         self.attack_steps = steps
         self._objective = objective_of(self.detector, compute, steps)
-        self._optimizer = torch.optim.Adam(self.detector.parameters(), lr=1e-4, weight_decay=5e-4)
+        self._optimizer = torch.optim.Adam(self.detector.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
 
     def step(self, images: Tensor, targets: Tensor) -> None:
         """Train once on a batch."""

@@ -85,7 +85,9 @@ def convolved(tiles: Tensor, transformed: Tensor, *, like: Tensor) -> Tensor:
     down, across = -(-height // TILE), -(-width // TILE)
     products = torch.bmm(tiles, transformed)
     outputs = products.shape[2]
-    found = (_twice(_A, products.dtype) @ products.view(PATCH * PATCH, -1)).view(TILE, TILE, count, down, across, outputs)
+    found = (_twice(_A, products.dtype) @ products.view(PATCH * PATCH, -1)).view(
+        TILE, TILE, count, down, across, outputs
+    )
     whole = found.permute(2, 3, 0, 4, 1, 5).reshape(count, TILE * down, TILE * across, outputs)
     return whole[:, :height, :width].contiguous()
 
