@@ -3,7 +3,8 @@
 A step trains on a batch of clean images and on the same images under PGD. The textbook's loop computes every gradient
 in every attack step, trains on clean and on attacked images in two passes, and keeps images and weights as PyTorch
 makes them. Ours computes gradients of the images alone while it attacks, with batch norms folded into the convolutions,
-and trains in one pass in channels-last memory. Both run in this process, in turns with the two passes that the
+and trains in one pass in channels-last memory, each convolution in the fastest of the ways there are
+(`robustprune.training.convolutions`). Both run in this process, in turns with the two passes that the
 arithmetic cannot do without, each alone: the network forward and back to its images, once per attack step, and once
 forward and back to its weights, for clean and attacked images. Those add up to the floor.
 
@@ -36,6 +37,7 @@ from robustprune.detection.losses import ciou
 from robustprune.detection.losses.assignment import assign
 from robustprune.detection.task import DetectionTask
 from robustprune.training import Objective
+from robustprune.training.convolutions import FastConvolutions
 
 EPSILON, STEP_SIZE = 0.05, 0.02
 CLIP_NORM = 10.0
@@ -138,7 +140,7 @@ class Ours:
         self._memory_format = compute.memory_format
         self.attack_steps = steps
         self._objective = objective_of(self.detector, compute, steps)
-        self._optimizer = torch.optim.Adam(self.detector.parameters(), lr=1e-4, weight_decay=5e-4)
+        self._optimizer = torch.optim.Adam(self.detector.parameters(), lr=1e-4, weight_decay=5e-4, fused=True)
 
     def step(self, images: Tensor, targets: Tensor) -> None:
         """Train once on a batch."""
@@ -193,17 +195,21 @@ class Floor:
         self._network, self._tensors = network, compute.narrowed(tensors)
         self._images = images.contiguous(memory_format=compute.memory_format)
         self._both = torch.cat([self._images, self._images])
+        self._convolutions = FastConvolutions()
 
     def attack_pass(self) -> None:
         """Go forward, and back to the images."""
         images = self._images.detach().requires_grad_()
-        outputs = self._compute.outputs(self._network, self._tensors, images)
+        with self._convolutions:
+            outputs = self._compute.outputs(self._network, self._tensors, images)
         torch.autograd.grad(_sum(outputs), images)
 
     def full_pass(self) -> None:
         """Go forward, and back to the weights, of twice as many images."""
         self._detector.zero_grad(set_to_none=True)
-        _sum(self._compute.outputs(self._detector, {}, self._both)).backward()
+        with FastConvolutions():
+            outputs = self._compute.outputs(self._detector, {}, self._both)
+        _sum(outputs).backward()
 
 
 def _sum(outputs: list[Tensor]) -> Tensor:

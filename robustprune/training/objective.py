@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robustprune.attacks import Attack
 from robustprune.task import Task
 from robustprune.training.batch_norm import batch_statistics, statistics_of
+from robustprune.training.convolutions import FastConvolutions
 from robustprune.training.objectives.ascended import OwnLosses, TaskLoss
 from robustprune.training.objectives.attacked import ATTACKED
 from robustprune.training.objectives.clean_and_attacked import CLEAN_AND_ATTACKED
@@ -58,7 +59,9 @@ class Objective:
         """
         task, weights = self.task, weights or {}
         if self.attack is None:
-            return task.loss(task.outputs(network, inputs, weights), targets)
+            with FastConvolutions():
+                outputs = task.outputs(network, inputs, weights)
+            return task.loss(outputs, targets)
         return self.of_attacked(network, inputs, self.attacked(network, inputs, targets, weights), targets, weights)
 
     def of_attacked(
@@ -68,11 +71,10 @@ class Objective:
         task = self.task
         # Before the pass that is trained on, which does not let batch norm's statistics be touched after it.
         term = None if self.alignment is None else self._misaligned(self.alignment, network, inputs, targets, weights)
-        if self.clean_too:
+        with FastConvolutions():
             # One forward for both halves: batch norm sees the mixture it will be asked to serve.
-            clean, attacked = task.halves(task.outputs(network, torch.cat([inputs, found]), weights))
-        else:
-            clean, attacked = None, task.outputs(network, found, weights)
+            outputs = task.outputs(network, torch.cat([inputs, found]) if self.clean_too else found, weights)
+        clean, attacked = task.halves(outputs) if self.clean_too else (None, outputs)
         loss = self._form.loss(task, clean, attacked, targets)
         return loss if term is None else loss + term
 
@@ -88,7 +90,7 @@ class Objective:
         assert self.attack is not None
         constant = {name: weight.detach() for name, weight in (weights or {}).items()}
         seen = statistics_of(inputs, network, self.task, constant) if network.training else nullcontext()
-        with seen, self.task.held_still(network, constant) as answer:
+        with FastConvolutions(), seen, self.task.held_still(network, constant) as answer:
             if self._form.ascended is None:
                 return self.attack(TaskLoss(self.task, answer, targets), inputs)
             with torch.no_grad():

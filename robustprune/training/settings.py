@@ -53,5 +53,5 @@ class ChosenOptimizer(Training):
         """Return what was chosen."""
         rate, decay = self.learning_rate, self.weight_decay
         if self.by == "adam":
-            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
-        return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay)
+            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
+        return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay, fused=True)

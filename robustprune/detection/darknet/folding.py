@@ -7,15 +7,16 @@ and a bias. What is left out is a pass over memory per layer, forward and backwa
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from robustprune.detection.darknet.layers import Convolutional
+from robustprune.detection.darknet.layers import Convolutional, MaxPool
 from robustprune.detection.darknet.network import Detector
 
 _NETWORKS: WeakKeyDictionary[Detector, Detector] = WeakKeyDictionary()
@@ -74,4 +75,23 @@ def _without_batch_norms(detector: Detector) -> Detector:
         for section in detector.sections
     ]
     with torch.device("meta"):
-        return Detector(sections).eval()
+        network = Detector(sections).eval()
+    _pool_first(network)
+    return network
+
+
+def _pool_first(network: Detector) -> None:
+    """Let activations follow the max-pools that they come before: on a quarter of the pixels, and to the same bits.
+
+    An activation that never falls returns the largest of its values where its argument is the largest.
+    """
+    readers = Counter(source for sources in network.inputs for source in sources)
+    for index, (layer, sources) in enumerate(zip(network.layers, network.inputs, strict=True)):
+        before = network.layers[sources[0]] if isinstance(layer, MaxPool) and sources[0] >= 0 else None
+        if (
+            isinstance(before, Convolutional)
+            and isinstance(before.activation, nn.LeakyReLU | nn.ReLU)
+            and readers[sources[0]] == 1
+        ):
+            network.layers[index] = nn.Sequential(layer, before.activation)
+            before.activation = nn.Identity()

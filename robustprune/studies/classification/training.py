@@ -37,7 +37,11 @@ class SgdTraining(Training):
     def optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
         """Return SGD with momentum."""
         return torch.optim.SGD(
-            parameters, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay
+            parameters,
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            fused=True,
         )
 
     def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:

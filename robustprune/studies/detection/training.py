@@ -36,7 +36,7 @@ class AdamTraining(Training):
 
     def optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
         """Return Adam, whose weight decay is part of the gradient."""
-        return torch.optim.Adam(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+        return torch.optim.Adam(parameters, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
 
     def learning_rate_at(self, step: int, steps_per_epoch: int) -> float:
         """Return the learning rate of a step, counted from 0 over all epochs."""

@@ -1,5 +1,6 @@
 """A folded detector computes what the detector computes in eval mode, and nothing more."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from robustprune.detection.darknet import Detector
+from robustprune.detection.darknet import Detector, folding
 from robustprune.detection.darknet.folding import fold
+from robustprune.detection.darknet.layers import MaxPool
 
 
 @pytest.fixture(params=["yolov3-nano", "yolov3-tiny"])
@@ -89,3 +91,22 @@ def test_given_weights_stand_in_for_the_detectors_own(detector: Detector, images
 
 def test_it_takes_no_memory_for_weights_it_never_uses(detector: Detector) -> None:
     assert all(parameter.is_meta for parameter in fold(detector).network.parameters())
+
+
+def test_pooling_before_the_activation_changes_no_bit(
+    detector: Detector, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pooled_first = fold(detector)
+    pools = any(isinstance(layer, MaxPool) for layer in detector.layers)
+    assert any(isinstance(layer, nn.Sequential) for layer in pooled_first.network.layers) == pools
+    monkeypatch.setattr(folding, "_pool_first", lambda network: None)
+    plain = fold(copy.deepcopy(detector))
+    found = [
+        (outputs, *torch.autograd.grad(sum(output.sum() for output in outputs), given))
+        for folded in (pooled_first, plain)
+        for given in [images.clone().requires_grad_()]
+        for outputs in [functional_call(folded.network, folded.tensors, (given,))]
+    ]
+    (outputs, gradient), (plain_outputs, plain_gradient) = found
+    assert all(torch.equal(one, other) for one, other in zip(outputs, plain_outputs, strict=True))
+    torch.testing.assert_close(gradient, plain_gradient)
