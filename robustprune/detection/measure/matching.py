@@ -136,9 +136,7 @@ def matched_by_size(
         for class_, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
             own = objects.images[wanted & (objects.classes == class_)]
             number = np.bincount(own, minlength=len(split))
-            found[size].append(
-                Matches(image[start:stop], hit[:, start:stop], counts_too[:, start:stop], number)
-            )
+            found[size].append(Matches(image[start:stop], hit[:, start:stop], counts_too[:, start:stop], number))
     return found
 
 
@@ -164,9 +162,12 @@ class _Pairs(NamedTuple):
 
 def _pairs(bbox: NDArray[np.float64], groups: Ids, objects: Objects, images: int) -> _Pairs:
     """Return the pairs of detections, which come group by group, and objects, which do too."""
-    shared, starts = np.unique(objects.classes * images + objects.images, return_index=True)
-    own = np.stack([starts, np.append(starts[1:], len(objects.classes))], axis=1)
-    theirs = np.stack([np.searchsorted(groups, shared), np.searchsorted(groups, shared, side="right")], axis=1)
+    of_objects = objects.classes * images + objects.images
+    shared = np.unique(of_objects)
+    own, theirs = (
+        np.stack([np.searchsorted(of, shared), np.searchsorted(of, shared, side="right")], axis=1)
+        for of in (of_objects, groups)
+    )
     parts = [_Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     some = theirs[:, 1] > theirs[:, 0]
     for (first, last), (low, high) in zip(theirs[some].tolist(), own[some].tolist(), strict=True):
