@@ -63,8 +63,13 @@ SHORT = (
     ),
     Short(
         "data",
-        ("--images", "24", "--seconds", "0.2", "--measured", "200"),
-        ratios=("letterboxed_over_decoded", "delivered_over_letterboxed", "ap_over_pycocotools"),
+        ("--images", "24", "--seconds", "0.3", "--detector", "yolov3-nano", "--image-size", "416"),
+        ratios=("letterboxed_over_decoded", "painted_over_decoded"),
+    ),
+    Short(
+        "average_precision",
+        ("--images", "250", "--rounds", "3"),
+        ratios=("ap_over_pycocotools",),
     ),
     Short(
         "engine",

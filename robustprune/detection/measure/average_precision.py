@@ -72,7 +72,7 @@ def precision_of_samples(matches: Sequence[Matches], weights: NDArray[np.int32])
 
 
 def _seen(matches: Matches, places: NDArray[np.int64]) -> sparse.csr_array:
-    """Return how many detections of each image come after the place before, up to each of `places`, (places, images)."""
+    """Return how many detections of an image come after one of `places`, up to the next, (places, images)."""
     seen = matches.image[: places[-1] + 1]
     rows = np.searchsorted(places, np.arange(len(seen)))
     shape = (len(places), len(matches.objects))

@@ -5,6 +5,7 @@ images, is taken here for all of them at once. How boxes come about is not known
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -133,7 +134,7 @@ def matched_by_size(
         counts_too[:, place] = counted[:, :, position].T
         wanted = ~ignored[:, position]
         found[size] = []
-        for class_, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for class_, (start, stop) in enumerate(pairwise(bounds)):
             own = objects.images[wanted & (objects.classes == class_)]
             number = np.bincount(own, minlength=len(split))
             found[size].append(Matches(image[start:stop], hit[:, start:stop], counts_too[:, start:stop], number))
@@ -210,7 +211,7 @@ def _assigned(
     on_ignored, taken = given.copy(), np.zeros((len(ignored), *given.shape[1:]), dtype=np.bool_)
     turns = np.sort(turn)
     ends = np.searchsorted(np.sort(np.repeat(turn, counts)), np.arange(turns[-1] + 2 if len(turns) else 0))
-    for start, stop in zip(ends, ends[1:], strict=False):
+    for start, stop in pairwise(ends):
         part = slice(start, stop)
         objects = object_[part]
         chooser, first, times = np.unique(detection[part], return_index=True, return_counts=True)
