@@ -2,8 +2,8 @@
 
 `decoded_per_s`, `letterboxed_per_s` (decoding included) and `painted_per_s` (of images that are kept) are of one
 thread, `delivered_per_s` and `delivered_cached_per_s` of the batches that a training gets from `workers` threads, in a
-first epoch and once all images are kept. `detector_per_s` is the pace of training on clean images that lie in memory, the fastest that a
-detector asks for any; `detector_fed_per_s` the pace of the same steps on batches from files.
+first epoch and once all images are kept. `detector_per_s` is the pace of training on clean images that lie in memory,
+the fastest that a detector asks for any; `detector_fed_per_s` the pace of the same steps on batches from files.
 
 `asked_per_s` is what adversarial training under PGD would ask for on a device that sustains `--teraflops`, by the
 detector's arithmetic, and `cores_asked` the cores of this machine that deliver as many, images read anew and kept.
