@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 # Builds obey them too: visdom, which adv-lib needs, is built from source, with a setuptools older than the newest.
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 
-.PHONY: demo test test-fast lint clean
+.PHONY: demo test test-fast lint bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/sweeps run demo
@@ -22,6 +22,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Ratios of the short benchmarks, against the last commit that was measured on such a machine: ten minutes.
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks.history
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,9 +1,12 @@
 """Whether the loader keeps up: images per second on their way from JPEG files to a detector, against its own pace.
 
-`decoded_per_s` and `letterboxed_per_s` (decoding included) are of one thread, `delivered_per_s` and
-`delivered_cached_per_s` of the batches that a training gets from `workers` threads, in a first epoch and once all
-images are kept. `detector_per_s` is the pace of training on clean images that lie in memory, the fastest that a
-detector asks for any; `detector_fed_per_s` the pace of the same steps on batches from files.
+`decoded_per_s`, `letterboxed_per_s` (decoding included) and `painted_per_s` (of images that are kept) are of one
+thread, `delivered_per_s` and `delivered_cached_per_s` of the batches that a training gets from `workers` threads, in a
+first epoch and once all images are kept. `detector_per_s` is the pace of training on clean images that lie in memory,
+the fastest that a detector asks for any; `detector_fed_per_s` the pace of the same steps on batches from files.
+
+`asked_per_s` is what adversarial training under PGD would ask for on a device that sustains `--teraflops`, by the
+detector's arithmetic, and `cores_asked` the cores of this machine that deliver as many, images read anew and kept.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +26,15 @@ import torch
 from PIL import Image
 
 from benchmarks.output import parser, write
+from robustprune.attacks import PgdSettings, attack_work
 from robustprune.core.devices import device_name
+from robustprune.core.operations import training_passes
 from robustprune.detection.darknet import Detector
 from robustprune.detection.data.coco import CocoSplit, load_split
 from robustprune.detection.data.letterbox import Pixels, letterbox
 from robustprune.detection.data.samples import Samples
 from robustprune.detection.task import DetectionTask
+from robustprune.inference.cost import size
 from robustprune.task import Batch
 from robustprune.training import Objective
 
@@ -49,6 +55,8 @@ def main() -> None:
     command_line.add_argument("--threads", type=int, default=1, help="threads of the detector")
     command_line.add_argument("--detector", default="yolov3-nano", help="a Darknet .cfg, or the name of a bundled one")
     command_line.add_argument("--seconds", type=float, default=1.0, help="for each figure, in each of 3 rounds")
+    command_line.add_argument("--teraflops", type=float, default=100.0, help="of a device to be fed (%(default)s)")
+    command_line.add_argument("--attack-steps", type=int, default=5, help="of PGD in its training (%(default)s)")
     arguments = command_line.parse_args()
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory(prefix="benchmark-data-") as folder:
@@ -63,7 +71,25 @@ def main() -> None:
             seconds=arguments.seconds,
             device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         )
-    write(figures, arguments.format)
+    asked = asked_per_s(arguments.detector, arguments.image_size, arguments.attack_steps, arguments.teraflops)
+    write({**figures, **cores_asked(figures, asked)}, arguments.format)
+
+
+def asked_per_s(detector: str, image_size: int, attack_steps: int, teraflops: float) -> float:
+    """Return the images per second that adversarial training takes on a device of so many sustained teraflops."""
+    with torch.device("meta"):
+        macs = size(Detector.from_cfg(detector), torch.zeros(1, 3, image_size, image_size)).macs
+    passes = training_passes(attack_work(PgdSettings(epsilon=0.05, steps=attack_steps)), clean_too=True)
+    return 1e12 * teraflops / (2 * macs * passes)
+
+
+def cores_asked(figures: Mapping[str, float], asked: float) -> dict[str, float]:
+    """Return what a device asks for, and how many cores deliver that; `letterboxed_per_s` is one core's pace."""
+    return {
+        "asked_per_s": asked,
+        "cores_asked": asked / figures["letterboxed_per_s"],
+        "cores_asked_cached": asked / figures["painted_per_s"],
+    }
 
 
 def measure(
@@ -96,6 +122,7 @@ def measure(
     stages: dict[str, Callable[[], Iterator[int]]] = {
         "decoded_per_s": lambda: _each(split, lambda image: None),
         "letterboxed_per_s": lambda: _each(split, lambda image: letterbox(image, image_size)),
+        "painted_per_s": lambda: (len(cached.batch([index]).images) for index in itertools.cycle(range(len(split)))),
         "delivered_per_s": lambda: (len(images) for images, _ in delivered(samples)),
         "delivered_cached_per_s": lambda: (len(images) for images, _ in delivered(cached)),
         "detector_per_s": lambda: _train(trained, task, itertools.repeat(batch)),
@@ -104,6 +131,12 @@ def measure(
     rounds = [{name: _pace(stage(), seconds) for name, stage in stages.items()} for _ in range(ROUNDS)]
     return {
         **{name: statistics.median(paces[name] for paces in rounds) for name in stages},
+        **{
+            f"{one}_over_{other}": statistics.median(
+                paces[f"{one}_per_s"] / paces[f"{other}_per_s"] for paces in rounds
+            )
+            for one, other in (("letterboxed", "decoded"), ("painted", "decoded"))
+        },
         "images": len(split),
         "workers": workers,
         "threads": torch.get_num_threads(),

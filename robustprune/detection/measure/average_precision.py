@@ -5,14 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from robustprune.detection.measure.matching import THRESHOLDS, Matches
 
 RECALLS = np.linspace(0, 1, 101)
 """Where precision is read."""
 
-LARGEST = 2**22
-"""Numbers of an array that holds detections of several samples: so many are in memory at a time."""
+LARGEST = 2**17
+"""Numbers of an array that holds detections of several samples: so many, a megabyte, stay in a processor's cache."""
 
 
 class AveragePrecision(NamedTuple):
@@ -53,38 +54,70 @@ def precision_of_samples(matches: Sequence[Matches], weights: NDArray[np.int32])
     """
     totals = np.zeros((len(weights), THRESHOLDS))
     present = np.zeros((len(weights), 1))
+    # Samples side by side in memory: what is done for one detection is done for all of them at once.
+    by_image = np.ascontiguousarray(weights.T)
     for of_class in matches:
-        together = max(1, LARGEST // max(1, len(of_class.image)))
+        with_objects = np.flatnonzero(of_class.objects)
+        objects = weights[:, with_objects] @ of_class.objects[with_objects]
+        present += objects[:, None] > 0
+        places = np.flatnonzero(of_class.hits.any(axis=0))
+        if not len(places):
+            continue
+        seen = _seen(of_class, places)
+        together = max(1, LARGEST // len(places))
         for start in range(0, len(weights), together):
             part = slice(start, start + together)
-            objects = weights[part] @ of_class.objects
-            present[part] += objects[:, None] > 0
-            totals[part] += _of_class(of_class, weights[part], objects)
+            totals[part] += _of_class(of_class, places, seen, by_image[:, part], objects[part])
     return totals / np.maximum(present, 1)
 
 
-def _of_class(matches: Matches, weights: NDArray[np.int32], objects: NDArray[np.int64]) -> NDArray[np.float64]:
+def _seen(matches: Matches, places: NDArray[np.int64]) -> sparse.csr_array:
+    """Return how many detections of an image come after one of `places`, up to the next, (places, images)."""
+    seen = matches.image[: places[-1] + 1]
+    rows = np.searchsorted(places, np.arange(len(seen)))
+    shape = (len(places), len(matches.objects))
+    return sparse.csr_array((np.ones(len(seen), dtype=np.int32), (rows, seen)), shape=shape)
+
+
+def _of_class(
+    matches: Matches,
+    places: NDArray[np.int64],
+    seen: sparse.csr_array,
+    weights: NDArray[np.int32],
+    objects: NDArray[np.int64],
+) -> NDArray[np.float64]:
     """Return the mean precision over recalls of one class, (samples, 10), 0 without objects.
 
     Precision and recall are looked at where there are hits alone: between them recall stands still and precision falls.
+
+    Args:
+        matches: of the class.
+        places: of its detections that are hits at any threshold.
+        seen: see `_seen`.
+        weights: how often an image is in a sample, (images, samples).
+        objects: how many there are in a sample, (samples,).
     """
-    found = np.zeros((len(weights), THRESHOLDS))
-    copies = weights[:, matches.image]
-    so_far = np.cumsum(copies, axis=1, dtype=np.int32)
+    found = np.zeros((len(objects), THRESHOLDS))
+    so_far = np.cumsum(seen @ weights, axis=0, dtype=np.int32)
     for threshold, (hits, counted) in enumerate(zip(matches.hits, matches.counted, strict=True)):
-        places = np.flatnonzero(hits)
-        if not len(places):
+        own = np.flatnonzero(hits[places])
+        if not len(own):
             continue
-        every = so_far[:, places]
+        every = so_far[own]
         ignored = np.flatnonzero(~counted)
         if len(ignored):
-            left_out = np.cumsum(copies[:, ignored], axis=1, dtype=np.int32)
-            every -= np.pad(left_out, ((0, 0), (1, 0)))[:, np.searchsorted(ignored, places)]
-        right = np.cumsum(copies[:, places], axis=1, dtype=np.int32)
-        recall = right / np.maximum(objects, 1)[:, None]
+            left_out = np.cumsum(weights[matches.image[ignored]], axis=0, dtype=np.int32)
+            every -= np.pad(left_out, ((1, 0), (0, 0)))[np.searchsorted(ignored, places[own])]
+        right = np.cumsum(weights[matches.image[places[own]]], axis=0, dtype=np.int32)
         precision = right / (every + np.spacing(1))
-        best_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        reached = np.searchsorted(RECALLS, recall, side="right")
-        newly = np.diff(reached, axis=1, prepend=0)
-        found[:, threshold] = (best_from_here * newly).sum(axis=1) / len(RECALLS)
+        best_from_here = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+        reached = _recalls_reached(right / np.maximum(objects, 1))
+        newly = np.diff(reached, axis=0, prepend=0)
+        found[:, threshold] = (best_from_here * newly).sum(axis=0) / len(RECALLS)
     return np.where(objects[:, None] > 0, found, 0)
+
+
+def _recalls_reached(recall: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return how many of `RECALLS` are at most so large: `searchsorted` on the right, by arithmetic."""
+    nearest = np.rint(recall * (len(RECALLS) - 1)).astype(np.int64)
+    return nearest + (RECALLS[nearest] <= recall)
