@@ -50,9 +50,7 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @intrinsic
-def _add(  # type: ignore[no-untyped-def]
-    _, packed, at, offsets, values, first, last, sums, start, vectors
-):
+def _add(_, packed, at, offsets, values, first, last, sums, start, vectors):
     """Add the weights from `first` up to `last`, one at least, to so many vectors of sums from sums[start]; the input
     of the first sum lies at packed[at + offset]."""
     return _signature(packed, at, offsets, values, first, last, sums, start, vectors), _add_in_registers
@@ -99,7 +97,7 @@ def _add_in_registers(context: Any, builder: ir.IRBuilder, signature: Any, argum
 
 
 @intrinsic
-def _copy(_, row, at, line, start, count):  # type: ignore[no-untyped-def]
+def _copy(_, row, at, line, start, count):
     """Write row[at : at + count] to line[start : start + count]."""
 
     def write(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
@@ -112,7 +110,7 @@ def _copy(_, row, at, line, start, count):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _activate(_, total, at, slope, line, start, count):  # type: ignore[no-untyped-def]
+def _activate(_, total, at, slope, line, start, count):
     """Write the leaky ReLU of total[at : at + count] to line[start : start + count]."""
 
     def write(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
@@ -129,7 +127,7 @@ def _activate(_, total, at, slope, line, start, count):  # type: ignore[no-untyp
 
 
 @intrinsic
-def _pool(_, total, at, below, slope, line, start, count):  # type: ignore[no-untyped-def]
+def _pool(_, total, at, below, slope, line, start, count):
     """Write the leaky ReLU of the largest of every 2 × 2 pixels from total[at] on, the lower two of which lie so far
     `below`, to line[start : start + count]. NaN is the largest.
 
