@@ -57,6 +57,8 @@ def _filled(form: Any, outputs: Sequence[Any]) -> Any:
         return outputs[form.index]
     if isinstance(form, list):
         return [_filled(each, outputs) for each in form]
+    if type(form) is tuple:
+        return tuple(_filled(each, outputs) for each in form)
     if isinstance(form, dict):
         return {key: _filled(each, outputs) for key, each in form.items()}
     return map_aggregate(form, lambda each: outputs[each.index] if isinstance(each, Input) else each)
