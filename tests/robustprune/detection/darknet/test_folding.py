@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from robustprune.detection.darknet import Detector, folding
 from robustprune.detection.darknet.folding import fold
-from robustprune.detection.darknet.layers import MaxPool
+from robustprune.detection.darknet.layers import Convolutional, MaxPool
 
 
 @pytest.fixture(params=["yolov3-nano", "yolov3-tiny"])
@@ -97,8 +97,11 @@ def test_pooling_before_the_activation_changes_no_bit(
     detector: Detector, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pooled_first = fold(detector)
-    pools = any(isinstance(layer, MaxPool) for layer in detector.layers)
-    assert any(isinstance(layer, nn.Sequential) for layer in pooled_first.network.layers) == pools
+    after_convolutions = any(
+        isinstance(layer, MaxPool) and isinstance(detector.layers[sources[0]], Convolutional)
+        for layer, sources in zip(detector.layers, detector.inputs, strict=True)
+    )
+    assert any(isinstance(layer, nn.Sequential) for layer in pooled_first.network.layers) == after_convolutions
     monkeypatch.setattr(folding, "_pool_first", lambda network: None)
     plain = fold(copy.deepcopy(detector))
     found = [
