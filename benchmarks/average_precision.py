@@ -93,7 +93,7 @@ def _results(split: CocoSplit, detections: list[Detections]) -> COCO:
         for bbox, score, class_ in zip(found.bbox.tolist(), found.scores.tolist(), found.classes.tolist(), strict=True)
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        return split.ground_truth.loadRes(records)  # type: ignore[no-any-return]
+        return split.ground_truth.loadRes(records)
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:

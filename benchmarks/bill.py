@@ -18,7 +18,7 @@ from robustprune.attacks import attack_work
 from robustprune.studies.detection.settings import DetectionSettings
 from robustprune.studies.detection.study import DetectionStudy
 from robustprune.studies.detection.work import Scale, forward_operations
-from robustprune.studies.pruning.under_attack import training_work
+from robustprune.studies.pruning.under_attack import loop_work, training_work
 from sweeps import spec
 
 IMAGES, VALIDATION_IMAGES, CLASSES = 50_000, 73_287, 80
@@ -43,6 +43,7 @@ class _Priced(DetectionStudy):
             VALIDATION_IMAGES,
             attack_work(settings.attack),
             training_work(settings, settings.training_attack),
+            loop_work(settings, settings.training_attack),
         )
 
     @functools.cached_property

@@ -128,10 +128,11 @@ def _small_networks(bench: Bench) -> Iterator[tuple[str, nn.Module, Tensor]]:
 
 def _bare(detector: Detector, network: CompactDetector) -> nn.Module:
     """Return a detector built with as many filters as a compact one has, of random weights, its batch norms folded."""
-    sections = [dataclasses.replace(section, options=dict(section.options)) for section in detector.sections]
+    sections = [*detector.sections]
     for name, (_, filters) in network.widths.items():
         # The first section is [net].
-        sections[1 + int(name.split(".")[1])].options["filters"] = str(filters)
+        at = 1 + int(name.split(".")[1])
+        sections[at] = dataclasses.replace(sections[at], options={**sections[at].options, "filters": str(filters)})
     device = next(detector.parameters()).device
     bare = whole(Detector(sections).to(device).eval())
     assert bare.widths == network.widths, "the bare network has other filters"
@@ -153,7 +154,8 @@ def _in(way: Way, run: Callable[[], None]) -> Callable[[], None]:
 
 
 def _apart(found: Tensor | list[Tensor], expected: Tensor | list[Tensor]) -> float:
-    pairs = [(found, expected)] if isinstance(found, Tensor) else zip(found, expected, strict=True)
+    one, other = ([each] if isinstance(each, Tensor) else each for each in (found, expected))
+    pairs = zip(one, other, strict=True)
     return max(float((one - other).abs().max()) for one, other in pairs)
 
 

@@ -144,7 +144,7 @@ def matched_by_size(
 def _by_class(objects: Objects) -> Objects:
     """Return objects ordered by class, then by image, then as they are in the file."""
     order = np.lexsort((objects.images, objects.classes))
-    return Objects(*(column[order] for column in objects))
+    return Objects._make(column[order] for column in objects)
 
 
 def _outside(areas: NDArray[np.float64], ranges: NDArray[np.float64]) -> NDArray[np.bool_]:

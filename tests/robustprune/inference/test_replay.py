@@ -103,7 +103,8 @@ def test_engines_are_replayed_where_that_is_faster(gpu: PretendedGpu, monkeypatc
         conv, flat = copy.deepcopy(whole)
         return GraphNetwork([Step(conv, (IMAGE,)), Step(flat, (0,))], heads=[1], widths={})
 
-    whole = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten()).to(GPU).eval()
+    convolution = nn.Conv2d(3, 8, 3)
+    whole = nn.Sequential(convolution, nn.Flatten()).to(GPU).eval()
     for share, kind in ((0.5, Replay), (2.0, nn.Sequential)):
         monkeypatch.setattr(engine, "_milliseconds", times(share))
         dense = dense_engine(whole, images())
@@ -112,7 +113,7 @@ def test_engines_are_replayed_where_that_is_faster(gpu: PretendedGpu, monkeypatc
         assert (unpruned.name, type(unpruned.network)) == ("dense", kind)
     monkeypatch.setattr(engine, "_milliseconds", times(0.5))
     eager = dense_engine(whole, images())._replace(network=whole)
-    whole[0].weight.data[:, 0] = 0
+    convolution.weight.data[:, 0] = 0
     pruned = fastest_engine(whole, compacted, images(), dense=eager)
     assert (pruned.name, type(pruned.network)) == ("compact", Replay)
     torch.testing.assert_close(pruned.network(images())[0], whole(images()))
