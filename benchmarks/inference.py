@@ -11,8 +11,8 @@ repeatedly timed in turns as every row of a sweep is, and one after the other. `
 reference's test; `p_value_paired` of a paired t test, which drift does not blind: a bias of a percent does not escape.
 
 What single weights can give, by arithmetic: dense code multiplies a vector that it has loaded by weights of many
-filters, and is bound by its multiply-adds, two vectors in a cycle. Where zeros are scattered, every multiply-add wants a
-load of its own. Of these a core does two in a cycle as well, but a tap's input begins anywhere, and a load that lies
+filters, and is bound by its multiply-adds, two vectors in a cycle. Where zeros are scattered, every multiply-add wants
+a load of its own. Of these a core does two in a cycle as well, but a tap's input begins anywhere, and a load that lies
 across two lines of the cache counts twice: every second one of 8 floats, every one of 16. So 256-bit units reach two
 thirds of dense code's pace at best (measured: 20 of 30 billion a second), which at 50% is 1.3 times its speed before
 anything else is paid; 512-bit units reach half of it, so that half the weights take as long as all of them, and the
