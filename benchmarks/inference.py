@@ -10,7 +10,7 @@ With `--protocol`, what the reference study found a significant difference betwe
 repeatedly timed in turns as every row of a sweep is, and one after the other. `p_value` is of a one-way ANOVA, the
 reference's test; `p_value_paired` of a paired t test, which drift does not blind: a bias of a percent does not escape.
 
-What single weights can give, by arithmetic: dense code multiplies a vector that it has loaded with weights of several
+What single weights can give, by arithmetic: dense code multiplies a vector that it has loaded by weights of many
 filters, and is bound by its multiply-adds, two vectors in a cycle. Where zeros are scattered, every multiply-add wants
 a load of its own. Of these a core does two in a cycle as well, but a tap's input begins anywhere, and a load that lies
 across two lines of the cache counts twice: every second one of 8 floats, every one of 16. So 256-bit units reach two

@@ -42,7 +42,7 @@ def assert_same(layer: nn.Module, expected: nn.Module, x: Tensor) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=100)
-@given(layer=layers(), count=st.integers(1, 2), height=st.integers(4, 40), width=st.integers(4, 40), last=st.booleans())
+@given(layer=layers(), count=st.integers(1, 2), height=st.integers(5, 40), width=st.integers(5, 40), last=st.booleans())
 def test_any_convolution(
     kind: Callable[[nn.Module], SparseConvolution], layer: nn.Module, count: int, height: int, width: int, last: bool
 ) -> None:
