@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from robustprune.methods.gates.closed import Smaller, can_be_left_out
 from robustprune.methods.gates.parameters import gated
@@ -28,7 +29,9 @@ class GatedPasses:
             groups: of it.
         """
         self._network, self._groups = network, groups
-        self._leaves = can_be_left_out(network, groups)
+        # Dropout draws in the order of memory, in which fewer channels lie otherwise.
+        draws = any(isinstance(module, _DropoutNd) and module.p > 0 for module in network.modules())
+        self._leaves = [False] * len(groups) if draws else can_be_left_out(network, groups)
         self._smaller = Smaller(network, self._of(groups)) if any(self._leaves) else None
 
     def loss(
