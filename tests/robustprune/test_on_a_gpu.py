@@ -23,7 +23,8 @@ from robustprune.core.precision import Compute
 from robustprune.core.randomness import generator_for
 from robustprune.detection.darknet import Detector
 from robustprune.detection.task import DetectionTask
-from robustprune.training import train
+from robustprune.training import convolutions, train
+from robustprune.training.convolutions.function import Ways
 from tests.support.pretended_gpu import GPU, GpuTensor, PretendedGpu
 
 SIZES = ON_CPU._replace(attack_steps=1, images=4)
@@ -45,7 +46,9 @@ def measured(own: Problem) -> Any:
 
 
 @pytest.fixture
-def gpu() -> Iterator[PretendedGpu]:
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedGpu]:
+    # A GPU convolves in PyTorch's way; so that bits can be compared, the CPU does too.
+    monkeypatch.setattr(convolutions, "_ways", lambda shape, *, uses: Ways("direct", "direct", "direct"))
     with PretendedGpu() as there:
         yield there
 
@@ -73,7 +76,9 @@ def test_training_and_measuring_compute_on_a_gpu_what_they_do_on_a_cpu(gpu: Pret
         weights = {name: each.cpu() for name, each in network.state_dict().items()}
         found.append((weights, measured(own).measure(network, seed=0)))
     (there, told), (here, expected) = found
-    assert told == expected
+    assert {name: each for name, each in told.items() if not name.endswith("_s")} == {
+        name: each for name, each in expected.items() if not name.endswith("_s")
+    }
     assert all(torch.equal(there[name], here[name]) for name in here)
 
 

@@ -163,7 +163,7 @@ def test_trials_are_called_by_the_values_of_their_fields() -> None:
 
 def test_all_that_a_study_is_asked_is_answered_by_a_cells_own() -> None:
     """A method that is new to studies must be handed on, else settings of cells would be ignored without a word."""
-    measuring = {"measured_under", "measuring", "measure_kept"}  # refused for such sweeps, see `results.measuring`
+    measuring = {"measuring", "measure_kept"}  # asked of the study that a row was made with, see `planning.measured`
     asked = {
         name
         for name, member in vars(Study).items()
