@@ -17,7 +17,7 @@ from robustprune.detection.darknet.compact.engines import dense_engine, fastest_
 from robustprune.inference.engine import Engine
 from robustprune.inference.graph import GraphNetwork
 from robustprune.inference.replay import replayed
-from robustprune.inference.sparse_convolution import CpuSparseConvolution, CsrConvolution, is_convolution
+from robustprune.inference.sparse.convolution import CpuSparseConvolution, CsrConvolution, is_convolution
 
 RATIOS = (0.5, 0.9)
 

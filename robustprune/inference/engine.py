@@ -22,7 +22,7 @@ from robustprune.core.timing import Comparison, TimingSettings, compare, millise
 from robustprune.inference.compact_layers import ChannelsLast
 from robustprune.inference.graph import IMAGE, GraphNetwork, last_reads
 from robustprune.inference.replay import Replay, replayed
-from robustprune.inference.sparse_convolution import (
+from robustprune.inference.sparse.convolution import (
     CpuSparseConvolution,
     CsrConvolution,
     SparseConvolution,

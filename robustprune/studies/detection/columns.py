@@ -63,9 +63,12 @@ LEVEL_METRICS = {
 }
 """Columns that rows of data sets with levels are drawn and tested by, beside the others; with labels."""
 
-LEVELS_BESIDE = {f"ap_{level.name}_adv": f"ap_{level.name}_clean" for level in LEVELS}
-
-LEVELS_EARLIER = {column: f"{column}_hard" for column in LEVEL_PRECISIONS}
+DECLARED_OF_LEVELS: dict[str, dict[str, str]] = {
+    "metrics": LEVEL_METRICS,
+    "beside": {f"ap_{level.name}_adv": f"ap_{level.name}_clean" for level in LEVELS},
+    "earlier": {column: f"{column}_hard" for column in LEVEL_PRECISIONS},
+}
+"""What a study of such data declares more."""
 
 _OF_LEVELS = {
     "adv": "KITTI's AP of {} objects under attack, mean over classes, of [0, 1]; null where there are no levels",

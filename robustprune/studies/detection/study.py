@@ -28,11 +28,9 @@ from robustprune.studies.caveats import seeds_vary, short_retraining, unlike_met
 from robustprune.studies.detection.checks import check_inputs
 from robustprune.studies.detection.columns import (
     COLUMNS,
+    DECLARED_OF_LEVELS,
     HARD,
     HARD_PRUNED,
-    LEVEL_METRICS,
-    LEVELS_BESIDE,
-    LEVELS_EARLIER,
     MEANINGS,
 )
 from robustprune.studies.detection.facts import data_tables, detection_facts
@@ -102,8 +100,7 @@ class DetectionStudy(KeptDetectors):
         """Take validated settings; where the data has levels, rows are drawn and tested by these too."""
         super().__init__(settings)
         if getattr(settings.dataset, "has_levels", False):
-            more = {"metrics": LEVEL_METRICS, "beside": LEVELS_BESIDE, "earlier": LEVELS_EARLIER}
-            for name, columns in more.items():  # of this instance alone
+            for name, columns in DECLARED_OF_LEVELS.items():  # of this instance alone
                 setattr(self, name, {**getattr(self, name), **columns})
 
     # What the engine asks before anything runs

@@ -18,7 +18,7 @@ from robustprune.classification.networks.pruning import channel_groups
 from robustprune.detection import networks as detectors
 from robustprune.detection.networks import NETWORKS as DETECTORS
 from robustprune.inference import engine
-from robustprune.inference.sparse_convolution import SparseConvolution
+from robustprune.inference.sparse.convolution import SparseConvolution
 from robustprune.inference.traced_engines import dense_engine, fastest_engine
 from robustprune.inference.tracing import traced
 from robustprune.inference.without_channels import without_idle_channels

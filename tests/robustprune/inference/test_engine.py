@@ -18,7 +18,7 @@ from robustprune.detection.darknet.compact.compaction import CompactDetector, co
 from robustprune.detection.darknet.compact.engines import dense_engine, fastest_engine
 from robustprune.inference import engine
 from robustprune.inference.engine import Engine
-from robustprune.inference.sparse_convolution import CsrConvolution, SparseConvolution
+from robustprune.inference.sparse.convolution import CsrConvolution, SparseConvolution
 from tests.robustprune.detection.pruned import HEAD, assert_same, conv, convolution, detector_of, prune, randomised
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ import pytest
 
 from robustprune.detection.data.kitti.levels import LEVELS
 from robustprune.detection.measure.kitti_ap import LEVEL_COLUMNS, LEVEL_PRECISIONS, ceiling
-from robustprune.studies.detection.columns import LEVEL_METRICS, LEVELS_EARLIER
+from robustprune.studies.detection.columns import DECLARED_OF_LEVELS, LEVEL_METRICS
 from robustprune.studies.detection.settings import stage_inputs
 from robustprune.studies.detection.study import DetectionStudy
 from tests.robustprune.studies.detection.small_study import SPEC, cell, study
@@ -43,7 +43,7 @@ def test_hard_pruned_detectors_have_it_too() -> None:
     own = cell(initializer="magnitude", ratio=0.5)
     checkpoint = streets.base(own)
     row = streets.evaluate_row(own, checkpoint, streets.score(own, checkpoint))
-    for column in LEVELS_EARLIER:
+    for column in DECLARED_OF_LEVELS["earlier"]:
         assert row[f"{column}_hard"] == row[column], "nothing was trained after pruning"
     assert streets.earlier["ap_hard_adv"] == "ap_hard_adv_hard"
 

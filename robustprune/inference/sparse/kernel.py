@@ -1,7 +1,7 @@
 """The arithmetic of a convolution with few weights: sums of shifted images, compiled when first called.
 
 No layer is known here, and no tensor: an image is copied into padded planes in which a weight's input lies at a fixed
-distance from its output. So a weight of any tap, channel or group is an offset and a value (`sparse_plan` finds them),
+distance from its output. So a weight of any tap, channel or group is an offset and a value (`plan` finds them),
 and nothing is unfolded.
 
 Libraries multiply sparse matrices by loading and storing the sum once for every weight. Here the sums of a block of

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from robustprune.inference.compact_layers import BorderedConvolution
-from robustprune.inference.sparse_convolution import CpuSparseConvolution, CsrConvolution, SparseConvolution
+from robustprune.inference.sparse.convolution import CpuSparseConvolution, CsrConvolution, SparseConvolution
 
 KINDS = [CpuSparseConvolution, partial(CpuSparseConvolution, shifted=True), CsrConvolution]
 ACTIVATIONS = [nn.LeakyReLU(0.1), nn.LeakyReLU(2.0), nn.LeakyReLU(-0.5), nn.ReLU(), nn.Identity(), nn.Mish()]

@@ -71,7 +71,7 @@ class CpuSparseConvolution(SparseConvolution):
     """On a CPU, by our own kernel; it can take the largest of every 2 × 2 pixels besides."""
 
     def __init__(self, layer: nn.Module, *, pool: bool = False, shifted: bool = False) -> None:
-        """`pool` is for layers whose output has even sides; `shifted` is told in `sparse_plan.make_plan`."""
+        """`pool` is for layers whose output has even sides; `shifted` is told in `plan.make_plan`."""
         super().__init__(layer)
         slope = _slope(self.activation)
         # What is no leaky ReLU may not be monotonic, and cannot wait until after the pool.
@@ -84,8 +84,8 @@ class CpuSparseConvolution(SparseConvolution):
 
     def _prepared(self, x: Tensor) -> _Prepared:
         # Its compiler takes half a second to import.
-        from robustprune.inference.sparse_kernel import convolve
-        from robustprune.inference.sparse_plan import Taps, make_plan
+        from robustprune.inference.sparse.kernel import convolve
+        from robustprune.inference.sparse.plan import Taps, make_plan
 
         taps = Taps(*(part.numpy() for part in (self._filter, self._input, self._row, self._column, self._values)))
         bias = self._bias_map(*x.shape[2:]).numpy()
@@ -130,7 +130,7 @@ class CpuSparseConvolution(SparseConvolution):
 
 def layouts() -> tuple[bool, ...]:
     """Return which values of `shifted` are worth trying on this processor."""
-    from robustprune.inference.sparse_kernel import LANES
+    from robustprune.inference.sparse.kernel import LANES
 
     return (False, True) if LANES == 16 else (False,)
 

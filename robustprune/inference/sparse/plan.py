@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from robustprune.inference.sparse_kernel import LANES
+from robustprune.inference.sparse.kernel import LANES
 
 Integers = NDArray[np.int64]
 
@@ -61,7 +61,7 @@ class Taps(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Arguments of `sparse_kernel.convolve`, where they are told, that follow from a layer and the size of images."""
+    """Arguments of `kernel.convolve`, where they are told, that follow from a layer and the size of images."""
 
     planes: Integers
     tiles: Integers
