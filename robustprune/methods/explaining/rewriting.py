@@ -14,6 +14,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from robustprune.core.errors import InputError
 from robustprune.methods.explaining.contributions import EXPLAINED
@@ -61,10 +62,12 @@ def explainable(network: nn.Module) -> fx.GraphModule:
     """Return a copy in eval mode that DeepLIFT explains; layers keep their names.
 
     Raises:
-        InputError: it has an activation without a Rescale rule, or computes what DeepLIFT cannot explain.
+        InputError: it has an activation or a norm without a rule, or computes what DeepLIFT cannot explain.
     """
     for name, module in network.named_modules():
         _check_activation(name, module)
+    for name, module in network.named_modules():
+        _check_norm(name, module)
     copied: fx.GraphModule = fx.symbolic_trace(copy.deepcopy(network).eval())
     fixed: set[fx.Node] = set()
     for index, node in enumerate(list(copied.graph.nodes)):
@@ -90,7 +93,12 @@ def _activation_of_its_own(network: fx.GraphModule, node: fx.Node) -> nn.Module 
     module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
     if isinstance(module, nn.ReLU) or node.target in RELU:
         return nn.ReLU()  # not in place, as torchvision's are: DeepLIFT needs what went in
-    return copy.deepcopy(module) if isinstance(module, (*EXPLAINED, nn.ReLU6, nn.MaxPool2d)) else None
+    if not isinstance(module, (*EXPLAINED, nn.ReLU6, nn.MaxPool2d)):
+        return None
+    own = copy.deepcopy(module)
+    if isinstance(own, nn.LeakyReLU):
+        own.inplace = False
+    return own
 
 
 def _as_relu(pool: nn.MaxPool2d) -> MaxAsReLU:
@@ -107,6 +115,16 @@ def _check_activation(name: str, module: nn.Module) -> None:
         raise InputError(
             f"deeplift cannot explain the activation {type(module).__name__} of {name}: expected ReLU, ReLU6, "
             "LeakyReLU or Sigmoid throughout"
+        )
+
+
+def _check_norm(name: str, module: nn.Module) -> None:
+    # Other norms divide by what they find in each image.
+    is_linear = isinstance(module, _BatchNorm) and module.running_mean is not None
+    if isinstance(module, (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)) and not is_linear:
+        raise InputError(
+            f"deeplift cannot explain the norm {type(module).__name__} of {name}: expected batch norm with running "
+            "statistics throughout"
         )
 
 

@@ -55,8 +55,11 @@ class FastConvolutions(TorchFunctionMode):
         stride, padding, dilation = (_pair(each) for each in (stride, padding, dilation))
         if padding is None or groups != 1 or dilation != (1, 1) or not _fits(images) or not _fits(weight):
             return None
-        if not weight.is_contiguous(memory_format=torch.channels_last):
+        last = torch.channels_last
+        if not weight.is_contiguous(memory_format=last):
             return None
+        if weight.is_contiguous() and images.is_contiguous() and not images.is_contiguous(memory_format=last):
+            return None  # filters of one pixel are of both formats, and images of the other one go on as such
         size = (weight.shape[2], weight.shape[3])
         height, width = unrolled.positions(images.shape[2:], size=size, stride=stride, padding=padding)
         shape = Shape(

@@ -27,7 +27,7 @@ def columns(images: Tensor, *, size: tuple[int, int], stride: tuple[int, int], p
     under = padded.as_strided(
         (count, rows, across, *size, channels), (image, stride[0] * row, stride[1] * column, row, column, 1)
     )
-    return under.reshape(count * rows * across, -1)
+    return under.reshape(count * rows * across, size[0] * size[1] * channels)
 
 
 def summed(

@@ -138,6 +138,24 @@ def test_other_precisions_are_left_alone(dtype: torch.dtype) -> None:
         assert torch.equal(found, network(images))
 
 
+def test_no_images_at_all_have_gradients_too() -> None:
+    layer = nn.Conv2d(512, 512, 3, padding=1).to(memory_format=torch.channels_last)
+    images = torch.rand(0, 512, 4, 4, requires_grad=True)
+    with FastConvolutions():
+        layer(images).sum().backward()
+    assert images.grad is not None
+    assert images.grad.shape == images.shape
+    assert layer.weight.grad is not None
+    assert not layer.weight.grad.any()
+
+
+def test_images_keep_the_format_that_a_filter_of_one_pixel_leaves_them() -> None:
+    layer, images = nn.Conv2d(512, 1024, 1), torch.rand(8, 512, 2, 2)
+    with FastConvolutions():
+        assert layer(images).is_contiguous()
+        assert layer(images.to(memory_format=torch.channels_last)).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_filters_that_stay_are_transformed_once_and_anew_when_they_have_changed() -> None:
     weight = drawn(4, 3, 3, 3).detach()
     filters = Filters()

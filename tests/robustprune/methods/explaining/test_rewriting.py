@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from robustprune.classification.classifier import CIFAR10, Classifier
 from robustprune.classification.networks import cifar, torchvision_networks
+from robustprune.core.errors import InputError
+from robustprune.methods.explaining.contributions import Explainer
 from robustprune.methods.explaining.rewriting import ReLU6AsReLU, explainable
 from tests.robustprune.structures.networks import experienced, images
 
@@ -63,3 +65,31 @@ def test_a_rewritten_network_computes_the_same_with_each_activation_called_once(
 def test_relu6_is_a_difference_of_relus() -> None:
     x = torch.linspace(-3, 9, 49)
     torch.testing.assert_close(ReLU6AsReLU()(x), functional.relu6(x))
+
+
+def test_what_goes_into_an_activation_in_place_is_kept() -> None:
+    torch.manual_seed(0)
+    parts = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LeakyReLU(0.1, inplace=True), nn.Flatten(), nn.Linear(144, 2)
+    network = nn.Sequential(*parts).double().eval()
+    pixels, reference = torch.randn(2, 3, 8, 8).double(), torch.randn(1, 3, 8, 8).double()
+    rewritten = explainable(network).requires_grad_(False)
+    explainer = Explainer(rewritten, reference, layers={"0": rewritten.get_submodule("0")})
+    found = explainer.contributions(pixels, lambda outputs: outputs[:, 1])["0"].sum()
+    with torch.no_grad():
+        torch.testing.assert_close(found, (network(pixels) - network(reference))[:, 1].sum())
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.GroupNorm(2, 4),
+        nn.LayerNorm(6),
+        nn.InstanceNorm2d(4),
+        nn.LocalResponseNorm(2),
+        nn.BatchNorm2d(4, track_running_stats=False),
+    ],
+)
+def test_norms_that_divide_by_what_an_image_holds_are_refused(norm: nn.Module) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), norm, nn.ReLU())
+    with pytest.raises(InputError, match=rf"^deeplift cannot explain the norm {type(norm).__name__} of 1: expected"):
+        explainable(network)
