@@ -25,8 +25,8 @@ def without_idle_channels(network: nn.Module, example: Tensor, *, find: Find = d
     """Return a smaller network in eval mode, without gradients, that computes what `network` computes in eval mode.
 
     Args:
-        network: its outputs are a tensor, or several in lists, dictionaries or dataclasses; not changed. One in which groups
-            cannot be found stays whole.
+        network: its outputs are a tensor, or several in lists, dictionaries or dataclasses; not changed. Where no
+            groups can be found in it, it stays whole.
         example: an input, (1, …); that there is a difference is seen on noise of its shape.
         find: which of its channels go together.
     """
