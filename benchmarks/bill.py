@@ -44,7 +44,6 @@ class _Priced(DetectionStudy):
             attack_work(settings.attack),
             training_work(settings, settings.training_attack),
             loop_work(settings, settings.training_attack),
-            loop_work(settings, settings.training_attack),
         )
 
     @functools.cached_property
