@@ -48,7 +48,13 @@ def _read(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, columns=[_KEY, *COLUMNS])
     except (OSError, ValueError, KeyError) as error:
-        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        # Of what pyarrow says, which is long and names the path again, this much matters.
+        if not path.exists():
+            why = "no such file or folder"
+        elif "Parquet magic bytes" in str(error):
+            why = "found a file that is no Parquet"
+        else:
+            why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise InputError(f"{path}: {why}, expected the detections that a sweep keeps, SWEEP/detections") from None
 
 

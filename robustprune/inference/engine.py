@@ -177,7 +177,12 @@ def _in_format(name: str, network: nn.Module, memory_format: torch.memory_format
 
 
 def _converted(module: Module, memory_format: torch.memory_format) -> Module:
-    return copy.deepcopy(module).to(memory_format=memory_format)
+    """Return a copy whose tensors of four sides have a memory format; `Module.to` fails at those of five."""
+
+    def formatted(tensor: Tensor) -> Tensor:
+        return tensor.contiguous(memory_format=memory_format) if tensor.ndim == 4 else tensor
+
+    return copy.deepcopy(module)._apply(formatted)
 
 
 def _tuned(network: GraphNetwork, image: Tensor) -> Engine:

@@ -25,7 +25,8 @@ def without_idle_channels(network: nn.Module, example: Tensor, *, find: Find = d
     """Return a smaller network in eval mode, without gradients, that computes what `network` computes in eval mode.
 
     Args:
-        network: its outputs are a tensor, or several in lists or dictionaries; not changed.
+        network: its outputs are a tensor, or several in lists, dictionaries or dataclasses; not changed. Where no
+            groups can be found in it, it stays whole.
         example: an input, (1, …); that there is a difference is seen on noise of its shape.
         find: which of its channels go together.
     """
@@ -34,10 +35,13 @@ def without_idle_channels(network: nn.Module, example: Tensor, *, find: Find = d
         return whole.requires_grad_(False)
     for tried in (False, True):
         smaller = copy.deepcopy(whole)
-        groups = find(smaller, example)
-        if tried:  # group by group, which takes long
-            groups = removable(smaller, groups, find=find, example=example)
-        remove(groups, [_in_use(smaller, group) for group in groups])
+        try:
+            groups = find(smaller, example)
+            if tried:  # group by group, which takes long
+                groups = removable(smaller, groups, find=find, example=example)
+            remove(groups, [_in_use(smaller, group) for group in groups])
+        except Exception:  # whatever is tripped over in a network: numbers that are no float64, weights that are made
+            continue
         if agree(smaller.eval(), whole, example):
             return smaller.requires_grad_(False)
     return whole.requires_grad_(False)
@@ -73,10 +77,15 @@ def agree(one: nn.Module, other: nn.Module, example: Tensor) -> bool:
             found = list(tensors(one(noise)))
         except Exception:  # Whatever a layer says of inputs that do not fit it any more.
             return False
-    return len(found) == len(expected) and all(map(_close, found, expected))
+    # Nothing is known of what has no tensors.
+    return 0 < len(found) == len(expected) and all(map(_close, found, expected))
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:
-    if found.shape != expected.shape:
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+        return False
+    if torch.equal(found, expected):  # infinities, booleans and nothing at all have no differences
+        return True
+    if not expected.is_floating_point() and not expected.is_complex():
         return False
     return bool(((found - expected).abs() <= TOLERANCE * expected.abs().max().clamp(min=1)).all())

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustprune.structures.groups import CoupledGroup, Members
+from robustprune.structures.trial import tensors
 
 
 def dependency_groups(
@@ -37,7 +38,11 @@ def dependency_groups(
 
     with _traceable(network, tuple(passed)):
         graph = torch_pruning.DependencyGraph().build_dependency(
-            network, example, customized_pruners=dict(pruners or {}), verbose=False
+            network,
+            example,
+            output_transform=lambda outputs: list(tensors(outputs)),
+            customized_pruners=dict(pruners or {}),
+            verbose=False,
         )
     sound = [group for group in graph.get_all_groups() if _is_sound(group, graph)]
     names = {module: name for name, module in network.named_modules()}

@@ -8,6 +8,7 @@ network in which that channel is zero and nobody reads it; or the group stays wh
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -95,6 +96,8 @@ def tensors(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, list | tuple):
         for each in output:
             yield from tensors(each)
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        yield from tensors(list(vars(output).values()))
 
 
 def _architecture(network: nn.Module, example: Tensor) -> str:

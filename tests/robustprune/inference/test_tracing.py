@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robustprune.inference import traced_engines
 from robustprune.inference.graph import GraphNetwork
 from robustprune.inference.tracing import traced
 
@@ -76,3 +77,18 @@ def test_functions_with_weights_are_layers_too() -> None:
 
     assert layers(Functions())[0] == "Sequential"
     assert "BatchNorm2d" not in layers(Functions())
+
+
+def test_tensors_of_five_sides_are_in_no_way_of_a_memory_format() -> None:
+    class Anchors(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.grid = nn.Conv2d(3, 4, 3), nn.Buffer(torch.rand(1, 2, 2, 1, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x).unflatten(1, (2, 2)) + self.grid
+
+    network = Anchors().eval()
+    found = traced_engines.dense_engine(network, IMAGE)
+    with torch.no_grad():
+        torch.testing.assert_close(found.network(IMAGE), network(IMAGE))
