@@ -126,7 +126,9 @@ def _git(*command: str) -> str:
 
 def _command_line() -> argparse.ArgumentParser:
     names = list(dict.fromkeys(short.benchmark for short in SHORT))
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks.history", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     made.add_argument("--rounds", type=int, default=3, help="of all benchmarks (%(default)s)")
     made.add_argument("--only", nargs="+", choices=names, default=names, help="run these, and keep no file")
     made.add_argument("--compare", action="store_true", help="measure nothing, compare what there is")
