@@ -182,7 +182,8 @@ def _converted(module: Module, memory_format: torch.memory_format) -> Module:
     def formatted(tensor: Tensor) -> Tensor:
         return tensor.contiguous(memory_format=memory_format) if tensor.ndim == 4 else tensor
 
-    return copy.deepcopy(module)._apply(formatted)
+    converted: Module = copy.deepcopy(module)._apply(formatted)  # type: ignore[no-untyped-call]
+    return converted
 
 
 def _tuned(network: GraphNetwork, image: Tensor) -> Engine:

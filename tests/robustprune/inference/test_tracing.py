@@ -86,7 +86,8 @@ def test_tensors_of_five_sides_are_in_no_way_of_a_memory_format() -> None:
             self.conv, self.grid = nn.Conv2d(3, 4, 3), nn.Buffer(torch.rand(1, 2, 2, 1, 1))
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.conv(x).unflatten(1, (2, 2)) + self.grid
+            found: Tensor = self.conv(x).unflatten(1, (2, 2)) + self.grid
+            return found
 
     network = Anchors().eval()
     found = traced_engines.dense_engine(network, IMAGE)
