@@ -224,7 +224,7 @@ def test_it_is_measured_clean_and_under_attack_and_timed_as_it_is(toy: Toy, samp
     row = measure_pruned(
         pruned, masks, dense=toy, image_size=64, timing=TimingSettings(timing_repeats=1, timing_warm_up=0)
     )
-    assert row["engine"] == "dense"
+    assert row["engine"] in ("dense", "sparse")  # no channel can leave it
     assert row["params_compact"] == row["params_total"]
     assert row["macs"] < row["macs_dense"] == row["macs_compact"]
     assert row["filters_pruned"] == 0.5
