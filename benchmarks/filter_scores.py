@@ -8,7 +8,6 @@ out in its attack alone, and `control` the first against itself.
 
 from __future__ import annotations
 
-import argparse
 import functools
 from collections.abc import Sequence
 
@@ -16,7 +15,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.adversarial_training import objective_of, random_batch
-from benchmarks.output import parser, write
+from benchmarks.finetuning import command_line
+from benchmarks.output import write
 from robustprune.core.devices import device_name
 from robustprune.core.memory import reuse_freed_memory
 from robustprune.core.precision import Compute
@@ -31,7 +31,7 @@ from robustprune.structures.masks import keep_count, largest
 
 def main() -> None:
     """Time the steps and print a row per ratio."""
-    arguments = _command_line().parse_args()
+    arguments = command_line(__doc__).parse_args()
     torch.set_num_threads(arguments.threads)
     reuse_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -80,18 +80,6 @@ def main() -> None:
             }
         )
     write(rows, arguments.format)
-
-
-def _command_line() -> argparse.ArgumentParser:
-    options = parser(__doc__)
-    options.add_argument("--detector", default="yolov3-tiny", help="bundled .cfg or file (%(default)s)")
-    options.add_argument("--image-size", type=int, default=416, help="side in pixels (%(default)s)")
-    options.add_argument("--batch", type=int, default=4, help="images (%(default)s)")
-    options.add_argument("--attack-steps", type=int, default=5, help="of PGD (%(default)s)")
-    options.add_argument("--ratios", type=float, nargs="+", default=[0.5, 0.75, 0.9], help="of filters pruned")
-    options.add_argument("--repeats", type=int, default=5, help="steps that are timed (%(default)s)")
-    options.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
-    return options
 
 
 if __name__ == "__main__":

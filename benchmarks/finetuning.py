@@ -29,7 +29,7 @@ from robustprune.structures.removal import departing, kept_decisions
 
 def main() -> None:
     """Time the steps and print a row per ratio."""
-    arguments = _command_line().parse_args()
+    arguments = command_line(__doc__).parse_args()
     torch.set_num_threads(arguments.threads)
     reuse_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -77,8 +77,9 @@ def filter_pruned(detector: Detector, ratio: float) -> Detector:
     return found.network
 
 
-def _command_line() -> argparse.ArgumentParser:
-    options = parser(__doc__)
+def command_line(description: str | None) -> argparse.ArgumentParser:
+    """Return the options of benchmarks that prune a detector's filters."""
+    options = parser(description)
     options.add_argument("--detector", default="yolov3-tiny", help="bundled .cfg or file (%(default)s)")
     options.add_argument("--image-size", type=int, default=416, help="side in pixels (%(default)s)")
     options.add_argument("--batch", type=int, default=4, help="images (%(default)s)")
